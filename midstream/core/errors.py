@@ -1,0 +1,211 @@
+"""Everything that can go wrong, by whose fault it is and what to do next.
+
+    MidstreamError
+    ├── CallerError              the request is at fault: change it, then ask again
+    │   ├── BadRequest           400  malformed or contradictory; `param` is the field's path
+    │   ├── Unauthenticated      401  no valid credential
+    │   ├── Forbidden            403  a valid credential without the scope
+    │   ├── NotFound             404  does not exist, or is not yours
+    │   ├── MethodNotAllowed     405
+    │   ├── Conflict             409  the object is busy or has changed
+    │   ├── TooLarge             413  body, header or field over its limit
+    │   ├── WrongContentType     415
+    │   ├── LimitReached         429  wait `retry_after` seconds
+    │   └── NotBuilt             501  a known operation that this server does not offer
+    ├── UpstreamError            the provider is at fault: another attempt may do
+    │   ├── Refused              it answered with an error status (kept: status, code, body)
+    │   ├── Unreachable          502  no connection (nothing was sent)
+    │   ├── Cut                  502  the answer ended before its terminal event
+    │   ├── Garbled              502  the answer is not what its format allows
+    │   └── TimedOut             504  one phase took longer than allowed (`phase`)
+    ├── Cancelled                499  the caller went away or asked to stop
+    └── OurError                 we are at fault: wait, or report it
+        ├── StoreDown            503  the database cannot be used now
+        ├── Busy                 503  draining, or no capacity
+        └── Bug                  500  unexpected; `bug_id` finds it in the log
+
+An error is raised to refuse before a stream began; afterwards it travels as an event (`events.Failed`).
+"""
+
+from __future__ import annotations
+
+
+class MidstreamError(Exception):
+    """status: HTTP status. code: stable snake_case word. param: path of the offending field.
+    retry_after: seconds, or None when waiting does not help. retryable: may another attempt succeed?"""
+
+    status = 500
+    code = "error"
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+        if code is not None:
+            self.code = code
+        if status is not None:
+            self.status = status
+
+
+class CallerError(MidstreamError):
+    status = 400
+    code = "invalid_request"
+
+
+class BadRequest(CallerError):
+    pass
+
+
+class Unauthenticated(CallerError):
+    status = 401
+    code = "invalid_api_key"
+
+
+class Forbidden(CallerError):
+    status = 403
+    code = "permission_denied"
+
+
+class NotFound(CallerError):
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(CallerError):
+    status = 405
+    code = "method_not_allowed"
+
+
+class Conflict(CallerError):
+    status = 409
+    code = "conflict"
+
+
+class TooLarge(CallerError):
+    status = 413
+    code = "request_too_large"
+
+
+class WrongContentType(CallerError):
+    status = 415
+    code = "unsupported_media_type"
+
+
+class LimitReached(CallerError):
+    status = 429
+    code = "rate_limit_exceeded"
+    retryable = True
+
+
+class NotBuilt(CallerError):
+    status = 501
+    code = "not_implemented"
+
+
+class UpstreamError(MidstreamError):
+    """provider: the configured provider's name, once known."""
+
+    status = 502
+    code = "upstream_error"
+    retryable = True
+    provider: str | None = None
+
+
+#: What a provider may say that another attempt can change (RELIABILITY.md §5.2).
+RETRYABLE_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+
+
+class Refused(UpstreamError):
+    """The provider answered with an error, as a status or as an event inside a 200 stream.
+
+    kind: the provider's own error type ("rate_limit_error", "RESOURCE_EXHAUSTED", ...).
+    dialect, native: the provider's format and its body, byte for byte, to be relayed to a client of that format."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        kind: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+        dialect: str | None = None,
+        native: bytes | None = None,
+    ) -> None:
+        super().__init__(message, code=code, param=param, status=status, retry_after=retry_after)
+        self.kind = kind
+        self.dialect = dialect
+        self.native = native
+        self.retryable = status in RETRYABLE_STATUS
+
+
+class Unreachable(UpstreamError):
+    code = "upstream_unreachable"
+
+
+class Cut(UpstreamError):
+    code = "upstream_cut"
+
+
+class Garbled(UpstreamError):
+    code = "upstream_garbled"
+
+
+class TimedOut(UpstreamError):
+    """phase: connect | write | first_byte | first_token | between | total."""
+
+    status = 504
+    code = "upstream_timeout"
+
+    def __init__(self, message: str, *, phase: str) -> None:
+        super().__init__(message, code=f"upstream_timeout_{phase}")
+        self.phase = phase
+        self.retryable = phase != "total"
+
+
+class Cancelled(MidstreamError):
+    status = 499
+    code = "cancelled"
+
+
+class OurError(MidstreamError):
+    status = 503
+    code = "unavailable"
+    retryable = True
+
+
+class StoreDown(OurError):
+    code = "store_unavailable"
+
+    def __init__(self, message: str = "the store is unavailable, try again", *, retry_after: float = 1.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+
+
+class Busy(OurError):
+    code = "server_busy"
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+
+
+class Bug(OurError):
+    """bug_id stands in the reply and in the log line that holds the traceback."""
+
+    status = 500
+    code = "internal_error"
+    retryable = False
+
+    def __init__(self, bug_id: str) -> None:
+        super().__init__(f"unexpected error, reported as {bug_id}")
+        self.bug_id = bug_id

@@ -1,0 +1,293 @@
+"""What comes back: the closed union of events that a run logs, and the answer they fold into.
+
+Grammar of one attempt's events, per choice:
+
+    Attempted Started? (PartStarted (Delta | Marked)* PartEnded)* Used? Stopped Used? (Done | Failed)
+    Attempted Whole Done                                            (an answer that came in one piece)
+
+Part indexes rise from 0 per choice and are never reused; parts may overlap in time (parallel tool calls).
+`native` on an event: the provider's own bytes of the frame that it came from; b"" when an earlier event of the same
+frame carries them; None when there are none. A face of the provider's dialect writes these bytes and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from .errors import MidstreamError
+from .parts import Citation, Foreign, Media, Native, Part, Reasoning, Refusal, State, Text, ToolCall
+from .usage import Usage
+
+#: One set of words for all services; the service's own word is kept beside it. "pause": ask again to go on.
+StopReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error", "pause"]
+
+
+class Attempted(Struct, frozen=True, gc=False):
+    """An attempt's answer begins. dialect: of the `native` bytes that follow. number: from 1."""
+
+    provider: str
+    dialect: str
+    number: int = 1
+    dropped: tuple[str, ...] = ()
+    native: bytes | None = None
+
+
+class Started(Struct, frozen=True, gc=False):
+    """The provider's own id, model and creation time (unix seconds) of the answer. Not visible output."""
+
+    id: str = ""
+    model: str = ""
+    created: int = 0
+    native: bytes | None = None
+
+
+class PartStarted(Struct, frozen=True, gc=False):
+    """A part opens; `part` holds what is known so far (a tool call's id and name, text often "")."""
+
+    index: int
+    part: Part
+    choice: int = 0
+    native: bytes | None = None
+
+
+class Delta(Struct, frozen=True, gc=False):
+    """More of part `index`: its text, or a tool call's arguments."""
+
+    index: int
+    text: str
+    choice: int = 0
+    native: bytes | None = None
+
+
+class Marked(Struct, frozen=True, gc=False):
+    """Something about part `index` other than its text: state (a signature) replaces, citations append,
+    logprobs (OpenAI Chat's token objects) append."""
+
+    index: int
+    state: State | None = None
+    citations: tuple[Citation, ...] = ()
+    logprobs: tuple[Any, ...] = ()
+    choice: int = 0
+    native: bytes | None = None
+
+
+class PartEnded(Struct, frozen=True, gc=False):
+    index: int
+    choice: int = 0
+    native: bytes | None = None
+
+
+class Used(Struct, frozen=True, gc=False):
+    """Usage so far: each one replaces the one before."""
+
+    usage: Usage
+    native: bytes | None = None
+
+
+class Stopped(Struct, frozen=True, gc=False):
+    """Why the model stopped. native_reason: the service's own word. sequence: the stop sequence that hit."""
+
+    reason: StopReason
+    native_reason: str = ""
+    sequence: str | None = None
+    choice: int = 0
+    native: bytes | None = None
+
+
+class Passed(Struct, frozen=True, gc=False):
+    """A frame without meaning for other dialects (ping, vendor event): only its native bytes."""
+
+    native: bytes | None = None
+
+
+class Done(Struct, frozen=True, gc=False):
+    """The answer is complete. Terminal."""
+
+    native: bytes | None = None
+
+
+class Failed(Struct, frozen=True, gc=False):
+    """The answer ends in an error. Terminal; what came before it stays valid."""
+
+    error: MidstreamError
+    native: bytes | None = None
+
+
+class Choice(Struct, frozen=True, omit_defaults=True):
+    parts: tuple[Part, ...] = ()
+    stop: StopReason = "stop"
+    native_stop: str = ""
+    sequence: str | None = None
+    logprobs: tuple[Any, ...] = ()
+
+
+class Answer(Struct, frozen=True, omit_defaults=True):
+    """A complete answer. native: the provider's own body when it came in one piece."""
+
+    id: str = ""
+    model: str = ""
+    created: int = 0
+    choices: tuple[Choice, ...] = ()
+    usage: Usage = Usage()
+    native: Native | None = None
+
+
+class Whole(Struct, frozen=True, gc=False):
+    """An answer that came in one piece."""
+
+    answer: Answer
+    native: bytes | None = None
+
+
+Event: TypeAlias = (
+    Attempted | Started | PartStarted | Delta | Marked | PartEnded | Used | Stopped | Passed | Done | Failed | Whole
+)
+
+_NO_OUTPUT = (Attempted, Started, Used, Passed, Marked, PartEnded)
+
+
+def visible(event: Event) -> bool:
+    """Has the caller, once this is sent, seen output that no other attempt may repeat? (the commit point)"""
+    kind = type(event)
+    if kind is Delta:
+        return bool(event.text)  # type: ignore[union-attr]
+    if kind is PartStarted:
+        part = event.part  # type: ignore[union-attr]
+        return bool(part.text) if isinstance(part, Text | Reasoning | Refusal) else True
+    return kind not in _NO_OUTPUT
+
+
+class _Open:
+    """A part under construction."""
+
+    __slots__ = ("citations", "part", "pieces", "state")
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.pieces: list[str] = []
+        self.state: State | None = None
+        self.citations: list[Citation] = []
+
+    def close(self) -> Part:
+        part, more = self.part, "".join(self.pieces)
+        if isinstance(part, Text):
+            return replace(
+                part,
+                text=part.text + more,
+                citations=(*part.citations, *self.citations),
+                state=self.state or part.state,
+            )
+        if isinstance(part, ToolCall):
+            return replace(part, arguments=part.arguments + more, state=self.state or part.state)
+        if isinstance(part, Reasoning):
+            return replace(part, text=part.text + more, state=self.state or part.state)
+        if isinstance(part, Refusal):
+            return replace(part, text=part.text + more)
+        if isinstance(part, Media | Foreign) and self.state is not None:
+            return replace(part, state=self.state)
+        return part
+
+
+class Fold:
+    """Folds events into the answer they make, one at a time: `add` each, then `answer()` (at any moment)."""
+
+    __slots__ = ("_choices", "_logprobs", "_stops", "created", "ended", "error", "id", "model", "usage", "whole")
+
+    def __init__(self) -> None:
+        self._choices: dict[int, dict[int, _Open]] = {}
+        self._stops: dict[int, Stopped] = {}
+        self._logprobs: dict[int, list[Any]] = {}
+        self.id = self.model = ""
+        self.created = 0
+        self.usage: Usage | None = None
+        self.whole: Answer | None = None
+        self.error: MidstreamError | None = None
+        self.ended = False
+
+    def add(self, event: Event) -> None:
+        if type(event) is Delta:  # by far the most frequent
+            self._choices[event.choice][event.index].pieces.append(event.text)
+            return
+        match event:
+            case PartStarted():
+                self._choices.setdefault(event.choice, {})[event.index] = _Open(event.part)
+            case Marked():
+                self._mark(event)
+            case Started():
+                self.id, self.model, self.created = event.id, event.model, event.created
+            case Used():
+                self.usage = event.usage
+            case Stopped():
+                self._stops[event.choice] = event
+                self._choices.setdefault(event.choice, {})
+            case Whole():
+                self.whole = event.answer
+                self.usage = event.answer.usage
+            case Failed():
+                self.error, self.ended = event.error, True
+            case Done():
+                self.ended = True
+
+    def _mark(self, event: Marked) -> None:
+        opened = self._choices.setdefault(event.choice, {}).get(event.index)
+        if opened is not None:
+            opened.state = event.state or opened.state
+            opened.citations.extend(event.citations)
+        if event.logprobs:
+            self._logprobs.setdefault(event.choice, []).extend(event.logprobs)
+
+    def answer(self) -> Answer:
+        """The answer so far. A choice that has not stopped has stop "error"."""
+        if self.whole is not None:
+            return self.whole
+        choices = []
+        for number in range(max(self._choices, default=-1) + 1):
+            parts = self._choices.get(number, {})
+            stop = self._stops.get(number)
+            choices.append(
+                Choice(
+                    parts=tuple(parts[index].close() for index in sorted(parts)),
+                    stop=stop.reason if stop else "error",
+                    native_stop=stop.native_reason if stop else "",
+                    sequence=stop.sequence if stop else None,
+                    logprobs=tuple(self._logprobs.get(number, ())),
+                )
+            )
+        return Answer(self.id, self.model, self.created, tuple(choices), self.usage or Usage())
+
+
+def fold(events: Iterable[Event]) -> Answer:
+    """The answer that a complete list of events makes. Raises the error of a Failed event."""
+    folding = Fold()
+    for event in events:
+        folding.add(event)
+    if folding.error is not None:
+        raise folding.error
+    return folding.answer()
+
+
+def unfold(answer: Answer) -> list[Event]:
+    """The events of an answer that came in one piece, for a face that streams it (no Attempted, no Done)."""
+    out: list[Event] = [Started(answer.id, answer.model, answer.created)]
+    for number, choice in enumerate(answer.choices):
+        for index, part in enumerate(choice.parts):
+            out.append(PartStarted(index, part, number))
+            if index == 0 and choice.logprobs:
+                out.append(Marked(index, logprobs=choice.logprobs, choice=number))
+            out.append(PartEnded(index, number))
+        out.append(Stopped(choice.stop, choice.native_stop, choice.sequence, number))
+    out.append(Used(answer.usage))
+    return out
+
+
+class Embedded(Struct, frozen=True):
+    """Vectors in the order of the inputs. native: the provider's own body."""
+
+    model: str
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage = Usage()
+    native: Native | None = None

@@ -1,0 +1,175 @@
+"""What is asked: a Turn (as it came in), its Prompt (as we understand it) and a Plan (as one attempt sends it)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Raw, Struct
+
+from .parts import Cache, Message, State
+
+#: A JSON object's members in order, each value as the exact bytes that were written.
+Fields: TypeAlias = Mapping[str, Raw]
+
+
+class Tool(Struct, frozen=True, omit_defaults=True):
+    """A tool offered to the model.
+
+    kind "function": parameters is a JSON Schema (never mutated). kind "custom": free-text input.
+    kind "hosted": runs at its issuer; only `state` describes it."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+    kind: Literal["function", "custom", "hosted"] = "function"
+    cache: Cache | None = None
+    state: State | None = None
+
+
+class ToolChoice(Struct, frozen=True, omit_defaults=True):
+    """mode "tool": must call `names[0]`. names with "auto" or "required": may call only these."""
+
+    mode: Literal["auto", "none", "required", "tool"]
+    names: tuple[str, ...] = ()
+
+
+class Format(Struct, frozen=True, omit_defaults=True):
+    """The answer's form. kind "json": any JSON object; "json_schema": an instance of `schema`."""
+
+    kind: Literal["text", "json", "json_schema"]
+    schema: dict[str, Any] | None = None
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class Thinking(Struct, frozen=True, omit_defaults=True):
+    """Reasoning knobs: the caller's own number or word is kept.
+    effort: none|minimal|low|medium|high|xhigh|max. budget: tokens (0 = off, -1 = the model decides).
+    show: should the reasoning's text come back? summary: OpenAI's summary style."""
+
+    effort: str | None = None
+    budget: int | None = None
+    show: bool | None = None
+    summary: str | None = None
+
+
+class Params(Struct, frozen=True, omit_defaults=True):
+    """Sampling and limits, neutral names. None = not given (the provider's default holds)."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    n: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    logit_bias: dict[str, float] | None = None
+    format: Format | None = None
+    thinking: Thinking | None = None
+    parallel_tools: bool | None = None
+    user: str | None = None
+    service_tier: str | None = None
+    cache_key: str | None = None
+    verbosity: str | None = None
+    modalities: tuple[str, ...] = ()
+    #: OpenAI's {voice, format}; Gemini's speechConfig maps to it.
+    audio: dict[str, Any] | None = None
+
+
+class Prompt(Struct, frozen=True, omit_defaults=True):
+    """A whole request in neutral words.
+
+    messages: system messages stay where the caller put them. extras: top-level fields without a neutral
+    meaning, by their own name; another dialect's writer reports each as dropped."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    params: Params = Params()
+    extras: dict[str, Any] = {}
+
+
+class Turn:
+    """One request as its caller wrote it. `prompt` is read from `fields` when first needed: a provider of the
+    same dialect gets the fields themselves, so most turns never pay for it.
+
+    dialect: name of the wire format of `fields`. model: as the caller named it. stream: wants a stream.
+    conversation: id of the stored conversation to continue ("" = make a new one, None = none).
+    store: keep content? None = the server's default. strict: refuse instead of dropping parameters.
+    include_usage: the caller asked for a usage chunk in the stream (OpenAI Chat)."""
+
+    __slots__ = (
+        "_prompt", "_read", "conversation", "dialect", "fields", "include_usage", "model", "store", "stream", "strict",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        dialect: str,
+        fields: Fields,
+        read: Callable[[Fields], Prompt],
+        *,
+        model: str,
+        stream: bool = False,
+        conversation: str | None = None,
+        store: bool | None = None,
+        strict: bool = False,
+        include_usage: bool = False,
+    ) -> None:
+        self.dialect = dialect
+        self.fields = fields
+        self._read = read
+        self._prompt: Prompt | None = None
+        self.model = model
+        self.stream = stream
+        self.conversation = conversation
+        self.store = store
+        self.strict = strict
+        self.include_usage = include_usage
+
+    @property
+    def prompt(self) -> Prompt:
+        """Raises errors.BadRequest with the field's path when the fields do not make sense."""
+        if self._prompt is None:
+            self._prompt = self._read(self.fields)
+        return self._prompt
+
+
+class Plan(Struct, frozen=True):
+    """What one attempt sends: to `model` (the upstream's own name), streamed or not.
+
+    turn: the caller's words. history: stored messages that go before the turn's own.
+    max_tokens_default: sent where the provider demands a limit and the caller gave none."""
+
+    turn: Turn
+    model: str
+    stream: bool
+    history: tuple[Message, ...] = ()
+    max_tokens_default: int = 4096
+
+
+class Asked(Struct, frozen=True):
+    """A provider-ready request body and the caller's parameters that it cannot carry (their own names)."""
+
+    body: bytes
+    dropped: tuple[str, ...] = ()
+
+
+class EmbedAsk(Struct, frozen=True, omit_defaults=True):
+    """Texts to embed. inputs: texts, or token id lists. task: Gemini's taskType.
+    as_base64: OpenAI's encoding_format."""
+
+    model: str
+    inputs: tuple[str | list[int], ...]
+    dimensions: int | None = None
+    task: str | None = None
+    title: str | None = None
+    as_base64: bool = False
+    user: str | None = None
+    extras: dict[str, Any] = {}

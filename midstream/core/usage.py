@@ -1,0 +1,58 @@
+"""Tokens of one model call, in classes that never overlap (WIRE.md rule 11)."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+
+class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Token counts; every token is in exactly one class, so any dialect's figures are sums of these.
+
+    uncached_in: text (and unclassified) input that was neither read from nor written to a cache.
+    out_text: visible output, tool calls included. out_reasoning: hidden or shown thinking.
+    audio_*, image_*: tokens of that modality, not cached. searches: hosted web searches (a count, not tokens).
+    estimated: counted by us because the provider did not say."""
+
+    uncached_in: int = 0
+    cache_read: int = 0
+    cache_write_5m: int = 0
+    cache_write_1h: int = 0
+    audio_in: int = 0
+    image_in: int = 0
+    out_text: int = 0
+    out_reasoning: int = 0
+    audio_out: int = 0
+    image_out: int = 0
+    searches: int = 0
+    estimated: bool = False
+
+    @property
+    def input_tokens(self) -> int:
+        """All input, cached included."""
+        return (
+            self.uncached_in
+            + self.cache_read
+            + self.cache_write_5m
+            + self.cache_write_1h
+            + self.audio_in
+            + self.image_in
+        )
+
+    @property
+    def output_tokens(self) -> int:
+        """All output, reasoning included."""
+        return self.out_text + self.out_reasoning + self.audio_out + self.image_out
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def cache_write(self) -> int:
+        return self.cache_write_5m + self.cache_write_1h
+
+    def __add__(self, other: Usage) -> Usage:
+        mine, theirs = asdict(self), asdict(other)
+        total = {name: mine[name] + theirs[name] for name in mine if name != "estimated"}
+        return Usage(**total, estimated=self.estimated or other.estimated)

@@ -1,0 +1,1 @@
+"""Wire formats as pure state machines: each written once, read in both roles."""
