@@ -143,8 +143,43 @@ class Whole(Struct, frozen=True, gc=False):
     native: bytes | None = None
 
 
+class Embedded(Struct, frozen=True):
+    """Vectors in the order of the inputs. native: the provider's own body."""
+
+    model: str
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage = Usage()
+    native: Native | None = None
+
+
+class Counted(Struct, frozen=True):
+    """How many input tokens a request would cost. native: the provider's own body."""
+
+    tokens: int
+    native: Native | None = None
+
+
+class Gave(Struct, frozen=True, gc=False):
+    """The one result of a run that is not a conversation."""
+
+    result: Embedded | Counted
+    native: bytes | None = None
+
+
 Event: TypeAlias = (
-    Attempted | Started | PartStarted | Delta | Marked | PartEnded | Used | Stopped | Passed | Done | Failed | Whole
+    Attempted
+    | Started
+    | PartStarted
+    | Delta
+    | Marked
+    | PartEnded
+    | Used
+    | Stopped
+    | Passed
+    | Done
+    | Failed
+    | Whole
+    | Gave
 )
 
 _NO_OUTPUT = (Attempted, Started, Used, Passed, Marked, PartEnded)
@@ -227,6 +262,8 @@ class Fold:
             case Whole():
                 self.whole = event.answer
                 self.usage = event.answer.usage
+            case Gave():
+                self.usage = getattr(event.result, "usage", None)
             case Failed():
                 self.error, self.ended = event.error, True
             case Done():
@@ -282,12 +319,3 @@ def unfold(answer: Answer) -> list[Event]:
         out.append(Stopped(choice.stop, choice.native_stop, choice.sequence, number))
     out.append(Used(answer.usage))
     return out
-
-
-class Embedded(Struct, frozen=True):
-    """Vectors in the order of the inputs. native: the provider's own body."""
-
-    model: str
-    vectors: tuple[tuple[float, ...], ...]
-    usage: Usage = Usage()
-    native: Native | None = None

@@ -7,7 +7,9 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
-from .parts import Cache, Message, State
+from .parts import Cache, Message, Native, State
+
+TurnKind: TypeAlias = Literal["chat", "embedding", "count_tokens"]
 
 #: A JSON object's members in order, each value as the exact bytes that were written.
 Fields: TypeAlias = Mapping[str, Raw]
@@ -96,6 +98,20 @@ class Prompt(Struct, frozen=True, omit_defaults=True):
     extras: dict[str, Any] = {}
 
 
+class EmbedAsk(Struct, frozen=True, omit_defaults=True):
+    """Texts to embed. inputs: texts, or token id lists. task: Gemini's taskType.
+    as_base64: OpenAI's encoding_format."""
+
+    inputs: tuple[str | list[int], ...]
+    model: str = ""
+    dimensions: int | None = None
+    task: str | None = None
+    title: str | None = None
+    as_base64: bool = False
+    user: str | None = None
+    extras: dict[str, Any] = {}
+
+
 class Turn:
     """One request as its caller wrote it. `prompt` is read from `fields` when first needed: a provider of the
     same dialect gets the fields themselves, so most turns never pay for it.
@@ -103,10 +119,13 @@ class Turn:
     dialect: name of the wire format of `fields`. model: as the caller named it. stream: wants a stream.
     conversation: id of the stored conversation to continue ("" = make a new one, None = none).
     store: keep content? None = the server's default. strict: refuse instead of dropping parameters.
-    include_usage: the caller asked for a usage chunk in the stream (OpenAI Chat)."""
+    include_usage: the caller asked for a usage chunk in the stream (OpenAI Chat).
+    embed: what to embed, for a turn of kind "embedding". fresh: the messages this turn adds to its conversation,
+    in the caller's own words (with their roles)."""
 
     __slots__ = (
-        "_prompt", "_read", "conversation", "dialect", "fields", "include_usage", "model", "store", "stream", "strict",
+        "_prompt", "_read", "conversation", "dialect", "embed", "fields", "fresh", "include_usage", "kind", "model",
+        "store", "stream", "strict",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +140,9 @@ class Turn:
         store: bool | None = None,
         strict: bool = False,
         include_usage: bool = False,
+        kind: TurnKind = "chat",
+        embed: EmbedAsk | None = None,
+        fresh: tuple[tuple[str, Native], ...] = (),
     ) -> None:
         self.dialect = dialect
         self.fields = fields
@@ -132,6 +154,9 @@ class Turn:
         self.store = store
         self.strict = strict
         self.include_usage = include_usage
+        self.kind = kind
+        self.embed = embed
+        self.fresh = fresh
 
     @property
     def prompt(self) -> Prompt:
@@ -159,17 +184,3 @@ class Asked(Struct, frozen=True):
 
     body: bytes
     dropped: tuple[str, ...] = ()
-
-
-class EmbedAsk(Struct, frozen=True, omit_defaults=True):
-    """Texts to embed. inputs: texts, or token id lists. task: Gemini's taskType.
-    as_base64: OpenAI's encoding_format."""
-
-    model: str
-    inputs: tuple[str | list[int], ...]
-    dimensions: int | None = None
-    task: str | None = None
-    title: str | None = None
-    as_base64: bool = False
-    user: str | None = None
-    extras: dict[str, Any] = {}

@@ -1,0 +1,53 @@
+"""How rooms are handed to each other: targets, and the functions that runs are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from .events import Event
+from .http import Timeouts
+from .turn import Plan
+from .usage import Usage
+
+
+class Target(Struct, frozen=True):
+    """One way to get an answer: a configured provider, the model's name there, and the keys that may be used.
+    keys: labels, never the secrets. family: the provider's kind, by which prices are looked up."""
+
+    provider: str
+    model: str
+    family: str
+    keys: tuple[str, ...] = ("0",)
+    timeouts: Timeouts = Timeouts()
+
+
+#: Takes events as they arrive and the number of bytes they came in. False: the reader is behind, stop reading until
+#: the `resume` given to `opened` is called.
+Emit = Callable[[Sequence[Event], int], bool]
+
+
+class Complete(Protocol):
+    """One exchange with a provider: events go to `emit`, the last is Done or Failed.
+    Raises errors.UpstreamError when it fails before any event, CallerError when the plan cannot be sent.
+    opened is called once with a function that goes on reading after emit said False."""
+
+    async def __call__(
+        self, target: Target, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]
+    ) -> None: ...
+
+
+class Priced(Struct, frozen=True):
+    """cost: decimal USD as text, exact to 1e-9; None when the model has no known price.
+    snapshot: the prices it was made with, JSON text."""
+
+    cost: str | None
+    snapshot: str = ""
+
+
+class Price(Protocol):
+    """at: unix seconds of the call."""
+
+    def __call__(self, target: Target, usage: Usage, at: float) -> Priced: ...

@@ -1,0 +1,54 @@
+"""An HTTP request and reply as faces see them: no server library, no sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Caller(Struct, frozen=True):
+    """Who asks. org: everything is scoped to it. scopes: words of access.keys; admin: the operator's key."""
+
+    org: str
+    key_id: str
+    scopes: frozenset[str] = frozenset()
+    admin: bool = False
+
+
+class Request(Struct, frozen=True):
+    """headers: lower-case names; the last of a repeated header counts. params: the named pieces of the route's path."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    params: Mapping[str, str]
+    id: str
+
+
+class Reply(Struct, frozen=True):
+    """A complete answer. headers besides content-length, which the edge adds."""
+
+    body: bytes
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
+
+
+class Route(Struct, frozen=True):
+    """path: literal, with `{name}` for one segment and `{name:rest}` for the remainder up to a literal suffix.
+    task: what the route asks for."""
+
+    method: str
+    path: str
+    task: str
+    summary: str
+
+
+class Signal(Protocol):
+    """Told once that the caller went away."""
+
+    def __call__(self) -> None: ...
