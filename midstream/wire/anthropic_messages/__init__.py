@@ -1,0 +1,51 @@
+"""Anthropic's Messages API, spoken both ways (core.dialect.Dialect).
+
+A message that holds tool results beside other blocks becomes two: `tool`, which keeps the bytes of both, and `user`,
+whose native is b"". Members of blocks and tools without a neutral word travel as State of this format."""
+
+from __future__ import annotations
+
+from ...core.dialect import Say
+from ...core.turn import Fields, Prompt
+from .answer import read_answer, write_answer
+from .ask_read import read_ask
+from .ask_write import write_ask, write_count_ask
+from .faults import read_error, write_error
+from .lists import read_count, read_models, write_count, write_model, write_models
+from .names import NAME
+from .params import Quirks
+from .stream_read import MessagesReader
+from .stream_write import MessagesWriter
+
+__all__ = [
+    "NAME",
+    "Quirks",
+    "answer_reader",
+    "answer_writer",
+    "read_answer",
+    "read_ask",
+    "read_count",
+    "read_count_ask",
+    "read_error",
+    "read_models",
+    "write_answer",
+    "write_ask",
+    "write_count",
+    "write_count_ask",
+    "write_error",
+    "write_model",
+    "write_models",
+]
+
+
+def answer_reader() -> MessagesReader:
+    return MessagesReader()
+
+
+def answer_writer(say: Say) -> MessagesWriter:
+    return MessagesWriter(say)
+
+
+def read_count_ask(fields: Fields) -> Prompt:
+    """POST /v1/messages/count_tokens asks like a message, without max_tokens."""
+    return read_ask(fields)

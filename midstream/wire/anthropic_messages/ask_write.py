@@ -1,0 +1,131 @@
+"""A plan to a request of the Messages API: the caller's own bytes when they are of this format, else written anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from ...core.turn import Asked, Plan, Tool, ToolChoice
+from ..strict_json import write_object
+from .arrange import arrange, fewer_marks, marks, split_system, system_blocks, system_value, user_first
+from .block_write import Block, BlockWriter
+from .names import NAME, own_state, write_cache
+from .params import USUAL, Quirks, write_params
+
+_encode = msgspec.json.Encoder().encode
+#: Members that are ours, not the service's.
+_OURS = ("conversation", "store")
+#: Members that a token count does not take.
+_NOT_COUNTED = frozenset(
+    ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier", "container"]
+)
+
+
+def write_ask(plan: Plan, quirks: Quirks = USUAL) -> Asked:
+    """The body for POST /v1/messages. Raises BadRequest for what can neither be carried nor left out."""
+    if plan.turn.dialect == NAME:
+        fields = _relayed(plan)
+        if plan.stream or "stream" in fields:
+            fields["stream"] = Raw(b"true" if plan.stream else b"false")
+        fields.setdefault("max_tokens", Raw(_encode(plan.max_tokens_default)))
+        return Asked(write_object(fields))
+    body, dropped = _translated(plan, quirks)
+    return Asked(_encode(body), dropped)
+
+
+def write_count_ask(plan: Plan, quirks: Quirks = USUAL) -> Asked:
+    """The body for POST /v1/messages/count_tokens: the same prompt without what only concerns the answer."""
+    if plan.turn.dialect == NAME:
+        fields = _relayed(plan)
+        return Asked(write_object({name: raw for name, raw in fields.items() if name not in _NOT_COUNTED}))
+    body, dropped = _translated(plan, quirks)
+    return Asked(_encode({name: value for name, value in body.items() if name not in _NOT_COUNTED}), dropped)
+
+
+def _relayed(plan: Plan) -> dict[str, Raw]:
+    fields = {name: raw for name, raw in plan.turn.fields.items() if name not in _OURS}
+    fields["model"] = Raw(_encode(plan.model))
+    if plan.history:
+        _put_history(plan, fields)
+    return fields
+
+
+def _put_history(plan: Plan, fields: dict[str, Raw]) -> None:
+    """Stored messages before the caller's, which are not parsed for that."""
+    writer = BlockWriter()
+    system, rest = split_system(plan.history)
+    turns = arrange(rest, writer)
+    own = bytes(fields.get("messages", b"[]")).strip()[1:-1].strip()
+    if turns:
+        if turns[0].role != "user":
+            turns = user_first(turns)
+        marked = (bytes(fields[name]) for name in ("system", "tools", "messages") if name in fields)
+        fewer_marks(turns, sum(marks(raw) for raw in marked))
+        before = b",".join(_encode(turn.value()) for turn in turns)
+        fields["messages"] = Raw(b"[" + before + (b"," + own if own else b"") + b"]")
+    blocks = system_blocks(system, writer)
+    if blocks:
+        fields["system"] = Raw(_encode([*blocks, *_given_system(fields)]))
+
+
+def _given_system(fields: dict[str, Raw]) -> list[Any]:
+    system = msgspec.json.decode(fields["system"]) if "system" in fields else None
+    if isinstance(system, str):
+        return [{"type": "text", "text": system}] if system else []
+    return system if isinstance(system, list) else []
+
+
+def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, ...]]:
+    prompt, writer = plan.turn.prompt, BlockWriter()
+    body: dict[str, Any] = {"model": plan.model}
+    # The turn's own system messages stand in front although stored messages come before the turn.
+    early, history = split_system(plan.history)
+    own, rest = split_system(prompt.messages)
+    system = system_blocks([*early, *own], writer)
+    turns = user_first(arrange([*history, *rest], writer))
+    tools = _tools(prompt.tools, prompt.tool_choice, writer)
+    params = write_params(plan, quirks, turns, bool(tools))
+    system += params.instructions
+    fewer_marks(turns, marks(_encode([system, tools])))
+    body["max_tokens"] = params.max_tokens
+    if system:
+        body["system"] = system_value(system)
+    body["messages"] = [turn.value() for turn in turns]
+    if tools:
+        body["tools"] = tools
+    body |= params.members
+    if plan.stream:
+        body["stream"] = True
+    return body, tuple(dict.fromkeys((*writer.dropped, *params.dropped, *prompt.extras)))
+
+
+def _tools(tools: tuple[Tool, ...], choice: ToolChoice | None, writer: BlockWriter) -> list[Block]:
+    """The tools that may be called. A choice among some of them leaves the others out: this format has no other way
+    to say it."""
+    only = choice.names if choice is not None and choice.mode in ("auto", "required") else ()
+    written = (_tool(tool, writer) for tool in tools if not only or tool.name in only)
+    return [tool for tool in written if tool is not None]
+
+
+def _tool(tool: Tool, writer: BlockWriter) -> Block | None:
+    if tool.kind == "hosted":
+        if own := own_state(tool.state):
+            return own
+        writer.drop(f"tools.{tool.name}")
+        return None
+    members: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        members["description"] = tool.description
+    if tool.kind == "custom":
+        words = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+        members["input_schema"] = words
+    else:
+        schema = tool.parameters or {}
+        members["input_schema"] = schema if schema.get("type") else {"type": "object", "properties": {}} | schema
+    if tool.strict:
+        members["strict"] = True
+    if tool.cache:
+        members["cache_control"] = write_cache(tool.cache)
+    return members | own_state(tool.state)

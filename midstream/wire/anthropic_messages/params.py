@@ -1,0 +1,181 @@
+"""Sampling, limits, reasoning and the answer's form in this format's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from ...core.turn import Format, Params, Plan, Thinking, ToolChoice
+from .arrange import Turned
+from .block_write import Block
+from .schema import closed_schema
+
+#: The service takes no smaller thinking budget.
+MIN_BUDGET = 1024
+#: Tokens of thinking for a word, where the model takes a number.
+BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 32000}
+_EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+_MODES = {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}
+_TIERS = {"auto": "auto", "standard_only": "standard_only", "default": "standard_only"}
+#: Parameters without any counterpart here.
+_UNKNOWN = ("frequency_penalty", "presence_penalty", "seed", "logit_bias", "verbosity", "cache_key", "audio")
+#: What callers call their reasoning knob.
+_THINKING_NAMES = ("reasoning_effort", "reasoning", "thinking", "generationConfig")
+
+
+class Quirks(Struct, frozen=True):
+    """How models of this service differ. thinking: does the model take a token budget, or effort with adaptive
+    thinking? schemas: does it take a JSON schema for its answer? sampling: does it take temperature, top_p, top_k?"""
+
+    thinking: Literal["budget", "adaptive"] = "budget"
+    schemas: bool = True
+    sampling: bool = True
+
+
+USUAL = Quirks()
+
+
+class Written(Struct):
+    """members: of the request. instructions: blocks to add to the system prompt."""
+
+    max_tokens: int
+    members: dict[str, Any] = field(default_factory=dict)
+    instructions: list[Block] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+
+def write_params(plan: Plan, quirks: Quirks, turns: Sequence[Turned], tools: bool) -> Written:
+    prompt = plan.turn.prompt
+    params = prompt.params
+    given = params.max_tokens
+    out = Written(plan.max_tokens_default if given is None else given)
+    _thinking(plan, quirks, turns, out)
+    _sampling(params, quirks, out)
+    _format(params.format, quirks, out)
+    if tools:
+        _tool_choice(prompt.tool_choice, params.parallel_tools, out)
+    _others(params, out)
+    return out
+
+
+def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written) -> None:
+    params, choice = plan.turn.prompt.params, plan.turn.prompt.tool_choice
+    thinking = params.thinking
+    if thinking is None or (thinking.effort is None and thinking.budget is None):
+        return
+    name = next((name for name in _THINKING_NAMES if name in plan.turn.fields), "reasoning_effort")
+    if thinking.budget == 0 or (thinking.budget is None and thinking.effort == "none"):
+        out.members["thinking"] = {"type": "disabled"}
+        return
+    if choice is not None and choice.mode in ("tool", "required"):
+        out.dropped.append(name)  # the service refuses a forced call together with thinking
+        return
+    if quirks.thinking == "adaptive":
+        _adaptive(thinking, out)
+        return
+    budget = thinking.budget if (thinking.budget or -1) > 0 else BUDGETS.get(thinking.effort or "medium")
+    if budget is None or unsigned_call(turns):
+        out.dropped.append(name)
+        return
+    budget = max(budget, MIN_BUDGET)
+    if params.max_tokens is None:
+        out.max_tokens += budget
+    elif budget >= params.max_tokens:
+        budget = params.max_tokens - 1
+        out.dropped += [] if budget >= MIN_BUDGET else [name]
+    if budget >= MIN_BUDGET:
+        out.members["thinking"] = {"type": "enabled", "budget_tokens": budget, **_display(thinking)}
+
+
+def _adaptive(thinking: Thinking, out: Written) -> None:
+    out.members["thinking"] = {"type": "adaptive", **_display(thinking)}
+    if thinking.effort is not None:
+        effort = _EFFORTS.get(thinking.effort)
+    else:
+        effort = next((word for word, size in BUDGETS.items() if 0 < (thinking.budget or 0) <= size), None)
+    if effort is not None:
+        out.members["output_config"] = {"effort": _EFFORTS.get(effort, effort)}
+
+
+def _display(thinking: Thinking) -> dict[str, str]:
+    if thinking.show is None:
+        return {"display": "summarized"} if thinking.summary else {}
+    return {"display": "summarized" if thinking.show else "omitted"}
+
+
+def unsigned_call(turns: Sequence[Turned]) -> bool:
+    """Does the open tool turn begin without thinking of this service's own? It refuses to go on thinking then."""
+    if len(turns) < 2 or turns[-2].role != "assistant":
+        return False
+    last, before = turns[-1], turns[-2]
+    if b'"tool_result"' not in _bytes(last):
+        return False
+    first = _bytes(before)
+    return b'"tool_use"' in first and b'"thinking"' not in first and b'"redacted_thinking"' not in first
+
+
+def _bytes(turn: Turned) -> bytes:
+    return turn.raw if turn.raw is not None else msgspec.json.encode(turn.blocks)
+
+
+def _sampling(params: Params, quirks: Quirks, out: Written) -> None:
+    """Thinking allows no sampling parameters, and newer models take either temperature or top_p."""
+    given = {"temperature": params.temperature, "top_p": params.top_p, "top_k": params.top_k}
+    given = {name: value for name, value in given.items() if value is not None}
+    thinking = out.members.get("thinking", {}).get("type") in ("enabled", "adaptive")
+    if thinking or not quirks.sampling:
+        out.dropped += [name for name, value in given.items() if not (name in ("temperature", "top_p") and value == 1)]
+        return
+    if params.temperature is not None and not 0 <= params.temperature <= 1:
+        given["temperature"] = min(max(params.temperature, 0.0), 1.0)
+        out.dropped.append("temperature")
+    if "temperature" in given and given.pop("top_p", 1) != 1:
+        out.dropped.append("top_p")
+    out.members |= given
+
+
+def _format(form: Format | None, quirks: Quirks, out: Written) -> None:
+    if form is None or form.kind == "text":
+        return
+    if form.kind == "json_schema" and form.schema is not None and quirks.schemas:
+        config = out.members.setdefault("output_config", {})
+        config["format"] = {"type": "json_schema", "schema": closed_schema(form.schema)}
+        return
+    text = "Answer with one valid JSON object and nothing else: no prose, no code fence."
+    if form.schema is not None:
+        text += " It must be an instance of this JSON schema:\n" + msgspec.json.encode(form.schema).decode()
+    out.instructions.append({"type": "text", "text": text})
+
+
+def _tool_choice(choice: ToolChoice | None, parallel: bool | None, out: Written) -> None:
+    if choice is None and parallel is not False:
+        return
+    mode = choice.mode if choice is not None else "auto"
+    members: dict[str, Any] = {"type": _MODES[mode]}
+    if choice is not None and mode == "tool":
+        members["name"] = choice.names[0] if choice.names else ""
+    if parallel is not None and mode != "none":
+        members["disable_parallel_tool_use"] = not parallel
+    out.members["tool_choice"] = members
+
+
+def _others(params: Params, out: Written) -> None:
+    stop = [word for word in params.stop if word.strip()]
+    if stop:
+        out.members["stop_sequences"] = stop
+    if len(stop) < len(params.stop):
+        out.dropped.append("stop")  # the service refuses a sequence of white space
+    if params.user is not None:
+        out.members["metadata"] = {"user_id": params.user}
+    if params.service_tier in _TIERS:
+        out.members["service_tier"] = _TIERS[params.service_tier]
+    elif params.service_tier is not None:
+        out.dropped.append("service_tier")
+    out.dropped += [name for name in _UNKNOWN if getattr(params, name) is not None]
+    out.dropped += ["n"] if (params.n or 1) > 1 else []
+    out.dropped += ["logprobs"] if params.logprobs else []
+    out.dropped += ["top_logprobs"] if params.top_logprobs else []
+    out.dropped += ["modalities"] if set(params.modalities) - {"text"} else []

@@ -1,0 +1,61 @@
+"""Usage in Anthropic's words: input_tokens leaves out what was read from or written to the cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core.usage import Usage
+
+
+def _count(members: Any, name: str) -> int:
+    value = members.get(name) if isinstance(members, dict) else None
+    return value if type(value) is int and value > 0 else 0
+
+
+def merge_usage(before: dict[str, Any], now: Any) -> dict[str, Any]:
+    """A later usage object holds totals: its members replace, those that it leaves out stay."""
+    if not isinstance(now, dict):
+        return before
+    return before | {name: value for name, value in now.items() if value is not None}
+
+
+def read_usage(members: Any) -> Usage:
+    """Usage of a message's usage object (or of several, merged). Anything that is not a count is 0."""
+    split = members.get("cache_creation") if isinstance(members, dict) else None
+    hour, short = _count(split, "ephemeral_1h_input_tokens"), _count(split, "ephemeral_5m_input_tokens")
+    if isinstance(members, dict) and type(members.get("cache_creation_input_tokens")) is int:
+        # The total is the later figure: a stream gives the split only at its start.
+        total = _count(members, "cache_creation_input_tokens")
+        hour = min(hour, total)
+        short = total - hour
+    output = _count(members, "output_tokens")
+    details = members.get("output_tokens_details") if isinstance(members, dict) else None
+    thinking = min(_count(details, "thinking_tokens"), output)
+    hosted = members.get("server_tool_use") if isinstance(members, dict) else None
+    return Usage(
+        uncached_in=_count(members, "input_tokens"),
+        cache_read=_count(members, "cache_read_input_tokens"),
+        cache_write_5m=short,
+        cache_write_1h=hour,
+        out_text=output - thinking,
+        out_reasoning=thinking,
+        searches=_count(hosted, "web_search_requests"),
+    )
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    members: dict[str, Any] = {
+        "input_tokens": usage.uncached_in + usage.audio_in + usage.image_in,
+        "cache_creation_input_tokens": usage.cache_write,
+        "cache_read_input_tokens": usage.cache_read,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_5m,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h,
+        },
+        "output_tokens": usage.output_tokens,
+    }
+    if usage.out_reasoning:
+        members["output_tokens_details"] = {"thinking_tokens": usage.out_reasoning}
+    if usage.searches:
+        members["server_tool_use"] = {"web_search_requests": usage.searches, "web_fetch_requests": 0}
+    return members
