@@ -1,0 +1,254 @@
+"""A Plan as a request body of this dialect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ...core.parts import Message, Text
+from ...core.turn import Asked, Fields, Format, Plan, Prompt, Thinking, Tool, ToolChoice
+from ..strict_json import write_object
+from .grammar import ENCRYPTED, LOGPROBS, NAME, own
+from .write_items import ItemWriter
+
+_encode = msgspec.json.Encoder().encode
+
+#: Neutral parameters that this dialect has no word for.
+_WORDLESS = (
+    "top_k", "frequency_penalty", "presence_penalty", "seed", "stop", "n", "logit_bias", "audio",
+)  # fmt: skip
+#: What other dialects call them, where it is another word.
+_CALLERS_WORDS = {"stop": "stop_sequences", "max_tokens": "max_completion_tokens"}
+#: Other dialects' top-level fields that mean the same here.
+_CARRIED = ("metadata", "safety_identifier", "prompt_cache_retention", "prompt_cache_options", "moderation")
+#: Fields about how this server answers: nothing for a provider, nothing to report.
+_ABOUT_US = ("model", "stream", "stream_options", "store", "conversation")
+
+
+class Quirks(Struct, frozen=True):
+    """Where a service that speaks this dialect differs from OpenAI's own.
+
+    encrypted_reasoning: ask for encrypted reasoning (models that do not reason refuse that).
+    stores: it knows `store`. cache_marks: it takes `prompt_cache_breakpoint`.
+    fewest_tokens: the lowest max_output_tokens it accepts; a lower one is raised and reported.
+    ours: the caller's fields that this server acts on itself.
+    unsupported: top-level fields that it refuses; left out and reported."""
+
+    encrypted_reasoning: bool = True
+    stores: bool = True
+    cache_marks: bool = False
+    fewest_tokens: int = 16
+    ours: frozenset[str] = frozenset({"conversation", "previous_response_id", "background"})
+    unsupported: frozenset[str] = frozenset()
+
+
+_OPENAI = Quirks()
+
+
+def write_ask(plan: Plan, quirks: Quirks = _OPENAI) -> Asked:
+    """The request body, and what of the caller's words it cannot carry."""
+    if plan.turn.dialect == NAME:
+        return _patched(plan, quirks)
+    return _translated(plan, quirks)
+
+
+def _patched(plan: Plan, quirks: Quirks) -> Asked:
+    """The caller's own bytes; only model, stream and what is ours differ, and history goes before the input."""
+    fields: dict[str, Raw] = {}
+    dropped: list[str] = []
+    for name, raw in plan.turn.fields.items():
+        if name in quirks.unsupported:
+            dropped.append(name)
+        elif name not in quirks.ours and (plan.stream or name != "stream_options"):
+            fields[name] = raw
+    fields["model"] = Raw(_encode(plan.model))
+    if plan.stream != (bytes(fields.get("stream", b"false")) == b"true"):
+        fields["stream"] = Raw(b"true" if plan.stream else b"false")
+    if plan.history:
+        writer = ItemWriter(quirks.cache_marks)
+        fields["input"] = Raw(_with_history(writer.write(plan.history), fields))
+        dropped.extend(writer.dropped)
+    return Asked(write_object(fields), tuple(dropped))
+
+
+def _with_history(items: list[Any], fields: Fields) -> bytes:
+    """One array: history's items, then the caller's own, byte for byte."""
+    before = _encode(items)[1:-1]
+    own_input = bytes(fields.get("input", b"null")).strip()
+    if own_input[:1] == b'"':
+        after = b'{"role":"user","content":' + own_input + b"}"
+    else:
+        after = own_input[1:-1].strip() if own_input[:1] == b"[" else b""
+    return b"[" + b",".join([piece for piece in (before, after) if piece]) + b"]"
+
+
+def _translated(plan: Plan, quirks: Quirks) -> Asked:
+    prompt = plan.turn.prompt
+    leading, rest = _leading_system(prompt.messages)
+    writer = ItemWriter(quirks.cache_marks)
+    body: dict[str, Any] = {"model": plan.model}
+    if leading:
+        body["instructions"] = "\n\n".join(leading)
+    body["input"] = writer.write((*plan.history, *rest))
+    dropped = list(writer.dropped)
+    if plan.stream:
+        body["stream"] = True
+    if quirks.stores:
+        body["store"] = False
+    _write_tools(prompt, body, dropped)
+    _write_params(prompt, quirks, body, dropped)
+    include = [ENCRYPTED] if quirks.encrypted_reasoning else []
+    if prompt.params.logprobs:
+        include.append(LOGPROBS)
+    if include:
+        body["include"] = include
+    _write_extras(prompt.extras, body, dropped)
+    for name in quirks.unsupported & body.keys():
+        del body[name]
+        dropped.append(name)
+    words = plan.turn.fields
+    named = [_CALLERS_WORDS[name] if _CALLERS_WORDS.get(name) in words else name for name in dropped]
+    return Asked(_encode(body), tuple(dict.fromkeys(named)))
+
+
+def _leading_system(messages: tuple[Message, ...]) -> tuple[list[str], tuple[Message, ...]]:
+    """The texts of the system messages that open the conversation, which become `instructions`: so history follows
+    them. A system message with anything but text, or later in the conversation, keeps its place as an item."""
+    texts: list[str] = []
+    for number, message in enumerate(messages):
+        if message.role not in ("system", "developer") or not all(type(part) is Text for part in message.parts):
+            return texts, messages[number:]
+        texts.append("\n\n".join([part.text for part in message.parts if type(part) is Text]))
+    return texts, ()
+
+
+def _write_tools(prompt: Prompt, body: dict[str, Any], dropped: list[str]) -> None:
+    tools = [written for tool in prompt.tools if (written := tool_object(tool)) is not None]
+    dropped.extend(f"tools.{tool.name}" for tool in prompt.tools if tool_object(tool) is None)
+    if tools:
+        body["tools"] = tools
+    if prompt.tool_choice is not None and (tools or prompt.tool_choice.mode == "none"):
+        body["tool_choice"] = choice_value(prompt.tool_choice, prompt.tools)
+
+
+def tool_object(tool: Tool) -> dict[str, Any] | None:
+    """None for another dialect's hosted tool. A function is strict here unless it says otherwise, elsewhere not."""
+    rest = own(tool.state)
+    if tool.kind == "hosted":
+        return rest or None
+    if tool.kind == "custom":
+        custom = {"type": "custom", "name": tool.name, "description": tool.description}
+        return {name: value for name, value in custom.items() if value is not None} | rest
+    function: dict[str, Any] = {"type": "function", "name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    function["parameters"] = tool.parameters if tool.parameters is not None else {"type": "object", "properties": {}}
+    function["strict"] = bool(tool.strict)
+    return function | rest
+
+
+def choice_value(choice: ToolChoice, tools: tuple[Tool, ...]) -> Any:
+    """tool_choice: a word, one tool, or allowed_tools."""
+    objects = [_named(name, tools) for name in choice.names]
+    if choice.mode == "tool" and objects:
+        return objects[0]
+    if choice.mode in ("auto", "required") and objects:
+        return {"type": "allowed_tools", "mode": choice.mode, "tools": objects}
+    return "required" if choice.mode == "tool" else choice.mode
+
+
+def _named(name: str, tools: tuple[Tool, ...]) -> dict[str, Any]:
+    for tool in tools:
+        if tool.name == name and tool.kind == "custom":
+            return {"type": "custom", "name": name}
+        if tool.name == name and tool.kind == "hosted":
+            given = own(tool.state)
+            label = {"server_label": given["server_label"]} if "server_label" in given else {}
+            return {"type": given.get("type", name), **label}
+    return {"type": "function", "name": name}
+
+
+def _write_params(prompt: Prompt, quirks: Quirks, body: dict[str, Any], dropped: list[str]) -> None:
+    params = prompt.params
+    if params.max_tokens is not None:
+        body["max_output_tokens"] = max(params.max_tokens, quirks.fewest_tokens)
+        if params.max_tokens < quirks.fewest_tokens:
+            dropped.append("max_tokens")
+    for name, value in (
+        ("temperature", params.temperature),
+        ("top_p", params.top_p),
+        ("top_logprobs", params.top_logprobs),
+        ("parallel_tool_calls", params.parallel_tools),
+        ("user", params.user),
+        ("service_tier", params.service_tier),
+        ("prompt_cache_key", params.cache_key),
+        ("text", _text(params.format, params.verbosity)),
+        ("reasoning", _reasoning(params.thinking)),
+    ):
+        if value is not None:
+            body[name] = value
+    for name in _WORDLESS:
+        value = getattr(params, name)
+        if value is not None and value != () and not (name == "n" and value == 1):
+            dropped.append(name)
+    if any(modality != "text" for modality in params.modalities):
+        dropped.append("modalities")
+
+
+def _text(form: Format | None, verbosity: str | None) -> dict[str, Any] | None:
+    said: dict[str, Any] = {}
+    if form is not None:
+        said["format"] = _format(form)
+    if verbosity is not None:
+        said["verbosity"] = verbosity
+    return said or None
+
+
+def _format(form: Format) -> dict[str, Any]:
+    if form.kind != "json_schema":
+        return {"type": "json_object" if form.kind == "json" else "text"}
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", form.name or "")[:64] or "answer"
+    written: dict[str, Any] = {"type": "json_schema", "name": name, "schema": form.schema or {"type": "object"}}
+    if form.description is not None:
+        written["description"] = form.description
+    if form.strict is not None:
+        written["strict"] = form.strict
+    return written
+
+
+def _reasoning(thinking: Thinking | None) -> dict[str, Any] | None:
+    if thinking is None:
+        return None
+    said: dict[str, Any] = {}
+    effort = thinking.effort or effort_of(thinking.budget)
+    summary = thinking.summary or ("auto" if thinking.show else None)
+    if effort is not None:
+        said["effort"] = effort
+    if summary is not None:
+        said["summary"] = summary
+    return said or None
+
+
+def effort_of(budget: int | None) -> str | None:
+    """The nearest word for a number of thinking tokens; None when the model decides."""
+    if budget is None or budget < 0:
+        return None
+    if budget == 0:
+        return "none"
+    return "low" if budget <= 2048 else "medium" if budget <= 12288 else "high"
+
+
+def _write_extras(extras: Mapping[str, Any], body: dict[str, Any], dropped: list[str]) -> None:
+    for name, value in extras.items():
+        if name in _CARRIED and (name != "metadata" or _is_metadata(value)):
+            body[name] = value
+        elif name not in _ABOUT_US:
+            dropped.append(name)
+
+
+def _is_metadata(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(word, str) for word in value.values())
