@@ -1,0 +1,130 @@
+"""Which addresses may be dialled for somebody who is not the operator: public ones, and what `allow` names.
+
+A name is resolved once, every answer is checked, and the connection is made to a checked answer: there is no second
+resolution that could say something else. Lists that name what is forbidden forget something, so for IPv6 only global
+unicast (2000::/3) counts, less the ranges in it that embed or tunnel to another address.
+Sources: IANA special-purpose registries (RFC 6890), RFC 6052, RFC 8215, RFC 3056, RFC 4380.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+
+from ..core.errors import Unreachable
+from .targets import Address, Target, refused
+
+#: (host, port) -> IP addresses as text, best first. Raises OSError when there is none.
+Resolver = Callable[[str, int], Awaitable[list[str]]]
+
+_CLOSED_V4 = tuple(
+    ipaddress.IPv4Network(block)
+    for block in (
+        "0.0.0.0/8",  # this network: 0.0.0.0 reaches loopback
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # carrier NAT, also used inside clouds
+        "127.0.0.0/8",
+        "168.63.129.16/32",  # Azure's host agent stands on a public address
+        "169.254.0.0/16",  # link-local, cloud metadata
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    )
+)
+_OPEN_V6 = ipaddress.IPv6Network("2000::/3")  # leaves out ::/8 (mapped, NAT64 64:ff9b::), fc00::/7, fe80::/10, ff00::/8
+_CLOSED_V6 = tuple(
+    ipaddress.IPv6Network(block)
+    for block in (
+        "2001::/23",  # Teredo 2001::/32, ORCHID, benchmarking
+        "2001:db8::/32",
+        "2002::/16",  # 6to4
+        "3fff::/20",
+    )
+)
+
+
+def is_public(address: Address) -> bool:
+    """Whether anybody may have us dial it."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in block for block in _CLOSED_V4)
+    return address in _OPEN_V6 and not any(address in block for block in _CLOSED_V6)
+
+
+async def system_resolver(host: str, port: int) -> list[str]:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class Addresses:
+    """allow: `host` or `host:port` (IPv6 in brackets) that may be dialled although private; it is compared with the
+    host as written and with each resolved address."""
+
+    def __init__(self, allow: Iterable[str], resolver: Resolver = system_resolver) -> None:
+        self._allow = frozenset(_entry(text) for text in allow)
+        self._resolver = resolver
+
+    def check_spelling(self, target: Target) -> None:
+        """The part of the check that needs no resolution. Raises BadRequest."""
+        if target.odd is not None:
+            raise refused(target.odd)
+        if target.address is not None:
+            self._check(target.address, target)
+
+    async def resolve(self, target: Target, trusted: bool) -> list[str]:
+        """The addresses that may be dialled for target. Raises BadRequest when one of them is not public (one bad
+        answer among good ones is how a rebinding name looks), Unreachable when there is none."""
+        if target.address is not None:
+            if not trusted:
+                self._check(target.address, target)
+            return [str(target.address)]
+        try:
+            found = await self._resolver(target.host, target.port)
+        except (OSError, UnicodeError) as error:
+            raise Unreachable(f"{target.origin}: the name cannot be resolved ({reason(error)})") from None
+        if not found:
+            raise Unreachable(f"{target.origin}: the name has no address")
+        if not trusted and not self._allows(target.host, target.port):
+            for text in found:
+                self._check(_address(text), target)
+        return found
+
+    def _allows(self, host: str, port: int) -> bool:
+        return (host, port) in self._allow or (host, None) in self._allow
+
+    def _check(self, address: Address, target: Target) -> None:
+        if not is_public(address) and not self._allows(str(address), target.port):
+            raise refused(f"{target.host} is not a public address")
+
+
+def reason(error: BaseException) -> str:
+    """What the system says, without its numbers."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text or type(error).__name__
+
+
+def _address(text: str) -> Address:
+    try:
+        return ipaddress.ip_address(text)  # fe80::1%eth0 keeps its zone here, and is link-local all the same
+    except ValueError:
+        raise refused("its name resolves to something that is no address") from None
+
+
+def _entry(text: str) -> tuple[str, int | None]:
+    host, port = text.strip().lower(), None
+    head, colon, tail = host.rpartition(":")
+    if colon and tail.isdigit() and (":" not in head or head.endswith("]")):
+        host, port = head, int(tail)
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or any(mark in host for mark in "/@ ?#"):
+        raise ValueError(f'allow: {text!r} is not "host" or "host:port"')
+    return host, port
