@@ -1,0 +1,31 @@
+"""OpenAI Chat Completions, as spoken by OpenAI and by the many services that follow it."""
+
+from __future__ import annotations
+
+from ...core.dialect import AnswerReader, AnswerWriter, Say
+from .answer_in import read_answer
+from .answer_out import write_answer
+from .embeddings import read_embed_ask, read_embedded, write_embed_ask, write_embedded
+from .errors import read_error, write_error
+from .models import read_models, write_model, write_models
+from .prompt_in import read_ask
+from .prompt_out import write_ask
+from .quirks import NAME, OPENAI, Quirks
+from .stream_in import StreamReader
+from .stream_out import StreamWriter
+
+__all__ = [
+    "NAME", "OPENAI", "Quirks", "StreamReader", "StreamWriter", "answer_reader", "answer_writer",
+    "read_answer", "read_ask", "read_embed_ask", "read_embedded", "read_error", "read_models", "write_answer",
+    "write_ask", "write_embed_ask", "write_embedded", "write_error", "write_model", "write_models",
+]  # fmt: skip
+
+
+def answer_reader() -> AnswerReader:
+    """A fresh reader for one stream."""
+    return StreamReader()
+
+
+def answer_writer(say: Say) -> AnswerWriter:
+    """A fresh writer for one stream."""
+    return StreamWriter(say)

@@ -1,0 +1,133 @@
+"""Whole replies: body -> Answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...core.errors import Garbled
+from ...core.events import Answer, Choice
+from ...core.parts import Foreign, Native, Part, Reasoning, Refusal, State, Text, ToolCall
+from ...core.usage import Usage
+from .errors import error_in_reply
+from .parts_in import (
+    details_state,
+    details_text,
+    read_call,
+    read_citations,
+    read_content_item,
+    read_image,
+    read_sound,
+    unique_id,
+    whole_arguments,
+)
+from .quirks import NAME
+from .reasons import read_reason
+from .shapes import Body, BodyChoice, Said
+from .usage import read_usage
+
+_body = msgspec.json.Decoder(Body).decode
+_anything = msgspec.json.Decoder().decode
+
+
+def read_answer(body: bytes) -> Answer:
+    """Raises Refused when the body is an error in spite of its status, Garbled when it is no reply at all."""
+    reply = _decoded(body)
+    if reply.error is not None and not reply.choices:
+        raise error_in_reply(reply.error, body)
+    if not reply.choices:
+        raise Garbled("the reply holds no choices")
+    answer_id = reply.id or ""
+    numbered = [(choice.index if choice.index is not None else at, choice) for at, choice in enumerate(reply.choices)]
+    numbered.sort(key=lambda pair: pair[0])
+    return Answer(
+        id=answer_id,
+        model=reply.model or "",
+        created=int(reply.created or 0),
+        choices=tuple(_choice(choice, answer_id, at) for at, (_, choice) in enumerate(numbered)),
+        usage=read_usage(reply.usage) if reply.usage is not None else Usage(),
+        native=Native(NAME, body),
+    )
+
+
+def _decoded(body: bytes) -> Body:
+    try:
+        return _body(body)
+    except msgspec.ValidationError:
+        try:
+            return msgspec.convert(_anything(body), Body, strict=False)
+        except msgspec.ValidationError as error:
+            raise Garbled(f"the reply is not a chat completion: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Garbled(f"the reply is not valid JSON: {error}") from None
+
+
+def _choice(choice: BodyChoice, answer_id: str, number: int) -> Choice:
+    parts = _parts(choice.message or Said(), answer_id, number)
+    word = choice.finish_reason or ""
+    probs = choice.logprobs or {}
+    tokens = probs.get("content") or probs.get("refusal")
+    return Choice(
+        parts=tuple(parts),
+        stop=read_reason(word, any(isinstance(part, ToolCall) for part in parts)),
+        native_stop=choice.native_finish_reason or word,
+        sequence=choice.stop_reason if isinstance(choice.stop_reason, str) else None,
+        logprobs=tuple(tokens) if isinstance(tokens, list) else (),
+    )
+
+
+def _parts(said: Said, answer_id: str, number: int) -> list[Part]:
+    parts = _reasoning(said)
+    parts += _content(said)
+    if said.refusal:
+        parts.append(Refusal(said.refusal))
+    parts += [image for item in said.images or () if (image := read_image(item)) is not None]
+    if said.audio is not None and said.audio.data is not None:
+        parts.append(read_sound(said.audio, said.audio.data))
+    elif said.audio is not None and said.audio.transcript:
+        parts.append(Text(said.audio.transcript))
+    for item in said.executed_tools or ():
+        parts.append(Foreign("executed_tools", State(NAME, item)))
+    return parts + _calls(said, answer_id, number)
+
+
+def _reasoning(said: Said) -> list[Part]:
+    told = said.reasoning_content if said.reasoning_content is not None else said.reasoning
+    details = said.reasoning_details
+    if not told and not details:
+        return []
+    text = told if told is not None else details_text(details or [])
+    return [Reasoning(text, state=details_state(details) if details else None)]
+
+
+def _content(said: Said) -> list[Part]:
+    if isinstance(said.content, list):
+        parts = [part for item in said.content if (part := read_content_item(item)) is not None]
+    else:
+        parts = [Text(said.content)] if said.content else []
+    if said.annotations:
+        return _cited(parts, said.annotations)
+    return parts
+
+
+def _cited(parts: list[Part], annotations: list[Any]) -> list[Part]:
+    citations = read_citations(annotations)
+    for at in range(len(parts) - 1, -1, -1):
+        part = parts[at]
+        if isinstance(part, Text):
+            parts[at] = msgspec.structs.replace(part, citations=citations)
+            return parts
+    return [*parts, Text("", citations=citations)] if citations else parts
+
+
+def _calls(said: Said, answer_id: str, number: int) -> list[Part]:
+    taken: set[str] = set()
+    calls: list[Part] = [
+        read_call(call, unique_id(call.id, taken, answer_id, number, position))
+        for position, call in enumerate(said.tool_calls or ())
+    ]
+    if said.function_call is not None and said.function_call.name:
+        own = unique_id(None, taken, answer_id, number, len(calls))
+        calls.append(ToolCall(own, said.function_call.name, whole_arguments(said.function_call.arguments)))
+    return calls

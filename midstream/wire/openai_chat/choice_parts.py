@@ -1,0 +1,269 @@
+"""The parts of one choice of a stream: opened, continued and ended as its deltas tell."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from ...core.events import Delta, Event, Marked, PartEnded, PartStarted, Stopped
+from ...core.parts import Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall
+from .parts_in import (
+    arguments_text,
+    called,
+    details_state,
+    details_text,
+    merge_details,
+    read_citations,
+    read_content_item,
+    read_image,
+    read_sound,
+    unique_id,
+)
+from .quirks import NAME
+from .reasons import read_reason
+from .shapes import Call, ChunkChoice, Said, Sound
+
+_KINDS: dict[type[Part], Part] = {Text: Text(""), Reasoning: Reasoning(""), Refusal: Refusal("")}
+
+
+class _Calling:
+    """A tool call under construction. It is told of (index >= 0) once its name is known."""
+
+    __slots__ = ("custom", "extra", "given", "held", "id", "index", "key", "name")
+
+    def __init__(self, key: int | None, given: str | int | None) -> None:
+        self.key = key
+        self.given = given
+        self.id = self.name = self.held = ""
+        self.custom = False
+        self.extra: Any = None
+        self.index = -1
+
+
+class ChoiceParts:
+    """open_index: the index of the text, reasoning or refusal that is open; at most one of these is."""
+
+    __slots__ = (
+        "_answer_id", "_calls", "_details", "_next", "_open", "_sound", "_sound_data", "_taken", "_text_index",
+        "number", "open_index", "stopped",
+    )  # fmt: skip
+
+    def __init__(self, number: int, answer_id: str) -> None:
+        self.number = number
+        self.open_index = -1
+        self.stopped = False
+        self._answer_id = answer_id
+        self._next = 0
+        self._open: type[Part] | None = None
+        self._text_index = -1
+        self._calls: list[_Calling] = []
+        self._taken: set[str] = set()
+        self._details: list[Any] = []
+        self._sound: Sound | None = None
+        self._sound_data: list[str] = []
+
+    def plain(self, choice: ChunkChoice, said: Said) -> bool:
+        """Is this delta more of the open text and nothing else?"""
+        return (
+            self._open is Text
+            and said.tool_calls is None
+            and said.reasoning is None
+            and said.reasoning_content is None
+            and choice.finish_reason is None
+            and choice.logprobs is None
+            and said.annotations is None
+            and said.reasoning_details is None
+            and said.refusal is None
+            and said.audio is None
+            and said.images is None
+            and said.function_call is None
+            and said.executed_tools is None
+        )
+
+    def read(self, choice: ChunkChoice, out: list[Event]) -> None:
+        """Appends the events of one chunk; nothing after the choice has stopped."""
+        if self.stopped:
+            return
+        said = choice.delta
+        if said is not None:
+            self._reasoning(said, out)
+            self._content(said, out)
+            if said.refusal:
+                self._more(Refusal, said.refusal, out)
+            self._marks(said, choice, out)
+            self._media(said, out)
+            for call in said.tool_calls or ():
+                self._call(call, out)
+            if said.function_call is not None:
+                self._call(Call(index=-1, function=said.function_call), out)
+        if choice.finish_reason is not None:
+            self._stop(choice, out)
+
+    def _reasoning(self, said: Said, out: list[Event]) -> None:
+        told = said.reasoning_content if said.reasoning_content is not None else said.reasoning
+        details = said.reasoning_details
+        if details:
+            if told is None:
+                told = details_text(details)
+            if self._open is not Reasoning:
+                self._begin(Reasoning(""), out)
+            merge_details(self._details, details)
+        if told:
+            self._more(Reasoning, told, out)
+
+    def _content(self, said: Said, out: list[Event]) -> None:
+        content = said.content
+        if isinstance(content, str):
+            if content:
+                self._more(Text, content, out)
+            return
+        for item in content or ():
+            part = read_content_item(item)
+            if isinstance(part, Text | Reasoning):
+                if part.text:
+                    self._more(type(part), part.text, out)
+            elif part is not None:
+                self._single(part, out)
+
+    def _marks(self, said: Said, choice: ChunkChoice, out: list[Event]) -> None:
+        citations = read_citations(said.annotations) if said.annotations else ()
+        if citations:
+            if self._open is not Text:
+                self._begin(Text(""), out)
+            out.append(Marked(self._text_index, citations=citations, choice=self.number))
+        probs = choice.logprobs
+        tokens = (probs.get("content") or probs.get("refusal")) if probs else None
+        if isinstance(tokens, list) and tokens:
+            out.append(Marked(max(self.open_index, 0), logprobs=tuple(tokens), choice=self.number))
+
+    def _media(self, said: Said, out: list[Event]) -> None:
+        for item in said.images or ():
+            image = read_image(item)
+            if image is not None:
+                self._single(image, out)
+        for item in said.executed_tools or ():
+            if isinstance(item, dict) and item.get("output") is not None:
+                self._single(Foreign("executed_tools", State(NAME, item)), out)
+        sound = said.audio
+        if sound is not None:
+            known = self._sound = self._sound or Sound()
+            known.id = sound.id or known.id
+            known.expires_at = sound.expires_at or known.expires_at
+            if sound.transcript:
+                known.transcript = (known.transcript or "") + sound.transcript
+            if sound.data:
+                self._sound_data.append(sound.data)
+
+    def _call(self, call: Call, out: list[Event]) -> None:
+        calling = self._calling(call)
+        named, custom = called(call)
+        if named.name and not calling.name:
+            calling.name = named.name
+        calling.custom = calling.custom or custom or call.type == "custom"
+        if call.extra_content is not None:
+            calling.extra = call.extra_content
+        piece = (named.input or "") if custom else arguments_text(named.arguments)
+        if calling.index >= 0:
+            if piece:
+                out.append(Delta(calling.index, piece, self.number))
+            return
+        calling.held += piece
+        if calling.name:
+            self._tell(calling, out)
+
+    def _calling(self, call: Call) -> _Calling:
+        """The call that this delta belongs to: by index, else by id, else the last one."""
+        named, _ = called(call)
+        given = call.id if call.id != "" else None
+        found: _Calling | None = None
+        if call.index is not None:
+            found = next((known for known in reversed(self._calls) if known.key == call.index), None)
+            if found is not None and given is not None and named.name and found.given not in (None, given):
+                found = None  # another call under the same index
+        elif given is not None:
+            found = next((known for known in reversed(self._calls) if known.given == given), None)
+        elif self._calls and not named.name:
+            found = self._calls[-1]
+        if found is None:
+            found = _Calling(call.index, given)
+            self._calls.append(found)
+        elif found.given is None:
+            found.given = given
+        return found
+
+    def _tell(self, calling: _Calling, out: list[Event]) -> None:
+        position = self._calls.index(calling)
+        calling.id = unique_id(calling.given, self._taken, self._answer_id, self.number, position)
+        self._close(out)
+        calling.index = self._index()
+        state = State(NAME, {"extra_content": calling.extra}) if calling.extra is not None else None
+        kind: Any = "custom" if calling.custom else "function"
+        part = ToolCall(calling.id, calling.name, kind=kind, state=state)
+        out.append(PartStarted(calling.index, part, self.number))
+        if calling.held:
+            out.append(Delta(calling.index, calling.held, self.number))
+            calling.held = ""
+
+    def _more(self, kind: type[Part], text: str, out: list[Event]) -> None:
+        if self._open is not kind:
+            self._begin(_KINDS[kind], out)
+        out.append(Delta(self.open_index, text, self.number))
+
+    def _begin(self, part: Part, out: list[Event]) -> None:
+        self._close(out)
+        self._open = type(part)
+        self.open_index = self._index()
+        if self._open is Text:
+            self._text_index = self.open_index
+        out.append(PartStarted(self.open_index, part, self.number))
+
+    def _close(self, out: list[Event]) -> None:
+        if self._open is None:
+            return
+        if self._open is Reasoning and self._details:
+            out.append(Marked(self.open_index, state=details_state(self._details), choice=self.number))
+            self._details = []
+        out.append(PartEnded(self.open_index, self.number))
+        self._open = None
+
+    def _single(self, part: Media | Foreign | Part, out: list[Event]) -> None:
+        self._close(out)
+        index = self._index()
+        out.append(PartStarted(index, part, self.number))
+        out.append(PartEnded(index, self.number))
+
+    def _index(self) -> int:
+        index = self._next
+        self._next += 1
+        return index
+
+    def _stop(self, choice: ChunkChoice, out: list[Event]) -> None:
+        self._close(out)
+        if self._sound is not None and self._sound_data:
+            self._single(read_sound(self._sound, _joined_base64(self._sound_data)), out)
+        elif self._sound is not None and self._sound.transcript:
+            self._more(Text, self._sound.transcript, out)
+            self._close(out)
+        for calling in self._calls:
+            if calling.index < 0:
+                self._tell(calling, out)
+            out.append(PartEnded(calling.index, self.number))
+        word = choice.finish_reason or ""
+        self.stopped = True
+        out.append(
+            Stopped(
+                read_reason(word, bool(self._calls)),
+                choice.native_finish_reason or word,
+                choice.stop_reason if isinstance(choice.stop_reason, str) else None,
+                self.number,
+            )
+        )
+
+
+def _joined_base64(pieces: list[str]) -> str:
+    """Pieces were encoded one by one, so padding may stand inside."""
+    try:
+        return base64.b64encode(b"".join(base64.b64decode(piece, validate=True) for piece in pieces)).decode()
+    except (binascii.Error, ValueError):
+        return "".join(pieces)

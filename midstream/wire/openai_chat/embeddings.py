@@ -1,0 +1,135 @@
+"""POST /v1/embeddings, both ways."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from array import array
+from collections.abc import Sequence
+from sys import byteorder
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ...core.errors import BadRequest, Garbled
+from ...core.events import Embedded
+from ...core.parts import Native
+from ...core.turn import EmbedAsk, Fields
+from ...core.usage import Usage
+from ..strict_json import read_field
+from .errors import error_in_reply
+from .quirks import NAME
+from .shapes import Tokens
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_READ = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
+
+
+class _Vector(Struct, gc=False):
+    embedding: str | list[float]
+    index: int | None = None
+
+
+class _Body(Struct, gc=False):
+    data: list[_Vector] | None = None
+    model: str | None = None
+    usage: Tokens | None = None
+    error: Any = None
+
+
+_body = msgspec.json.Decoder(_Body).decode
+
+
+def read_embed_ask(fields: Fields) -> EmbedAsk:
+    """Raises BadRequest with the field's path."""
+    model: str = read_field(fields, "model", str, "")
+    if not model:
+        raise BadRequest("model is missing", param="model")
+    form: str = read_field(fields, "encoding_format", str, "float")
+    if form not in ("float", "base64"):
+        raise BadRequest("encoding_format must be float or base64", param="encoding_format")
+    return EmbedAsk(
+        model=model,
+        inputs=_inputs(fields),
+        dimensions=read_field(fields, "dimensions", int | None, None),  # type: ignore[arg-type]
+        as_base64=form == "base64",
+        user=read_field(fields, "user", str | None, None),  # type: ignore[arg-type]
+        extras={name: _decode(raw) for name, raw in fields.items() if name not in _READ},
+    )
+
+
+def _inputs(fields: Fields) -> tuple[str | list[int], ...]:
+    told: Any = read_field(fields, "input", object, None)
+    if isinstance(told, str):
+        return (told,)
+    if not isinstance(told, list) or not told:
+        raise BadRequest("input must be a string, or an array of strings or of token ids", param="input")
+    if all(type(item) is int for item in told):
+        return (told,)
+    for at, item in enumerate(told):
+        if not isinstance(item, str) and not (isinstance(item, list) and all(type(token) is int for token in item)):
+            raise BadRequest(f"input[{at}] must be a string or an array of token ids", param=f"input[{at}]")
+    return tuple(told)
+
+
+def write_embed_ask(ask: EmbedAsk, fields: Fields | None = None, model: str | None = None) -> bytes:
+    """fields: the caller's own, when they are of this dialect: sent on byte for byte but for the model.
+    model: the upstream's own name, else ask.model."""
+    if fields is not None:
+        return _encode({**fields, "model": model or ask.model})
+    body: dict[str, Any] = {"model": model or ask.model, "input": list(ask.inputs)}
+    if ask.dimensions is not None:
+        body["dimensions"] = ask.dimensions
+    if ask.as_base64:
+        body["encoding_format"] = "base64"
+    if ask.user is not None:
+        body["user"] = ask.user
+    return _encode(body)
+
+
+def read_embedded(body: bytes) -> Embedded:
+    """Raises Refused for an error inside a 200, Garbled for anything else than embeddings."""
+    try:
+        reply = _body(body)
+        if reply.error is not None:
+            raise error_in_reply(reply.error, body)
+        if reply.data is None:
+            raise Garbled("the reply holds no embeddings")
+        ordered = sorted(enumerate(reply.data), key=lambda pair: pair[0] if pair[1].index is None else pair[1].index)
+        vectors = tuple(_floats(vector.embedding) for _, vector in ordered)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, binascii.Error, ValueError) as error:
+        raise Garbled(f"the reply is not a list of embeddings: {error}") from None
+    tokens = max((reply.usage.prompt_tokens or 0) if reply.usage is not None else 0, 0)
+    return Embedded(reply.model or "", vectors, Usage(uncached_in=tokens), Native(NAME, body))
+
+
+def _floats(vector: str | list[float]) -> tuple[float, ...]:
+    """base64 holds little-endian float32 numbers."""
+    if isinstance(vector, list):
+        return tuple(vector)
+    numbers = array("f", base64.b64decode(vector, validate=True))
+    if byteorder == "big":
+        numbers.byteswap()
+    return tuple(numbers)
+
+
+def _base64(vector: Sequence[float]) -> str:
+    numbers = array("f", vector)
+    if byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode()
+
+
+def write_embedded(embedded: Embedded, ask: EmbedAsk) -> bytes:
+    """The provider's own body when it is in this dialect."""
+    if embedded.native is not None and embedded.native.dialect == NAME:
+        return embedded.native.raw
+    data = [
+        {"object": "embedding", "index": at, "embedding": _base64(vector) if ask.as_base64 else vector}
+        for at, vector in enumerate(embedded.vectors)
+    ]
+    tokens = embedded.usage.input_tokens
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return _encode({"object": "list", "data": data, "model": embedded.model or ask.model, "usage": usage})

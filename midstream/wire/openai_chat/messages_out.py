@@ -1,0 +1,260 @@
+"""Messages -> this dialect's messages: its own bytes where a message has them, else written anew."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from ...core.parts import (
+    Cache,
+    Foreign,
+    Media,
+    Message,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+    text_of,
+)
+from .dropped import Dropped
+from .params_out import cache_mark
+from .parts_out import media_url, own, own_members, write_call
+from .quirks import NAME, Quirks
+
+Written: TypeAlias = dict[str, Any] | Raw
+_encode = msgspec.json.Encoder().encode
+_SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
+
+
+class MessagesWriter:
+    """dropped: collects what this service cannot be told."""
+
+    def __init__(self, quirks: Quirks, dropped: Dropped) -> None:
+        self._quirks = quirks
+        self._dropped = dropped
+
+    def write(self, messages: Iterable[Message]) -> list[Written]:
+        out: list[Written] = []
+        held: list[Media | Foreign] = []
+        for message in _merged(messages):
+            if held and message.role != "tool":
+                out.append(self._shown(held))
+                held = []
+            if message.native is not None and message.native.dialect == NAME:
+                out.append(Raw(message.native.raw))
+            elif message.role == "assistant":
+                out += self._assistant(message)
+            else:
+                out += self._results(message, held)
+                out += self._plain(message)
+        if held:
+            out.append(self._shown(held))
+        return out
+
+    def _named(self, message: Message, written: dict[str, Any]) -> dict[str, Any]:
+        if message.name is not None:
+            if self._quirks.names:
+                written["name"] = message.name
+            else:
+                self._dropped.add("name")
+        return written
+
+    def _plain(self, message: Message) -> Iterator[Written]:
+        """System, developer and user messages."""
+        parts = [part for part in message.parts if not isinstance(part, ToolResult)]
+        if message.role == "tool" or (not parts and message.parts):
+            return
+        role = message.role
+        if role == "developer" and not self._quirks.developer_role:
+            role = "system"
+        content = self._content(parts, lists=role == "user" or self._quirks.content_lists)
+        if content is not None:
+            yield self._named(message, {"role": role, "content": content})
+
+    def _results(self, message: Message, held: list[Media | Foreign]) -> Iterator[Written]:
+        """One message per result. Media in a result follow later, in a user's message."""
+        for result in message.parts:
+            if not isinstance(result, ToolResult):
+                continue
+            said = [part for part in result.parts if isinstance(part, Text)]
+            held += [part for part in result.parts if not isinstance(part, Text)]
+            if result.is_error:
+                said = [Text("Error: " + text_of(tuple(said)))]
+            content = self._content(said, lists=self._quirks.content_lists)
+            if result.cache is not None:
+                content = self._marked_content(content, result.cache)
+            yield {"role": "tool", "tool_call_id": self._id(result.id), "content": "" if content is None else content}
+
+    def _marked_content(self, content: Any, cache: Cache) -> Any:
+        if not self._quirks.cache_control:
+            self._dropped.add("cache_control")
+            return content
+        items = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+        return [*items[:-1], {**items[-1], "cache_control": cache_mark(cache.ttl)}]
+
+    def _shown(self, held: list[Media | Foreign]) -> Written:
+        content = self._content(held, lists=True)
+        return {"role": "user", "content": "" if content is None else content}
+
+    def _assistant(self, message: Message) -> Iterator[Written]:
+        written: dict[str, Any] = {"role": "assistant", "content": None}
+        thoughts = [part for part in message.parts if isinstance(part, Reasoning)]
+        said: list[Part] = [part for part in message.parts if not isinstance(part, Reasoning | ToolCall | Refusal)]
+        if self._quirks.reasoning_history == "thinking":
+            said = [part for part in message.parts if not isinstance(part, ToolCall | Refusal)]
+        elif thoughts:
+            self._reasoning(thoughts, written)
+        content = self._content(said, lists=self._quirks.content_lists)
+        written["content"] = content
+        refusals = "".join(part.text for part in message.parts if isinstance(part, Refusal))
+        if refusals:
+            written["refusal"] = refusals
+        calls = [self._call(part) for part in message.parts if isinstance(part, ToolCall)]
+        if calls:
+            written["tool_calls"] = calls
+        if content is None and not calls and not refusals:
+            if message.parts:
+                return  # nothing of it can be said here
+            written["content"] = ""
+        yield self._named(message, written)
+
+    def _reasoning(self, thoughts: list[Reasoning], written: dict[str, Any]) -> None:
+        field = self._quirks.reasoning_history
+        details = [item for thought in thoughts for item in own_members(thought.state).get("reasoning_details", ())]
+        if field == "reasoning_details" and details:
+            written["reasoning_details"] = details
+        elif field is None:
+            self._dropped.add("reasoning")
+        else:
+            told = "reasoning" if field == "reasoning_details" else field
+            written[told] = "".join(thought.text for thought in thoughts)
+            if any(thought.state is not None and not own_members(thought.state) for thought in thoughts):
+                self._dropped.add("reasoning")
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        written = write_call(call)
+        written["id"] = self._id(call.id)
+        if call.kind == "custom" and not self._quirks.custom_tools:
+            written = {
+                "id": written["id"],
+                "type": "function",
+                "function": {"name": call.name, "arguments": _input_object(call.arguments)},
+            }
+        if call.cache is not None:
+            self._mark(written, call.cache)
+        return written
+
+    def _id(self, call_id: str) -> str:
+        if not self._quirks.short_ids or _SHORT_ID.fullmatch(call_id):
+            return call_id
+        return hashlib.sha256(call_id.encode()).hexdigest()[:9]
+
+    def _mark(self, written: dict[str, Any], cache: Cache | None) -> dict[str, Any]:
+        if cache is not None:
+            if self._quirks.cache_control:
+                written["cache_control"] = cache_mark(cache.ttl)
+            else:
+                self._dropped.add("cache_control")
+        return written
+
+    def _content(self, parts: Iterable[Part], *, lists: bool) -> Any:
+        """A string where one will do; None when nothing is left to say."""
+        items = [item for part in parts if (item := self._item(part)) is not None]
+        if not items:
+            return None
+        plain = all(item.keys() == {"type", "text"} for item in items)
+        if plain and (len(items) == 1 or not lists):
+            return "".join(item["text"] for item in items)
+        return items
+
+    def _item(self, part: Part) -> dict[str, Any] | None:
+        match part:
+            case Text():
+                return self._mark({"type": "text", "text": part.text, **own_members(part.state)}, part.cache)
+            case Refusal():
+                return {"type": "text", "text": part.text}
+            case Reasoning():
+                return {"type": "thinking", "thinking": [{"type": "text", "text": part.text}]}
+            case Media():
+                item = self._media(part)
+                if item is None:
+                    self._dropped.add(part.kind)
+                    return None
+                return self._mark(item | own_members(part.state), part.cache)
+            case Foreign():
+                payload = own(part.state)
+                if isinstance(payload, dict) and "type" in payload:
+                    return dict(payload)
+                self._dropped.add(part.kind)
+        return None
+
+    def _media(self, media: Media) -> dict[str, Any] | None:
+        if media.mime.startswith("text/") and media.data is not None:
+            return _as_text(media)
+        if media.kind not in self._quirks.media:
+            return None
+        url = media_url(media)
+        if media.kind == "image" and url is not None:
+            detail = {} if media.detail is None else {"detail": media.detail}
+            return {"type": "image_url", "image_url": {"url": url, **detail}}
+        if media.kind == "video" and url is not None:
+            return {"type": "video_url", "video_url": {"url": url}}
+        if media.kind == "audio" and media.data is not None:
+            return {"type": "input_audio", "input_audio": {"data": media.data, "format": _audio_format(media.mime)}}
+        return self._file(media, url) if media.kind == "file" else None
+
+    def _file(self, media: Media, url: str | None) -> dict[str, Any] | None:
+        named = {} if media.name is None else {"filename": media.name}
+        if self._quirks.file_urls == "document_url" and url is not None:
+            name = {} if media.name is None else {"document_name": media.name}
+            return {"type": "document_url", "document_url": url, **name}
+        if media.file_id is not None:
+            return {"type": "file", "file": {"file_id": media.file_id, **named}}
+        if media.data is not None or (media.url is not None and self._quirks.file_urls == "file_data"):
+            return {"type": "file", "file": {"file_data": url, **named}}
+        return None
+
+
+def _merged(messages: Iterable[Message]) -> Iterator[Message]:
+    """Neighbouring messages of an assistant are one message here (parallel calls of dialects that list them apart)."""
+    last: Message | None = None
+    for message in messages:
+        if last is not None and _one_voice(last, message):
+            last = Message("assistant", last.parts + message.parts, name=last.name)
+            continue
+        if last is not None:
+            yield last
+        last = message
+    if last is not None:
+        yield last
+
+
+def _one_voice(last: Message, message: Message) -> bool:
+    ours = any(one.native is not None and one.native.dialect == NAME for one in (last, message))
+    return last.role == message.role == "assistant" and last.name == message.name and not ours
+
+
+def _as_text(media: Media) -> dict[str, Any] | None:
+    try:
+        text = base64.b64decode(media.data or "", validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    return {"type": "text", "text": f"{media.name}:\n{text}" if media.name else text}
+
+
+def _audio_format(mime: str) -> str:
+    form = mime.partition("/")[2].removeprefix("x-")
+    return {"mpeg": "mp3", "wave": "wav", "": "wav"}.get(form, form)
+
+
+def _input_object(text: str) -> str:
+    return _encode({"input": text}).decode()

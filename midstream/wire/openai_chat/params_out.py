@@ -1,0 +1,212 @@
+"""Tools, tool choice and parameters as this dialect's fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...core.turn import Format, Params, Prompt, Thinking, Tool, ToolChoice
+from .dropped import Dropped
+from .parts_out import own, own_members
+from .quirks import Quirks
+
+_encode = msgspec.json.Encoder().encode
+_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
+#: Budgets in tokens up to which an effort is meant, where only words are understood.
+_BUDGETS = ((0, "none"), (2048, "low"), (8192, "medium"))
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+def write_tools(prompt: Prompt, quirks: Quirks, dropped: Dropped) -> list[dict[str, Any]]:
+    choice = prompt.tool_choice
+    only = set(choice.names) if choice and choice.mode in ("auto", "required") and not quirks.allowed_tools else None
+    written = []
+    for tool in prompt.tools:
+        if only and tool.name not in only:
+            continue
+        one = _tool(tool, quirks, dropped)
+        if one is None:
+            dropped.add(f"tools.{tool.name}")
+            continue
+        if tool.cache is not None:
+            if quirks.cache_control:
+                one["cache_control"] = cache_mark(tool.cache.ttl)
+            else:
+                dropped.add("cache_control")
+        written.append(one)
+    return written
+
+
+def cache_mark(ttl: str) -> dict[str, str]:
+    """Five minutes is what a mark means when it says nothing."""
+    return {"type": "ephemeral"} if ttl == "5m" else {"type": "ephemeral", "ttl": ttl}
+
+
+def _tool(tool: Tool, quirks: Quirks, dropped: Dropped) -> dict[str, Any] | None:
+    if tool.kind == "hosted":
+        payload = own(tool.state)
+        return dict(payload) if isinstance(payload, dict) else None
+    if tool.kind == "custom" and quirks.custom_tools:
+        custom: dict[str, Any] = {"name": tool.name}
+        if tool.description is not None:
+            custom["description"] = tool.description
+        return {"type": "custom", "custom": custom | own_members(tool.state)}
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    if tool.kind == "custom":
+        function["parameters"] = {
+            "type": "object",
+            "properties": {"input": {"type": "string"}},
+            "required": ["input"],
+        }
+        return {"type": "function", "function": function}
+    if tool.parameters is not None:
+        function["parameters"] = tool.parameters
+    if tool.strict is not None:
+        if quirks.strict_tools:
+            function["strict"] = tool.strict
+        else:
+            dropped.add("strict")
+    return {"type": "function", "function": function, **own_members(tool.state)}
+
+
+def write_tool_choice(choice: ToolChoice | None, quirks: Quirks) -> Any:
+    if choice is None:
+        return None
+    if choice.mode == "tool" and choice.names:
+        return _function(choice.names[0])
+    mode = "required" if choice.mode == "tool" else choice.mode
+    if choice.names and quirks.allowed_tools:
+        tools = [_function(name) for name in choice.names]
+        return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+    return quirks.required_word if mode == "required" else mode
+
+
+def _function(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def write_params(params: Params, has_tools: bool, body: dict[str, Any], quirks: Quirks, dropped: Dropped) -> None:
+    """Adds the fields of params to body."""
+    told: dict[str, tuple[str, Any]] = {
+        "max_tokens": (quirks.max_tokens, params.max_tokens),
+        "temperature": ("temperature", params.temperature),
+        "top_p": ("top_p", params.top_p),
+        "frequency_penalty": ("frequency_penalty", params.frequency_penalty),
+        "presence_penalty": ("presence_penalty", params.presence_penalty),
+        "seed": (quirks.seed, params.seed),
+        "stop": ("stop", list(params.stop[: quirks.max_stops]) or None),
+        "n": ("n", params.n),
+        "logprobs": ("logprobs", params.logprobs),
+        "top_logprobs": ("top_logprobs", params.top_logprobs),
+        "logit_bias": ("logit_bias", params.logit_bias),
+        "format": ("response_format", _format(params.format, quirks)),
+        "parallel_tools": ("parallel_tool_calls", params.parallel_tools if has_tools else None),
+        "user": ("user", params.user),
+        "cache_key": ("prompt_cache_key", params.cache_key),
+        "verbosity": ("verbosity", params.verbosity),
+        "modalities": ("modalities", list(params.modalities) or None),
+        "audio": ("audio", params.audio),
+    }
+    for neutral, (name, value) in told.items():
+        if value is None:
+            continue
+        if name in quirks.lacks:
+            dropped.add(neutral)
+        else:
+            body[name] = value
+    _write_bounded(params, body, quirks, dropped)
+    if params.thinking is not None:
+        _write_thinking(params.thinking, body, quirks, dropped)
+
+
+def _write_bounded(params: Params, body: dict[str, Any], quirks: Quirks, dropped: Dropped) -> None:
+    """Parameters that a service takes in part."""
+    if params.top_k is not None:
+        if quirks.top_k:
+            body["top_k"] = params.top_k
+        else:
+            dropped.add("top_k")
+    if body.get("temperature", 0.0) > quirks.max_temperature:
+        body["temperature"] = quirks.max_temperature
+        dropped.add("temperature")
+    if len(params.stop) > quirks.max_stops:
+        dropped.add("stop")
+    tier = "default" if params.service_tier == "standard_only" else params.service_tier
+    if tier is not None:
+        if tier in _TIERS and "service_tier" not in quirks.lacks:
+            body["service_tier"] = tier
+        else:
+            dropped.add("service_tier")
+
+
+def _format(form: Format | None, quirks: Quirks) -> dict[str, Any] | None:
+    if form is None:
+        return None
+    if form.kind == "text":
+        return {"type": "text"}
+    if form.kind == "json" or not quirks.json_schema:
+        return {"type": "json_object"}
+    inner: dict[str, Any] = {"name": form.name or "answer", "schema": form.schema or {}}
+    if form.description is not None:
+        inner["description"] = form.description
+    if form.strict is not None:
+        inner["strict"] = form.strict
+    return {"type": "json_schema", "json_schema": inner}
+
+
+def instruction_for(form: Format | None, quirks: Quirks) -> str | None:
+    """What a service without json_schema is told instead."""
+    if form is None or form.kind != "json_schema" or quirks.json_schema:
+        return None
+    return "Answer with one JSON object that is valid against this JSON Schema:\n" + _encode(form.schema or {}).decode()
+
+
+def _write_thinking(thinking: Thinking, body: dict[str, Any], quirks: Quirks, dropped: Dropped) -> None:
+    if quirks.reasoning is None:
+        dropped.add("thinking")
+        return
+    if quirks.reasoning == "reasoning":
+        body["reasoning"] = _wide(thinking)
+        return
+    effort = thinking.effort or _effort_of(thinking.budget)
+    if quirks.reasoning == "thinking":
+        if effort is not None or thinking.budget is not None:
+            body["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
+    elif effort is not None:
+        body["reasoning_effort"] = _nearest(effort, quirks.efforts)
+    if thinking.summary is not None:
+        dropped.add("reasoning.summary")
+
+
+def _wide(thinking: Thinking) -> dict[str, Any]:
+    """OpenRouter's object, which takes either a word or a number of tokens."""
+    wide: dict[str, Any] = {}
+    if thinking.budget is not None and thinking.budget > 0:
+        wide["max_tokens"] = thinking.budget
+    elif thinking.effort is not None or thinking.budget == 0:
+        wide["effort"] = thinking.effort or "none"
+    else:
+        wide["enabled"] = True
+    if thinking.show is False:
+        wide["exclude"] = True
+    if thinking.summary is not None:
+        wide["summary"] = thinking.summary
+    return wide
+
+
+def _effort_of(budget: int | None) -> str | None:
+    if budget is None or budget < 0:
+        return None
+    return next((word for most, word in _BUDGETS if budget <= most), "high")
+
+
+def _nearest(effort: str, known: tuple[str, ...]) -> str:
+    """The word itself, or the closest one that the service knows (the weaker of two)."""
+    if effort in known or effort not in _EFFORTS or not known:
+        return effort
+    place = _EFFORTS.index(effort)
+    ranked = [word for word in known if word in _EFFORTS]
+    return min(ranked, key=lambda word: abs(_EFFORTS.index(word) - place)) if ranked else effort

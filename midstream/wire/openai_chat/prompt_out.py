@@ -1,0 +1,177 @@
+"""Plan -> a request body: the caller's own bytes where the dialect is ours, else written from the prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from ...core.errors import BadRequest
+from ...core.parts import Message
+from ...core.turn import Asked, Plan
+from .dropped import Dropped
+from .messages_out import MessagesWriter
+from .params_out import instruction_for, write_params, write_tool_choice, write_tools
+from .quirks import NAME, OPENAI, Quirks
+
+_encode = msgspec.json.Encoder().encode
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_list = msgspec.json.Decoder(list[Raw]).decode
+
+#: OpenAI's own request fields: what a service that refuses unknown fields may still be given.
+_FIELDS = (
+    "model", "messages", "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs",
+    "max_completion_tokens", "max_tokens", "metadata", "modalities", "moderation", "n", "parallel_tool_calls",
+    "prediction", "presence_penalty", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+    "reasoning_effort", "response_format", "safety_identifier", "seed", "service_tier", "stop", "store", "stream",
+    "stream_options", "temperature", "tool_choice", "tools", "top_logprobs", "top_p", "user", "verbosity",
+    "web_search_options", "conversation",
+)  # fmt: skip
+_KEYS = {name: b',"' + name.encode() + b'":' for name in _FIELDS}
+_PATCHED = frozenset({"model", "messages", "stream", "stream_options", "conversation", "store"})
+_ASKS_USAGE = b'{"include_usage":true}'
+
+
+def write_ask(plan: Plan, quirks: Quirks = OPENAI) -> Asked:
+    """Raises BadRequest when the fields of another dialect do not make sense."""
+    if plan.turn.dialect == NAME:
+        return _patched(plan, quirks)
+    return _translated(plan, quirks)
+
+
+def _patched(plan: Plan, quirks: Quirks) -> Asked:
+    """The caller's fields byte for byte, but for the few that one attempt decides."""
+    out: list[Any] = []
+    dropped: list[str] = []
+    keys, lacks, known = _KEYS, quirks.lacks, quirks.known
+    for name, raw in plan.turn.fields.items():
+        if name in _PATCHED:
+            _patch(name, raw, plan, quirks, out, dropped)
+        elif name in lacks or (known is not None and name not in keys and name not in known):
+            if not _renamed(name, raw, plan, quirks, out):
+                dropped.append(name)
+        else:
+            out.append(keys.get(name) or b"," + _encode(name) + b":")
+            out.append(raw)
+    if plan.stream:
+        if "stream" not in plan.turn.fields:
+            out.append(b',"stream":true')
+        if quirks.stream_options and "stream_options" not in plan.turn.fields:
+            out.append(b',"stream_options":' + _ASKS_USAGE)
+    if "model" not in plan.turn.fields:
+        out.append(_KEYS["model"] + _encode(plan.model))
+    body = b"".join(out)
+    return Asked(b"{" + body[1:] + b"}", tuple(dropped))
+
+
+def _patch(name: str, raw: Raw, plan: Plan, quirks: Quirks, out: list[Any], dropped: list[str]) -> None:
+    value: Any = None
+    if name == "messages":
+        value = _messages(raw, plan, quirks)
+    elif name == "model":
+        value = _encode(plan.model)
+    elif name == "stream":
+        value = b"true" if plan.stream else raw if bytes(raw) == b"null" else b"false"
+    elif name == "stream_options":
+        if plan.stream and quirks.stream_options:
+            value = _with_usage(raw)
+        elif plan.stream and set(_options(raw)) - {"include_usage"}:
+            dropped.append(name)
+    elif name == "store" and quirks.forwards_store and name not in quirks.lacks:
+        value = raw
+    if value is not None:
+        out.append(_KEYS[name])
+        out.append(value)
+
+
+def _options(raw: Raw) -> dict[str, Raw]:
+    if bytes(raw) == b"null":
+        return {}
+    try:
+        return _members(raw)
+    except msgspec.ValidationError:
+        raise BadRequest("stream_options must be an object", param="stream_options") from None
+
+
+def _with_usage(raw: Raw) -> Raw | bytes:
+    options = _options(raw)
+    if bytes(options.get("include_usage", b"")) == b"true":
+        return raw
+    return _encode({**options, "include_usage": True})
+
+
+def _renamed(name: str, raw: Raw, plan: Plan, quirks: Quirks, out: list[Any]) -> bool:
+    """A limit or seed under the name that the service does take, unless the caller gave that too."""
+    other = {"max_tokens": quirks.max_tokens, "max_completion_tokens": quirks.max_tokens, "seed": quirks.seed}.get(name)
+    if other is None or other == name or other in plan.turn.fields:
+        return False
+    out.append(b"," + _encode(other) + b":")
+    out.append(raw)
+    return True
+
+
+def _messages(raw: Raw, plan: Plan, quirks: Quirks) -> Raw | bytes:
+    whole: Raw | bytes = raw
+    if not quirks.developer_role and b'"developer"' in bytes(raw):
+        whole = _without_developers(raw)
+    if not plan.history:
+        return whole
+    own = bytes(whole).strip()
+    if own[:1] != b"[":
+        raise BadRequest("messages must be an array", param="messages")
+    earlier = b",".join(_earlier(plan.history, quirks))
+    rest = own[1:].lstrip()
+    return b"[" + earlier + (rest if rest[:1] == b"]" else b"," + rest)
+
+
+def _earlier(history: tuple[Message, ...], quirks: Quirks) -> list[bytes]:
+    """What is left out of earlier turns was reported then."""
+    written = MessagesWriter(quirks, Dropped(NAME)).write(history)
+    return [bytes(message) if isinstance(message, Raw) else _encode(message) for message in written]
+
+
+def _without_developers(raw: Raw) -> bytes:
+    try:
+        messages = _list(raw)
+    except msgspec.ValidationError:
+        return bytes(raw)
+    return b"[" + b",".join(as_system(bytes(message)) for message in messages) + b"]"
+
+
+def as_system(message: bytes) -> bytes:
+    """A developer's message as a system message; any other as it is."""
+    try:
+        members = _members(message)
+    except msgspec.ValidationError:
+        return message
+    if bytes(members.get("role", b"")) != b'"developer"':
+        return message
+    return _encode({**members, "role": "system"})
+
+
+def _translated(plan: Plan, quirks: Quirks) -> Asked:
+    prompt = plan.turn.prompt
+    dropped = Dropped(plan.turn.dialect)
+    messages = MessagesWriter(quirks, Dropped(plan.turn.dialect)).write(plan.history)
+    messages += MessagesWriter(quirks, dropped).write(prompt.messages)
+    instruction = instruction_for(prompt.params.format, quirks)
+    if instruction:
+        messages.insert(0, {"role": "system", "content": instruction})
+    if quirks.prefix and isinstance(messages[-1], dict) and messages[-1]["role"] == "assistant":
+        messages[-1]["prefix"] = True
+    body: dict[str, Any] = {"model": plan.model, "messages": messages}
+    tools = write_tools(prompt, quirks, dropped)
+    if tools:
+        body["tools"] = tools
+        choice = write_tool_choice(prompt.tool_choice, quirks)
+        if choice is not None:
+            body["tool_choice"] = choice
+    write_params(prompt.params, bool(tools), body, quirks, dropped)
+    for name in prompt.extras:
+        dropped.add(name)
+    if plan.stream:
+        body["stream"] = True
+        if quirks.stream_options:
+            body["stream_options"] = {"include_usage": True}
+    return Asked(_encode(body), dropped.names())

@@ -1,0 +1,197 @@
+"""A provider's stream: bytes -> events. The plain text chunk is the hot path; everything else is `ChoiceParts`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...core.errors import Cut, Garbled, Refused
+from ...core.events import Delta, Done, Event, Failed, Passed, Started, Used, Whole
+from ..sse import Frame, SSEReader
+from .answer_in import read_answer
+from .choice_parts import ChoiceParts
+from .errors import error_in_reply
+from .shapes import Chunk, FirstChunk
+from .usage import read_usage
+
+_first = msgspec.json.Decoder(FirstChunk).decode
+_later = msgspec.json.Decoder(Chunk).decode
+_anything = msgspec.json.Decoder().decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class StreamReader:
+    """skipped: data lines that could not be read."""
+
+    def __init__(self) -> None:
+        self._sse = SSEReader()
+        self._decode: Any = _first
+        self._choices: dict[int | None, ChoiceParts] = {}
+        self._id: str | None = None
+        self._ended = False
+        self.skipped = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        out: list[Event] = []
+        if self._ended:
+            return out
+        try:
+            frames = self._sse.feed(data)
+        except Garbled as error:
+            return self._end(out, Failed(error))
+        decode, choices = self._decode, self._choices
+        for frame in frames:
+            if self._ended:
+                break
+            text = frame.data
+            if text is None or frame.event or text == b"[DONE]":
+                self._odd(frame, out)
+                continue
+            try:
+                chunk = decode(text)
+            except _UNREADABLE:
+                self._unread(frame, out)
+                continue
+            listed = chunk.choices
+            if listed is not None and len(listed) == 1 and chunk.usage is None and chunk.error is None:
+                choice = listed[0]
+                said = choice.delta
+                parts = choices.get(choice.index)
+                if (
+                    parts is not None
+                    and said is not None
+                    and type(said.content) is str
+                    and said.content
+                    and parts.plain(choice, said)
+                    and chunk.x_groq is None
+                ):
+                    out.append(Delta(parts.open_index, said.content, parts.number, frame.raw))
+                    continue
+            self._chunk(chunk, frame, out)
+            decode = self._decode
+        return out
+
+    def finish(self) -> list[Event]:
+        out: list[Event] = []
+        if self._ended:
+            return out
+        rest = self._sse.rest
+        if rest.strip():
+            self._last(rest, out)
+        if self._ended:
+            return out
+        if self._complete():
+            return self._end(out, Done())
+        return self._end(out, Failed(Cut("the stream ended before the answer did")))
+
+    def _last(self, rest: bytes, out: list[Event]) -> None:
+        """What came after the last blank line: a frame without its end, or an answer that is no stream at all."""
+        if rest.lstrip().startswith(b"{"):
+            self._whole(rest, out)
+            return
+        for frame in SSEReader().feed(rest + b"\n\n"):
+            if self._ended or frame.data is None:
+                continue
+            if frame.data == b"[DONE]":
+                self._odd(frame, out)
+                continue
+            try:
+                chunk = self._decode(frame.data)
+            except _UNREADABLE:
+                self.skipped += 1  # cut in the middle: nothing of it may be passed on
+                continue
+            self._chunk(chunk, frame, out)
+
+    def _whole(self, body: bytes, out: list[Event]) -> None:
+        try:
+            answer = read_answer(body)
+        except Refused as error:
+            self._end(out, Failed(error))
+        except Garbled:
+            self.skipped += 1
+        else:
+            out.append(Whole(answer))
+            self._end(out, Done())
+
+    def _odd(self, frame: Frame, out: list[Event]) -> None:
+        """Comments, the end mark, and frames with a name."""
+        text = frame.data
+        if text == b"[DONE]":
+            if self._complete():
+                self._end(out, Done(frame.raw))
+            else:
+                self._end(out, Failed(Cut("the stream said that it was done before the answer had ended")))
+        elif text is None:
+            if frame.raw.lstrip().startswith(b"{") and not self._choices:
+                self._whole(frame.raw, out)
+            if not self._ended:
+                out.append(Passed(frame.raw))
+        else:
+            try:
+                chunk = self._decode(text)
+            except _UNREADABLE:
+                self._unread(frame, out)
+                return
+            if frame.event == b"error" and chunk.error is None:
+                self._refused(_anything(text), frame, out)
+            else:
+                self._chunk(chunk, frame, out)
+
+    def _unread(self, frame: Frame, out: list[Event]) -> None:
+        """A data line that does not fit: read it as far as it goes, or skip it."""
+        try:
+            value = _anything(frame.data or b"")
+            if frame.event == b"error":
+                self._refused(value, frame, out)
+                return
+            chunk = msgspec.convert(value, FirstChunk, strict=False)
+        except _UNREADABLE:
+            self.skipped += 1
+            out.append(Passed(frame.raw))
+            return
+        self._chunk(chunk, frame, out)
+
+    def _chunk(self, chunk: Chunk, frame: Frame, out: list[Event]) -> None:
+        if chunk.error is not None:
+            self._refused(chunk.error, frame, out)
+            return
+        first = len(out)
+        for position, choice in enumerate(chunk.choices or ()):
+            self._start(chunk, out)
+            number = choice.index if choice.index is not None and choice.index >= 0 else position
+            parts = self._choices.get(number)
+            if parts is None:
+                parts = self._choices[number] = ChoiceParts(number, self._id or "")
+                if choice.index is None and position == 0:
+                    self._choices[None] = parts
+            parts.read(choice, out)
+        usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
+        if usage is not None:
+            if chunk.choices and len(out) == first:
+                # Only a chunk without choices may be left out by a face, so this one's bytes go with another event.
+                out.append(Passed())
+            out.append(Used(read_usage(usage)))
+        if len(out) == first:
+            out.append(Passed())
+        out[first] = msgspec.structs.replace(out[first], native=frame.raw)
+        for at in range(first + 1, len(out)):
+            out[at] = msgspec.structs.replace(out[at], native=b"")
+
+    def _start(self, chunk: Chunk, out: list[Event]) -> None:
+        if self._id is None:
+            begun = chunk if isinstance(chunk, FirstChunk) else FirstChunk()
+            self._id = begun.id or ""
+            self._decode = _later
+            out.append(Started(self._id, begun.model or "", int(begun.created or 0)))
+
+    def _refused(self, error: Any, frame: Frame, out: list[Event]) -> None:
+        self._end(out, Failed(error_in_reply(error, frame.data or b""), native=frame.raw))
+
+    def _complete(self) -> bool:
+        return bool(self._choices) and all(parts.stopped for parts in self._choices.values())
+
+    def _end(self, out: list[Event], event: Event) -> list[Event]:
+        self._ended = True
+        out.append(event)
+        return out

@@ -1,0 +1,203 @@
+"""Events -> the bytes of a stream: relayed as they came from a provider of this dialect, else written anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from ...core.dialect import Say
+from ...core.events import (
+    Attempted,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    Marked,
+    PartStarted,
+    Started,
+    Stopped,
+    Used,
+    Whole,
+    unfold,
+)
+from ...core.parts import Foreign, Media, Reasoning, Refusal, Text, ToolCall
+from ...core.usage import Usage
+from .answer_out import stop_members
+from .errors import error_frame
+from .parts_out import media_url, own, own_members, write_annotations, write_image, write_sound
+from .quirks import NAME
+from .reasons import write_reason
+from .usage import usage_object
+
+_encode = msgspec.json.Encoder().encode
+_DONE = b"data: [DONE]\n\n"
+_PLAIN_END = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+_FIELD = {Text: b'"content":', Reasoning: b'"reasoning_content":', Refusal: b'"refusal":'}
+
+
+class StreamWriter:
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._relays = False
+        self._ended = False
+        self._head = b""
+        self._spoken: set[int] = set()
+        self._calls: dict[int, int] = {}
+        self._open: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+        self._usage: Usage | None = None
+        self._name(say.id, say.model, say.created)
+
+    def _name(self, answer_id: str, model: str, created: int) -> None:
+        """Every chunk begins with the same id, model and time."""
+        about = _encode(
+            {
+                "id": answer_id or self._say.id,
+                "object": "chat.completion.chunk",
+                "created": created or self._say.created,
+                "model": model or self._say.model,
+            }
+        )
+        self._head = b"data: " + about[:-1] + b',"choices":['
+
+    def write(self, events: Iterable[Event]) -> bytes:
+        out: list[bytes] = []
+        add = out.append
+        open_parts = self._open
+        for event in events:
+            if self._ended:
+                break
+            if self._relays:
+                native = event.native
+                kind = type(event)
+                if native is not None and kind is not Used and kind is not Done and kind is not Failed:
+                    add(native)
+                    continue
+                self._relay(event, out)
+            elif type(event) is Delta:
+                around = open_parts.get((event.choice, event.index))
+                if around is not None and event.text:
+                    add(around[0])
+                    add(_encode(event.text))
+                    add(around[1])
+            else:
+                self._translate(event, out)
+        return b"".join(out)
+
+    def _relay(self, event: Event, out: list[bytes]) -> None:
+        match event:
+            case Used():
+                # Its frame holds nothing but usage: of others the first event is another one.
+                if event.native and self._say.include_usage:
+                    out.append(event.native)
+            case Done():
+                self._ended = True
+                out.append(event.native or _DONE)
+            case Failed():
+                self._ended = True
+                out.append(event.native or error_frame(event.error))
+            case Attempted():
+                self._relays = event.dialect == NAME
+            case Whole():
+                self._relays = False
+                self._translate(event, out)
+
+    def _translate(self, event: Event, out: list[bytes]) -> None:
+        match event:
+            case Attempted():
+                self._relays = event.dialect == NAME
+            case Started():
+                if not self._spoken:
+                    self._name(event.id, event.model, event.created)
+                    self._speak(0, out)
+            case PartStarted():
+                self._part(event, out)
+            case Marked():
+                self._mark(event, out)
+            case Stopped():
+                self._stop(event, out)
+            case Used():
+                self._usage = event.usage
+            case Whole():
+                out.append(self.write(unfold(event.answer)))
+            case Done():
+                self._done(out)
+            case Failed():
+                self._ended = True
+                out.append(error_frame(event.error))
+
+    def _chunk(self, choice: int, delta: dict[str, Any], **more: Any) -> bytes:
+        written = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": None, **more}
+        return self._head + _encode(written) + b"]}\n\n"
+
+    def _speak(self, choice: int, out: list[bytes]) -> None:
+        """The role stands in a choice's first chunk only."""
+        if choice not in self._spoken:
+            self._spoken.add(choice)
+            out.append(self._chunk(choice, {"role": "assistant", "content": "", "refusal": None}))
+
+    def _part(self, event: PartStarted, out: list[bytes]) -> None:
+        part, choice = event.part, event.choice
+        self._speak(choice, out)
+        if isinstance(part, Text | Reasoning | Refusal):
+            before = self._head + b'{"index":%d,"delta":{' % choice + _FIELD[type(part)]
+            self._open[choice, event.index] = (before, _PLAIN_END)
+            if part.text:
+                out.append(before + _encode(part.text) + _PLAIN_END)
+            if isinstance(part, Text) and part.citations:
+                self._mark(Marked(event.index, citations=part.citations, choice=choice), out)
+            if isinstance(part, Reasoning) and part.state is not None:
+                self._mark(Marked(event.index, state=part.state, choice=choice), out)
+        elif isinstance(part, ToolCall):
+            self._call(event.index, part, choice, out)
+        elif isinstance(part, Media) and part.kind == "image" and media_url(part):
+            out.append(self._chunk(choice, {"images": [write_image(part)]}))
+        elif isinstance(part, Media) and part.kind == "audio" and part.data is not None:
+            out.append(self._chunk(choice, {"audio": write_sound(part)}))
+        elif isinstance(part, Foreign) and part.kind == "executed_tools" and own(part.state) is not None:
+            out.append(self._chunk(choice, {"executed_tools": [own(part.state)]}))
+
+    def _call(self, index: int, call: ToolCall, choice: int, out: list[bytes]) -> None:
+        number = self._calls.get(choice, 0)
+        self._calls[choice] = number + 1
+        told, member = ("custom", "input") if call.kind == "custom" else ("function", "arguments")
+        begun = {
+            "index": number,
+            "id": call.id,
+            "type": told,
+            told: {"name": call.name, member: call.arguments},
+            **own_members(call.state),
+        }
+        out.append(self._chunk(choice, {"tool_calls": [begun]}))
+        before = b'{"index":%d,"delta":{"tool_calls":[{"index":%d,"%s":{"%s":' % (
+            choice,
+            number,
+            told.encode(),
+            member.encode(),
+        )
+        self._open[choice, index] = (self._head + before, b"}}]" + _PLAIN_END)
+
+    def _mark(self, event: Marked, out: list[bytes]) -> None:
+        annotations = write_annotations(event.citations)
+        if annotations:
+            out.append(self._chunk(event.choice, {"annotations": annotations}))
+        if event.logprobs:
+            probs = {"content": list(event.logprobs), "refusal": None}
+            out.append(self._chunk(event.choice, {"content": ""}, logprobs=probs))
+        details = own_members(event.state).get("reasoning_details")
+        if details:
+            # The empty text says that the details' own texts were told before.
+            out.append(self._chunk(event.choice, {"reasoning_content": "", "reasoning_details": details}))
+
+    def _stop(self, event: Stopped, out: list[bytes]) -> None:
+        self._speak(event.choice, out)
+        word = write_reason(event.reason)
+        more = stop_members(word, event.native_reason, event.sequence)
+        out.append(self._chunk(event.choice, {}, finish_reason=word, **more))
+
+    def _done(self, out: list[bytes]) -> None:
+        self._ended = True
+        if self._say.include_usage:
+            out.append(self._head + b'],"usage":' + _encode(usage_object(self._usage or Usage())) + b"}\n\n")
+        out.append(_DONE)

@@ -1,0 +1,76 @@
+"""Token counts: prompt_tokens includes cached ones, completion_tokens includes reasoning (WIRE.md rule 11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core.usage import Usage
+from .shapes import InDetails, OutDetails, Tokens
+
+
+def read_usage(tokens: Tokens) -> Usage:
+    """Never negative; classes that together exceed the total are cut so that the total holds."""
+    prompt = max(tokens.prompt_tokens or 0, 0)
+    inside = tokens.prompt_tokens_details or InDetails()
+    cached = inside.cached_tokens or tokens.prompt_cache_hit_tokens or tokens.num_cached_tokens or tokens.cached_tokens
+    rest, cache_read = _take(prompt, cached)
+    rest, cache_write = _take(rest, inside.cache_write_tokens)
+    rest, audio_in = _take(rest, inside.audio_tokens)
+    rest, image_in = _take(rest, inside.image_tokens)
+    visible = max(tokens.completion_tokens or 0, 0)
+    outside = tokens.completion_tokens_details or OutDetails()
+    reasoning = max(outside.reasoning_tokens or 0, 0)
+    if reasoning and tokens.total_tokens == prompt + visible + reasoning:  # xAI counts reasoning beside completion
+        out_reasoning = reasoning
+    else:
+        visible, out_reasoning = _take(visible, reasoning)
+    visible, audio_out = _take(visible, outside.audio_tokens)
+    visible, image_out = _take(visible, outside.image_tokens)
+    hosted = (tokens.server_tool_use_details or {}).get("web_search_requests")
+    return Usage(
+        uncached_in=rest,
+        cache_read=cache_read,
+        cache_write_5m=cache_write,
+        audio_in=audio_in,
+        image_in=image_in,
+        out_text=visible,
+        out_reasoning=out_reasoning,
+        audio_out=audio_out,
+        image_out=image_out,
+        searches=hosted if isinstance(hosted, int) and hosted > 0 else 0,
+    )
+
+
+def _take(whole: int, part: int | None) -> tuple[int, int]:
+    """(what is left, the part), the part being between 0 and the whole."""
+    part = min(max(part or 0, 0), whole)
+    return whole - part, part
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """The `usage` member, in the form that OpenAI's SDK checks."""
+    inside = {
+        "cached_tokens": usage.cache_read,
+        "cache_write_tokens": usage.cache_write,
+        "audio_tokens": usage.audio_in,
+    }
+    if usage.image_in:
+        inside["image_tokens"] = usage.image_in
+    outside = {
+        "reasoning_tokens": usage.out_reasoning,
+        "audio_tokens": usage.audio_out,
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    }
+    if usage.image_out:
+        outside["image_tokens"] = usage.image_out
+    written: dict[str, Any] = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": inside,
+        "completion_tokens_details": outside,
+    }
+    if usage.searches:
+        written["server_tool_use_details"] = {"web_search_requests": usage.searches}
+    return written
