@@ -13,7 +13,7 @@ from .ask_write import write_ask, write_count_ask
 from .faults import read_error, write_error
 from .lists import read_count, read_models, write_count, write_model, write_models
 from .names import NAME
-from .params import Quirks
+from .quirks import Quirks, quirks_of
 from .stream_read import MessagesReader
 from .stream_write import MessagesWriter
 
@@ -22,6 +22,7 @@ __all__ = [
     "Quirks",
     "answer_reader",
     "answer_writer",
+    "quirks_of",
     "read_answer",
     "read_ask",
     "read_count",

@@ -12,48 +12,51 @@ from ..strict_json import write_object
 from .arrange import arrange, fewer_marks, marks, split_system, system_blocks, system_value, user_first
 from .block_write import Block, BlockWriter
 from .names import NAME, own_state, write_cache
-from .params import USUAL, Quirks, write_params
+from .params import write_params
+from .quirks import Quirks, quirks_of
 
 _encode = msgspec.json.Encoder().encode
 #: Members that are ours, not the service's.
 _OURS = ("conversation", "store")
 #: Members that a token count does not take.
 _NOT_COUNTED = frozenset(
-    ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier", "container"]
+    (
+        *("max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier"),
+        *("container", "diagnostics", "inference_geo"),
+    )
 )
 
 
-def write_ask(plan: Plan, quirks: Quirks = USUAL) -> Asked:
-    """The body for POST /v1/messages. Raises BadRequest for what can neither be carried nor left out."""
+def write_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
+    """The body for POST /v1/messages. quirks: what the model takes; None reads it off the model's name.
+    Raises BadRequest for what can neither be carried nor left out."""
     if plan.turn.dialect == NAME:
-        fields = _relayed(plan)
+        fields, dropped = _relayed(plan)
         if plan.stream or "stream" in fields:
             fields["stream"] = Raw(b"true" if plan.stream else b"false")
         fields.setdefault("max_tokens", Raw(_encode(plan.max_tokens_default)))
-        return Asked(write_object(fields))
-    body, dropped = _translated(plan, quirks)
+        return Asked(write_object(fields), dropped)
+    body, dropped = _translated(plan, quirks or quirks_of(plan.model))
     return Asked(_encode(body), dropped)
 
 
-def write_count_ask(plan: Plan, quirks: Quirks = USUAL) -> Asked:
+def write_count_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
     """The body for POST /v1/messages/count_tokens: the same prompt without what only concerns the answer."""
     if plan.turn.dialect == NAME:
-        fields = _relayed(plan)
-        return Asked(write_object({name: raw for name, raw in fields.items() if name not in _NOT_COUNTED}))
-    body, dropped = _translated(plan, quirks)
+        fields, dropped = _relayed(plan)
+        return Asked(write_object({name: raw for name, raw in fields.items() if name not in _NOT_COUNTED}), dropped)
+    body, dropped = _translated(plan, quirks or quirks_of(plan.model))
     return Asked(_encode({name: value for name, value in body.items() if name not in _NOT_COUNTED}), dropped)
 
 
-def _relayed(plan: Plan) -> dict[str, Raw]:
+def _relayed(plan: Plan) -> tuple[dict[str, Raw], tuple[str, ...]]:
     fields = {name: raw for name, raw in plan.turn.fields.items() if name not in _OURS}
     fields["model"] = Raw(_encode(plan.model))
-    if plan.history:
-        _put_history(plan, fields)
-    return fields
+    return fields, _put_history(plan, fields) if plan.history else ()
 
 
-def _put_history(plan: Plan, fields: dict[str, Raw]) -> None:
-    """Stored messages before the caller's, which are not parsed for that."""
+def _put_history(plan: Plan, fields: dict[str, Raw]) -> tuple[str, ...]:
+    """Stored messages before the caller's, which are not parsed for that. What the stored ones lose."""
     writer = BlockWriter()
     system, rest = split_system(plan.history)
     turns = arrange(rest, writer)
@@ -68,6 +71,7 @@ def _put_history(plan: Plan, fields: dict[str, Raw]) -> None:
     blocks = system_blocks(system, writer)
     if blocks:
         fields["system"] = Raw(_encode([*blocks, *_given_system(fields)]))
+    return tuple(writer.dropped)
 
 
 def _given_system(fields: dict[str, Raw]) -> list[Any]:

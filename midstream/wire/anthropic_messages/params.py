@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from ...core.turn import Format, Params, Plan, Thinking, ToolChoice
 from .arrange import Turned
 from .block_write import Block
+from .quirks import Quirks
 from .schema import closed_schema
 
 #: The service takes no smaller thinking budget.
@@ -24,18 +25,6 @@ _TIERS = {"auto": "auto", "standard_only": "standard_only", "default": "standard
 _UNKNOWN = ("frequency_penalty", "presence_penalty", "seed", "logit_bias", "verbosity", "cache_key", "audio")
 #: What callers call their reasoning knob.
 _THINKING_NAMES = ("reasoning_effort", "reasoning", "thinking", "generationConfig")
-
-
-class Quirks(Struct, frozen=True):
-    """How models of this service differ. thinking: does the model take a token budget, or effort with adaptive
-    thinking? schemas: does it take a JSON schema for its answer? sampling: does it take temperature, top_p, top_k?"""
-
-    thinking: Literal["budget", "adaptive"] = "budget"
-    schemas: bool = True
-    sampling: bool = True
-
-
-USUAL = Quirks()
 
 
 class Written(Struct):
@@ -70,34 +59,43 @@ def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written)
     if thinking.budget == 0 or (thinking.budget is None and thinking.effort == "none"):
         out.members["thinking"] = {"type": "disabled"}
         return
-    if choice is not None and choice.mode in ("tool", "required"):
-        out.dropped.append(name)  # the service refuses a forced call together with thinking
+    if quirks.thinking == "adaptive" or (quirks.thinking == "either" and (thinking.budget or -1) < 0):
+        _adaptive(thinking, quirks, out)
         return
-    if quirks.thinking == "adaptive":
-        _adaptive(thinking, out)
-        return
-    budget = thinking.budget if (thinking.budget or -1) > 0 else BUDGETS.get(thinking.effort or "medium")
-    if budget is None or unsigned_call(turns):
+    forced = choice is not None and choice.mode in ("tool", "required")  # refused together with a budget
+    budget = None if forced or unsigned_call(turns) else _budget(thinking, params.max_tokens)
+    if budget is None:
         out.dropped.append(name)
         return
-    budget = max(budget, MIN_BUDGET)
+    if budget < (thinking.budget or 0):
+        out.dropped.append(name)  # kept, but not as it was asked for
     if params.max_tokens is None:
         out.max_tokens += budget
-    elif budget >= params.max_tokens:
-        budget = params.max_tokens - 1
-        out.dropped += [] if budget >= MIN_BUDGET else [name]
-    if budget >= MIN_BUDGET:
-        out.members["thinking"] = {"type": "enabled", "budget_tokens": budget, **_display(thinking)}
+    out.members["thinking"] = {"type": "enabled", "budget_tokens": budget, **_display(thinking)}
 
 
-def _adaptive(thinking: Thinking, out: Written) -> None:
+def _budget(thinking: Thinking, max_tokens: int | None) -> int | None:
+    """Tokens to think, fewer than max_tokens, which counts them too; None when that leaves too few. A word leaves a
+    quarter of the limit for the answer; a number is the caller's own affair."""
+    number = thinking.budget if thinking.budget is not None and thinking.budget > 0 else None
+    wanted = number or BUDGETS.get(thinking.effort or "medium")
+    if wanted is None:
+        return None
+    if max_tokens is not None:
+        wanted = min(wanted, max_tokens - 1 if number else max(max_tokens * 3 // 4, MIN_BUDGET))
+        if max(wanted, MIN_BUDGET) >= max_tokens:
+            return None
+    return max(wanted, MIN_BUDGET)
+
+
+def _adaptive(thinking: Thinking, quirks: Quirks, out: Written) -> None:
     out.members["thinking"] = {"type": "adaptive", **_display(thinking)}
-    if thinking.effort is not None:
-        effort = _EFFORTS.get(thinking.effort)
-    else:
-        effort = next((word for word, size in BUDGETS.items() if 0 < (thinking.budget or 0) <= size), None)
+    word = thinking.effort
+    if word is None:
+        word = next((word for word, size in BUDGETS.items() if 0 < (thinking.budget or 0) <= size), None)
+    effort = _EFFORTS.get(word or "")
     if effort is not None:
-        out.members["output_config"] = {"effort": _EFFORTS.get(effort, effort)}
+        out.members["output_config"] = {"effort": effort if effort in quirks.efforts else "high"}
 
 
 def _display(thinking: Thinking) -> dict[str, str]:
@@ -132,8 +130,11 @@ def _sampling(params: Params, quirks: Quirks, out: Written) -> None:
     if params.temperature is not None and not 0 <= params.temperature <= 1:
         given["temperature"] = min(max(params.temperature, 0.0), 1.0)
         out.dropped.append("temperature")
-    if "temperature" in given and given.pop("top_p", 1) != 1:
-        out.dropped.append("top_p")
+    if len(given.keys() & {"temperature", "top_p"}) == 2:
+        if given["temperature"] == 1:
+            del given["temperature"]  # the default
+        elif given.pop("top_p") != 1:
+            out.dropped.append("top_p")
     out.members |= given
 
 

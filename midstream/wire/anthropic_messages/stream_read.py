@@ -63,6 +63,12 @@ _encode = msgspec.json.Encoder().encode
 
 _TEXT, _THINKING, _CALL, _FOREIGN = "text", "thinking", "call", "foreign"
 _EMPTY: dict[str, Part] = {_TEXT: Text(""), _THINKING: Reasoning(), _CALL: ToolCall("", "")}
+#: What a block's start may leave out.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "text": {"text": ""},
+    "thinking": {"thinking": ""},
+    "tool_use": {"id": "", "name": "", "input": {}},
+}
 _KIND_OF_DELTA = {"text_delta": _TEXT, "citations_delta": _TEXT, "thinking_delta": _THINKING,
                   "signature_delta": _THINKING, "input_json_delta": _CALL}  # fmt: skip
 
@@ -183,8 +189,9 @@ class MessagesReader:
             return
         if number in self._open:
             self._stop(number, made)
+        given = {name: value for name, value in content.items() if value is not None}
         try:
-            part = read_block(content if content["type"] != "tool_use" else {"input": {}, **content}, "content_block")
+            part = read_block(_DEFAULTS.get(content["type"], {}) | given, "content_block")
         except BadRequest:
             part = Foreign(content["type"], State(NAME, content))
         self._begin(number, part, made)

@@ -41,11 +41,12 @@ _TAIL = b"}}\n\n"
 class _Slot:
     """A part on its way. pieces, citations: not yet written. opened: its block has started on the wire."""
 
-    __slots__ = ("citations", "ended", "index", "opened", "part", "pieces", "state")
+    __slots__ = ("citations", "ended", "index", "kind", "opened", "part", "pieces", "state")
 
     def __init__(self, index: int, part: Part) -> None:
         self.index = index
         self.part = part
+        self.kind = _kind(part)
         self.pieces: list[str] = []
         self.citations: list[Citation] = []
         self.state: State | None = getattr(part, "state", None)
@@ -57,17 +58,14 @@ class _Slot:
         if isinstance(part, Text):
             self.citations.extend(part.citations)
 
-    @property
-    def kind(self) -> str:
-        """ "" for a part that is written in one piece when it ends."""
-        part = self.part
-        if isinstance(part, Text | Refusal):
-            return "text"
-        if isinstance(part, ToolCall):
-            return "tool_use" if part.kind == "function" else ""
-        if isinstance(part, Reasoning) and "data" not in own_state(self.state):
-            return "thinking"
-        return ""
+
+def _kind(part: Part) -> str:
+    """The block type that a part streams as; "" for a part that is written in one piece when it ends."""
+    if isinstance(part, Text | Refusal):
+        return "text"
+    if isinstance(part, ToolCall):
+        return "tool_use" if part.kind == "function" else ""
+    return "thinking" if isinstance(part, Reasoning) and "data" not in own_state(part.state) else ""
 
 
 class MessagesWriter:
@@ -115,7 +113,9 @@ class MessagesWriter:
                 for inner in unfold(event.answer):
                     self._one(inner, out)
             case Failed() if not self._relay or event.native is None:
-                out.append(write_frame(write_error(event.error, self._say.request_id), b"error"))
+                body = write_error(event.error, self._say.request_id)
+                # A provider's own body may be pretty-printed; line ends would tear the frame.
+                out.append(write_frame(b" ".join(body.splitlines()), b"error"))
             case _ if self._relay:
                 pass  # its bytes stand with an earlier event of its frame
             case Started():
@@ -157,7 +157,7 @@ class MessagesWriter:
                 return
             self._close(slot, out)
             self._queue.popleft()
-            del self._slots[slot.index]
+            self._slots.pop(slot.index, None)
 
     def _pour(self, slot: _Slot, out: list[bytes]) -> None:
         kind = slot.kind
@@ -191,10 +191,10 @@ class MessagesWriter:
 
     def _close(self, slot: _Slot, out: list[bytes]) -> None:
         self._live = -1
-        kind = slot.kind
-        if not kind:
+        kind, state = slot.kind, own_state(slot.state)
+        if not kind or (not slot.opened and "data" in state):
             self._in_one(slot, out)
-        elif kind == "thinking" and (signature := own_state(slot.state).get("signature")):
+        elif kind == "thinking" and (signature := state.get("signature")):
             if not slot.opened:
                 self._open(slot, kind, out)
             self._delta({"type": "signature_delta", "signature": signature}, out)
