@@ -1,0 +1,5 @@
+"""What is remembered: one writer path with group commit over SQLite or PostgreSQL, and readers bound to an org."""
+
+from .opening import Store, open_store
+
+__all__ = ["Store", "open_store"]

@@ -1,0 +1,41 @@
+"""What every room of the store asks of a database, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, TypeAlias
+
+Value: TypeAlias = str | bytes | int | float | bool | None
+
+#: SQL in the words that both databases know, with $1-style placeholders, and its values.
+Statement: TypeAlias = tuple[str, tuple[Value, ...]]
+Row: TypeAlias = tuple[Any, ...]
+DialectName: TypeAlias = Literal["sqlite", "postgres"]
+
+
+class Database(Protocol):
+    """Raises errors.StoreDown when the database cannot be used now, errors.Conflict when a row that must be unique
+    exists, errors.BadRequest for values that it cannot hold."""
+
+    @property
+    def dialect(self) -> DialectName: ...
+
+    async def read(self, sql: str, *args: Value) -> list[Row]: ...
+
+    async def look_up(self, sql: str, *args: Value) -> list[Row]:
+        """Like read, for a few rows found by an index: may be answered without leaving the event loop."""
+
+    async def write(self, statements: Sequence[Statement]) -> None:
+        """One transaction, in this order; durable on return. It is committed together with those of other callers,
+        but fails alone. After StoreDown it may still have happened, so every statement must bear being run twice.
+        A cancelled caller is told after the outcome is known, so what it writes next comes after it."""
+
+    async def close(self) -> None:
+        """Writes what was handed in, then lets go of everything. Idempotent."""
+
+
+#: The database's own clock, unix seconds: machines that share a database need not agree on the time.
+CLOCK: dict[DialectName, str] = {
+    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
+    "postgres": "EXTRACT(EPOCH FROM clock_timestamp())::double precision",
+}

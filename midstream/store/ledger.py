@@ -1,0 +1,222 @@
+"""What is written while a run goes on: the rows before each upstream call, the rows after it, and the end.
+
+Every record may be committed twice and changes the store once: rows are inserted by their own id, and what ends an
+attempt or a run only touches one that has not ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from ..core.usage import Usage
+from .database import Database, Statement
+
+RunStatus: TypeAlias = Literal["running", "completed", "failed", "cancelled", "incomplete", "unknown"]
+AttemptStatus: TypeAlias = Literal["started", "ok", "failed", "partial", "unknown"]
+
+# The order of a record's fields is the order of its statement's placeholders.
+
+
+class RunStarted(Struct, frozen=True, gc=False):
+    """kind: chat | embedding | count_tokens. model: as the caller named it. created_at: unix seconds."""
+
+    id: str
+    org_id: str
+    key_id: str
+    kind: str
+    face: str
+    model: str
+    conversation_id: str | None
+    request_id: str
+    created_at: float
+
+
+class RunEnded(Struct, frozen=True, gc=False):
+    id: str
+    status: RunStatus
+    ended_at: float
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class AttemptStarted(Struct, frozen=True, gc=False):
+    """estimate_in: tokens of the prompt, counted by us. number: from 1 within its run."""
+
+    id: str
+    run_id: str
+    org_id: str
+    key_id: str
+    number: int
+    provider: str
+    model: str
+    estimate_in: int
+    started_at: float
+
+
+class AttemptSettled(Struct, frozen=True, gc=False):
+    """cost: USD as decimal text, None when no price is known. price_snapshot: the prices it was made with, JSON."""
+
+    id: str
+    status: AttemptStatus
+    usage: Usage
+    ended_at: float
+    cost: str | None = None
+    price_snapshot: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class MessageAdded(Struct, frozen=True, gc=False):
+    """content: a core Message as JSON (dialect ""), or the caller's own words in the wire format `dialect`.
+    seq: place in its conversation, or in its run when there is none."""
+
+    id: str
+    org_id: str
+    run_id: str | None
+    seq: int
+    role: str
+    content: bytes
+    created_at: float
+    conversation_id: str | None = None
+    dialect: str = ""
+
+
+class ConversationAdded(Struct, frozen=True, gc=False):
+    """metadata: JSON text of an object."""
+
+    id: str
+    org_id: str
+    created_at: float
+    title: str | None = None
+    metadata: bytes | None = None
+
+
+class ConversationTouched(Struct, frozen=True, gc=False):
+    id: str
+    org_id: str
+    updated_at: float
+
+
+class EventLogged(Struct, frozen=True, gc=False):
+    """seq: from 0 within its run, without gaps."""
+
+    run_id: str
+    seq: int
+    org_id: str
+    type: str
+    data: bytes
+
+
+class OutboxAdded(Struct, frozen=True, gc=False):
+    """available_at: not delivered before."""
+
+    id: str
+    org_id: str
+    topic: str
+    payload: bytes
+    created_at: float
+    available_at: float
+
+
+Record: TypeAlias = (
+    RunStarted
+    | RunEnded
+    | AttemptStarted
+    | AttemptSettled
+    | MessageAdded
+    | ConversationAdded
+    | ConversationTouched
+    | EventLogged
+    | OutboxAdded
+)
+
+_RUN_STARTED = """
+INSERT INTO runs (id, org_id, key_id, kind, face, model, conversation_id, request_id, created_at, status, worker)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', $10) ON CONFLICT (id) DO NOTHING"""
+_RUN_ENDED = """
+UPDATE runs SET status = $2, ended_at = $3, error_code = $4, error_message = $5
+WHERE id = $1 AND status = 'running'"""
+_ATTEMPT_STARTED = """
+INSERT INTO attempts (id, run_id, org_id, key_id, number, provider, model, estimate_in, started_at, status, worker)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'started', $10) ON CONFLICT (id) DO NOTHING"""
+_ATTEMPT_SETTLED = """
+UPDATE attempts SET uncached_in = $1, cache_read = $2, cache_write_5m = $3, cache_write_1h = $4, audio_in = $5,
+    image_in = $6, out_text = $7, out_reasoning = $8, audio_out = $9, image_out = $10, searches = $11,
+    estimated = $12, status = $13, ended_at = $14, cost = $15, price_snapshot = $16, error_code = $17,
+    error_message = $18
+WHERE id = $19 AND status = 'started'"""
+_MESSAGE_ADDED = """
+INSERT INTO messages (id, org_id, run_id, seq, role, content, created_at, conversation_id, dialect)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING"""
+_CONVERSATION_ADDED = """
+INSERT INTO conversations (id, org_id, created_at, updated_at, title, metadata)
+VALUES ($1, $2, $3, $3, $4, $5) ON CONFLICT (id) DO NOTHING"""
+_CONVERSATION_TOUCHED = """
+UPDATE conversations SET updated_at = $3 WHERE id = $1 AND org_id = $2 AND updated_at < $3"""
+_EVENT_LOGGED = """
+INSERT INTO events (run_id, seq, org_id, type, data) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (run_id, seq) DO NOTHING"""
+_OUTBOX_ADDED = """
+INSERT INTO outbox (id, org_id, topic, payload, created_at, available_at)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING"""
+
+
+def _text(value: str | None) -> str | None:
+    """A provider's words as both databases take them: no NUL, no half of a surrogate pair."""
+    if value is None or (value.isascii() and "\0" not in value):
+        return value
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _run_ended(r: RunEnded, worker: str) -> Statement:
+    return _RUN_ENDED, (r.id, r.status, r.ended_at, r.error_code, _text(r.error_message))
+
+
+def _attempt_settled(r: AttemptSettled, worker: str) -> Statement:
+    return _ATTEMPT_SETTLED, (
+        *astuple(r.usage),
+        r.status,
+        r.ended_at,
+        r.cost,
+        r.price_snapshot,
+        r.error_code,
+        _text(r.error_message),
+        r.id,
+    )
+
+
+def _owned(sql: str) -> Callable[[Struct, str], Statement]:
+    return lambda r, worker: (sql, (*astuple(r), worker))
+
+
+def _plain(sql: str) -> Callable[[Struct, str], Statement]:
+    return lambda r, worker: (sql, astuple(r))
+
+
+_STATEMENTS: dict[type, Callable[..., Statement]] = {
+    RunStarted: _owned(_RUN_STARTED),
+    RunEnded: _run_ended,
+    AttemptStarted: _owned(_ATTEMPT_STARTED),
+    AttemptSettled: _attempt_settled,
+    MessageAdded: _plain(_MESSAGE_ADDED),
+    ConversationAdded: _plain(_CONVERSATION_ADDED),
+    ConversationTouched: _plain(_CONVERSATION_TOUCHED),
+    EventLogged: _plain(_EVENT_LOGGED),
+    OutboxAdded: _plain(_OUTBOX_ADDED),
+}
+
+
+class Ledger:
+    """worker: this process, in every run and attempt that it begins; when it dies, they are found by it."""
+
+    def __init__(self, db: Database, worker: str) -> None:
+        self._write = db.write
+        self.worker = worker
+
+    async def commit(self, *records: Record) -> None:
+        """One transaction, in this order; durable on return. After errors.StoreDown it may or may not have
+        happened: committing the same records again is right in both cases."""
+        worker = self.worker
+        await self._write([_STATEMENTS[type(record)](record, worker) for record in records])

@@ -1,0 +1,105 @@
+"""Opens the store: finds the database by its URL, brings it up to date, ends what a dead server left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..core.errors import MidstreamError, StoreDown
+from . import recovery
+from .database import Database
+from .keys import Keys
+from .ledger import Ledger
+from .migrate import migrate
+from .orgs import AllOrgs, OrgStore
+from .postgres import PostgresDatabase
+from .secrets import SealingKey, Secrets
+from .sqlite import SqliteDatabase
+
+logger = logging.getLogger("midstream.store")
+
+
+class Store:
+    """What is remembered. worker: this process's name in the ledger, unlike any other's.
+    clock: unix seconds, for the times of rows made here."""
+
+    def __init__(self, db: Database, worker: str, clock: Callable[[], float]) -> None:
+        self.db = db
+        self.worker = worker
+        self._clock = clock
+        self.ledger = Ledger(db, worker)
+        self.keys = Keys(db, clock)
+        self._beating: asyncio.Task[None] | None = None
+
+    def org(self, org_id: str) -> OrgStore:
+        return OrgStore(self.db, org_id, self._clock)
+
+    def all_orgs(self) -> AllOrgs:
+        """For the operator only."""
+        return AllOrgs(self.db, self._clock)
+
+    def secrets(self, org_id: str, key: bytes, *, before: bytes | None = None) -> Secrets:
+        """key: 32 bytes. before: the key that was used until now, for `rotate`."""
+        return Secrets(self.db, org_id, SealingKey(key), self._clock, before=SealingKey(before) if before else None)
+
+    async def ping(self) -> None:
+        """Raises errors.StoreDown when the database does not answer."""
+        await self.db.look_up("SELECT 1")
+
+    def beat(self) -> None:
+        """From now on, until `close`: tells other workers that this one lives, and looks after dead ones."""
+        self._beating = asyncio.get_running_loop().create_task(self._beat())
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(recovery.HEARTBEAT)
+            try:
+                await recovery.beat(self.db, self.worker)
+            except MidstreamError as error:
+                logger.warning("heartbeat of worker %s failed: %s", self.worker, error.message)
+
+    async def close(self) -> None:
+        """Idempotent."""
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+            self._beating = None
+        with contextlib.suppress(StoreDown):  # gone, or closed before: its silence will say the same
+            await recovery.leave(self.db, self.worker)
+        await self.db.close()
+
+
+async def open_store(
+    url: str, *, worker: str, full_sync: bool = False, clock: Callable[[], float] = time.time
+) -> Store:
+    """url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://:memory:` or `postgresql://...`.
+    full_sync: on SQLite, a commit also survives the machine's power failing, at the price of a disk flush.
+
+    Raises errors.StoreDown with the reason: the server is away, the directory is in use, the database is newer."""
+    db = await _database(url, full_sync)
+    try:
+        await migrate(db)
+        store = Store(db, f"{worker}:{os.urandom(4).hex()}", clock)
+        await recovery.join(db, store.worker, alone=db.dialect == "sqlite")
+    except BaseException:
+        await db.close()
+        raise
+    if db.dialect == "postgres":
+        store.beat()
+    return store
+
+
+async def _database(url: str, full_sync: bool) -> Database:
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest == ":memory:":
+        return SqliteDatabase(None)
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return SqliteDatabase(Path(rest[1:]), full_sync=full_sync)
+    if scheme in ("postgresql", "postgres"):
+        return await PostgresDatabase.connect(url)
+    raise StoreDown("a database URL begins with sqlite:/// (and a path) or postgresql://")

@@ -1,0 +1,113 @@
+"""Secrets at rest: AES-256-GCM, each bound to its own row, so that a moved or copied ciphertext does not open."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..core.errors import StoreDown
+from ..core.ids import new_id
+from .database import Database, Statement
+from .reading import missing
+
+_NONCE = 12
+
+
+class SealingKey:
+    """32 bytes that every secret is sealed with. id: says which key sealed a row, without saying the key."""
+
+    __slots__ = ("_cipher", "id")
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != 32:
+            raise ValueError("a sealing key has 32 bytes")
+        self._cipher = AESGCM(key)
+        self.id = hashlib.sha256(b"midstream sealing key id\0" + key).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        return f"SealingKey({self.id})"
+
+    def seal(self, text: bytes, org_id: str, row_id: str) -> bytes:
+        """Nonce, ciphertext and tag."""
+        nonce = os.urandom(_NONCE)
+        return nonce + self._cipher.encrypt(nonce, text, _bound_to(org_id, row_id))
+
+    def open(self, sealed: bytes, org_id: str, row_id: str) -> bytes:
+        """Raises errors.StoreDown when the key is another, or the row is not the one it was sealed for."""
+        try:
+            return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound_to(org_id, row_id))
+        except InvalidTag:
+            raise StoreDown("a stored secret cannot be opened: is the secret key the one it was stored with?") from None
+
+
+def _bound_to(org_id: str, row_id: str) -> bytes:
+    return f"{org_id}|secrets|{row_id}".encode()
+
+
+class Secrets:
+    """One org's secrets by name. before: the key in use until now, still able to open what it sealed."""
+
+    def __init__(
+        self,
+        db: Database,
+        org_id: str,
+        key: SealingKey,
+        clock: Callable[[], float],
+        *,
+        before: SealingKey | None = None,
+    ) -> None:
+        if not org_id:
+            raise ValueError("an org is needed")
+        self._db = db
+        self._org = org_id
+        self._key = key
+        self._clock = clock
+        self._keys = {sealing.id: sealing for sealing in (before, key) if sealing is not None}
+
+    async def put(self, name: str, value: str) -> None:
+        """Replaces what had this name."""
+        rows = await self._db.look_up("SELECT id FROM secrets WHERE org_id = $1 AND name = $2", self._org, name)
+        id = rows[0][0] if rows else new_id("sec_")
+        sql = """
+INSERT INTO secrets (id, org_id, name, key_id, sealed, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (org_id, name) DO UPDATE SET id = excluded.id, key_id = excluded.key_id, sealed = excluded.sealed"""
+        sealed = self._key.seal(value.encode(), self._org, id)
+        await self._db.write([(sql, (id, self._org, name, self._key.id, sealed, self._clock()))])
+
+    async def get(self, name: str) -> str:
+        """Raises errors.NotFound."""
+        sql = "SELECT id, key_id, sealed FROM secrets WHERE org_id = $1 AND name = $2"
+        rows = await self._db.look_up(sql, self._org, name)
+        if not rows:
+            raise missing("secret", name)
+        return self._open(*rows[0]).decode()
+
+    async def names(self) -> list[str]:
+        rows = await self._db.read("SELECT name FROM secrets WHERE org_id = $1 ORDER BY name", self._org)
+        return [row[0] for row in rows]
+
+    async def delete(self, name: str) -> None:
+        """Raises errors.NotFound."""
+        sql = "SELECT 1 FROM secrets WHERE org_id = $1 AND name = $2"
+        if not await self._db.look_up(sql, self._org, name):
+            raise missing("secret", name)
+        await self._db.write([("DELETE FROM secrets WHERE org_id = $1 AND name = $2", (self._org, name))])
+
+    async def rotate(self) -> int:
+        """Seals with the present key whatever another one sealed; how many there were. Idempotent."""
+        sql = "SELECT id, key_id, sealed FROM secrets WHERE org_id = $1 AND key_id <> $2"
+        update = "UPDATE secrets SET key_id = $4, sealed = $5 WHERE id = $1 AND org_id = $2 AND key_id = $3"
+        work: list[Statement] = []
+        for id, key_id, sealed in await self._db.read(sql, self._org, self._key.id):
+            again = self._key.seal(self._open(id, key_id, sealed), self._org, id)
+            work.append((update, (id, self._org, key_id, self._key.id, again)))
+        if work:
+            await self._db.write(work)
+        return len(work)
+
+    def _open(self, id: str, key_id: str, sealed: bytes) -> bytes:
+        return self._keys.get(key_id, self._key).open(sealed, self._org, id)

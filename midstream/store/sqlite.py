@@ -1,0 +1,245 @@
+"""SQLite: the database of one machine, in one file, with nothing to install.
+
+A commit with synchronous NORMAL is a few microseconds of write(), so groups are committed on the event loop itself:
+handing them to a thread costs more, and the thread and the loop then fight for the interpreter's lock. With FULL a
+commit waits for the disk, so groups go through one worker thread. Readers have their own connections in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+
+from ..core.errors import BadRequest, Conflict, StoreDown
+from .checkpoint import Checkpointer
+from .database import DialectName, Row, Statement, Value
+from .exact import ExactSum
+from .group import Entry, Flusher, Group
+from .lock import DirectoryLock
+
+READERS = 2
+CACHED_STATEMENTS = 256
+#: Seconds to wait for another process's lock (a backup, a shell): the event loop stands still meanwhile.
+WRITER_PATIENCE, READER_PATIENCE = 0.25, 5.0
+#: Every so many transactions the size of the log is looked at.
+CHECK_EVERY = 64
+
+_PLACEHOLDER = re.compile(r"\$(\d+)")
+
+
+class _Translated(dict[str, str]):
+    """$1 -> ?1, once per statement text."""
+
+    def __missing__(self, sql: str) -> str:
+        text = self[sql] = _PLACEHOLDER.sub(r"?\1", sql)
+        return text
+
+
+def connect(path: str, *, full_sync: bool = False, patience: float = READER_PATIENCE) -> sqlite3.Connection:
+    """A connection that may be used from any one thread at a time."""
+    connection = sqlite3.connect(
+        path,
+        timeout=patience,
+        isolation_level=None,
+        cached_statements=CACHED_STATEMENTS,
+        check_same_thread=False,
+    )
+    connection.execute(f"PRAGMA synchronous = {'FULL' if full_sync else 'NORMAL'}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("PRAGMA cache_size = -16384")
+    connection.create_aggregate("exact_sum", 1, ExactSum)  # type: ignore[arg-type]
+    return connection
+
+
+def mapped(error: BaseException) -> BaseException:
+    """The error that callers are shown; what only a bug can cause stays as it is."""
+    if isinstance(error, sqlite3.IntegrityError):
+        if error.sqlite_errorcode in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
+            return Conflict("it exists already", code="already_exists")
+        return error
+    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+        return StoreDown()
+    if type(error) is sqlite3.DatabaseError:  # not a database, malformed
+        return StoreDown()
+    if isinstance(error, sqlite3.DataError | OverflowError | UnicodeEncodeError):
+        return BadRequest("a value is larger than the store can hold, or is not text", code="invalid_value")
+    return error
+
+
+class SqliteDatabase:
+    """path: the file, or None for a database in memory (gone when closed).
+
+    Raises errors.StoreDown when another server uses the directory or the file cannot be opened."""
+
+    dialect: DialectName = "sqlite"
+
+    def __init__(self, path: Path | None, *, full_sync: bool = False) -> None:
+        self._lock: DirectoryLock | None = None
+        self._checkpointer: Checkpointer | None = None
+        self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+        self._threads: ThreadPoolExecutor | None = None
+        self._flusher: Flusher | None = None
+        self._text = _Translated()
+        self._group: Group | None = None
+        self._held = False
+        self._since_check = 0
+        self._closed = False
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = DirectoryLock(path.parent)
+        try:
+            self._open(path, full_sync)
+        except sqlite3.Error as error:
+            self._release()
+            raise StoreDown(f"the database {path} cannot be opened: {error}") from None
+
+    def _open(self, path: Path | None, full_sync: bool) -> None:
+        name = ":memory:" if path is None else str(path)
+        self._writer = connect(name, full_sync=full_sync, patience=WRITER_PATIENCE)
+        self._near = self._writer
+        if path is None:
+            return
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        self._near = connect(name)
+        for _ in range(READERS):
+            self._readers.put(connect(name))
+        self._threads = ThreadPoolExecutor(READERS, "store-read")
+        self._checkpointer = Checkpointer(path, connect(name, full_sync=full_sync), self.hold)
+        if full_sync:
+            self._writing = ThreadPoolExecutor(1, "store-write")
+            self._flusher = Flusher(self._commit_in_thread)
+
+    # reading
+
+    async def read(self, sql: str, *args: Value) -> list[Row]:
+        if self._closed:
+            raise StoreDown("the store is closed")
+        if self._threads is None:
+            return self._fetch(self._near, self._text[sql], args)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._fetch_far, self._text[sql], args)
+
+    async def look_up(self, sql: str, *args: Value) -> list[Row]:
+        if self._closed:
+            raise StoreDown("the store is closed")
+        return self._fetch(self._near, self._text[sql], args)
+
+    def _fetch_far(self, sql: str, args: tuple[Value, ...]) -> list[Row]:
+        connection = self._readers.get()
+        try:
+            return self._fetch(connection, sql, args)
+        finally:
+            self._readers.put(connection)
+
+    def _fetch(self, connection: sqlite3.Connection, sql: str, args: tuple[Value, ...]) -> list[Row]:
+        try:
+            return connection.execute(sql, args).fetchall()
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+            raise mapped(error) from error
+
+    # writing
+
+    async def write(self, statements: Sequence[Statement]) -> None:
+        if self._flusher is not None:
+            await self._flusher.write(statements)
+            return
+        if self._closed:
+            raise StoreDown("the store is closed")
+        group = self._group
+        if group is None:
+            loop = asyncio.get_running_loop()
+            group = self._group = Group(loop)
+            if not self._held:
+                loop.call_soon(self._flush)
+        entry = Entry(statements)
+        group.entries.append(entry)
+        await group.outcome
+        if entry.error is not None:
+            raise entry.error
+
+    def _flush(self) -> None:
+        group = self._group
+        if group is None or self._held:
+            return
+        self._group = None
+        try:
+            self._commit(group.entries)
+        except BaseException as error:  # nobody may take silence for success
+            group.fail(error)
+            raise
+        finally:
+            group.decided()
+        self._count(len(group.entries))
+
+    def _count(self, transactions: int) -> None:
+        self._since_check += transactions
+        if self._since_check >= CHECK_EVERY and self._checkpointer is not None:
+            self._since_check = 0
+            self._checkpointer.check()
+
+    def hold(self, held: bool) -> None:
+        """While held, groups wait: the end of a checkpoint needs the log to itself for a moment."""
+        self._held = held
+        if not held and self._group is not None:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    async def _commit_in_thread(self, entries: list[Entry]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writing, self._commit, entries)
+        self._count(len(entries))
+
+    def _commit(self, entries: list[Entry]) -> None:
+        """All in one transaction; when one fails, each in its own."""
+        try:
+            self._transact(entries)
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+            if len(entries) > 1 and not isinstance(mapped(error), StoreDown):
+                for entry in entries:
+                    self._commit([entry])
+                return
+            for entry in entries:
+                entry.error = mapped(error)
+
+    def _transact(self, entries: list[Entry]) -> None:
+        execute, text = self._writer.cursor().execute, self._text
+        execute("BEGIN IMMEDIATE")
+        try:
+            for entry in entries:
+                for sql, args in entry.statements:
+                    execute(text[sql], args)
+            execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                execute("ROLLBACK")
+            raise
+
+    # closing
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        if self._flusher is not None:
+            await self._flusher.close()
+        self._closed = True
+        if self._checkpointer is not None:
+            await self._checkpointer.close()
+        self._held = False
+        self._flush()
+        if self._threads is not None:
+            await asyncio.get_running_loop().run_in_executor(None, partial(self._threads.shutdown, wait=True))
+        self._release()
+
+    def _release(self) -> None:
+        while not self._readers.empty():
+            self._readers.get().close()
+        for name in ("_near", "_writer"):
+            if (connection := getattr(self, name, None)) is not None:
+                connection.close()
+        if self._flusher is not None:
+            self._writing.shutdown()
+        if self._lock is not None:
+            self._lock.release()

@@ -1,0 +1,130 @@
+"""A private PostgreSQL for tests: made from the system's own programs, gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Survives the death of every process, not of the machine: that is what tests kill.
+_OPTIONS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "on",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "log_min_messages": "fatal",
+    "autovacuum_naptime": "1h",
+}
+
+
+def binaries() -> Path | None:
+    """The newest installed server's programs."""
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    if not found and (initdb := shutil.which("initdb")):
+        found = [Path(initdb).resolve().parent]
+    return max(found, key=lambda path: int(path.parent.name) if path.parent.name.isdigit() else 0, default=None)
+
+
+class Server:
+    """url: of the database `postgres`. The server can be stopped, killed and started again on the same port."""
+
+    def __init__(self, programs: Path, directory: Path, port: int) -> None:
+        self._programs = programs
+        self._directory = directory
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://midstream@127.0.0.1:{self._port}/{database}"
+
+    @property
+    def can_restart(self) -> bool:
+        return True
+
+    def start(self) -> None:
+        options = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
+        command = [str(self._programs / "postgres"), "-D", str(self._directory), f"-p{self._port}", *options]
+        self._process = subprocess.Popen(command, **_unprivileged())
+        ready = [str(self._programs / "pg_isready"), "-q", "-h127.0.0.1", f"-p{self._port}"]
+        deadline = time.monotonic() + 20
+        while subprocess.run(ready, check=False).returncode != 0:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the private PostgreSQL does not start")
+            time.sleep(0.02)
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """SIGINT ends sessions and stops; SIGQUIT dies as in a crash."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(20)
+
+    def create(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{secrets.token_hex(6)}"
+        self._sql(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        self._sql(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
+    def _sql(self, statement: str) -> None:
+        run = [str(self._programs / "psql"), "-q", "-X", self.url(), "-c", statement]
+        subprocess.run(run, check=True, capture_output=True)
+
+
+def _unprivileged() -> dict[str, object]:
+    """PostgreSQL refuses to run as root."""
+    quiet: dict[str, object] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+    if os.geteuid() != 0:
+        return quiet
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwnam(name)
+            return {**quiet, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    raise RuntimeError("no unprivileged user to run PostgreSQL as")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def private_postgres() -> Iterator[Server | None]:
+    """A running server, or None when this machine has no PostgreSQL programs."""
+    programs = binaries()
+    if programs is None:
+        yield None
+        return
+    root = Path(tempfile.mkdtemp(prefix="midstream-pg-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+    directory = root / "data"
+    directory.mkdir(mode=0o700)
+    as_user = _unprivileged()
+    if "user" in as_user:
+        root.chmod(0o755)
+        os.chown(directory, int(str(as_user["user"])), int(str(as_user["group"])))
+    server = Server(programs, directory, _free_port())
+    try:
+        make = [str(programs / "initdb"), "-D", str(directory), "-U", "midstream", "-A", "trust", "-E", "UTF8"]
+        subprocess.run([*make, "--locale=C", "--no-sync"], check=True, **_unprivileged())
+        server.start()
+        yield server
+        server.stop()
+    finally:
+        process = server._process
+        if process is not None and process.poll() is None:
+            server.stop(signal.SIGQUIT)
+        shutil.rmtree(root, ignore_errors=True)
