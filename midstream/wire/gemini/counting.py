@@ -1,0 +1,88 @@
+"""countTokens in both roles, and the list of models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ...core.errors import Garbled
+from ...core.turn import Fields, Plan, Prompt
+from ..strict_json import write_object
+from .ask_in import read_ask
+from .ask_out import own_fields, write_ask
+from .shape import NAME, camel, members, plain
+
+_encode = msgspec.json.Encoder().encode
+
+
+def read_count_ask(fields: Fields) -> Prompt:
+    """What to count: `generateContentRequest` when it is given, else `contents`. Raises BadRequest."""
+    inner = _inner(fields)
+    return read_ask(fields if inner is None else inner)
+
+
+def _inner(fields: Fields) -> Fields | None:
+    for name, raw in fields.items():
+        if camel(name) == "generateContentRequest" and bytes(raw) != b"null":
+            members(plain(raw, "generateContentRequest"), "generateContentRequest")
+            return msgspec.json.decode(raw, type=dict[str, Raw])
+    return None
+
+
+def write_count_ask(plan: Plan) -> bytes:
+    """A countTokens body for plan.model. A caller of this dialect: their own members byte for byte (but the model's
+    name inside generateContentRequest)."""
+    model = plan.model if plan.model.startswith("models/") else f"models/{plan.model}"
+    if plan.turn.dialect == NAME:
+        fields = plan.turn.fields
+        inner = _inner(fields)
+        if inner is None and all(camel(name) == "contents" for name in fields):
+            return write_object(own_fields(plan, fields))
+        whole = own_fields(plan, fields if inner is None else inner)
+    else:
+        whole = msgspec.json.decode(write_ask(plan).body, type=dict[str, Raw])
+    return _encode({"generateContentRequest": {"model": model, **whole}})
+
+
+class _Total(Struct):
+    totalTokens: int
+
+
+def read_count(body: bytes) -> int:
+    """Raises Garbled."""
+    try:
+        return max(0, msgspec.json.decode(body, type=_Total, strict=False).totalTokens)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Garbled(f"the answer holds no token count: {error}") from None
+
+
+def write_count(tokens: int) -> bytes:
+    """The body of a countTokens answer."""
+    return _encode({"totalTokens": tokens})
+
+
+class _Model(Struct):
+    name: str
+
+
+class _Models(Struct):
+    models: list[_Model] = []
+
+
+_METHODS = ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"]
+
+
+def write_models(ids: Iterable[str]) -> bytes:
+    """The body of a models list."""
+    models = [{"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": _METHODS} for name in ids]
+    return _encode({"models": models})
+
+
+def read_models(body: bytes) -> list[str]:
+    """The ids of a models list, without "models/". Raises Garbled."""
+    try:
+        return [model.name.removeprefix("models/") for model in msgspec.json.decode(body, type=_Models).models]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Garbled(f"the answer is not a list of models: {error}") from None

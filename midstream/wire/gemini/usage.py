@@ -1,0 +1,101 @@
+"""usageMetadata and the disjoint classes of core.usage, both ways (WIRE.md rule 11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ...core.usage import Usage
+
+
+class _Count(Struct, gc=False):
+    modality: str | None = None
+    tokenCount: int | None = None
+
+
+class _Counts(Struct, gc=False):
+    promptTokenCount: int | None = None
+    cachedContentTokenCount: int | None = None
+    candidatesTokenCount: int | None = None
+    thoughtsTokenCount: int | None = None
+    toolUsePromptTokenCount: int | None = None
+    promptTokensDetails: list[_Count] | None = None
+    cacheTokensDetails: list[_Count] | None = None
+    candidatesTokensDetails: list[_Count] | None = None
+    toolUsePromptTokensDetails: list[_Count] | None = None
+
+
+_decode = msgspec.json.Decoder(_Counts, strict=False).decode
+
+
+def read_usage(raw: bytes, searches: int = 0) -> Usage | None:
+    """Usage from the bytes of a usageMetadata object; None when they are not one.
+
+    The prompt's count includes cached tokens and excludes those of tool use; the candidates' excludes thoughts.
+    Details split counts by modality; they never make a class negative."""
+    try:
+        counts = _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    prompt, cached = counts.promptTokenCount or 0, counts.cachedContentTokenCount or 0
+    tool_use, output = counts.toolUsePromptTokenCount or 0, counts.candidatesTokenCount or 0
+    cached = max(0, min(cached, prompt))
+    fresh = max(0, prompt - cached) + max(0, tool_use)
+    audio_in = image_in = audio_out = image_out = 0
+    if counts.promptTokensDetails or counts.toolUsePromptTokensDetails:
+        audio_in, fresh = _share(counts, "AUDIO", fresh)
+        image_in, fresh = _share(counts, "IMAGE", fresh)
+    output = max(0, output)
+    if counts.candidatesTokensDetails:
+        audio_out = min(_of(counts.candidatesTokensDetails, "AUDIO"), output)
+        output -= audio_out
+        image_out = min(_of(counts.candidatesTokensDetails, "IMAGE"), output)
+        output -= image_out
+    return Usage(
+        uncached_in=fresh,
+        cache_read=cached,
+        audio_in=audio_in,
+        image_in=image_in,
+        out_text=output,
+        out_reasoning=max(0, counts.thoughtsTokenCount or 0),
+        audio_out=audio_out,
+        image_out=image_out,
+        searches=searches,
+    )
+
+
+def _share(counts: _Counts, modality: str, fresh: int) -> tuple[int, int]:
+    """(uncached input tokens of the modality, what of `fresh` is left)."""
+    uncached = max(0, _of(counts.promptTokensDetails, modality) - _of(counts.cacheTokensDetails, modality))
+    share = min(uncached + _of(counts.toolUsePromptTokensDetails, modality), fresh)
+    return share, fresh - share
+
+
+def _of(details: list[_Count] | None, modality: str) -> int:
+    return sum(max(0, item.tokenCount or 0) for item in details or () if item.modality == modality)
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """usageMetadata; what was written to a cache counts as plain input, which is how Google's format sees it."""
+    output = usage.output_tokens - usage.out_reasoning
+    out: dict[str, Any] = {
+        "promptTokenCount": usage.input_tokens,
+        "candidatesTokenCount": output,
+        "totalTokenCount": usage.total_tokens,
+    }
+    if usage.cache_read:
+        out["cachedContentTokenCount"] = usage.cache_read
+    if usage.out_reasoning:
+        out["thoughtsTokenCount"] = usage.out_reasoning
+    if usage.audio_in or usage.image_in:
+        out["promptTokensDetails"] = _details(usage.input_tokens, usage.audio_in, usage.image_in)
+    if usage.audio_out or usage.image_out:
+        out["candidatesTokensDetails"] = _details(output, usage.audio_out, usage.image_out)
+    return out
+
+
+def _details(total: int, audio: int, image: int) -> list[dict[str, Any]]:
+    counts = {"TEXT": total - audio - image, "AUDIO": audio, "IMAGE": image}
+    return [{"modality": name, "tokenCount": count} for name, count in counts.items() if count]
