@@ -15,13 +15,15 @@ from .usage import Usage
 
 class Target(Struct, frozen=True):
     """One way to get an answer: a configured provider, the model's name there, and the keys that may be used.
-    keys: labels, never the secrets. family: the provider's kind, by which prices are looked up."""
+    keys: labels, never the secrets. family: the vendor, by which prices are looked up.
+    max_tokens: sent where the service demands a limit and the caller gave none."""
 
     provider: str
     model: str
     family: str
     keys: tuple[str, ...] = ("0",)
     timeouts: Timeouts = Timeouts()
+    max_tokens: int = 4096
 
 
 #: Takes events as they arrive and the number of bytes they came in. False: the reader is behind, stop reading until

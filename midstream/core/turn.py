@@ -121,11 +121,12 @@ class Turn:
     store: keep content? None = the server's default. strict: refuse instead of dropping parameters.
     include_usage: the caller asked for a usage chunk in the stream (OpenAI Chat).
     embed: what to embed, for a turn of kind "embedding". fresh: the messages this turn adds to its conversation,
-    in the caller's own words (with their roles)."""
+    in the caller's own words (with their roles). headers: the caller's, for what a provider may be told of them.
+    as_array: the stream shall be one JSON array (Gemini without alt=sse)."""
 
     __slots__ = (
-        "_prompt", "_read", "conversation", "dialect", "embed", "fields", "fresh", "include_usage", "kind", "model",
-        "store", "stream", "strict",
+        "_prompt", "_read", "as_array", "conversation", "dialect", "embed", "fields", "fresh", "headers",
+        "include_usage", "kind", "model", "store", "stream", "strict",
     )  # fmt: skip
 
     def __init__(
@@ -143,6 +144,8 @@ class Turn:
         kind: TurnKind = "chat",
         embed: EmbedAsk | None = None,
         fresh: tuple[tuple[str, Native], ...] = (),
+        headers: Mapping[str, str] | None = None,
+        as_array: bool = False,
     ) -> None:
         self.dialect = dialect
         self.fields = fields
@@ -157,6 +160,8 @@ class Turn:
         self.kind = kind
         self.embed = embed
         self.fresh = fresh
+        self.headers = headers
+        self.as_array = as_array
 
     @property
     def prompt(self) -> Prompt:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
-
 from msgspec import Struct
 
 
@@ -17,16 +15,16 @@ class Caller(Struct, frozen=True):
     admin: bool = False
 
 
-class Request(Struct, frozen=True):
-    """headers: lower-case names; the last of a repeated header counts. params: the named pieces of the route's path."""
+class Request(Struct):
+    """body: empty until its sender has been identified. headers: lower-case names; the last of a repeated header counts. params: the named pieces of the route's path."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    body: bytes
     params: Mapping[str, str]
     id: str
+    body: bytes = b""
 
 
 class Reply(Struct, frozen=True):
@@ -46,9 +44,3 @@ class Route(Struct, frozen=True):
     path: str
     task: str
     summary: str
-
-
-class Signal(Protocol):
-    """Told once that the caller went away."""
-
-    def __call__(self) -> None: ...

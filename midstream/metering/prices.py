@@ -1,0 +1,194 @@
+"""What a call costs: the operator's own prices first, then the compiled table. Decimal, exact to 1e-9 USD."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from subprocess import run
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ..core.serving import Priced, Target
+from ..core.usage import Usage
+
+MILLION = Decimal(1_000_000)
+QUANTUM = Decimal("0.000000001")
+#: Which rate each class of tokens is charged at, first of those that the model has.
+CLASSES: dict[str, tuple[str, ...]] = {
+    "uncached_in": ("input",),
+    "cache_read": ("cache_read", "input"),
+    "cache_write_5m": ("cache_write", "input"),
+    "cache_write_1h": ("cache_write_1h", "cache_write", "input"),
+    "audio_in": ("input_audio", "input"),
+    "image_in": ("input_image", "input"),
+    "out_text": ("output",),
+    "out_reasoning": ("output_reasoning", "output"),
+    "audio_out": ("output_audio", "output"),
+    "image_out": ("output_image", "output"),
+}
+SEARCHES = "web_searches"
+#: The words operators use in `prices = {...}` for these rates.
+OWN_WORDS = {"cached": "cache_read", "cache_write_5m": "cache_write", "reasoning": "output_reasoning"}
+
+
+class Rate(Struct, frozen=True):
+    """USD per million tokens (per thousand searches). tiers: above so many input tokens another price holds."""
+
+    base: Decimal
+    tiers: tuple[tuple[int, Decimal], ...] = ()
+
+    def at(self, input_tokens: int) -> Decimal:
+        price = self.base
+        for start, above in self.tiers:
+            if input_tokens > start:
+                price = above
+        return price
+
+
+class Sheet(Struct, frozen=True):
+    """The rates of one model at one time, and how they are written down beside each charge."""
+
+    rates: dict[str, Rate]
+    snapshot: str
+
+
+class _Conditional(Struct, frozen=True):
+    rates: dict[str, Any]
+    start: str | None = None
+    between: tuple[str, str] | None = None
+
+    def holds(self, at: datetime) -> bool:
+        if self.start is not None and at.date().isoformat() < self.start:
+            return False
+        if self.between is not None:
+            start, end = self.between
+            now = at.time().isoformat()[:8]
+            return start <= now < end if start <= end else now >= start or now < end
+        return True
+
+
+class _Model(Struct, frozen=True):
+    id: str
+    match: list[Any]
+    prices: list[_Conditional]
+
+
+class _Table(Struct, frozen=True):
+    version: str = ""
+    vendors: dict[str, list[_Model]] = {}
+
+
+Own = Mapping[str, Mapping[str, Mapping[str, Decimal]]]
+
+
+class Prices:
+    """own: by configured provider, then model pattern ("*" = any), then rate word -> USD per million tokens."""
+
+    def __init__(
+        self, table: bytes = b"{}", own: Mapping[str, Mapping[str, Mapping[str, Decimal]]] | None = None
+    ) -> None:
+        self._table = msgspec.json.decode(table, type=_Table)
+        self._own = own or {}
+        self._sheets: dict[tuple[str, str, str, int], Sheet | None] = {}
+
+    def __call__(self, target: Target, usage: Usage, at: float) -> Priced:
+        """Prices may change by the hour at most: sheets are remembered that long."""
+        name = (target.provider, target.family, target.model, int(at) // 3600)
+        if name in self._sheets:
+            sheet = self._sheets[name]
+        else:
+            if len(self._sheets) > 10_000:
+                self._sheets.clear()
+            sheet = self._sheets[name] = self._find(target, datetime.fromtimestamp(at, UTC))
+        if sheet is None:
+            return Priced(None)
+        return Priced(cost(sheet, usage), sheet.snapshot)
+
+    def _find(self, target: Target, at: datetime) -> Sheet | None:
+        own = self._own.get(target.provider, {})
+        for pattern in (target.model, "*"):
+            if pattern in own:
+                words = {OWN_WORDS.get(word, word): str(price) for word, price in own[pattern].items()}
+                return _sheet(words, "midstream.toml", target.model)
+        for vendor, model in _spellings(target):
+            for entry in self._table.vendors.get(vendor, ()):
+                if _matches(entry.match, model):
+                    for conditional in reversed(entry.prices):
+                        if conditional.holds(at):
+                            rates = {_word(key): value for key, value in conditional.rates.items()}
+                            return _sheet(rates, f"genai-prices {self._table.version}", entry.id)
+        return None
+
+
+def cost(sheet: Sheet, usage: Usage) -> str:
+    """USD as decimal text; every token is charged once, at the rate of its own class."""
+    total = Decimal(0)
+    rates = sheet.rates
+    size = usage.input_tokens
+    for name, words in CLASSES.items():
+        count = getattr(usage, name)
+        if count:
+            rate = next((rates[word] for word in words if word in rates), None)
+            if rate is not None:
+                total += rate.at(size) * count
+    total /= MILLION
+    if usage.searches and SEARCHES in rates:
+        total += rates[SEARCHES].base * usage.searches / 1000
+    return f"{total.quantize(QUANTUM):f}"
+
+
+def _word(key: str) -> str:
+    return key.removesuffix("_mtok").removesuffix("_kcount")
+
+
+def _spellings(target: Target) -> list[tuple[str, str]]:
+    """Under which vendor and name the table may know a model: as it is, and as `vendor/model`."""
+    vendor, slash, model = target.model.partition("/")
+    plain = [(target.family, target.model)]
+    return [*plain, (vendor, model)] if slash else plain
+
+
+def _sheet(rates: Mapping[str, Any], source: str, model: str) -> Sheet:
+    read = {word: _rate(value) for word, value in rates.items()}
+    written = {"source": source, "model": model, "usd_per_million": dict(rates)}
+    return Sheet(read, msgspec.json.encode(written).decode())
+
+
+def _rate(value: Any) -> Rate:
+    if isinstance(value, dict):
+        return Rate(Decimal(value["base"]), tuple((start, Decimal(price)) for start, price in value["tiers"]))
+    return Rate(Decimal(value))
+
+
+def _matches(clause: list[Any], model: str) -> bool:
+    kind, *rest = clause
+    match kind:
+        case "or":
+            return any(_matches(one, model) for one in rest)
+        case "and":
+            return all(_matches(one, model) for one in rest)
+        case "regex":
+            return re.search(rest[0], model) is not None
+        case "equals":
+            return bool(model.lower() == rest[0])
+        case "starts":
+            return model.lower().startswith(rest[0])
+        case "ends":
+            return model.lower().endswith(rest[0])
+    return rest[0] in model.lower()
+
+
+def price_table(folder: Path) -> bytes:
+    """The compiled table, made once per version of the price list and kept in folder."""
+    path = folder / f"prices-{version('genai-prices')}.json"
+    if not path.exists():
+        compiler = [sys.executable, "-m", "midstream.metering.compile_prices", str(path)]
+        run(compiler, check=True, timeout=60)  # noqa: S603 (our own module, no outside input)
+    return path.read_bytes()

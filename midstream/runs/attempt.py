@@ -1,0 +1,133 @@
+"""One upstream call: holds its events back until the first visible output, folds them for the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from ..core.errors import Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
+from ..core.events import Attempted, Done, Event, Failed, Fold, visible
+from ..core.parts import Reasoning, Refusal, Text, ToolCall
+from ..core.serving import Complete
+from ..core.turn import Plan
+from ..core.usage import Usage
+from ..store.ledger import AttemptStatus
+from .log import EventLog
+from .route import Next
+
+#: Rough enough to be called an estimate: bytes of text per token.
+BYTES_PER_TOKEN = 4
+
+
+class Attempt:
+    """committed: the caller has seen output, so no other attempt may follow. ended: Done or Failed, once known."""
+
+    __slots__ = ("_held", "_log", "_on_commit", "committed", "ended", "fold", "id", "next", "number")
+
+    def __init__(self, id: str, number: int, chosen: Next, log: EventLog) -> None:
+        self.id = id
+        self.number = number
+        self.next = chosen
+        self.fold = Fold()
+        self.committed = False
+        self.ended: Done | Failed | None = None
+        self._log = log
+        self._held: list[Event] = []
+        self._on_commit: Callable[[], None] | None = None
+
+    async def run(self, complete: Complete, plan: Plan) -> None:
+        """Returns when the answer is complete or has failed after its first visible output; raises the error of an
+        attempt that failed before it."""
+        target = self.next.target
+        limit = target.timeouts.first_token if plan.stream else target.timeouts.total
+        try:
+            async with asyncio.timeout(limit) as timer:
+                if plan.stream:
+                    rest = target.timeouts.total - limit
+                    self._on_commit = lambda: timer.reschedule((timer.when() or 0.0) + rest)
+                await complete(target, self.next.key, plan, self._emit, self._log.on_room)
+        except TimeoutError:
+            phase = "total" if self.committed or not plan.stream else "first_token"
+            self.fail(TimedOut(f"no answer within {limit:g} s ({phase})", phase=phase))
+        except MidstreamError as error:
+            self.fail(error)
+        if self.ended is None:
+            self.fail(Cut("the answer ended before its end was said"))
+        if isinstance(self.ended, Failed) and not self.committed:
+            raise self.ended.error
+        if not self.committed:  # complete, though nothing of it is visible: an empty answer is an answer
+            self._commit()
+
+    def fail(self, error: MidstreamError) -> None:
+        """The attempt has ended in this error, unless it had ended before."""
+        if self.ended is None:
+            self.ended = Failed(error)
+            self.fold.add(self.ended)
+
+    def _emit(self, events: Sequence[Event], size: int) -> bool:
+        if self.ended is not None:
+            return True
+        add = self.fold.add
+        for event in events:
+            add(event)
+        if events and self.fold.ended:  # the terminal event waits until the ledger knows
+            events = self._without_end(events)
+        if self.committed:
+            return self._log.append(events, size)
+        self._held.extend(replace(e, number=self.number) if type(e) is Attempted else e for e in events)
+        if any(visible(event) for event in events):
+            self._commit()
+        return True
+
+    def _without_end(self, events: Sequence[Event]) -> Sequence[Event]:
+        for place, event in enumerate(events):
+            if isinstance(event, Done | Failed):
+                self.ended = event
+                return events[:place]
+        return events
+
+    def _commit(self) -> None:
+        self.committed = True
+        if self._on_commit is not None:
+            self._on_commit()
+        held, self._held = self._held, []
+        self._log.append(held)
+
+    @property
+    def error(self) -> MidstreamError | None:
+        return self.ended.error if isinstance(self.ended, Failed) else None
+
+    @property
+    def status(self) -> AttemptStatus:
+        """The ledger's word: ok | partial | failed."""
+        error = self.error
+        if error is None:
+            return "ok"
+        return "partial" if self.committed or isinstance(error, Cancelled) else "failed"
+
+    def usage(self, estimate_in: int) -> Usage:
+        """What the provider said, else an estimate where tokens may have been spent."""
+        error = self.error
+        reported = self.fold.usage
+        if reported is not None and (error is None or reported.output_tokens):
+            return reported
+        if isinstance(error, Refused | Unreachable) and not self.committed:
+            return reported or Usage()
+        written = _written(self.fold)
+        if reported is not None:
+            return replace(reported, out_text=max(reported.out_text, written), estimated=True)
+        return Usage(uncached_in=estimate_in, out_text=written, estimated=True)
+
+
+def _written(fold: Fold) -> int:
+    """Estimated tokens of the output so far."""
+    size = 0
+    for choice in fold.answer().choices:
+        for part in choice.parts:
+            if isinstance(part, Text | Reasoning | Refusal):
+                size += len(part.text.encode())
+            elif isinstance(part, ToolCall):
+                size += len(part.name) + len(part.arguments.encode())
+    return -(-size // BYTES_PER_TOKEN)

@@ -1,0 +1,105 @@
+"""What is known of each (provider, key, model): cooldown, breaker, retry budget (RELIABILITY.md §5.2, 5.10)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ..core.errors import MidstreamError, Refused
+
+OPEN_AFTER = 5
+#: Or this share of at least `WINDOW_CALLS` calls failed within `WINDOW_SECONDS`.
+OPEN_SHARE, WINDOW_CALLS, WINDOW_SECONDS = 0.5, 20, 30.0
+PROBE_AFTER = 15.0
+#: A key that the provider refuses is left alone this long.
+KEY_REST = 300.0
+DEFAULT_COOLDOWN = 1.0
+MAX_COOLDOWN = 60.0
+
+
+class Circuit:
+    """One (provider, key, model). Closed: calls pass. Open: none until `PROBE_AFTER`, then one probe decides."""
+
+    __slots__ = ("_calls", "_failed_in_a_row", "_opened_at", "_probing", "not_before")
+
+    def __init__(self) -> None:
+        self.not_before = 0.0
+        self._opened_at: float | None = None
+        self._probing = False
+        self._failed_in_a_row = 0
+        self._calls: deque[tuple[float, bool]] = deque(maxlen=256)
+
+    def ready_in(self, now: float) -> float:
+        """Seconds until a call may be tried; 0 = now."""
+        wait = max(0.0, self.not_before - now)
+        if self._opened_at is not None:
+            wait = max(wait, PROBE_AFTER if self._probing else self._opened_at + PROBE_AFTER - now)
+        return wait
+
+    def begin(self) -> None:
+        if self._opened_at is not None:
+            self._probing = True
+
+    def abandon(self) -> None:
+        """The call ended by the caller's will: it says nothing about the provider."""
+        self._probing = False
+
+    def succeed(self, now: float) -> None:
+        self._opened_at = None
+        self._probing = False
+        self._failed_in_a_row = 0
+        self._calls.append((now, True))
+
+    def fail(self, error: MidstreamError, now: float) -> None:
+        self._probing = False
+        status = error.status if isinstance(error, Refused) else 0
+        if status == 429:  # busy, not broken
+            self.not_before = now + min(error.retry_after or DEFAULT_COOLDOWN, MAX_COOLDOWN)
+            return
+        if status in (401, 402, 403):
+            self.not_before = now + KEY_REST
+            return
+        if status and not error.retryable:
+            return  # the request was at fault
+        self._failed_in_a_row += 1
+        self._calls.append((now, False))
+        if self._opened_at is not None or self._failed_in_a_row >= OPEN_AFTER or self._mostly_failing(now):
+            self._opened_at = now
+
+    def _mostly_failing(self, now: float) -> bool:
+        recent = [ok for at, ok in self._calls if now - at <= WINDOW_SECONDS]
+        return len(recent) >= WINDOW_CALLS and recent.count(False) >= OPEN_SHARE * len(recent)
+
+
+class Health:
+    """The circuits by (provider, key, model), and how many calls and retries run per provider."""
+
+    RETRY_SHARE, RETRY_MIN = 0.2, 3
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._circuits: dict[tuple[str, str, str], Circuit] = {}
+        self._in_flight: dict[str, int] = {}
+        self._retrying: dict[str, int] = {}
+
+    def circuit(self, provider: str, key: str, model: str) -> Circuit:
+        name = (provider, key, model)
+        circuit = self._circuits.get(name)
+        if circuit is None:
+            circuit = self._circuits[name] = Circuit()
+        return circuit
+
+    def enter(self, provider: str, retry: bool) -> None:
+        self._in_flight[provider] = self._in_flight.get(provider, 0) + 1
+        if retry:
+            self._retrying[provider] = self._retrying.get(provider, 0) + 1
+
+    def leave(self, provider: str, retry: bool) -> None:
+        self._in_flight[provider] -= 1
+        if retry:
+            self._retrying[provider] -= 1
+
+    def may_retry(self, provider: str) -> bool:
+        """Keeps a failing provider from being hit by many times its load."""
+        allowed = max(self.RETRY_MIN, self.RETRY_SHARE * self._in_flight.get(provider, 0))
+        return self._retrying.get(provider, 0) < allowed

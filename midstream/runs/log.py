@@ -1,0 +1,111 @@
+"""The event log of one run: written by its owner, read by any number of followers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from ..core.events import Event
+
+#: A follower that is this many bytes behind makes the owner stop reading from the provider.
+MAX_BEHIND = 256 * 1024
+
+
+class Follower:
+    """One reader's place in the log. Events it has taken are forgotten unless the log keeps them."""
+
+    __slots__ = ("_behind", "_events", "_log", "_loop", "_waiter")
+
+    def __init__(self, log: EventLog, events: list[Event]) -> None:
+        self._log = log
+        self._events = events
+        self._behind = 0
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def take(self) -> list[Event]:
+        """All events since the last take, waiting for some. Empty when the log is closed, or after `wake`."""
+        if not self._events and not self._log.closed:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        events, self._events = self._events, []
+        if self._behind:
+            was_full = self._behind > MAX_BEHIND
+            self._behind = 0
+            if was_full:
+                self._log.room()
+        return events
+
+    def wake(self) -> None:
+        """Makes a waiting `take` return now."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def leave(self) -> None:
+        self._log.leave(self)
+
+    def push(self, events: Sequence[Event], size: int) -> bool:
+        self._events.extend(events)
+        self._behind += size
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        return self._behind <= MAX_BEHIND
+
+    @property
+    def is_behind(self) -> bool:
+        return self._behind > MAX_BEHIND
+
+
+class EventLog:
+    """keep: hold every event for followers who come later or resume; else only until each follower took it.
+    deserted: called when the last follower leaves before the log is closed."""
+
+    __slots__ = ("_followers", "_kept", "_resume", "closed", "deserted")
+
+    def __init__(self, keep: bool = False) -> None:
+        self._followers: list[Follower] = []
+        self._kept: list[Event] | None = [] if keep else None
+        self._resume: Callable[[], None] | None = None
+        self.closed = False
+        self.deserted: Callable[[], None] | None = None
+
+    def follow(self, after: int = 0) -> Follower:
+        """A reader from event number `after` on (numbers count from 0; only a kept log has a past)."""
+        follower = Follower(self, self._kept[after:] if self._kept is not None else [])
+        self._followers.append(follower)
+        return follower
+
+    def append(self, events: Sequence[Event], size: int = 0) -> bool:
+        """size: bytes they came in. False: some follower is behind, call again only after `on_room`."""
+        if not events:
+            return not any(follower.is_behind for follower in self._followers)
+        if self._kept is not None:
+            self._kept.extend(events)
+        room = True
+        for follower in self._followers:
+            room = follower.push(events, size) and room
+        return room
+
+    def on_room(self, resume: Callable[[], None]) -> None:
+        """resume is called when every follower has caught up after append said False."""
+        self._resume = resume
+
+    def room(self) -> None:
+        if self._resume is not None and not any(follower.is_behind for follower in self._followers):
+            self._resume()
+
+    def leave(self, follower: Follower) -> None:
+        if follower in self._followers:
+            self._followers.remove(follower)
+            if not self._followers and not self.closed and self.deserted is not None:
+                self.deserted()
+            elif follower.is_behind:
+                self.room()
+
+    def close(self) -> None:
+        self.closed = True
+        for follower in self._followers:
+            follower.wake()

@@ -1,0 +1,101 @@
+"""Which target is tried next, and after how long: a pure decision over what has happened so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from ..core.errors import Busy, MidstreamError, Refused
+from ..core.serving import Target
+from .health import Health
+
+TRIES_PER_TARGET = 3
+BACKOFF, MAX_BACKOFF = 0.5, 8.0
+#: With another target at hand nobody waits longer than this for the one that asked for patience.
+PATIENCE = 2.0
+MAX_RETRY_AFTER = 60.0
+#: Another target, model or key may take what this one refused; the same one never will.
+ELSEWHERE = frozenset({401, 402, 403, 404})
+
+
+class Next(Struct, frozen=True):
+    """Try `target` with `key` after `wait` seconds. retry: the same target has been tried before."""
+
+    target: Target
+    key: str
+    wait: float
+    retry: bool
+
+
+class Route:
+    """The ordered targets of one run. deadline: of the whole run, in the health clock's seconds."""
+
+    def __init__(self, targets: Sequence[Target], health: Health, deadline: float, jitter: Callable[[], float]) -> None:
+        self._targets = targets
+        self._health = health
+        self._deadline = deadline
+        self._jitter = jitter
+        self._at = 0
+        self._tries = 0
+        self._spent: set[tuple[int, str]] = set()
+        self._last: MidstreamError | None = None
+
+    def first(self) -> Next:
+        return self._choose(0.0)
+
+    def after(self, error: MidstreamError, key: str) -> Next:
+        """The next try after an attempt failed with error. Raises the error that the caller shall see."""
+        self._last = error
+        refused_here = isinstance(error, Refused) and error.status in ELSEWHERE
+        if not error.retryable and not refused_here:
+            raise error
+        if refused_here or (isinstance(error, Refused) and error.status == 429):
+            self._spent.add((self._at, key))
+        target = self._targets[self._at]
+        other_keys = any((self._at, name) not in self._spent for name in target.keys)
+        asked = min(error.retry_after or 0.0, 1e9)
+        impatient = asked > MAX_RETRY_AFTER or (asked > PATIENCE and self._at + 1 < len(self._targets))
+        if refused_here:
+            stay = other_keys
+        else:
+            stay = self._tries < TRIES_PER_TARGET and (other_keys or not impatient)
+        stay = stay and (self._health.may_retry(target.provider) or refused_here)
+        if stay and self._spent and other_keys:
+            return self._choose(0.0)
+        if stay:
+            self._spent.clear()  # every key has been refused for now: the first one that is ready again
+            return self._choose(max(asked, self._backoff()))
+        self._move_on()
+        return self._choose(0.0)
+
+    def _backoff(self) -> float:
+        """Full jitter, doubling."""
+        return self._jitter() * min(MAX_BACKOFF, BACKOFF * 2.0 ** (self._tries - 1))
+
+    def _move_on(self) -> None:
+        self._at += 1
+        self._tries = 0
+        self._spent.clear()
+
+    def _choose(self, wait: float) -> Next:
+        while self._at < len(self._targets):
+            target = self._targets[self._at]
+            now = self._health.clock()
+            keys = [key for key in target.keys if (self._at, key) not in self._spent]
+            ready = [(self._health.circuit(target.provider, key, target.model).ready_in(now), key) for key in keys]
+            # min() takes the first of equals: keys are used in the order they were configured.
+            soonest, key = min(ready, key=lambda pair: pair[0], default=(float("inf"), ""))
+            pause = max(wait, soonest)
+            last = self._at + 1 == len(self._targets)
+            if pause <= (wait if not last else max(wait, PATIENCE)) and now + pause < self._deadline:
+                self._tries += 1
+                return Next(target, key, pause, self._tries > 1)
+            if self._last is None and last and soonest < float("inf"):
+                self._last = Busy(
+                    f"the provider {target.provider!r} is failing or over its limit, try again later",
+                    retry_after=max(1.0, soonest),
+                )
+            self._move_on()
+            wait = 0.0
+        raise self._last or Busy("no target can be tried now")

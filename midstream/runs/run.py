@@ -1,0 +1,353 @@
+"""The owner of the work: one task per run that makes the attempts, settles each in the ledger and closes the log.
+
+A caller that hangs up, resumes, polls or asks for JSON instead of a stream only reads this log differently; what was
+spent is recorded whoever is still listening."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from ..core.errors import Bug, Busy, Cancelled, MidstreamError, StoreDown
+from ..core.events import Done, Event, Failed, Fold
+from ..core.ids import new_id
+from ..core.parts import Message, Native
+from ..core.serving import Complete, Price, Target
+from ..core.turn import Plan, Turn
+from ..store.ledger import (
+    AttemptSettled,
+    AttemptStarted,
+    ConversationTouched,
+    Ledger,
+    MessageAdded,
+    Record,
+    RunEnded,
+    RunStarted,
+    RunStatus,
+)
+from .attempt import BYTES_PER_TOKEN, Attempt
+from .health import Health
+from .log import EventLog
+from .route import Next, Route
+
+logger = logging.getLogger("midstream.runs")
+_encode = msgspec.json.Encoder().encode
+
+#: Seconds between tries to settle while the store is away.
+SETTLE_AGAIN = 1.0
+
+
+class Order(Struct, frozen=True):
+    """What a run shall do. messages: what the turn adds to the store, as (role, the caller's words); empty when
+    content is not kept. keep_answer: store the assistant's message too. seq: number of the first message."""
+
+    org: str
+    key_id: str
+    face: str
+    request_id: str
+    turn: Turn
+    targets: tuple[Target, ...]
+    history: tuple[Message, ...] = ()
+    conversation: str | None = None
+    messages: tuple[tuple[str, Native], ...] = ()
+    keep_answer: bool = False
+    seq: int = 0
+    size: int = 0
+
+
+class Clock(Protocol):
+    """wall: unix seconds. steady: seconds that never jump."""
+
+    def wall(self) -> float: ...
+    def steady(self) -> float: ...
+
+
+class Run:
+    """One piece of work and its log. attempts: how many upstream calls it has made so far.
+    upstream_seconds: how long it has waited for them. begun: its task has taken its first step. unwanted: it was
+    told to stop. ended: all that is left is to settle, so it cannot be stopped any more."""
+
+    __slots__ = ("_task", "attempts", "begun", "ended", "id", "log", "order", "unwanted", "upstream_seconds")
+
+    def __init__(self, order: Order, keep_log: bool = False) -> None:
+        self.id = new_id("run_")
+        self.order = order
+        self.log = EventLog(keep_log)
+        self.attempts = 0
+        self.begun = self.unwanted = self.ended = False
+        self.upstream_seconds = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def own(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def cancel(self) -> None:
+        """Stops the work: the upstream call is cut at once, what was spent is settled. Idempotent."""
+        self.unwanted = True
+        if self._task is not None and self.begun and not self.ended:
+            self._task.cancel()
+
+
+class Runs:
+    """Starts runs and knows those that are under way."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        complete: Complete,
+        price: Price,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._complete = complete
+        self._price = price
+        self._clock = clock
+        self._jitter = jitter
+        self._health = Health(clock.steady)
+        self._active: dict[Run, asyncio.Task[None]] = {}
+        self._unsettled: set[asyncio.Task[None]] = set()
+        self.draining = False
+
+    @property
+    def active(self) -> int:
+        return len(self._active)
+
+    def start(self, order: Order, *, detached: bool = False) -> Run:
+        """The run owns the work from here on. detached: it goes on when nobody follows its log.
+
+        Raises errors.Busy while the server drains."""
+        if self.draining:
+            raise Busy("the server is shutting down", retry_after=5.0)
+        run = Run(order, keep_log=detached)
+        if not detached:
+            run.log.deserted = run.cancel
+        task = asyncio.get_running_loop().create_task(self._own(run))
+        run.own(task)
+        self._active[run] = task
+        return run
+
+    async def drain(self, seconds: float) -> None:
+        """Takes no new run; those under way get `seconds` to end, then they are cancelled and settled."""
+        self.draining = True
+        if self._active:
+            await asyncio.wait(list(self._active.values()), timeout=seconds)
+        for run in list(self._active):
+            run.cancel()
+        if self._active:
+            await asyncio.wait(list(self._active.values()), timeout=5.0)
+        if self._unsettled:
+            await asyncio.wait(list(self._unsettled), timeout=5.0)
+
+    async def _own(self, run: Run) -> None:
+        end = await _Work(self, run).do()
+        del self._active[run]
+        run.log.append([end])
+        run.log.close()
+
+    async def settle(self, records: list[Record]) -> None:
+        """Durable before the caller sees the end; while the store is away the answer still goes out and settling is
+        tried again behind it (a process that dies meanwhile leaves the attempt to the next start: `unknown`)."""
+        try:
+            await self._ledger.commit(*records)
+        except StoreDown:
+            logger.warning("the store is away: settling %d records later", len(records))
+            task = asyncio.get_running_loop().create_task(self._settle_later(records))
+            self._unsettled.add(task)
+            task.add_done_callback(self._unsettled.discard)
+
+    async def _settle_later(self, records: list[Record]) -> None:
+        while True:
+            await asyncio.sleep(SETTLE_AGAIN)
+            try:
+                await self._ledger.commit(*records)
+                return
+            except StoreDown:
+                continue
+
+
+class _Work:
+    """The steps of one run."""
+
+    def __init__(self, runs: Runs, run: Run) -> None:
+        self._runs = runs
+        self._run = run
+        self._order = run.order
+        self._estimate_in = run.order.size // BYTES_PER_TOKEN
+        self._records: list[Record] = []
+        self._attempt: Attempt | None = None
+        #: Of the last attempt: its call may have left; its end is among the records.
+        self._sent = self._settled = False
+
+    async def do(self) -> Event:
+        """Returns the terminal event once everything about the run is settled."""
+        run = self._run
+        run.begun = True
+        try:
+            end: Event = await self._attempts()
+        except asyncio.CancelledError:
+            end = Failed(Cancelled("cancelled"))
+        except MidstreamError as error:
+            end = Failed(error)
+        except Exception:  # boundary: a run never ends without its terminal event
+            bug = Bug(new_id("bug_"))
+            logger.error("bug %s in run %s\n%s", bug.bug_id, run.id, traceback.format_exc())
+            end = Failed(bug)
+        run.ended = True
+        if self._attempt is not None and isinstance(end, Failed) and not self._settled:
+            self._attempt.fail(end.error)
+            self._settle_attempt(self._attempt)
+        self._end(end)
+        await self._runs.settle(self._records)
+        return end
+
+    async def _attempts(self) -> Event:
+        """Tries until an attempt has given its answer; raises the error of the last one that may be tried."""
+        runs, order = self._runs, self._order
+        if self._run.unwanted:
+            raise Cancelled("cancelled")
+        self._records = self._beginning(runs._clock.wall())
+        longest = max((target.timeouts.total for target in order.targets), default=0.0)
+        route = Route(order.targets, runs._health, runs._clock.steady() + longest, runs._jitter)
+        chosen = route.first()
+        while True:
+            failure = await self._try(chosen)
+            if failure is None:
+                break
+            chosen = route.after(failure, chosen.key)
+        ended = self._attempt.ended if self._attempt is not None else None
+        return ended or Done()
+
+    async def _try(self, chosen: Next) -> MidstreamError | None:
+        """One attempt: written before the call, settled after. The error that lets another one follow, or None."""
+        runs, run, target = self._runs, self._run, chosen.target
+        if chosen.wait:
+            await asyncio.sleep(chosen.wait)
+        run.attempts += 1
+        attempt = Attempt(new_id("att_"), run.attempts, chosen, run.log)
+        self._records.append(self._attempt_started(attempt))
+        records, self._records = self._records, []
+        self._sent = self._settled = False
+        self._attempt = attempt
+        await runs._ledger.commit(*records)
+        circuit = runs._health.circuit(target.provider, chosen.key, target.model)
+        circuit.begin()
+        runs._health.enter(target.provider, chosen.retry)
+        self._sent = True
+        failure: MidstreamError | None = None
+        turn = self._order.turn
+        plan = Plan(turn, target.model, turn.stream, self._order.history, target.max_tokens)
+        began = runs._clock.steady()
+        try:
+            await attempt.run(runs._complete, plan)
+        except MidstreamError as error:
+            failure = error
+        except asyncio.CancelledError:
+            circuit.abandon()
+            raise
+        finally:
+            run.upstream_seconds += runs._clock.steady() - began
+            runs._health.leave(target.provider, chosen.retry)
+        seen = failure or attempt.error
+        if seen is None:
+            circuit.succeed(runs._clock.steady())
+        else:
+            circuit.fail(seen, runs._clock.steady())
+        self._settle_attempt(attempt)
+        return failure
+
+    def _beginning(self, now: float) -> list[Record]:
+        run, order = self._run, self._order
+        turn = order.turn
+        records: list[Record] = [
+            RunStarted(
+                id=run.id,
+                org_id=order.org,
+                key_id=order.key_id,
+                kind=turn.kind,
+                face=order.face,
+                model=turn.model,
+                conversation_id=order.conversation,
+                request_id=order.request_id,
+                created_at=now,
+            )
+        ]
+        for place, (role, native) in enumerate(order.messages):
+            records.append(self._message(role, native.dialect, native.raw, order.seq + place, now))
+        return records
+
+    def _message(self, role: str, dialect: str, content: bytes, seq: int, now: float) -> Record:
+        return MessageAdded(
+            id=new_id("msg_"),
+            org_id=self._order.org,
+            conversation_id=self._order.conversation,
+            run_id=self._run.id,
+            seq=seq,
+            role=role,
+            dialect=dialect,
+            content=content,
+            created_at=now,
+        )
+
+    def _attempt_started(self, attempt: Attempt) -> Record:
+        order, target = self._order, attempt.next.target
+        return AttemptStarted(
+            id=attempt.id,
+            run_id=self._run.id,
+            org_id=order.org,
+            key_id=order.key_id,
+            number=attempt.number,
+            provider=target.provider,
+            model=target.model,
+            estimate_in=self._estimate_in,
+            started_at=self._runs._clock.wall(),
+        )
+
+    def _settle_attempt(self, attempt: Attempt) -> None:
+        self._settled = True
+        now = self._runs._clock.wall()
+        if self._sent:
+            usage = attempt.usage(self._estimate_in)
+        else:
+            usage = Fold().answer().usage  # cancelled before the call left
+        priced = self._runs._price(attempt.next.target, usage, now)
+        error = attempt.error
+        self._records.append(
+            AttemptSettled(
+                id=attempt.id,
+                status=attempt.status,
+                usage=usage,
+                cost=priced.cost,
+                price_snapshot=priced.snapshot,
+                error_code=error.code if error else None,
+                error_message=error.message[:500] if error else None,
+                ended_at=now,
+            )
+        )
+
+    def _end(self, end: Event) -> None:
+        run, order, now = self._run, self._order, self._runs._clock.wall()
+        error = end.error if isinstance(end, Failed) else None
+        status: RunStatus = "completed" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
+        self._records.append(
+            RunEnded(
+                id=run.id,
+                status=status,
+                error_code=error.code if error else None,
+                error_message=error.message[:500] if error else None,
+                ended_at=now,
+            )
+        )
+        if order.keep_answer and self._attempt is not None and self._attempt.committed:
+            answer = self._attempt.fold.answer()
+            for choice in answer.choices[:1]:
+                content = _encode(Message("assistant", choice.parts))
+                self._records.append(self._message("assistant", "", content, order.seq + len(order.messages), now))
+        if order.conversation is not None:
+            self._records.append(ConversationTouched(id=order.conversation, org_id=order.org, updated_at=now))

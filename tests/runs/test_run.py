@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from midstream.core.errors import Bug, Busy, Cancelled, Cut, Garbled, Refused, TimedOut, Unreachable
+from midstream.core.events import Attempted, Delta, Done, Failed, PartStarted, Started, Used
+from midstream.core.http import Timeouts
+from midstream.core.parts import Text
+from midstream.core.serving import Emit, Target
+from midstream.core.turn import Plan
+from midstream.core.usage import Usage
+
+from .scripted import Bench, Scripted, answer, everything, on_bench, raises, says
+
+BUSY = Refused("slow down", status=429)
+DOWN = Refused("down", status=503)
+
+
+def test_an_answer_is_logged_in_order_and_settled_before_its_end_is_told():
+    async def test(bench: Bench) -> None:
+        run, follower = bench.start()
+        seen = []
+        while not (seen and isinstance(seen[-1], Done)):
+            seen += await follower.take()
+        assert await bench.attempts() == [("one", "ok", 3, 2, 0, None)]
+        assert await bench.statuses() == ["completed"]
+        assert isinstance(seen[0], Attempted)
+        assert seen[0].number == 1
+        rows = await bench.db.read("SELECT role, dialect, seq FROM messages ORDER BY seq")
+        assert rows == [("user", "openai_chat", 0), ("assistant", "", 1)]
+        assert run.log.closed
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+@pytest.mark.parametrize("error", [BUSY, DOWN, Unreachable("no"), Cut("cut"), Garbled("?"), Refused("", status=529)])
+def test_what_another_attempt_may_change_is_tried_again_and_both_attempts_are_in_the_ledger(error):
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start()
+        events = await everything(follower)
+        assert isinstance(events[-1], Done)
+        assert events[0].number == 2
+        assert [row[1] for row in await bench.attempts()] == ["failed", "ok"]
+
+    on_bench(Scripted(one=[raises(error), says(answer())]), test)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_at_fault_is_not_tried_again(status):
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(Target("one", "m", "v"), Target("two", "m", "v"))
+        [end] = await everything(follower)
+        assert end.error.status == status
+        assert bench.complete.calls == [("one", "0")]
+
+    on_bench(Scripted(one=[raises(Refused("no", status=status))], two=[says(answer())]), test)
+
+
+def test_three_tries_of_one_target_then_the_next_one():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(Target("one", "m", "v"), Target("two", "m", "v"))
+        assert isinstance((await everything(follower))[-1], Done)
+        assert [name for name, _ in bench.complete.calls] == ["one"] * 3 + ["two"]
+
+    on_bench(Scripted(one=[raises(DOWN)], two=[says(answer())]), test)
+
+
+def test_a_refused_key_gives_way_to_the_next_key_at_once():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(Target("one", "m", "v", ("a", "b")))
+        assert isinstance((await everything(follower))[-1], Done)
+        assert bench.complete.calls == [("one", "a"), ("one", "b")]
+
+    on_bench(Scripted(one=[raises(Refused("bad key", status=401)), says(answer())]), test)
+
+
+def test_a_long_retry_after_moves_on_to_the_next_target_instead_of_waiting():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(Target("one", "m", "v"), Target("two", "m", "v"))
+        assert isinstance((await everything(follower))[-1], Done)
+        assert [name for name, _ in bench.complete.calls] == ["one", "two"]
+
+    slow = Refused("later", status=429, retry_after=30)
+    on_bench(Scripted(one=[raises(slow)], two=[says(answer())]), test)
+
+
+def test_nothing_is_tried_again_once_output_was_seen_and_the_failure_is_the_end():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(Target("one", "m", "v"), Target("two", "m", "v"))
+        events = await everything(follower)
+        assert [type(event) for event in events] == [Attempted, PartStarted, Delta, Failed]
+        assert [row[:5] for row in await bench.attempts()] == [("one", "partial", 100, 2, 1)]
+        assert await bench.statuses() == ["failed"]
+
+    cut = says(answer()[:3], [Failed(Cut("cut"))])
+    on_bench(Scripted(one=[cut], two=[says(answer())]), test)
+
+
+def test_lifecycle_events_do_not_commit_so_the_other_target_may_still_answer():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(Target("one", "m", "v"), Target("two", "m", "v"))
+        events = await everything(follower)
+        assert [event.text for event in events if isinstance(event, Delta)] == ["hello"]
+        assert sum(isinstance(event, Started | Attempted) for event in events) == 1
+
+    begun = says([Attempted("one", ""), Started("id"), PartStarted(0, Text(""))], [Failed(DOWN)])
+    on_bench(Scripted(one=[begun], two=[says(answer())]), test)
+
+
+def test_an_answer_without_an_end_is_an_error_never_a_stop():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start()
+        end = (await everything(follower))[-1]
+        assert isinstance(end, Failed)
+        assert isinstance(end.error, Cut)
+
+    on_bench(Scripted(one=[says(answer()[:3])]), test)
+
+
+async def _never(plan: Plan, emit: Emit) -> None:
+    emit(answer()[:3], 10)
+    await asyncio.Event().wait()
+
+
+def test_a_reader_that_leaves_ends_the_run_and_what_was_spent_is_settled():
+    async def test(bench: Bench) -> None:
+        run, follower = bench.start()
+        await follower.take()
+        follower.leave()
+        while bench.runs.active:
+            await asyncio.sleep(0)
+        assert [row[:5] for row in await bench.attempts()] == [("one", "partial", 100, 2, 1)]
+        assert await bench.statuses() == ["cancelled"]
+        assert run.ended
+
+    on_bench(Scripted(one=[_never]), test)
+
+
+def test_cancelling_at_any_step_leaves_exactly_one_terminal_state():
+    for steps in range(12):
+
+        async def test(bench: Bench, steps: int = steps) -> None:
+            run, follower = bench.start()
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            run.cancel()
+            run.cancel()
+            events = await everything(follower)
+            assert sum(isinstance(event, Done | Failed) for event in events) == 1
+            assert all(row[1] in ("ok", "partial", "failed") for row in await bench.attempts())
+            assert await bench.statuses() in (["completed"], ["cancelled"], [])
+
+        on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_usage_that_came_before_a_cut_is_kept_and_not_replaced_by_an_estimate():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start()
+        await everything(follower)
+        assert [row[:5] for row in await bench.attempts()] == [("one", "partial", 7, 9, 0)]
+
+    used = [*answer()[:3], Used(Usage(uncached_in=7, out_text=9))]
+    on_bench(Scripted(one=[says(used, [Failed(Cut("cut"))])]), test)
+
+
+def test_no_first_token_in_time_is_a_timeout_of_that_phase_and_may_be_tried_again():
+    async def quiet(plan: Plan, emit: Emit) -> None:
+        emit([Attempted("one", ""), Started("id")], 1)
+        await asyncio.Event().wait()
+
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(Target("one", "m", "v", timeouts=Timeouts(first_token=0.02)))
+        assert isinstance((await everything(follower))[-1], Done)
+        assert [row[5] for row in await bench.attempts()] == ["upstream_timeout_first_token", None]
+
+    on_bench(Scripted(one=[quiet, says(answer())]), test)
+
+
+def test_the_time_for_the_first_token_does_not_limit_what_follows_it():
+    async def slow(plan: Plan, emit: Emit) -> None:
+        emit(answer()[:3], 1)
+        await asyncio.sleep(0.1)
+        emit(answer()[3:], 1)
+
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(Target("one", "m", "v", timeouts=Timeouts(first_token=0.03, total=5)))
+        assert isinstance((await everything(follower))[-1], Done)
+
+    on_bench(Scripted(one=[slow]), test)
+
+
+def test_the_total_time_limits_an_answer_that_was_begun():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(Target("one", "m", "v", timeouts=Timeouts(first_token=0.02, total=0.05)))
+        end = (await everything(follower))[-1]
+        assert isinstance(end.error, TimedOut)
+        assert end.error.phase == "total"
+
+    on_bench(Scripted(one=[_never]), test)
+
+
+def test_a_bug_ends_the_run_with_an_id_and_the_attempt_is_settled(caplog):
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start()
+        end = (await everything(follower))[-1]
+        assert isinstance(end.error, Bug)
+        assert end.error.bug_id in caplog.text
+        assert await bench.statuses() == ["failed"]
+        assert [row[1] for row in await bench.attempts()] == ["failed"]
+
+    on_bench(Scripted(one=[raises(KeyError("surprise"))]), test)
+
+
+def test_a_draining_server_takes_no_new_run_and_ends_those_that_do_not_end():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start()
+        await follower.take()
+        await bench.runs.drain(0.02)
+        end = (await everything(follower))[-1]
+        assert isinstance(end.error, Cancelled)
+        assert await bench.statuses() == ["cancelled"]
+        with pytest.raises(Busy):
+            bench.start()
+
+    on_bench(Scripted(one=[_never]), test)
+
+
+def test_a_provider_that_keeps_failing_is_left_alone_and_the_refusal_says_when_to_come_back():
+    async def test(bench: Bench) -> None:
+        for _ in range(2):
+            _, follower = bench.start()
+            await everything(follower)
+        calls = len(bench.complete.calls)
+        _, follower = bench.start()
+        [end] = await everything(follower)
+        assert isinstance(end.error, Busy)
+        assert end.error.retry_after
+        assert len(bench.complete.calls) == calls
+
+    on_bench(Scripted(one=[raises(Unreachable("gone"))]), test)
+
+
+def test_a_reader_that_is_behind_stops_the_provider_until_it_has_caught_up():
+    state: list[bool] = []
+
+    async def chatty(plan: Plan, emit: Emit) -> None:
+        emit(answer()[:3], 10)
+        state.append(emit([Delta(0, "x")], 300_000))
+        state.append(emit([Delta(0, "x")], 10))
+        emit(answer()[3:], 10)
+
+    async def test(bench: Bench) -> None:
+        resumed: list[int] = []
+        run, follower = bench.start()
+        run.log.on_room(lambda: resumed.append(1))
+        while bench.runs.active:
+            await asyncio.sleep(0)
+        assert state == [False, False]
+        assert not resumed
+        await follower.take()
+        assert resumed
+
+    on_bench(Scripted(one=[chatty]), test)
