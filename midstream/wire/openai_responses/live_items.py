@@ -64,6 +64,7 @@ class LiveItems:
         self._pieces: list[str] = []
         self._annotations: list[dict[str, Any]] = []
         self._logprobs: list[Any] = []
+        self._owed: list[Any] = []
         self._head = b""
         self._at: dict[str, Any] = {}
 
@@ -77,6 +78,7 @@ class LiveItems:
             self._start_call(part)
         elif isinstance(part, Reasoning) and not own(part.state):
             self._open_item({"type": "reasoning", "summary": []}, "rs", None)
+            self.more(part.text)
 
     def apply(self, event: Event) -> None:
         """Delta or Marked of the open part."""
@@ -85,9 +87,10 @@ class LiveItems:
         elif isinstance(event, Marked) and self._part is not None:
             if event.state is not None and not isinstance(self._part, Refusal):
                 self._part = msgspec.structs.replace(self._part, state=event.state)
+            self._owed.extend([_token(token) for token in objects(list(event.logprobs))])
             if isinstance(self._part, Text):
                 self._annotate(annotations_of(event.citations))
-                self._tokens([_token(token) for token in objects(list(event.logprobs))])
+                self._pay_tokens()
 
     def more(self, delta: str) -> None:
         if not delta:
@@ -162,6 +165,7 @@ class LiveItems:
         self.more(part.text)
         if isinstance(part, Text):
             self._annotate(annotations_of(part.citations))
+            self._pay_tokens()
 
     def _annotate(self, annotations: list[dict[str, Any]]) -> None:
         for annotation in annotations:
@@ -171,8 +175,10 @@ class LiveItems:
                 "response.output_text.annotation.added", **self._at, annotation_index=number, annotation=annotation
             )
 
-    def _tokens(self, tokens: list[dict[str, Any]]) -> None:
-        """Logprobs come after the text that they speak of: they travel on a delta of their own."""
+    def _pay_tokens(self) -> None:
+        """Logprobs come after the text that they speak of, or (of an answer in one piece) with the first part of
+        any kind: they travel on a text delta of their own."""
+        tokens, self._owed = self._owed, []
         if tokens:
             self._logprobs.extend(tokens)
             self._frames.emit("response.output_text.delta", **self._at, delta="", logprobs=tokens)
@@ -224,7 +230,7 @@ class LiveItems:
     def _end_reasoning(self, part: Reasoning) -> None:
         """What this dialect issued is written once it is complete, item for item; other thinking as a summary, the
         one form that every client knows."""
-        whole = part.text + "".join(self._pieces)
+        whole = "".join(self._pieces)
         if self._item is None:
             self._own_reasoning({"type": "reasoning", **own(part.state)}, part.summary)
             return
