@@ -36,6 +36,7 @@ class SSEReader:
         self._limit = limit
         self._at_start = True
         self._skip_lf = False
+        self._has_cr = False
 
     @property
     def rest(self) -> bytes:
@@ -49,10 +50,33 @@ class SSEReader:
                 data = data[1:]
         if self._at_start:
             data = self._without_bom(data)
-        if not self._buffer and data[-2:] == b"\n\n" and b"\r" not in data:  # whole plain frames: the usual case
-            return [_plain_frame(piece) for piece in data[:-2].split(b"\n\n")]
-        self._buffer += data
-        return self._split()
+        if self._has_cr or b"\r" in data:
+            self._has_cr = True
+            self._buffer += data
+            return self._split()
+        return self._split_lf(data)
+
+    def _split_lf(self, data: bytes) -> list[Frame]:
+        """Without any CR a blank line is two LFs, which is found at the speed of memory."""
+        buffer = self._buffer
+        if buffer:
+            buffer += data
+            end = buffer.rfind(b"\n\n", max(0, self._scanned - 1)) + 2
+            whole = bytes(buffer[:end]) if end > 1 else b""
+            del buffer[: len(whole)]
+        else:
+            end = data.rfind(b"\n\n") + 2
+            whole = data[:end] if end > 1 else b""
+            if len(whole) < len(data):
+                buffer += data[len(whole) :]
+        frames: list[Frame] = []
+        if whole:
+            frames, rest = _frames_of(whole)
+            if rest:
+                buffer[:0] = rest
+        self._scanned = len(buffer)
+        self._check_limit()
+        return frames
 
     def _without_bom(self, data: bytes) -> bytes:
         data = bytes(self._buffer) + data
@@ -78,15 +102,28 @@ class SSEReader:
             self._skip_lf = True  # its LF may be on the way
         del buffer[:start]
         self._scanned = len(buffer)
-        if len(buffer) > self._limit:
-            raise Garbled(f"an event is larger than {self._limit} bytes")
+        self._check_limit()
         return frames
 
+    def _check_limit(self) -> None:
+        if len(self._buffer) > self._limit:
+            raise Garbled(f"an event is larger than {self._limit} bytes")
 
-def _plain_frame(piece: bytes) -> Frame:
-    if piece.startswith(b"data: ") and b"\n" not in piece:
-        return Frame(b"", piece[6:], piece + b"\n\n")
-    return _read_frame(piece + b"\n\n")
+
+def _frames_of(whole: bytes) -> tuple[list[Frame], bytes]:
+    """The frames of bytes that hold no CR and end with a blank line, and what is left: at most one LF."""
+    lines = whole.split(b"\n")
+    if len(lines) % 2 and not any(lines[1::2]):  # a line, a blank line, a line, a blank line: the usual case
+        return [
+            Frame(b"", line[6:], line + b"\n\n") if line[:6] == b"data: " else _read_frame(line + b"\n\n")
+            for line in lines[:-1:2]
+        ], b""
+    frames: list[Frame] = []
+    start = 0
+    while (end := whole.find(b"\n\n", start) + 2) > 1:
+        frames.append(_read_frame(whole[start:end]))
+        start = end
+    return frames, whole[start:]
 
 
 def _read_frame(raw: bytes) -> Frame:

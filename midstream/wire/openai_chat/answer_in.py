@@ -19,6 +19,7 @@ from .parts_in import (
     read_content_item,
     read_image,
     read_sound,
+    thought_of,
     unique_id,
     whole_arguments,
 )
@@ -93,7 +94,7 @@ def _parts(said: Said, answer_id: str, number: int) -> list[Part]:
 
 
 def _reasoning(said: Said) -> list[Part]:
-    told = said.reasoning_content if said.reasoning_content is not None else said.reasoning
+    told = thought_of(said)
     details = said.reasoning_details
     if not told and not details:
         return []

@@ -18,6 +18,7 @@ from .parts_in import (
     read_content_item,
     read_image,
     read_sound,
+    thought_of,
     unique_id,
 )
 from .quirks import NAME
@@ -42,44 +43,26 @@ class _Calling:
 
 
 class ChoiceParts:
-    """open_index: the index of the text, reasoning or refusal that is open; at most one of these is."""
+    """open: the kind of text that is open (Text, Reasoning, Refusal: at most one of these is); open_index: its part."""
 
     __slots__ = (
-        "_answer_id", "_calls", "_details", "_next", "_open", "_sound", "_sound_data", "_taken", "_text_index",
-        "number", "open_index", "stopped",
+        "_answer_id", "_calls", "_details", "_next", "_sound", "_sound_data", "_taken", "_text_index",
+        "number", "open", "open_index", "stopped",
     )  # fmt: skip
 
     def __init__(self, number: int, answer_id: str) -> None:
         self.number = number
+        self.open: type[Part] | None = None
         self.open_index = -1
         self.stopped = False
         self._answer_id = answer_id
         self._next = 0
-        self._open: type[Part] | None = None
         self._text_index = -1
         self._calls: list[_Calling] = []
         self._taken: set[str] = set()
         self._details: list[Any] = []
         self._sound: Sound | None = None
         self._sound_data: list[str] = []
-
-    def plain(self, choice: ChunkChoice, said: Said) -> bool:
-        """Is this delta more of the open text and nothing else?"""
-        return (
-            self._open is Text
-            and said.tool_calls is None
-            and said.reasoning is None
-            and said.reasoning_content is None
-            and choice.finish_reason is None
-            and choice.logprobs is None
-            and said.annotations is None
-            and said.reasoning_details is None
-            and said.refusal is None
-            and said.audio is None
-            and said.images is None
-            and said.function_call is None
-            and said.executed_tools is None
-        )
 
     def read(self, choice: ChunkChoice, out: list[Event]) -> None:
         """Appends the events of one chunk; nothing after the choice has stopped."""
@@ -101,12 +84,12 @@ class ChoiceParts:
             self._stop(choice, out)
 
     def _reasoning(self, said: Said, out: list[Event]) -> None:
-        told = said.reasoning_content if said.reasoning_content is not None else said.reasoning
+        told = thought_of(said)
         details = said.reasoning_details
         if details:
             if told is None:
                 told = details_text(details)
-            if self._open is not Reasoning:
+            if self.open is not Reasoning:
                 self._begin(Reasoning(""), out)
             merge_details(self._details, details)
         if told:
@@ -129,7 +112,7 @@ class ChoiceParts:
     def _marks(self, said: Said, choice: ChunkChoice, out: list[Event]) -> None:
         citations = read_citations(said.annotations) if said.annotations else ()
         if citations:
-            if self._open is not Text:
+            if self.open is not Text:
                 self._begin(Text(""), out)
             out.append(Marked(self._text_index, citations=citations, choice=self.number))
         probs = choice.logprobs
@@ -206,26 +189,26 @@ class ChoiceParts:
             calling.held = ""
 
     def _more(self, kind: type[Part], text: str, out: list[Event]) -> None:
-        if self._open is not kind:
+        if self.open is not kind:
             self._begin(_KINDS[kind], out)
         out.append(Delta(self.open_index, text, self.number))
 
     def _begin(self, part: Part, out: list[Event]) -> None:
         self._close(out)
-        self._open = type(part)
+        self.open = type(part)
         self.open_index = self._index()
-        if self._open is Text:
+        if self.open is Text:
             self._text_index = self.open_index
         out.append(PartStarted(self.open_index, part, self.number))
 
     def _close(self, out: list[Event]) -> None:
-        if self._open is None:
+        if self.open is None:
             return
-        if self._open is Reasoning and self._details:
+        if self.open is Reasoning and self._details:
             out.append(Marked(self.open_index, state=details_state(self._details), choice=self.number))
             self._details = []
         out.append(PartEnded(self.open_index, self.number))
-        self._open = None
+        self.open = None
 
     def _single(self, part: Media | Foreign | Part, out: list[Event]) -> None:
         self._close(out)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ...core.turn import Format, Params, Prompt, Thinking, Tool, ToolChoice
+from ...core.turn import Format, Params, Prompt, Thinking, Tool
 from .dropped import Dropped
 from .parts_out import own, own_members
 from .quirks import Quirks
@@ -47,6 +47,8 @@ def _tool(tool: Tool, quirks: Quirks, dropped: Dropped) -> dict[str, Any] | None
     if tool.kind == "hosted":
         payload = own(tool.state)
         return dict(payload) if isinstance(payload, dict) else None
+    if tool.kind == "custom" and tool.state is not None and not (own_members(tool.state) and quirks.custom_tools):
+        dropped.add(f"tools.{tool.name}.format")
     if tool.kind == "custom" and quirks.custom_tools:
         custom: dict[str, Any] = {"name": tool.name}
         if tool.description is not None:
@@ -72,20 +74,23 @@ def _tool(tool: Tool, quirks: Quirks, dropped: Dropped) -> dict[str, Any] | None
     return {"type": "function", "function": function, **own_members(tool.state)}
 
 
-def write_tool_choice(choice: ToolChoice | None, quirks: Quirks) -> Any:
+def write_tool_choice(prompt: Prompt, quirks: Quirks) -> Any:
+    choice = prompt.tool_choice
     if choice is None:
         return None
+    custom = {tool.name for tool in prompt.tools if tool.kind == "custom"} if quirks.custom_tools else set()
     if choice.mode == "tool" and choice.names:
-        return _function(choice.names[0])
+        return _chosen(choice.names[0], custom)
     mode = "required" if choice.mode == "tool" else choice.mode
     if choice.names and quirks.allowed_tools:
-        tools = [_function(name) for name in choice.names]
+        tools = [_chosen(name, custom) for name in choice.names]
         return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
     return quirks.required_word if mode == "required" else mode
 
 
-def _function(name: str) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name}}
+def _chosen(name: str, custom: set[str]) -> dict[str, Any]:
+    kind = "custom" if name in custom else "function"
+    return {"type": kind, kind: {"name": name}}
 
 
 def write_params(params: Params, has_tools: bool, body: dict[str, Any], quirks: Quirks, dropped: Dropped) -> None:

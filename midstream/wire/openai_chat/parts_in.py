@@ -8,10 +8,17 @@ import msgspec
 
 from ...core.parts import Citation, Foreign, Media, Part, Reasoning, State, Text, ToolCall
 from .quirks import NAME
-from .shapes import Call, Named, Sound
+from .shapes import Call, Named, Said, Sound
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+
+def thought_of(said: Said) -> str | None:
+    """Reasoning under either of its names; None when neither is there."""
+    if said.reasoning_content or said.reasoning is None:
+        return said.reasoning_content
+    return said.reasoning
 
 
 def details_text(details: list[Any]) -> str:

@@ -164,7 +164,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
     tools = write_tools(prompt, quirks, dropped)
     if tools:
         body["tools"] = tools
-        choice = write_tool_choice(prompt.tool_choice, quirks)
+        choice = write_tool_choice(prompt, quirks)
         if choice is not None:
             body["tool_choice"] = choice
     write_params(prompt.params, bool(tools), body, quirks, dropped)

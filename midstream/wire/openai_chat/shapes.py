@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 
 class Named(Struct, gc=False):
-    """What a call names. arguments: a function's, JSON text (an object where a service errs). input: a custom tool's."""
+    """What a call names. arguments: of a function: JSON text, or an object. input: of a custom tool."""
 
     name: str | None = None
     arguments: Any = None
@@ -100,6 +100,32 @@ class FirstChunk(Chunk, gc=False):
     id: str | None = None
     model: str | None = None
     created: int | float | None = None
+
+
+class PlainDelta(Struct, gc=False, forbid_unknown_fields=True):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    role: str | None = None
+    refusal: None = None
+
+
+class PlainChoice(Struct, gc=False, forbid_unknown_fields=True):
+    delta: PlainDelta
+    index: int = 0
+    logprobs: None = None
+    finish_reason: None = None
+    native_finish_reason: None = None
+    content_filter_results: Raw = Raw()
+
+
+class PlainChunk(Struct, gc=False):
+    """A chunk that can only be more text or reasoning of one choice: any other does not fit and is read as a Chunk."""
+
+    choices: tuple[PlainChoice]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
 
 
 class BodyChoice(Struct, gc=False):

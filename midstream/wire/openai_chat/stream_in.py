@@ -8,13 +8,15 @@ import msgspec
 
 from ...core.errors import Cut, Garbled, Refused
 from ...core.events import Delta, Done, Event, Failed, Passed, Started, Used, Whole
+from ...core.parts import Reasoning, Text
 from ..sse import Frame, SSEReader
 from .answer_in import read_answer
 from .choice_parts import ChoiceParts
 from .errors import error_in_reply
-from .shapes import Chunk, FirstChunk
+from .shapes import Chunk, FirstChunk, PlainChunk
 from .usage import read_usage
 
+_plain = msgspec.json.Decoder(PlainChunk).decode
 _first = msgspec.json.Decoder(FirstChunk).decode
 _later = msgspec.json.Decoder(Chunk).decode
 _anything = msgspec.json.Decoder().decode
@@ -27,7 +29,7 @@ class StreamReader:
     def __init__(self) -> None:
         self._sse = SSEReader()
         self._decode: Any = _first
-        self._choices: dict[int | None, ChoiceParts] = {}
+        self._choices: dict[int, ChoiceParts] = {}
         self._id: str | None = None
         self._ended = False
         self.skipped = 0
@@ -40,36 +42,36 @@ class StreamReader:
             frames = self._sse.feed(data)
         except Garbled as error:
             return self._end(out, Failed(error))
-        decode, choices = self._decode, self._choices
+        choices = self._choices
         for frame in frames:
             if self._ended:
                 break
-            text = frame.data
-            if text is None or frame.event or text == b"[DONE]":
+            line = frame.data
+            if line is None or frame.event or line == b"[DONE]":
                 self._odd(frame, out)
                 continue
+            if choices:
+                try:
+                    (choice,) = _plain(line).choices
+                except _UNREADABLE:
+                    pass
+                else:
+                    parts = choices.get(choice.index)
+                    said = choice.delta
+                    if parts is not None:
+                        text, thought = said.content, said.reasoning_content or said.reasoning
+                        if text and not thought and parts.open is Text:
+                            out.append(Delta(parts.open_index, text, choice.index, frame.raw))
+                            continue
+                        if thought and not text and parts.open is Reasoning:
+                            out.append(Delta(parts.open_index, thought, choice.index, frame.raw))
+                            continue
             try:
-                chunk = decode(text)
+                chunk = self._decode(line)
             except _UNREADABLE:
                 self._unread(frame, out)
-                continue
-            listed = chunk.choices
-            if listed is not None and len(listed) == 1 and chunk.usage is None and chunk.error is None:
-                choice = listed[0]
-                said = choice.delta
-                parts = choices.get(choice.index)
-                if (
-                    parts is not None
-                    and said is not None
-                    and type(said.content) is str
-                    and said.content
-                    and parts.plain(choice, said)
-                    and chunk.x_groq is None
-                ):
-                    out.append(Delta(parts.open_index, said.content, parts.number, frame.raw))
-                    continue
-            self._chunk(chunk, frame, out)
-            decode = self._decode
+            else:
+                self._chunk(chunk, frame, out)
         return out
 
     def finish(self) -> list[Event]:
@@ -163,8 +165,6 @@ class StreamReader:
             parts = self._choices.get(number)
             if parts is None:
                 parts = self._choices[number] = ChoiceParts(number, self._id or "")
-                if choice.index is None and position == 0:
-                    self._choices[None] = parts
             parts.read(choice, out)
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
         if usage is not None:
