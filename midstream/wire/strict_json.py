@@ -49,8 +49,11 @@ def read_value(body: bytes) -> Any:
 def _surely_unique(body: bytes, value: Any) -> bool:
     """Cheap and safe: a key given twice makes the body hold more `":` than the same value written anew.
 
-    Counted only where every key is followed directly by its colon, so that white space cannot hide one."""
+    Counted only where every key is followed directly by its colon, so that white space cannot hide one, and where no
+    colon is written as an escape: such a string would make up for the missing key when it is written anew."""
     if b'" ' in body or b'"\n' in body or b'"\r' in body or b'"\t' in body or b'\\\\"' in body:
+        return False
+    if b"\\u003" in body:
         return False
     again = _compact(value)
     return body.count(b'":') - body.count(b'\\":') == again.count(b'":') - again.count(b'\\":')

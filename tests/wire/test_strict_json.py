@@ -1,0 +1,143 @@
+"""JSON at the door: what is refused, and that what is accepted is what would be forwarded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from midstream.core.errors import BadRequest
+from midstream.wire.strict_json import MAX_DEPTH, read_field, read_object, read_value, write_object
+
+REFUSED = {
+    "NaN": b'{"a":NaN}',
+    "Infinity": b'{"a":-Infinity}',
+    "a number too large for a double": b'{"a":1e999}',
+    "an integer of 5000 digits": b'{"a" :' + b"1" * 5000 + b"}",
+    "NUL as an escape": b'{"a":"x\\u0000"}',
+    "NUL in a key": b'{"a\\u0000":1}',
+    "NUL as a byte": b'{"a":"\x00"}',
+    "a lone high surrogate": b'{"a":"\\ud800"}',
+    "a lone low surrogate": b'{"a":"\\udc00x"}',
+    "invalid UTF-8": b'{"a":"\xff"}',
+    "a UTF-8 surrogate": b'{"a":"\xed\xa0\x80"}',
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "nothing": b"",
+    "two values": b"{}{}",
+    "a trailing comma": b'{"a":1,}',
+    "single quotes": b"{'a':1}",
+    "an array 65 deep": b'{"a":' + b"[" * 64 + b"]" * 64 + b"}",
+    "a hundred thousand brackets": b"[" * 100_000,
+    "ten thousand objects": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    "a key twice": b'{"a":1,"a":2}',
+    "a key twice, inside": b'{"x":[{"a":1,"b":{},"a":2}]}',
+    "a key twice with spaces": b'{"a" : 1, "a" : 2}',
+    "a key twice, once escaped": b'{"a":1,"\\u0061":2}',
+    "a key twice beside an escaped colon": b'{"a":1,"a":"\\u003ax"}',
+    "a key twice beside an escaped colon in capitals": b'{"a":1,"a":"\\u003Ax"}',
+    "a key twice beside an escaped quote": b'{"a":1,"a":"x\\u0022:y"}',
+    "a key twice that ends in a backslash": b'{"a\\\\":1,"a\\\\":2}',
+    "__proto__ twice": b'{"__proto__":1,"__proto__":2}',
+}
+
+
+@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED.keys())
+def test_refused_with_a_clear_error(body: bytes) -> None:
+    for read in (read_value, read_object):
+        with pytest.raises(BadRequest) as caught:
+            read(body)
+        assert caught.value.code == "invalid_json"
+
+
+ACCEPTED = {
+    "a surrogate pair": b'{"a":"\\ud83d\\ude00"}',
+    "64 deep": b'{"a":' + b"[" * 63 + b"]" * 63 + b"}",
+    "many brackets side by side": b'{"a":[' + b",".join([b"[]"] * 500) + b"]}",
+    "the same key in two objects": b'{"a":{"k":1},"b":{"k":1}}',
+    "a backslash and u0000 as text": b'{"a":"\\\\u0000"}',
+    "text that looks like keys": b'{"a":"\\"a\\":1,\\"a\\":2"}',
+    "2^63": b'{"a":9223372036854775808}',
+    "an unknown key": b'{"__proto__":{}}',
+    "spaces everywhere": b' { "a" : [ 1 , 2 ] } ',
+}
+
+
+@pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_accepted_as_it_stands(body: bytes) -> None:
+    assert read_value(body) == json.loads(body)
+    assert {name: json.loads(bytes(raw)) for name, raw in read_object(body).items()} == json.loads(body)
+
+
+def test_a_body_that_is_no_object_is_refused() -> None:
+    for body in (b"[]", b'"a"', b"1", b"null"):
+        with pytest.raises(BadRequest, match="object"):
+            read_object(body)
+
+
+class Pairs(list[Any]):
+    """An object as its members in order, so that a key may occur twice."""
+
+
+_TEXT = st.text(alphabet='a:"\\ \n\u00e9{}[],/', max_size=5)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(_TEXT, inner), max_size=4).map(Pairs),
+    max_leaves=8,
+)
+
+
+def _written(value: Any, style: int) -> str:
+    comma, colon = ((",", ":"), (", ", ": "), (" ,\n", " :\t"))[style % 3]
+    if isinstance(value, Pairs):
+        members = (_written(key, style) + colon + _written(item, style) for key, item in value)
+        return "{" + comma.join(members) + "}"
+    if isinstance(value, list):
+        return "[" + comma.join(_written(item, style) for item in value) + "]"
+    if isinstance(value, str) and style >= 3:  # every character as an escape
+        return '"' + "".join(f"\\u{ord(letter):04x}" for letter in value) + '"'
+    return json.dumps(value, ensure_ascii=style % 2 == 0)
+
+
+def _has_twice(value: Any) -> bool:
+    if isinstance(value, Pairs):
+        keys = [key for key, _ in value]
+        return len(set(keys)) < len(keys) or any(_has_twice(item) for _, item in value)
+    return isinstance(value, list) and any(_has_twice(item) for item in value)
+
+
+@given(st.lists(st.tuples(_TEXT, _VALUES), max_size=4).map(Pairs), st.integers(0, 5))
+@example(Pairs([("a", 1), ("a", ":x")]), 3)
+def test_a_key_is_refused_when_it_occurs_twice_and_only_then(value: Pairs, style: int) -> None:
+    body = _written(value, style).encode()
+    if _has_twice(value):
+        with pytest.raises(BadRequest):
+            read_value(body)
+    else:
+        assert read_value(body) == json.loads(body)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_give_a_value_or_a_bad_request(body: bytes) -> None:
+    with contextlib.suppress(BadRequest):
+        read_value(body)
+
+
+def test_members_keep_their_bytes_and_order() -> None:
+    body = b'{"b": 1.50, "a": { "x":  [1,2] }, "c":"\\u00e9"}'
+    fields = read_object(body)
+    assert write_object(fields) == b'{"b":1.50,"a":{ "x":  [1,2] },"c":"\\u00e9"}'
+
+
+def test_a_field_of_the_wrong_type_is_named() -> None:
+    fields = {"n": Raw(b'"5"'), "none": Raw(b"null")}
+    with pytest.raises(BadRequest) as caught:
+        read_field(fields, "n", int, 0)
+    assert caught.value.param == "n"
+    assert read_field(fields, "none", int, 7) == 7
+    assert read_field(fields, "absent", int, 7) == 7
+    assert MAX_DEPTH == 64
