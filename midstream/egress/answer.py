@@ -25,69 +25,42 @@ class Answer:
     """Implements core.http.Incoming. url: what was asked last, after redirects.
     received: whether any byte came. flushed: whether the whole request was handed to the kernel."""
 
-    __slots__ = (
-        "_connection",
-        "_deadline",
-        "_decoder",
-        "_error",
-        "_gone",
-        "_head_lines",
-        "_head_size",
-        "_held",
-        "_held_size",
-        "_informational",
-        "_keep",
-        "_last",
-        "_loop",
-        "_outgoing",
-        "_parser",
-        "_phase",
-        "_sink",
-        "_stopped",
-        "_trailing",
-        "_unread_head",
-        "_until_close",
-        "_waiter",
-        "complete",
-        "flushed",
-        "headers",
-        "received",
-        "status",
-        "url",
-    )
+    # Defaults stand on the class: most exchanges never touch most of them.
+    status = 0
+    complete = received = False
+    flushed = True
+    _phase = "first_byte"
+    _head_lines = _head_size = _held_size = 0
+    _decoder: Decoder | None = None
+    _error: BaseException | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _informational = _trailing = _until_close = _keep = _stopped = _gone = False
 
-    def __init__(self, connection: Connection, outgoing: Outgoing, deadline: float) -> None:
-        self.status = 0
+    def __init__(self, connection: Connection, outgoing: Outgoing, now: float, deadline: float) -> None:
+        """now, deadline: loop time."""
         self.headers: dict[str, str] = {}
-        self.url = outgoing.url
-        self.complete = False
-        self.received = False
-        self.flushed = True
         self._connection = connection
         self._outgoing = outgoing
         self._loop = connection.loop
         self._deadline = deadline
-        self._last = connection.loop.time()
-        self._phase = "first_byte"
+        self._last = now
+        self._silence = outgoing.timeouts.first_byte
         self._parser = httptools.HttpResponseParser(self)
         self._sink: Sink = self._hold
         self._held: deque[bytes] = deque()
-        self._held_size = 0
-        self._head_lines = self._head_size = self._unread_head = 0
-        self._decoder: Decoder | None = None
-        self._error: BaseException | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._informational = self._trailing = self._until_close = self._keep = False
-        self._stopped = self._gone = False
+
+    @property
+    def url(self) -> str:
+        return self._outgoing.url
 
     # Incoming
 
     async def head(self) -> None:
         """Returns when status and headers are there. Cancelled, it cuts the connection."""
-        while not self.status and self._error is None:
+        if not self.status and self._error is None:
             await self._wait()
         # What goes wrong in the body, even in the same packet, is for whoever reads the body.
-        if self._error is not None and not self.status:
+        if not self.status and self._error is not None:
             raise self._error
 
     async def pump(self, sink: Sink) -> None:
@@ -104,6 +77,8 @@ class Answer:
 
     async def _pumped(self, sink: Sink) -> bool:
         """Hands over what is held and lets the rest come straight to sink. True: that was all."""
+        if self._gone:
+            raise self._error or Cut(self._cut_text(None))
         if isinstance(self._error, TimedOut):
             raise self._error
         if self._stopped:
@@ -153,13 +128,14 @@ class Answer:
             self._wake()
 
     def close(self) -> None:
-        if self._gone:
+        if self._gone or (self.complete and not self._held):
             return
         self._gone = True
         self._held.clear()
         self._sink = _discard
         if not self.complete:
             self._connection.abort()
+        self._wake()
 
     async def _wait(self) -> None:
         waiter = self._waiter = self._loop.create_future()
@@ -181,6 +157,9 @@ class Answer:
     def on_bytes(self, data: bytes) -> None:
         self.received = True
         self._last = self._loop.time()
+        in_head = not self.status
+        if in_head:
+            self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
@@ -189,16 +168,25 @@ class Answer:
             self._garbled("it changes the protocol unasked")
         except httptools.HttpParserError as error:
             self._garbled(str(error))
-        if self._error is not None:
-            self._connection.abort()
-        elif self.complete:
-            self._connection.finish(self._is_reusable())
+        if self.complete:
+            self._connection.finish(self._keep and not self._trailing)
             self._wake()
-        elif not self.status:
-            self._unread_head += len(data)
-            if self._unread_head > _MAX_HEAD:
-                self._garbled("its head is larger than 32 KiB")
-                self._connection.abort()
+        elif self._error is not None:
+            self._connection.abort()
+        elif in_head:
+            self._on_more_head()
+
+    def _on_more_head(self) -> None:
+        if self.status:
+            self._enter("between", self._outgoing.timeouts.between)
+        elif self._head_size > _MAX_HEAD:
+            self.fail(_too_large())
+            self._connection.abort()
+
+    def _enter(self, phase: str, seconds: float) -> None:
+        self._phase = phase
+        self._silence = seconds
+        self._connection.arm(self.due())
 
     def on_lost(self, error: Exception | None, clean: bool) -> None:
         if self.complete or self._error is not None:
@@ -210,21 +198,22 @@ class Answer:
         self.flushed = not self._connection.unflushed
         self.fail(Cut(self._cut_text(error)))
 
-    def on_flushed(self) -> None:
-        if self._phase == "write":
-            self._phase = "first_byte"
-            self._last = self._loop.time()
-            self._connection.arm(self.due())
-
     def on_written(self) -> None:
         if self._connection.unflushed:
-            self._phase = "write"
-        self._connection.arm(self.due())
+            self._enter("write", self._outgoing.timeouts.write)
+        else:
+            self._connection.arm(self.due())
+
+    def on_flushed(self) -> None:
+        if self._phase == "write":
+            self._last = self._loop.time()
+            self._enter("first_byte", self._outgoing.timeouts.first_byte)
 
     def due(self) -> float:
         if self._connection.paused:
             return self._deadline  # our side makes it wait
-        return min(self._deadline, self._last + float(getattr(self._outgoing.timeouts, self._phase)))
+        due = self._last + self._silence
+        return due if due < self._deadline else self._deadline
 
     def overdue(self) -> MidstreamError:
         phase = "total" if self._loop.time() >= self._deadline - 0.002 else self._phase
@@ -246,10 +235,9 @@ class Answer:
         if self.status:
             return  # a trailer
         self._head_lines += 1
-        self._head_size += len(name) + len(value)
-        if self._head_lines > _MAX_HEADERS or self._head_size > _MAX_HEAD:
-            raise Garbled("the upstream's answer has more than 100 headers or 32 KiB of them")
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if self._head_lines > _MAX_HEADERS:
+            raise _too_large()  # before a flood of equal names is joined
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
         headers = self.headers
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
@@ -259,9 +247,11 @@ class Answer:
             self._informational = True
             self.headers.clear()
             return
-        if status < 100 or self._parser.get_http_version() not in ("1.0", "1.1"):
-            raise Garbled("the upstream's answer is not HTTP/1.x")
+        if status < 200 or self._parser.get_http_version() not in ("1.0", "1.1"):
+            raise Garbled("the upstream's answer is not HTTP/1.x, or changes the protocol unasked")
         headers = self.headers
+        if self._head_size > _MAX_HEAD and _size(headers) > _MAX_HEAD:
+            raise _too_large()
         if self._outgoing.method == "HEAD" or status in (204, 304):
             self.complete = True
             self._keep = self._parser.should_keep_alive()
@@ -273,9 +263,6 @@ class Answer:
         if "content-encoding" in headers and not self.complete:
             self._choose_decoder(headers)
         self.status = status
-        self._phase = "between"
-        if not self.complete:
-            self._connection.arm(self.due())
         self._wake()
 
     def on_body(self, body: bytes) -> None:
@@ -309,9 +296,6 @@ class Answer:
             name == "accept-encoding" for name, _ in self._outgoing.headers
         ):
             raise Garbled("the upstream's answer is packed in a way that was not asked for")
-
-    def _is_reusable(self) -> bool:
-        return not self._trailing and self._keep
 
     def _garbled(self, why: str) -> None:
         """After the last byte of the answer it is only a reason not to use the connection again."""
@@ -352,6 +336,14 @@ class _Decoding:
             if self._sink(piece) is False:
                 return False
         return True
+
+
+def _size(headers: dict[str, str]) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in headers.items())
+
+
+def _too_large() -> Garbled:
+    return Garbled("the upstream's answer has more than 100 headers, or more than 32 KiB of them")
 
 
 def _discard(body: bytes) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any
 
 import certifi
 
@@ -70,12 +71,12 @@ class Egress:
         """Exchanges that went out on a kept connection."""
         return self._pool.reused
 
-    async def send(self, outgoing: Outgoing) -> Answer:
+    def send(self, outgoing: Outgoing) -> Coroutine[Any, Any, Answer]:
         """Returns when the answer's head is there. Raises BadRequest (url, method or header that cannot be sent, an
         address that may not be dialled), Unreachable, TimedOut, Cut, Garbled. Cancelled, it closes the socket."""
         if outgoing.redirects:
-            return await follow(self._exchange, outgoing)
-        return await self._exchange(outgoing)
+            return follow(self._exchange, outgoing)
+        return self._exchange(outgoing)
 
     async def close(self) -> None:
         """Closes every connection; exchanges in flight end as cut. Idempotent."""
@@ -93,10 +94,12 @@ class Egress:
         head = write_head(outgoing, target, route.forward(trusted))
         # A connection made without the address check never serves an exchange that needs it.
         key = (target.scheme, target.host, target.port, trusted)
-        deadline = asyncio.get_running_loop().time() + outgoing.timeouts.total
-        kept = self._pool.take(key)
+        now = asyncio.get_running_loop().time()
+        deadline = now + outgoing.timeouts.total
+        kept = self._pool.take(key, now)
         if kept is not None:
-            answer = _begin(kept, outgoing, head, deadline)
+            answer = Answer(kept, outgoing, now, deadline)
+            kept.begin(answer, head, outgoing.body)
             try:
                 await answer.head()
                 return answer
@@ -106,7 +109,8 @@ class Egress:
         connection = await self._dial(route, key, outgoing, deadline)
         if connection.closed:
             raise Unreachable(f"{target.origin}: the connection was closed at once")
-        answer = _begin(connection, outgoing, head, deadline)
+        answer = Answer(connection, outgoing, connection.loop.time(), deadline)
+        connection.begin(answer, head, outgoing.body)
         await answer.head()
         return answer
 
@@ -133,9 +137,3 @@ class Egress:
             self._routes.clear()
         self._routes[url] = route
         return route
-
-
-def _begin(connection: Connection, outgoing: Outgoing, head: bytes, deadline: float) -> Answer:
-    answer = Answer(connection, outgoing, deadline)
-    connection.begin(answer, head, outgoing.body)
-    return answer

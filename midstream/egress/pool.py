@@ -30,14 +30,14 @@ class Pool:
     def idle(self) -> int:
         return sum(map(len, self._idle.values()))
 
-    def take(self, key: object) -> Connection | None:
+    def take(self, key: object, now: float) -> Connection | None:
         """A kept connection that is open as far as can be known before writing to it."""
         stack = self._idle.get(key)
         while stack:
             connection, _ = stack.popitem()
             if connection.transport is None or connection.transport.is_closing():
                 continue
-            age = connection.loop.time() - connection.idle_since
+            age = now - connection.idle_since
             if age > _IDLE_SECONDS or (age > _LOOK_AFTER and _has_news(connection)):
                 connection.abort()
                 continue
