@@ -85,12 +85,11 @@ async def open_store(
     try:
         await migrate(db)
         store = Store(db, f"{worker}:{os.urandom(4).hex()}", clock)
-        await recovery.join(db, store.worker, alone=db.dialect == "sqlite")
+        await recovery.join(db, store.worker)
     except BaseException:
         await db.close()
         raise
-    if db.dialect == "postgres":
-        store.beat()
+    store.beat()
     return store
 
 

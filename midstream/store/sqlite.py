@@ -26,8 +26,6 @@ READERS = 2
 CACHED_STATEMENTS = 256
 #: Seconds to wait for another process's lock (a backup, a shell): the event loop stands still meanwhile.
 WRITER_PATIENCE, READER_PATIENCE = 0.25, 5.0
-#: Every so many transactions the size of the log is looked at.
-CHECK_EVERY = 64
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
@@ -87,7 +85,6 @@ class SqliteDatabase:
         self._text = _Translated()
         self._group: Group | None = None
         self._held = False
-        self._since_check = 0
         self._closed = False
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,13 +171,8 @@ class SqliteDatabase:
             raise
         finally:
             group.decided()
-        self._count(len(group.entries))
-
-    def _count(self, transactions: int) -> None:
-        self._since_check += transactions
-        if self._since_check >= CHECK_EVERY and self._checkpointer is not None:
-            self._since_check = 0
-            self._checkpointer.check()
+        if self._checkpointer is not None:
+            self._checkpointer.committed(len(group.entries))
 
     def hold(self, held: bool) -> None:
         """While held, groups wait: the end of a checkpoint needs the log to itself for a moment."""
@@ -190,7 +182,8 @@ class SqliteDatabase:
 
     async def _commit_in_thread(self, entries: list[Entry]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writing, self._commit, entries)
-        self._count(len(entries))
+        if self._checkpointer is not None:
+            self._checkpointer.committed(len(entries))
 
     def _commit(self, entries: list[Entry]) -> None:
         """All in one transaction; when one fails, each in its own."""

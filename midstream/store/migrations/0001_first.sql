@@ -81,8 +81,10 @@ CREATE TABLE runs (
     ended_at DOUBLE PRECISION,
     worker TEXT NOT NULL
 );
-CREATE INDEX runs_by_org ON runs (org_id, seq);
-CREATE INDEX runs_open ON runs (worker) WHERE status = 'running';
+-- Every index costs each request. SQLite finds an org's rows by walking the table in order, and what is open by
+-- walking it from its worker's mark (workers.runs_mark).
+-- postgres:  CREATE INDEX runs_by_org ON runs (org_id, seq);
+-- postgres:  CREATE INDEX runs_open ON runs (worker) WHERE status = 'running';
 
 -- sqlite:    CREATE TABLE events (
 -- sqlite:        run_id TEXT NOT NULL, seq BIGINT NOT NULL, org_id TEXT NOT NULL, type TEXT NOT NULL,
@@ -126,9 +128,9 @@ CREATE TABLE attempts (
     worker TEXT NOT NULL
 );
 CREATE INDEX attempts_by_run ON attempts (run_id);
-CREATE INDEX attempts_by_org ON attempts (org_id, seq);
 CREATE INDEX attempts_by_time ON attempts (started_at);
-CREATE INDEX attempts_open ON attempts (worker) WHERE status = 'started';
+-- postgres:  CREATE INDEX attempts_by_org ON attempts (org_id, seq);
+-- postgres:  CREATE INDEX attempts_open ON attempts (worker) WHERE status = 'started';
 
 CREATE TABLE outbox (
     id TEXT PRIMARY KEY,
@@ -142,8 +144,11 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (topic, available_at) WHERE done_at IS NULL;
 
+-- *_mark: rows up to this seq have ended.
 CREATE TABLE workers (
     id TEXT PRIMARY KEY,
     started_at DOUBLE PRECISION NOT NULL,
-    seen_at DOUBLE PRECISION NOT NULL
+    seen_at DOUBLE PRECISION NOT NULL,
+    runs_mark BIGINT NOT NULL DEFAULT 0,
+    attempts_mark BIGINT NOT NULL DEFAULT 0
 );
