@@ -11,8 +11,8 @@ _VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?![\d.])"
 
 
 class Quirks(Struct, frozen=True):
-    """thinking: does the model take a token budget, effort with adaptive thinking, or either? efforts: the words it knows.
-    schemas: does it take a JSON schema for its answer? sampling: does it take temperature, top_p and top_k?"""
+    """thinking: does the model take a token budget, effort with adaptive thinking, or either? efforts: the words it
+    knows. schemas: does it take a JSON schema for its answer? sampling: does it take temperature, top_p and top_k?"""
 
     thinking: Literal["budget", "either", "adaptive"] = "budget"
     efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")

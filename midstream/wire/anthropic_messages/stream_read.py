@@ -118,7 +118,7 @@ class MessagesReader:
         """An unfinished last frame still counts; then a stream that has not said message_stop is cut."""
         out = self.feed(b"\n\n") if self._sse.rest.strip() else []
         if not self._ended:
-            self._fail(Cut("the stream ended before message_stop"), out, None)
+            self._fail(Cut("the provider's stream ended before its last event"), out, None)
         return out
 
     def _frame(self, frame: Frame, out: list[Event]) -> None:

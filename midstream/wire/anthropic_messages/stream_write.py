@@ -35,6 +35,8 @@ from .tokens import write_usage
 
 _encode = msgspec.json.Encoder().encode
 _HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":'
+#: Their native bytes, if any, are no frames of this stream.
+_NEVER_RELAYED = frozenset({Attempted, Whole})
 _TAIL = b"}}\n\n"
 
 
@@ -91,9 +93,8 @@ class MessagesWriter:
     def write(self, events: Iterable[Event]) -> bytes:
         out: list[bytes] = []
         for event in events:
-            if self._relay and event.native:
-                if type(event) is not Attempted:
-                    out.append(event.native)
+            if self._relay and event.native and type(event) not in _NEVER_RELAYED:
+                out.append(event.native)
             elif type(event) is Delta and event.index == self._live and not event.choice and not self._relay:
                 if event.text:
                     out.append(self._head + _encode(event.text) + _TAIL)
