@@ -7,7 +7,7 @@ from .answer_out import Writer, answer_writer, write_answer
 from .ask_in import read_ask
 from .ask_out import Quirks, write_ask
 from .contents_out import PLACEHOLDER
-from .counting import read_count, read_count_ask, read_models, write_count, write_count_ask, write_models
+from .counting import read_count, read_count_ask, read_models, write_count, write_count_ask, write_model, write_models
 from .embeddings import read_embed_ask, read_embedded, write_embed_ask, write_embedded
 from .refusals import read_error, write_error
 from .shape import NAME
@@ -36,5 +36,6 @@ __all__ = [
     "write_embed_ask",
     "write_embedded",
     "write_error",
+    "write_model",
     "write_models",
 ]

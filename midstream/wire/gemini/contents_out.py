@@ -26,20 +26,24 @@ def write_contents(
     names = called_names(messages)
     last_user = _last_user(messages)
     contents: list[dict[str, Any]] = []
+    finished = 0
     for number, message in enumerate(messages):
         if number < lead:
             continue
+        if number == last_user + 1:
+            finished = len(contents)
         if message.role in {"system", "developer"}:
             dropped[f"messages[{number}].role"] = None
         content = write_message(message, names, dropped)
         if not content["parts"]:
             continue
-        if placeholder and number > last_user:
-            sign_first_call(content)
         if contents and contents[-1]["role"] == content["role"]:
             contents[-1]["parts"] += content["parts"]
         else:
             contents.append(content)
+    if placeholder and last_user + 1 < len(messages):
+        for content in contents[finished:]:
+            sign_first_call(content)
     if not contents:  # nothing but empty texts was said, and Google refuses an empty list
         contents.append({"role": "user", "parts": [{"text": ""}]})
     _forget_unknown_ids(contents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
@@ -76,8 +77,16 @@ _METHODS = ["generateContent", "streamGenerateContent", "countTokens", "embedCon
 
 def write_models(ids: Iterable[str]) -> bytes:
     """The body of a models list."""
-    models = [{"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": _METHODS} for name in ids]
-    return _encode({"models": models})
+    return _encode({"models": [_described(name) for name in ids]})
+
+
+def write_model(id: str) -> bytes:
+    """The body of one model."""
+    return _encode(_described(id))
+
+
+def _described(name: str) -> dict[str, Any]:
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": _METHODS}
 
 
 def read_models(body: bytes) -> list[str]:

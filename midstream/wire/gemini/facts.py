@@ -100,8 +100,9 @@ def read_logprobs(result: Any) -> tuple[dict[str, Any], ...]:
 def _token(candidate: dict[str, Any]) -> dict[str, Any]:
     text = candidate.get("token")
     text = text if isinstance(text, str) else ""
-    probability = candidate.get("logProbability")
-    number = float(probability) if isinstance(probability, int | float) else 0.0
+    probability: Any = candidate.get("logProbability")
+    small = isinstance(probability, int) and abs(probability) < 2**53
+    number = float(probability) if small or isinstance(probability, float) else 0.0
     return {"token": text, "logprob": number, "bytes": list(text.encode("utf-8", "surrogatepass"))}
 
 

@@ -40,7 +40,7 @@ def shaped(value: Any, kind: type[T], path: str) -> T:
         return msgspec.convert(value, kind, strict=False)
     except (msgspec.ValidationError, OverflowError) as error:
         message, _, where = str(error).partition(" - at `$")
-        at = path + where.rstrip("`")
+        at = (path + where.rstrip("`")).lstrip(".")
         raise BadRequest(f"{at}: {message}", param=at) from None
 
 
@@ -57,7 +57,7 @@ def listed(value: Any, path: str) -> list[Any]:
 
 def given(raw: Raw) -> bool:
     """Is the member there, and not null?"""
-    return raw not in (ABSENT, _NULL)
+    return raw is not ABSENT and raw != _NULL
 
 
 def plain(raw: Raw, path: str) -> Any:

@@ -27,7 +27,7 @@ from .answer_in import Candidate, Chunk, TextPart, block_reason, call_id, read_c
 from .facts import beside_parts, read_citations, read_logprobs, searches_in
 from .frames import Frames
 from .refusals import refusal
-from .shape import NAME, given
+from .shape import ABSENT, NAME, given
 from .stops import read_stop
 from .usage import read_usage
 
@@ -122,7 +122,6 @@ class Reader:
         if not data or data == b"[DONE]":
             out.append(Passed(frame.raw))
             return
-        before = len(out)
         try:
             chunk = read_chunk(data)
             if given(chunk.error):
@@ -130,7 +129,6 @@ class Reader:
                 return
             self._read_chunk(chunk, data, out)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Garbled) as error:
-            del out[before:]
             if self._skipped:
                 out += self._fail(Garbled(f"the stream holds what cannot be read: {error}"), None)
             self._skipped = True
@@ -160,7 +158,11 @@ class Reader:
     def _read_usage(self, raw: bytes, out: list[Event]) -> None:
         if raw == self._usage_raw:
             return
-        usage = read_usage(raw, sum(searches_in(choice.beside) for choice in self._choices.values()))
+        searches = 0
+        for choice in self._choices.values():
+            if choice.beside:
+                searches += searches_in(choice.beside)
+        usage = read_usage(raw, searches)
         if usage is not None:
             self._usage_raw = raw
             out.append(Used(usage, self._take()))
@@ -182,14 +184,14 @@ class Reader:
                     self._read_other(number, choice, item, out)
         if candidate.finishReason is not None:
             choice.stop = candidate.finishReason
-        for name in ("groundingMetadata", "citationMetadata", "urlContextMetadata"):
-            raw = getattr(candidate, name)
-            if given(raw):
-                choice.beside[name] = _anything(raw)
-        if given(candidate.logprobsResult):
+        if candidate.logprobsResult is not ABSENT:
             tokens = read_logprobs(_anything(candidate.logprobsResult))
             index = choice.at if choice.at >= 0 else max(choice.next - 1, 0)
             out.append(Marked(index, logprobs=tokens, choice=number, native=self._take()))
+        grounding, citing, urls = candidate.groundingMetadata, candidate.citationMetadata, candidate.urlContextMetadata
+        if grounding is not ABSENT or citing is not ABSENT or urls is not ABSENT:
+            found = {"groundingMetadata": grounding, "citationMetadata": citing, "urlContextMetadata": urls}
+            choice.beside.update({name: _anything(raw) for name, raw in found.items() if given(raw)})
 
     def _read_text(self, number: int, choice: _Open, part: TextPart, out: list[Event]) -> None:
         text, signature = part.text, part.thoughtSignature

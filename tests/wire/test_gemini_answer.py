@@ -1,0 +1,559 @@
+"""Answers: whole bodies and streams, read and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from midstream.core.dialect import Say
+from midstream.core.errors import Cut, Garbled, MidstreamError, Refused, TimedOut
+from midstream.core.events import (
+    Answer,
+    Attempted,
+    Choice,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    Fold,
+    Marked,
+    PartEnded,
+    PartStarted,
+    Passed,
+    Started,
+    Stopped,
+    Used,
+    Whole,
+    fold,
+)
+from midstream.core.parts import Citation, Foreign, Media, Native, Reasoning, State, Text, ToolCall
+from midstream.core.usage import Usage
+from midstream.wire import gemini
+
+SAY = Say("say-1", 1, "as-called")
+
+
+def candidate(*parts: Any, finish: str | None = None, index: int = 0, **more: Any) -> dict[str, Any]:
+    end = {"finishReason": finish} if finish else {}
+    return {"content": {"parts": list(parts), "role": "model"}, "index": index, **end, **more}
+
+
+def chunk(*parts: Any, finish: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"candidates": [candidate(*parts, finish=finish)], "modelVersion": "m1", "responseId": "r1", **more}
+
+
+def sse(*chunks: Any) -> bytes:
+    return b"".join(b"data: " + json.dumps(one).encode() + b"\r\n\r\n" for one in chunks)
+
+
+def array(*chunks: Any) -> bytes:
+    return b"[" + b"\n,\r\n".join(json.dumps(one, indent=2).encode() for one in chunks) + b"\n]"
+
+
+def events_of(body: bytes, cuts: Iterable[int] = ()) -> list[Event]:
+    reader = gemini.answer_reader()
+    out: list[Event] = []
+    start = 0
+    for cut in (*sorted(cuts), len(body)):
+        out += reader.feed(body[start:cut])
+        start = cut
+    return out + reader.finish()
+
+
+def last_error(events: list[Event]) -> MidstreamError:
+    assert isinstance(events[-1], Failed)
+    assert not any(isinstance(event, Stopped | Done) for event in events)
+    return events[-1].error
+
+
+def whole(value: Any) -> Answer:
+    return gemini.read_answer(json.dumps(value).encode())
+
+
+# ----------------------------------------------------------------------------------------------------- stop reasons
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("STOP", "stop"), ("MAX_TOKENS", "length"), ("SAFETY", "content_filter"), ("RECITATION", "content_filter"),
+        ("BLOCKLIST", "content_filter"), ("PROHIBITED_CONTENT", "content_filter"), ("SPII", "content_filter"),
+        ("IMAGE_SAFETY", "content_filter"), ("MALFORMED_FUNCTION_CALL", "error"), ("UNEXPECTED_TOOL_CALL", "error"),
+        ("OTHER", "error"), ("A_WORD_OF_TOMORROW", "error"),
+    ],
+)  # fmt: skip
+def test_a_stop_reason_is_never_invented(word: str, reason: str) -> None:
+    for answer in (whole(chunk({"text": "x"}, finish=word)), fold(events_of(sse(chunk({"text": "x"}, finish=word))))):
+        assert (answer.choices[0].stop, answer.choices[0].native_stop) == (reason, word)
+
+
+def test_stop_after_calls_means_tool_calls_but_length_stays_length() -> None:
+    call = {"functionCall": {"name": "f", "args": {}}}
+    assert whole(chunk(call, finish="STOP")).choices[0].stop == "tool_calls"
+    assert fold(events_of(sse(chunk(call), chunk({"text": ""}, finish="STOP")))).choices[0].stop == "tool_calls"
+    assert whole(chunk(call, finish="MAX_TOKENS")).choices[0].stop == "length"
+    assert whole(chunk(call, finish="MALFORMED_FUNCTION_CALL")).choices[0].stop == "error"
+
+
+def test_a_blocked_prompt_is_a_choice_that_the_filter_stopped() -> None:
+    blocked = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {"promptTokenCount": 4}}
+    expected = (Choice(stop="content_filter", native_stop="PROHIBITED_CONTENT"),)
+    assert whole(blocked).choices == expected
+    streamed = fold(events_of(sse(blocked)))
+    assert streamed.choices == expected
+    assert streamed.usage == whole(blocked).usage == Usage(uncached_in=4)
+
+
+def test_a_finish_reason_in_every_chunk_does_not_end_the_text() -> None:
+    events = events_of(sse(*[chunk({"text": word}, finish="STOP") for word in "abc"]))
+    assert fold(events).choices[0] == Choice((Text("abc"),), "stop", "STOP")
+    assert [type(event) for event in events[-2:]] == [Stopped, Done]
+
+
+# ------------------------------------------------------------------------------------------------- parts and states
+
+
+def test_a_signature_stays_on_the_part_it_sat_on() -> None:
+    state = {name: State("gemini", {"thoughtSignature": name}) for name in ("s1", "s2", "s3", "s4")}
+    chunks = [
+        chunk({"text": "th", "thought": True}),
+        chunk({"text": "ink", "thought": True, "thoughtSignature": "s1"}),
+        chunk({"text": "an"}),
+        chunk({"text": "swer"}),
+        chunk({"text": "", "thoughtSignature": "s2"}),
+        chunk(
+            {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "s3"}, {"functionCall": {"name": "g"}}
+        ),
+        chunk({"thoughtSignature": "s4"}),
+        chunk({"text": ""}, finish="STOP"),
+    ]
+    expected = (
+        Reasoning("think", summary=True, state=state["s1"]),
+        Text("answer", state=state["s2"]),
+        ToolCall("call_r1_0", "f", '{"a":1}', state=state["s3"]),
+        ToolCall("call_r1_1", "g", "{}"),
+        Text("", state=state["s4"]),
+    )
+    for body in (sse(*chunks), array(*chunks)):
+        events = events_of(body)
+        assert fold(events).choices[0] == Choice(expected, "tool_calls", "STOP")
+        again = events_of(gemini.answer_writer(SAY).write([Attempted("x", "other"), *events]))
+        assert fold(again) == fold(events)
+
+
+def test_ids_of_calls_are_kept_or_made_the_same_every_time() -> None:
+    value = chunk({"functionCall": {"id": "own", "name": "f"}}, {"functionCall": {"name": "f"}}, finish="STOP")
+    ids = [part.id for part in whole(value).choices[0].parts]
+    assert ids == [part.id for part in fold(events_of(sse(value))).choices[0].parts] == ["own", "call_r1_1"]
+    del value["responseId"]
+    assert whole(value).choices[0].parts[1].id == whole(value).choices[0].parts[1].id != "call_r1_1"
+
+
+def test_code_pictures_and_candidates_are_told_apart() -> None:
+    code = {"executableCode": {"language": "PYTHON", "code": "1"}}
+    value = {
+        "candidates": [
+            candidate(code, {"inlineData": {"mimeType": "image/png", "data": "AA=="}}, finish="STOP"),
+            candidate({"text": "b"}, finish="MAX_TOKENS", index=1),
+        ]
+    }
+    expected = (
+        Choice(
+            (Foreign("executableCode", State("gemini", code)), Media("image", "image/png", data="AA==")), "stop", "STOP"
+        ),
+        Choice((Text("b"),), "length", "MAX_TOKENS"),
+    )
+    assert whole(value).choices == expected
+    events = events_of(sse(value))
+    assert fold(events).choices == expected
+    assert fold(events_of(gemini.answer_writer(SAY).write(events))).choices == expected
+    assert gemini.read_answer(gemini.write_answer(replace(whole(value), native=None), SAY)).choices == expected
+
+
+def test_grounding_becomes_citations_in_characters_and_is_given_back_whole() -> None:
+    grounding = {
+        "webSearchQueries": ["q1", "q2"],
+        "groundingChunks": [{"web": {"uri": "https://a.example", "title": "A"}}],
+        "groundingSupports": [
+            {"segment": {"startIndex": 4, "endIndex": 8, "text": "wide"}, "groundingChunkIndices": [0, 7]},
+        ],
+    }
+    value = {"candidates": [candidate({"text": "é! wide"}, finish="STOP", groundingMetadata=grounding)],
+             "usageMetadata": {"promptTokenCount": 1}}  # fmt: skip
+    parts = (
+        Text("é! wide", (Citation("https://a.example", "A", None, 3, 7),)),
+        Foreign("groundingMetadata", State("gemini", {"groundingMetadata": grounding})),
+    )
+    for answer in (whole(value), fold(events_of(sse(value)))):
+        assert answer.choices[0].parts == parts
+        assert answer.usage.searches == 2
+    written = json.loads(gemini.write_answer(replace(whole(value), native=None), SAY))
+    assert written["candidates"][0]["groundingMetadata"] == grounding
+
+
+def test_citations_of_others_become_grounding_and_come_back() -> None:
+    citation = Citation("https://a.example", "A", None, 0, 1)
+    answer = Answer("i", "m", 0, (Choice((Text("é.", (citation,)),), "stop", "STOP"),))
+    body = gemini.write_answer(answer, SAY)
+    assert json.loads(body)["candidates"][0]["groundingMetadata"]["groundingSupports"] == [
+        {"segment": {"startIndex": 0, "endIndex": 2, "text": "é"}, "groundingChunkIndices": [0]}
+    ]
+    assert gemini.read_answer(body).choices[0].parts[0] == answer.choices[0].parts[0]
+
+
+def test_citation_metadata_comes_and_goes() -> None:
+    source = {"startIndex": 0, "endIndex": 3, "uri": "https://a.example", "license": "mit"}
+    value = {"candidates": [candidate({"text": "code"}, finish="STOP", citationMetadata={"citations": [source]})]}
+    (citation,) = whole(value).choices[0].parts[0].citations
+    assert citation == Citation("https://a.example", None, None, 0, 3, State("gemini", source))
+    written = json.loads(gemini.write_answer(replace(whole(value), native=None), SAY))
+    assert written["candidates"][0]["citationMetadata"] == {"citations": [source]}
+
+
+def test_logprobs_are_openai_chats_token_objects_both_ways() -> None:
+    result = {
+        "chosenCandidates": [{"token": "é", "logProbability": -0.5}],
+        "topCandidates": [
+            {"candidates": [{"token": "é", "logProbability": -0.5}, {"token": "e", "logProbability": -2}]}
+        ],
+    }
+    value = {"candidates": [candidate({"text": "é"}, finish="STOP", logprobsResult=result)]}
+    top = [{"token": "é", "logprob": -0.5, "bytes": [195, 169]}, {"token": "e", "logprob": -2.0, "bytes": [101]}]
+    expected = ({"token": "é", "logprob": -0.5, "bytes": [195, 169], "top_logprobs": top},)
+    assert whole(value).choices[0].logprobs == fold(events_of(sse(value))).choices[0].logprobs == expected
+    written = json.loads(gemini.write_answer(replace(whole(value), native=None), SAY))
+    assert written["candidates"][0]["logprobsResult"] == result
+
+
+# ------------------------------------------------------------------------------------------------------------ usage
+
+
+@pytest.mark.parametrize(
+    ("metadata", "usage"),
+    [
+        ({"promptTokenCount": 10, "cachedContentTokenCount": 4, "candidatesTokenCount": 3, "thoughtsTokenCount": 2,
+          "toolUsePromptTokenCount": 5}, Usage(11, 4, out_text=3, out_reasoning=2)),
+        ({"promptTokenCount": 100, "cachedContentTokenCount": 60,
+          "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 30}, {"modality": "AUDIO", "tokenCount": 70}],
+          "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}, {"modality": "TEXT", "tokenCount": 10}]},
+         Usage(20, 60, audio_in=20)),
+        ({"promptTokenCount": 5, "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 258}]},
+         Usage(0, image_in=5)),
+        ({"candidatesTokenCount": 1300, "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]},
+         Usage(out_text=10, image_out=1290)),
+        ({"promptTokenCount": 2, "cachedContentTokenCount": 9}, Usage(0, 2)),
+        ({"promptTokenCount": -2, "thoughtsTokenCount": -1}, Usage()),
+        ({"promptTokenCount": "3", "candidatesTokenCount": None}, Usage(3)),
+        ({"promptTokenCount": "many"}, Usage()),
+    ],
+)  # fmt: skip
+def test_usage_is_split_into_classes_that_never_overlap(metadata: Any, usage: Usage) -> None:
+    assert whole(chunk({"text": "x"}, finish="STOP", usageMetadata=metadata)).usage == usage
+
+
+def test_usage_in_a_stream_replaces_what_was_said_before() -> None:
+    chunks = [chunk({"text": "x"}, usageMetadata={"promptTokenCount": 5, "candidatesTokenCount": n}) for n in (1, 2, 2)]
+    events = events_of(sse(*chunks, chunk({"text": ""}, finish="STOP")))
+    assert [event.usage.out_text for event in events if isinstance(event, Used)] == [1, 2]
+
+
+COUNTS = st.integers(0, 1000)
+
+
+@given(st.builds(Usage, COUNTS, COUNTS, audio_in=COUNTS, image_in=COUNTS, out_text=COUNTS, out_reasoning=COUNTS,
+                 audio_out=COUNTS, image_out=COUNTS))  # fmt: skip
+def test_usage_written_reads_back(usage: Usage) -> None:
+    answer = Answer("i", "m", 0, (Choice((Text("x"),), "stop", "STOP"),), usage)
+    body = gemini.write_answer(answer, SAY)
+    assert gemini.read_answer(body).usage == usage
+    assert json.loads(body)["usageMetadata"]["totalTokenCount"] == usage.total_tokens
+
+
+# --------------------------------------------------------------------------------------------------- broken streams
+
+
+def test_a_cut_stream_is_an_error_never_a_stop() -> None:
+    for body in (b"", sse(chunk({"text": "x"})), array(chunk({"text": "x"}), chunk({"text": "y"}))[:-30], b"[", b"[]"):
+        assert isinstance(last_error(events_of(body)), Cut)
+
+
+def test_a_candidate_that_never_stopped_is_cut() -> None:
+    two = {"candidates": [candidate({"text": "a"}, finish="STOP"), candidate({"text": "b"}, index=1)]}
+    assert isinstance(last_error(events_of(sse(two))), Cut)
+
+
+def test_the_end_after_a_finish_reason_is_clean_even_without_the_last_blank_line() -> None:
+    body = sse(chunk({"text": "x"}), chunk({"text": "y"}, finish="STOP"))
+    assert fold(events_of(body[:-4])).choices[0] == Choice((Text("xy"),), "stop", "STOP")
+    assert isinstance(last_error(events_of(body[:-9])), Cut)
+
+
+def test_an_error_inside_a_stream_is_a_refusal_with_its_status() -> None:
+    error = {"error": {"code": 503, "status": "UNAVAILABLE", "message": "overloaded"}}
+    for body in (sse(chunk({"text": "x"}), error), array(chunk({"text": "x"}), error), json.dumps(error).encode()):
+        refused = last_error(events_of(body))
+        assert isinstance(refused, Refused)
+        assert (refused.status, refused.kind, refused.retryable) == (503, "UNAVAILABLE", True)
+        assert json.loads(refused.native) == error
+
+
+def test_one_unreadable_frame_is_skipped_and_a_second_is_not() -> None:
+    good = [chunk({"text": "a"}), chunk({"text": "b"}, finish="STOP")]
+    body = sse(good[0]) + b"data: {nonsense\r\n\r\n" + sse(good[1])
+    assert fold(events_of(body)).choices[0] == Choice((Text("ab"),), "stop", "STOP")
+    twice = sse(good[0]) + b'data: {nonsense\r\n\r\ndata: {"candidates":5}\r\n\r\n' + sse(good[1])
+    assert isinstance(last_error(events_of(twice)), Garbled)
+
+
+def test_comments_are_passed_on() -> None:
+    body = b": wait\n\n" + sse(chunk({"text": "x"}, finish="STOP"))
+    events = events_of(body)
+    assert events[0] == Passed(b": wait\n\n")
+    assert gemini.answer_writer(SAY).write([Attempted("g", "gemini"), *events]) == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"5", b"{}", b'{"candidates":[]}', b'{"candidates":[5]}',
+     b'{"candidates":[{"content":{"parts":[5]}}]}',
+     b'{"candidates":[{"content":{"parts":[{"functionCall":{"args":{}}}]}}]}', b"\xff", b'{"promptFeedback":{}}'],
+)  # fmt: skip
+def test_what_is_no_answer_is_garbled(body: bytes) -> None:
+    with pytest.raises(Garbled):
+        gemini.read_answer(body)
+
+
+def test_an_error_body_is_a_refusal() -> None:
+    with pytest.raises(Refused) as caught:
+        whole({"error": {"code": 500, "status": "INTERNAL", "message": "oh"}})
+    assert (caught.value.status, caught.value.message) == (500, "oh")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(
+            ["candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "name", "args",
+             "index", "finishReason", "usageMetadata", "promptTokenCount", "groundingMetadata", "groundingSupports",
+             "groundingChunks", "groundingChunkIndices", "segment", "endIndex", "citationMetadata", "citations",
+             "logprobsResult", "chosenCandidates", "logProbability", "promptFeedback", "blockReason", "error", "code",
+             "details", "retryDelay", "fieldViolations", "inlineData", "data", "partIndex", "webSearchQueries"]
+        ),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=15,
+)  # fmt: skip
+
+
+@given(JSON, JSON, JSON)
+@settings(max_examples=200, deadline=None)
+def test_hostile_answers_end_in_errors_and_never_raise(part: Any, facts: Any, anything: Any) -> None:
+    value = {"candidates": [{"content": {"parts": [{"text": "x"}, part]}, "finishReason": "STOP",
+             "groundingMetadata": facts, "citationMetadata": facts, "logprobsResult": facts}],
+             "usageMetadata": facts}  # fmt: skip
+    for one in (value, anything):
+        body = json.dumps(one).encode()
+        for stream in (b"data: " + body + b"\n\n", b"[" + body + b"]"):
+            events = events_of(stream)
+            assert isinstance(events[-1], Done | Failed)
+            folding = Fold()
+            for event in events:
+                folding.add(event)
+            gemini.answer_writer(SAY).write(events)
+        try:
+            gemini.write_answer(replace(gemini.read_answer(body), native=None), SAY)
+        except (Garbled, Refused):
+            continue
+        finally:
+            gemini.read_error(400, {}, body)
+
+
+@given(st.binary(max_size=40), st.sampled_from([b"data: ", b"[", b"", b'[{"a":"\\']))
+def test_any_bytes_are_read_without_raising(data: bytes, lead: bytes) -> None:
+    assert isinstance(events_of(lead + data)[-1], Done | Failed)
+
+
+STREAM = [
+    chunk({"text": "dé\u2028", "thought": True}),
+    chunk({"text": "a\"}{\\"}), chunk({"text": "b]", "thoughtSignature": "s"}),
+    chunk({"functionCall": {"name": "f", "args": {"k": "\\\"}"}}}, usageMetadata={"promptTokenCount": 3}),
+    chunk({"text": ""}, finish="STOP", usageMetadata={"promptTokenCount": 3, "candidatesTokenCount": 9}),
+]  # fmt: skip
+BODIES = [sse(*STREAM), sse(*STREAM).replace(b"\r\n", b"\n"), array(*STREAM), b"\n " + array(*STREAM)]
+
+
+def bare(events: list[Event]) -> list[Event]:
+    return [replace(event, native=None) for event in events]
+
+
+@given(st.sampled_from(BODIES), st.lists(st.integers(0, 900), max_size=12))
+def test_any_split_gives_the_same_events(body: bytes, cuts: list[int]) -> None:
+    assert bare(events_of(body, [min(cut, len(body)) for cut in cuts])) == bare(events_of(body))
+
+
+def test_byte_by_byte_is_the_same_too_and_is_relayed_whole() -> None:
+    for body in BODIES:
+        events = events_of(body, range(len(body)))
+        assert bare(events) == bare(events_of(body))
+        as_array = body.lstrip()[:1] == b"["
+        relayed = gemini.answer_writer(SAY, as_array).write([Attempted("g", "gemini"), *events])
+        assert relayed.split() == body.split()  # a carriage return and its line feed may come apart
+
+
+# --------------------------------------------------------------------------------------------------------- writing
+
+
+def chunks_of(written: bytes) -> list[Any]:
+    assert written.endswith(b"\n\n")
+    return [json.loads(frame.removeprefix(b"data: ")) for frame in written.split(b"\n\n") if frame]
+
+
+def test_text_is_written_as_it_comes_and_the_end_holds_reason_and_usage() -> None:
+    writer = gemini.answer_writer(SAY)
+    start = [Attempted("x", "openai_chat"), Started("id-1", "gpt", 5), PartStarted(0, Text(""))]
+    assert writer.write(start) == b""
+    (one,) = chunks_of(writer.write([Delta(0, 'h"i')]))
+    assert one == {
+        "candidates": [{"content": {"parts": [{"text": 'h"i'}], "role": "model"}, "index": 0}],
+        "modelVersion": "gpt",
+        "responseId": "id-1",
+    }
+    assert writer.write([PartEnded(0), Stopped("length"), Used(Usage(3, out_text=2))]) == b""
+    (last,) = chunks_of(writer.write([Done()]))
+    assert last["candidates"] == [
+        {"content": {"parts": [{"text": ""}], "role": "model"}, "finishReason": "MAX_TOKENS", "index": 0}
+    ]
+    assert last["usageMetadata"] == {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
+
+
+def test_calls_are_written_when_they_are_complete() -> None:
+    writer = gemini.answer_writer(SAY)
+    calls = [PartStarted(0, ToolCall("c1", "f")), PartStarted(1, ToolCall("c2", "g")), Delta(1, ""), Delta(0, '{"a"')]
+    assert writer.write([Attempted("x", "other"), *calls]) == b""
+    (one,) = chunks_of(writer.write([Delta(0, ":1}"), PartEnded(0)]))
+    assert one["candidates"][0]["content"]["parts"] == [{"functionCall": {"id": "c1", "name": "f", "args": {"a": 1}}}]
+    second, last = chunks_of(writer.write([Stopped("tool_calls"), Done()]))  # its end was never said
+    assert second["candidates"][0]["content"]["parts"] == [{"functionCall": {"id": "c2", "name": "g", "args": {}}}]
+    assert last["candidates"][0]["finishReason"] == "STOP"
+
+
+def test_a_call_that_was_cut_is_not_written() -> None:
+    events = [Attempted("x", "other"), PartStarted(0, ToolCall("c1", "f")), Delta(0, '{"a"'), Failed(Cut("gone"))]
+    (only,) = chunks_of(gemini.answer_writer(SAY).write(events))
+    assert only["error"]["status"] == "UNAVAILABLE"
+
+
+def test_other_issuers_thinking_is_shown_without_their_signature() -> None:
+    state = State("anthropic_messages", {"signature": "x"})
+    events = [Attempted("x", "other"), PartStarted(0, Reasoning()), Delta(0, "hm"), Marked(0, state), PartEnded(0)]
+    (one,) = chunks_of(gemini.answer_writer(SAY).write(events))
+    assert one["candidates"][0]["content"]["parts"] == [{"text": "hm", "thought": True}]
+    whole_part = [PartStarted(0, Reasoning("hm", state=state)), PartEnded(0)]
+    (same,) = chunks_of(gemini.answer_writer(SAY).write([Attempted("x", "other"), *whole_part]))
+    assert same["candidates"][0]["content"]["parts"] == [{"text": "hm", "thought": True}]
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_a_failure_is_googles_error_as_the_last_frame(as_array: bool) -> None:
+    events = [Attempted("x", "other"), PartStarted(0, Text("a")), Failed(TimedOut("slow", phase="between"))]
+    written = gemini.answer_writer(SAY, as_array).write(events)
+    last = (json.loads(written) if as_array else chunks_of(written))[-1]
+    assert (last["error"]["code"], last["error"]["status"]) == (504, "DEADLINE_EXCEEDED")
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_a_relayed_stream_that_we_must_end_says_so(as_array: bool) -> None:
+    events = [Attempted("g", "gemini"), *events_of(sse(chunk({"text": "x"})))]
+    written = gemini.answer_writer(SAY, as_array).write(events)
+    found = json.loads(written) if as_array else [json.loads(frame[6:]) for frame in _frames(written)]
+    assert "candidates" in found[0]
+    assert found[-1]["error"]["status"] == "UNAVAILABLE"
+
+
+def _frames(written: bytes) -> list[bytes]:
+    return [frame for frame in written.replace(b"\r\n", b"\n").split(b"\n\n") if frame]
+
+
+def test_an_empty_array_is_still_one() -> None:
+    assert gemini.answer_writer(SAY, as_array=True).write([Attempted("g", "gemini"), Done()]) == b"[]"
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.parametrize("dialect", ["gemini", "other"])
+def test_a_whole_answer_is_streamed(dialect: str, as_array: bool) -> None:
+    body = json.dumps(chunk({"text": "x"}, finish="STOP"), indent=1).encode()
+    answer = gemini.read_answer(body)
+    events = [Attempted("g", dialect), Whole(answer, body), Done()]
+    again = fold(events_of(gemini.answer_writer(SAY, as_array).write(events)))
+    assert again.choices == answer.choices
+
+
+def test_unreadable_arguments_stay_visible() -> None:
+    answer = Answer(choices=(Choice((ToolCall("c", "f", "{oops"),), "tool_calls"),))
+    (part,) = json.loads(gemini.write_answer(answer, SAY))["candidates"][0]["content"]["parts"]
+    assert part["functionCall"]["args"] == {"_raw": "{oops"}
+
+
+WORD = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
+SIGNED = st.none() | st.builds(lambda word: State("gemini", {"thoughtSignature": word}), WORD)
+ARGUMENTS = st.dictionaries(WORD, st.integers(-9, 9) | WORD, max_size=2).map(
+    lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+)
+PARTS = st.lists(
+    st.builds(lambda t, s: Text(t, state=s), WORD, SIGNED)
+    | st.builds(lambda t, s: Reasoning(t, summary=True, state=s), WORD, SIGNED)
+    | st.builds(lambda i, n, a, s: ToolCall(i, n, a, state=s), WORD, WORD, ARGUMENTS, SIGNED)
+    | st.builds(lambda data: Media("image", "image/png", data=data), st.sampled_from(["AAAA", "AA=="])),
+    min_size=1,
+    max_size=5,
+).map(tuple)
+
+
+def answers(stop: str, parts: tuple[Any, ...], usage: Usage) -> Answer:
+    called = any(isinstance(part, ToolCall) for part in parts)
+    reason = "tool_calls" if called and stop == "STOP" else {"STOP": "stop", "MAX_TOKENS": "length"}[stop]
+    return Answer("id", "model", 0, (Choice(parts, reason, stop),), usage)  # type: ignore[arg-type]
+
+
+ANSWERS = st.builds(
+    answers,
+    st.sampled_from(["STOP", "MAX_TOKENS"]),
+    PARTS,
+    st.builds(Usage, COUNTS, COUNTS, out_text=COUNTS, out_reasoning=COUNTS),
+)
+
+
+@given(ANSWERS)
+def test_a_whole_answer_written_reads_back(answer: Answer) -> None:
+    assert replace(gemini.read_answer(gemini.write_answer(answer, SAY)), native=None) == answer
+
+
+@given(ANSWERS, st.booleans())
+def test_a_streamed_answer_written_reads_back(answer: Answer, as_array: bool) -> None:
+    written = gemini.answer_writer(SAY, as_array).write([Attempted("x", "other"), Whole(answer), Done()])
+    assert _joined(fold(events_of(written))) == _joined(answer)
+
+
+def _joined(answer: Answer) -> Answer:
+    """A stream does not say where one unsigned text ends and the next begins."""
+    (choice,) = answer.choices
+    parts: list[Any] = []
+    for part in choice.parts:
+        last = parts[-1] if parts else None
+        if isinstance(part, Text | Reasoning) and type(last) is type(part) and last.state is None:
+            parts[-1] = replace(part, text=last.text + part.text)
+        else:
+            parts.append(part)
+    return replace(answer, choices=(replace(choice, parts=tuple(parts)),))
+
+
+def test_an_answer_of_this_dialect_is_given_back_as_it_came() -> None:
+    assert gemini.write_answer(Answer(native=Native("gemini", b"{ }")), SAY) == b"{ }"

@@ -1,0 +1,549 @@
+"""Requests: read into neutral words, written from them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from midstream.core.errors import BadRequest
+from midstream.core.parts import (
+    Cache,
+    Foreign,
+    Media,
+    Message,
+    Native,
+    Reasoning,
+    Refusal,
+    State,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from midstream.core.turn import Format, Params, Plan, Prompt, Thinking, Tool, ToolChoice, Turn
+from midstream.wire import gemini
+from midstream.wire.strict_json import read_object
+
+USER = Message("user", (Text("hi"),))
+
+
+def read(body: dict[str, Any]) -> Prompt:
+    return gemini.read_ask(read_object(json.dumps(body).encode()))
+
+
+def says(*parts: Any, role: str = "user") -> dict[str, Any]:
+    return {"contents": [{"role": role, "parts": list(parts)}]}
+
+
+def ask(prompt: Prompt, fields: dict[str, Any] | None = None, model: str = "gemini-3-flash", **more: Any) -> Any:
+    named = read_object(json.dumps(fields or {}).encode())
+    plan = Plan(Turn("elsewhere", named, lambda _: prompt, model=model), model, stream=False, **more)
+    asked = gemini.write_ask(plan)
+    return json.loads(asked.body), asked.dropped
+
+
+def with_params(**params: Any) -> Any:
+    return ask(Prompt((USER,), params=Params(**params)))
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def test_every_part_is_read() -> None:
+    parts = (
+        read(
+            says(
+                {"text": "look"},
+                {"inlineData": {"mimeType": "image/png", "data": "_-8"}, "mediaResolution": {"level": "LOW"}},
+                {"file_data": {"file_uri": "https://youtu.be/x"}, "video_metadata": {"fps": 0.5}},
+                {
+                    "fileData": {
+                        "mimeType": "application/pdf",
+                        "fileUri": "https://generativelanguage.googleapis.com/f/1",
+                    }
+                },
+                {"somethingNew": {"a": 1}},
+            )
+        )
+        .messages[0]
+        .parts
+    )
+    assert parts == (
+        Text("look"),
+        Media("image", "image/png", data="/+8=", state=State("gemini", {"mediaResolution": {"level": "LOW"}})),
+        Media("video", url="https://youtu.be/x", state=State("gemini", {"videoMetadata": {"fps": 0.5}})),
+        Media("file", "application/pdf", file_id="https://generativelanguage.googleapis.com/f/1"),
+        Foreign("somethingNew", State("gemini", {"somethingNew": {"a": 1}})),
+    )
+
+
+def test_thoughts_signatures_and_hosted_parts_keep_their_state() -> None:
+    parts = (
+        read(
+            says(
+                {"text": "hm", "thought": True},
+                {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "c2ln"},
+                {"text": "", "thoughtSignature": "dHdv"},
+                {"thought_signature": "ZW1wdHk="},
+                {"executableCode": {"language": "PYTHON", "code": "1"}},
+                {"inlineData": {"mimeType": "image/png", "data": "AAAA"}, "thought": True},
+                role="model",
+            )
+        )
+        .messages[0]
+        .parts
+    )
+    assert parts[:4] == (
+        Reasoning("hm", summary=True),
+        ToolCall("call_0", "f", '{"a":1}', state=State("gemini", {"thoughtSignature": "c2ln"})),
+        Text("", state=State("gemini", {"thoughtSignature": "dHdv"})),
+        Text("", state=State("gemini", {"thoughtSignature": "ZW1wdHk="})),
+    )
+    assert [part.kind for part in parts[4:]] == ["executableCode", "thought"]
+
+
+def test_missing_ids_pair_calls_with_responses_by_name_then_order() -> None:
+    body = {
+        "contents": [
+            {"role": "user", "parts": [{"text": "go"}]},
+            {"role": "model", "parts": [{"functionCall": {"name": n}} for n in ("f", "g", "f")]},
+            {"role": "function", "parts": [{"functionResponse": {"name": n, "response": {}}} for n in ("g", "f", "f")]},
+        ]
+    }
+    _, calls, results = read(body).messages
+    assert [part.id for part in calls.parts] == ["call_0", "call_1", "call_2"]
+    assert [part.id for part in results.parts] == ["call_1", "call_0", "call_2"]
+    assert results.role == "tool"
+
+
+def test_a_response_that_names_only_its_id_gets_the_functions_name() -> None:
+    body = {
+        "contents": [
+            {"role": "model", "parts": [{"functionCall": {"id": "x1", "name": "f"}}]},
+            {"role": "user", "parts": [{"functionResponse": {"id": "x1", "response": {"output": "ok"}}}]},
+        ]
+    }
+    result = read(body).messages[1].parts[0]
+    assert (result.id, result.name, result.parts) == ("x1", "f", (Text("ok"),))
+
+
+@pytest.mark.parametrize(
+    ("response", "text", "is_error"),
+    [
+        ({"output": "warm"}, "warm", False),
+        ({"result": [1]}, "[1]", False),
+        ({"error": "no"}, "no", True),
+        ({"a": 1, "b": 2}, '{"a":1,"b":2}', False),
+        ({}, "{}", False),
+    ],
+)
+def test_a_function_response_becomes_text(response: Any, text: str, is_error: bool) -> None:
+    (result,) = read(says({"functionResponse": {"id": "i", "name": "f", "response": response}})).messages[0].parts
+    assert (result.parts, result.is_error) == ((Text(text),), is_error)
+
+
+def test_responses_and_words_of_one_content_are_two_messages_with_their_own_bytes() -> None:
+    response = {"functionResponse": {"id": "i", "name": "f", "response": {}}}
+    tool, user = read(says(response, {"text": "and"})).messages
+    assert (tool.role, user.role) == ("tool", "user")
+    assert json.loads(tool.native.raw) == {"role": "user", "parts": [response]}
+    assert json.loads(user.native.raw) == {"role": "user", "parts": [{"text": "and"}]}
+
+
+def test_every_message_carries_its_own_bytes() -> None:
+    raw = b'{"contents":[ {"role":"user", "parts":{"text":"\\u0041"}} ],"system_instruction":{"parts":[{"text":"s"}]}}'
+    system, user = gemini.read_ask(read_object(raw)).messages
+    assert (system.role, system.native) == ("system", Native("gemini", b'{"parts":[{"text":"s"}]}'))
+    assert (user.parts, user.native) == ((Text("A"),), Native("gemini", b'{"role":"user", "parts":{"text":"\\u0041"}}'))
+
+
+def test_generation_config_is_read_in_both_spellings() -> None:
+    config = {
+        "max_output_tokens": "7", "temperature": 0.5, "topP": 0.9, "topK": 40.0, "seed": 3, "stopSequences": ["x"],
+        "candidateCount": 2, "responseLogprobs": True, "logprobs": 4, "frequencyPenalty": 0.1,
+        "presence_penalty": 0.2, "responseModalities": ["TEXT", "AUDIO"], "responseMimeType": "application/json",
+        "thinking_config": {"thinking_budget": 0, "includeThoughts": True, "thinkingLevel": "HIGH"},
+        "speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}}, "mediaResolution": "LOW",
+    }  # fmt: skip
+    prompt = read({**says({"text": "x"}), "generation_config": config, "safetySettings": [], "cachedContent": "c/1"})
+    assert prompt.params == Params(
+        max_tokens=7, temperature=0.5, top_p=0.9, top_k=40, seed=3, stop=("x",), n=2, logprobs=True, top_logprobs=4,
+        frequency_penalty=0.1, presence_penalty=0.2, modalities=("text", "audio"), format=Format("json"),
+        thinking=Thinking("high", 0, True), audio={"voice": "Kore"},
+    )  # fmt: skip
+    assert prompt.extras == {"safetySettings": [], "cachedContent": "c/1", "generationConfig.mediaResolution": "LOW"}
+
+
+@pytest.mark.parametrize("name", ["responseJsonSchema", "_responseJsonSchema", "response_json_schema"])
+def test_a_json_schema_is_kept_as_it_is(name: str) -> None:
+    schema = {"type": "object", "$defs": {"A": {"type": ["string", "null"]}}, "additionalProperties": False}
+    config = {"responseMimeType": "application/json", name: schema}
+    assert read({**says({"text": "x"}), "generationConfig": config}).params.format == Format("json_schema", schema)
+
+
+def test_googles_schema_becomes_json_schema() -> None:
+    theirs = {
+        "type": "OBJECT", "property_ordering": ["a"], "required": ["a"],
+        "properties": {"a": {"type": "ARRAY", "min_items": "2", "items": {"type": "STRING", "nullable": True}}},
+    }  # fmt: skip
+    config = {"responseMimeType": "application/json", "responseSchema": theirs}
+    assert read({**says({"text": "x"}), "generationConfig": config}).params.format.schema == {
+        "type": "object", "required": ["a"],
+        "properties": {"a": {"type": "array", "minItems": 2, "items": {"type": ["string", "null"]}}},
+    }  # fmt: skip
+
+
+def test_tools_and_their_choice_are_read() -> None:
+    prompt = read(
+        {
+            **says({"text": "x"}),
+            "tools": [
+                {"function_declarations": [{"name": "f", "description": "d", "parameters": {"type": "OBJECT"}}]},
+                {"googleSearch": {}, "urlContext": {}},
+            ],
+            "tool_config": {
+                "function_calling_config": {"mode": "ANY", "allowed_function_names": ["f", "g"]},
+                "retrievalConfig": {"languageCode": "en"},
+            },
+        }
+    )
+    assert prompt.tools == (
+        Tool("f", "d", {"type": "object"}),
+        Tool("googleSearch", kind="hosted", state=State("gemini", {"googleSearch": {}})),
+        Tool("urlContext", kind="hosted", state=State("gemini", {"urlContext": {}})),
+    )
+    assert prompt.tool_choice == ToolChoice("required", ("f", "g"))
+    assert prompt.extras == {"toolConfig.retrievalConfig": {"languageCode": "en"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "contents"),
+        ({"contents": []}, "contents"),
+        ({"contents": "hi"}, "contents"),
+        ({"contents": ["hi"]}, "contents[0]"),
+        ({"contents": [{"role": "robot", "parts": []}]}, "contents[0].role"),
+        ({"contents": [{"role": 5, "parts": []}]}, "contents[0].role"),
+        ({"contents": [{"parts": "x"}]}, "contents[0].parts"),
+        (says({"text": 5}), "contents[0].parts[0].text"),
+        (says({"text": "a"}, {"inlineData": "x"}), "contents[0].parts[1].inlineData"),
+        (says({"inlineData": {"mimeType": "a/b"}}), "contents[0].parts[0].inlineData"),
+        (says({"fileData": {"fileUri": ""}}), "contents[0].parts[0].fileData.fileUri"),
+        (says({"text": "a", "inlineData": {"data": ""}}), "contents[0].parts[0].inlineData"),
+        (says({"functionCall": {"args": {}}}, role="model"), "contents[0].parts[0].functionCall"),
+        (says({"functionCall": {"name": "f"}}), "contents[0].parts[0].functionCall"),
+        (says({"functionCall": {"name": "f", "args": []}}, role="model"), "contents[0].parts[0].functionCall.args"),
+        (says({"functionResponse": {"response": "x"}}), "contents[0].parts[0].functionResponse.response"),
+        ({**says({"text": "x"}), "tools": [5]}, "tools[0]"),
+        ({**says({"text": "x"}), "tools": [{"functionDeclarations": [{}]}]}, "tools[0].functionDeclarations[0]"),
+        ({**says({"text": "x"}), "generationConfig": {"topK": "many"}}, "generationConfig.topK"),
+        ({**says({"text": "x"}), "generationConfig": {"maxOutputTokens": 1.5}}, "generationConfig.maxOutputTokens"),
+        ({**says({"text": "x"}), "toolConfig": {"functionCallingConfig": {"mode": "SOME"}}},
+         "toolConfig.functionCallingConfig.mode"),
+        ({**says({"text": "x"}), "systemInstruction": "be kind"}, "systemInstruction"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_with_its_path(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        read(body)
+    assert caught.value.param == param
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(
+            ["text", "parts", "role", "functionCall", "functionResponse", "inlineData", "name", "args", "id", "tools",
+             "response", "thought", "functionDeclarations", "parameters", "type", "properties", "mode", "items",
+             "thinkingConfig", "responseSchema", "speechConfig", "voiceConfig", "fileData", "data", "fileUri"]
+        ),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(JSON, JSON, JSON, JSON)
+@settings(max_examples=200, deadline=None)
+def test_any_json_is_read_or_refused(part: Any, tools: Any, config: Any, system: Any) -> None:
+    for role in ("user", "model"):
+        body = {
+            "contents": [{"role": role, "parts": [part]}, part], "tools": tools, "generationConfig": config,
+            "systemInstruction": system, "toolConfig": config,
+        }  # fmt: skip
+        body = {name: value for name, value in body.items() if value is not None}
+        try:
+            fields = read_object(json.dumps(body).encode())
+            prompt = gemini.read_ask(fields)
+        except BadRequest:
+            continue
+        gemini.write_ask(Plan(Turn("elsewhere", {}, lambda _, p=prompt: p, model="m"), "m", stream=False))
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+
+
+def test_the_callers_own_bytes_are_sent_without_our_members() -> None:
+    body = (
+        b'{"contents":[ {"parts":[{"text":"x"}]}],"model":"m","stream":true,"store":false,"conversation":"c","new":1}'
+    )
+    turn = Turn("gemini", read_object(body), gemini.read_ask, model="m")
+    sent = gemini.write_ask(Plan(turn, "m", stream=False))
+    assert sent.body == b'{"contents":[ {"parts":[{"text":"x"}]}],"new":1}'
+    assert sent.dropped == ()
+
+
+def test_history_goes_before_the_callers_own_contents() -> None:
+    body = b'{"system_instruction":{"parts":{"text":"own"}},"contents":[ {"parts":[{"text":"x"}]}]}'
+    turn = Turn("gemini", read_object(body), gemini.read_ask, model="m")
+    history = (
+        Message("system", (Text("past"),)),
+        Message("user", (Text("a"),), native=Native("gemini", b'{"parts": [{"text": "a"}]}')),
+        Message("assistant", (ToolCall("c1", "f", "{}"),)),
+        Message("tool", (ToolResult("c1", (Text("1"),)),)),
+    )
+    sent = gemini.write_ask(Plan(turn, "m", stream=False, history=history)).body
+    assert b'[{"parts": [{"text": "a"}]},' in sent
+    value = json.loads(sent)
+    assert value["system_instruction"] == {"parts": [{"text": "past"}, {"text": "own"}]}
+    assert value["contents"][1:] == [
+        {"role": "model", "parts": [{"functionCall": {"id": "c1", "name": "f", "args": {}}}]},
+        {"role": "user", "parts": [{"functionResponse": {"id": "c1", "name": "f", "response": {"output": "1"}}}]},
+        {"parts": [{"text": "x"}]},
+    ]
+
+
+def test_stored_calls_of_the_current_turn_are_signed_when_the_caller_only_sends_results() -> None:
+    body = b'{"contents":[{"role":"user","parts":[{"functionResponse":{"id":"c1","name":"f","response":{}}}]}]}'
+    turn = Turn("gemini", read_object(body), gemini.read_ask, model="m")
+    history = (USER, Message("assistant", (ToolCall("c1", "f", "{}"),)))
+    value = json.loads(gemini.write_ask(Plan(turn, "m", stream=False, history=history)).body)
+    assert value["contents"][1]["parts"][0]["thoughtSignature"] == gemini.PLACEHOLDER
+
+
+def test_system_messages_lead_and_later_ones_are_wrapped_and_told() -> None:
+    prompt = Prompt((Message("system", (Text("a"),)), Message("developer", (Text("b"),)), USER,
+                     Message("assistant", (Text("yo"),)), Message("system", (Text("c"),))))  # fmt: skip
+    body, dropped = ask(prompt)
+    assert body["systemInstruction"] == {"parts": [{"text": "a"}, {"text": "b"}]}
+    assert body["contents"][-1] == {"role": "user", "parts": [{"text": t} for t in ("<system>", "c", "</system>")]}
+    assert dropped == ("messages[4].role",)
+
+
+def test_parallel_calls_and_their_results_are_one_content_each() -> None:
+    signed = State("gemini", {"thoughtSignature": "c2ln"})
+    messages = (
+        USER,
+        Message("assistant", (ToolCall("c1", "f", '{"a":1}', state=signed),)),
+        Message("assistant", (ToolCall("c2", "g", ""),)),
+        Message("tool", (ToolResult("c1", (Text("1"),)),)),
+        Message("tool", (ToolResult("c2", (Text("no"), Media("image", "image/png", data="AA==")), is_error=True),)),
+    )
+    body, dropped = ask(Prompt(messages))
+    assert body["contents"][1:] == [
+        {"role": "model", "parts": [
+            {"functionCall": {"id": "c1", "name": "f", "args": {"a": 1}}, "thoughtSignature": "c2ln"},
+            {"functionCall": {"id": "c2", "name": "g", "args": {}}}]},
+        {"role": "user", "parts": [
+            {"functionResponse": {"id": "c1", "name": "f", "response": {"output": "1"}}},
+            {"functionResponse": {"id": "c2", "name": "g", "response": {"error": "no"},
+                                  "parts": [{"inlineData": {"mimeType": "image/png", "data": "AA=="}}]}}]},
+    ]  # fmt: skip
+    assert dropped == ()
+
+
+def test_unsigned_calls_carry_the_placeholder_in_the_current_turn_only() -> None:
+    step = (Message("assistant", (ToolCall("c1", "f"), ToolCall("c2", "f"))), Message("tool", (ToolResult("c1", ()),)))
+    body, _ = ask(Prompt((USER, *step, USER, *step)))
+    models = [content["parts"] for content in body["contents"] if content["role"] == "model"]
+    assert [["thoughtSignature" in part for part in parts] for parts in models] == [[False, False], [True, False]]
+    assert models[1][0]["thoughtSignature"] == "skip_thought_signature_validator"
+
+
+def test_other_issuers_reasoning_stays_at_home_and_their_parts_are_told() -> None:
+    foreign = State("anthropic_messages", {"signature": "x"})
+    own = State("gemini", {"thoughtSignature": "c2ln"})
+    parts = (Reasoning("theirs", state=foreign), Reasoning("bare"), Reasoning("mine", state=own), Refusal("no"),
+             Foreign("web_search_call", foreign), Text("ok", cache=Cache()))  # fmt: skip
+    body, dropped = ask(Prompt((USER, Message("assistant", parts))))
+    assert body["contents"][1]["parts"] == [
+        {"text": "mine", "thought": True, "thoughtSignature": "c2ln"}, {"text": "no"}, {"text": "ok"},
+    ]  # fmt: skip
+    assert dropped == ("web_search_call", "cache_control")
+
+
+def test_stored_messages_of_this_dialect_keep_their_own_parts() -> None:
+    native = Native(
+        "gemini", b'{"role":"model","parts":[{"text":"a","thoughtSignature":"s"},{"functionCall":{"name":"f"}}]}'
+    )
+    result = Message("tool", (ToolResult("call_x_0", (Text("1"),), "f"),))
+    body, _ = ask(Prompt((USER, Message("assistant", (Text("a"), ToolCall("call_x_0", "f")), native=native), result)))
+    assert body["contents"][1]["parts"][0] == {"text": "a", "thoughtSignature": "s"}
+    assert body["contents"][2]["parts"] == [{"functionResponse": {"name": "f", "response": {"output": "1"}}}]
+
+
+def test_media_go_as_data_or_as_addresses() -> None:
+    media = (
+        Media("image", data="iVBORw0KGgoAAA=="),
+        Media("image", url="https://example.org/a.png?x=1", detail="high"),
+        Media("file", "application/pdf", data="JVBERi0=", name="a.pdf"),
+        Media("image", url="data:image/gif;base64,R0lG"),
+        Media("file", file_id="file-openai"),
+        Media("file", "application/pdf", file_id="files/abc"),
+    )
+    body, dropped = ask(Prompt((Message("user", media),)))
+    assert body["contents"][0]["parts"] == [
+        {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgoAAA=="}},
+        {"fileData": {"mimeType": "image/png", "fileUri": "https://example.org/a.png?x=1"}},
+        {"inlineData": {"mimeType": "application/pdf", "data": "JVBERi0="}},
+        {"inlineData": {"mimeType": "image/gif", "data": "R0lG"}},
+        {"fileData": {"mimeType": "application/pdf", "fileUri": "files/abc"}},
+    ]
+    assert dropped == ("detail", "file_id")
+
+
+def test_tool_schemas_are_sent_untouched() -> None:
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"const": 1}}}
+    before = copy.deepcopy(schema)
+    own = State("gemini", {"googleSearch": {}})
+    tools = (Tool("f", "d", schema, strict=True), Tool("s", kind="hosted", state=own),
+             Tool("web_search", kind="hosted", state=State("openai_responses", {})),
+             Tool("c", kind="custom"))  # fmt: skip
+    body, dropped = ask(Prompt((USER,), tools))
+    assert body["tools"] == [
+        {"functionDeclarations": [{"name": "f", "description": "d", "parametersJsonSchema": before}]},
+        {"googleSearch": {}},
+    ]
+    assert schema == before
+    assert dropped == ("strict", "tools.web_search", "tools.c")
+
+
+@pytest.mark.parametrize(
+    ("choice", "config"),
+    [
+        (ToolChoice("auto"), {"mode": "AUTO"}),
+        (ToolChoice("none"), {"mode": "NONE"}),
+        (ToolChoice("required"), {"mode": "ANY"}),
+        (ToolChoice("tool", ("f",)), {"mode": "ANY", "allowedFunctionNames": ["f"]}),
+        (ToolChoice("required", ("f", "g")), {"mode": "ANY", "allowedFunctionNames": ["f", "g"]}),
+    ],
+)
+def test_tool_choice(choice: ToolChoice, config: dict[str, Any]) -> None:
+    body, _ = ask(Prompt((USER,), (Tool("f"), Tool("g")), choice))
+    assert body["toolConfig"] == {"functionCallingConfig": config}
+
+
+def test_auto_with_a_list_offers_only_the_listed_functions() -> None:
+    body, _ = ask(Prompt((USER,), (Tool("f"), Tool("g")), ToolChoice("auto", ("g",))))
+    assert body["tools"] == [{"functionDeclarations": [{"name": "g"}]}]
+
+
+def test_a_choice_without_functions_is_not_sent() -> None:
+    assert "toolConfig" not in ask(Prompt((USER,), (), ToolChoice("auto")))[0]
+
+
+def test_parameters_become_generation_config() -> None:
+    schema = {"type": "object"}
+    body, dropped = with_params(
+        max_tokens=5, temperature=1.0, top_p=0.5, top_k=3, seed=1, n=2, logprobs=True, top_logprobs=2,
+        stop=("a", "b", "c", "d", "e", "f"), format=Format("json_schema", schema, "n", strict=True),
+        modalities=("text",), audio={"voice": "Kore", "format": "wav"},
+    )  # fmt: skip
+    assert body["generationConfig"] == {
+        "maxOutputTokens": 5, "temperature": 1.0, "topP": 0.5, "topK": 3, "seed": 1, "candidateCount": 2,
+        "stopSequences": ["a", "b", "c", "d", "e"], "responseLogprobs": True, "logprobs": 2,
+        "responseModalities": ["TEXT"], "responseMimeType": "application/json", "responseJsonSchema": schema,
+        "speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}},
+    }  # fmt: skip
+    assert dropped == ("stop", "audio.format")
+    assert "model" not in body
+
+
+@pytest.mark.parametrize(
+    ("thinking", "model", "config"),
+    [
+        (Thinking("low"), "gemini-3-flash", {"thinkingLevel": "LOW"}),
+        (Thinking("max"), "gemini-3-flash", {"thinkingLevel": "HIGH"}),
+        (Thinking("none"), "gemini-3.1-pro-preview", {"thinkingLevel": "LOW"}),
+        (Thinking("medium"), "gemini-2.5-flash", {"thinkingBudget": 8192}),
+        (Thinking("none"), "models/gemini-2.5-flash", {"thinkingBudget": 0}),
+        (Thinking("none"), "gemini-2.5-pro", {"thinkingBudget": 128}),
+        (Thinking("low", budget=777), "gemini-3-flash", {"thinkingBudget": 777}),
+        (Thinking("low", show=True), "gemini-3-flash", {"thinkingLevel": "LOW", "includeThoughts": True}),
+        (Thinking(summary="auto"), "gemini-3-flash", {"includeThoughts": True}),
+    ],
+)
+def test_thinking_is_a_level_or_the_callers_number(thinking: Thinking, model: str, config: dict[str, Any]) -> None:
+    body, _ = ask(Prompt((USER,), params=Params(thinking=thinking)), model=model)
+    assert body["generationConfig"]["thinkingConfig"] == config
+
+
+def test_what_google_cannot_take_is_told_by_the_callers_names() -> None:
+    params = Params(user="u", service_tier="flex", logit_bias={"1": 1.0}, verbosity="low", cache_key="k",
+                    parallel_tools=False, stop=("1", "2", "3", "4", "5", "6"))  # fmt: skip
+    prompt = Prompt((USER,), params=params, extras={"store": True})
+    _, dropped = ask(prompt, {"metadata": {"user_id": "u"}, "stop_sequences": [], "tool_choice": {}})
+    assert dropped == (
+        "stop_sequences", "metadata", "service_tier", "logit_bias", "verbosity", "prompt_cache_key", "tool_choice",
+        "store",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", ["not json", "[1]", '"x"'])
+def test_arguments_that_are_no_object_stay_visible(arguments: str) -> None:
+    body, _ = ask(Prompt((USER, Message("assistant", (ToolCall("c", "f", arguments),)))))
+    assert body["contents"][1]["parts"][0]["functionCall"]["args"] == {"_raw": arguments}
+
+
+WORD = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
+SIGNED = st.none() | st.builds(lambda word: State("gemini", {"thoughtSignature": word}), WORD)
+ARGUMENTS = st.dictionaries(WORD, st.integers(-9, 9) | WORD, max_size=2).map(
+    lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+)
+MODEL_PARTS = st.lists(
+    st.builds(Text, WORD, state=SIGNED)
+    | st.builds(
+        lambda text, s: Reasoning(text, summary=True, state=State("gemini", {"thoughtSignature": s})), WORD, WORD
+    )
+    | st.builds(lambda i, n, a, s: ToolCall("i" + i, "n" + n, a, state=s), WORD, WORD, ARGUMENTS, SIGNED),
+    min_size=1,
+    max_size=4,
+).map(tuple)
+USER_PARTS = st.lists(
+    st.builds(Text, WORD)
+    | st.builds(lambda kind: Media(kind, f"{kind}/x", data="AAAA"), st.sampled_from(["image", "audio"])),
+    min_size=1,
+    max_size=3,
+).map(tuple)
+
+
+@given(st.lists(st.tuples(USER_PARTS, MODEL_PARTS, WORD | ARGUMENTS, st.booleans()), min_size=1, max_size=3))
+@settings(max_examples=100, deadline=None)
+def test_reading_undoes_writing(turns: list[Any]) -> None:
+    messages: list[Message] = []
+    for number, (user, model, answer, is_error) in enumerate(turns):
+        model = tuple(
+            replace(p, id=f"{p.id}{number}{i}") if isinstance(p, ToolCall) else p for i, p in enumerate(model)
+        )
+        messages += [Message("user", user), Message("assistant", model)]
+        calls = [part for part in model if isinstance(part, ToolCall)]
+        if calls:
+            results = tuple(ToolResult(call.id, (Text(answer),), call.name, is_error) for call in calls)
+            messages.append(Message("tool", results))
+            messages.append(Message("assistant", (Text("done"),)))
+    plan = Plan(Turn("elsewhere", {}, lambda _: Prompt(tuple(messages)), model="m"), "m", stream=False)
+    body = gemini.write_ask(plan, gemini.Quirks(placeholder=False)).body
+    again = gemini.read_ask(read_object(body))
+    assert [(m.role, _plain(m)) for m in again.messages] == [(m.role, _plain(m)) for m in messages]
+
+
+def _plain(message: Message) -> list[Any]:
+    return [replace(part, state=None) if isinstance(part, ToolResult) else part for part in message.parts]
