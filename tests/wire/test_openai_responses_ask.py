@@ -1,0 +1,590 @@
+"""Requests: read into a Prompt, written from a Plan."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midstream.core.errors import BadRequest
+from midstream.core.parts import (
+    Cache,
+    Citation,
+    Foreign,
+    Media,
+    Message,
+    Native,
+    Reasoning,
+    Refusal,
+    State,
+    Text,
+    ToolCall,
+    ToolResult,
+)  # fmt: skip
+from midstream.core.turn import Asked, Format, Params, Plan, Prompt, Thinking, Tool, ToolChoice, Turn
+from midstream.wire import openai_responses as dialect
+from midstream.wire.strict_json import read_object
+
+MINE = dialect.NAME
+
+
+def _read(request: dict[str, Any]) -> Prompt:
+    return dialect.read_ask(read_object(json.dumps(request).encode()))
+
+
+def _plan(prompt: Prompt, words: tuple[str, ...] = (), **more: Any) -> Plan:
+    """A plan for a turn of another dialect, whose request held the top-level names `words`."""
+    fields = dict.fromkeys(words, msgspec.Raw(b"0"))
+    return Plan(Turn("another", fields, lambda _: prompt, model="x"), "m", **{"stream": False, **more})
+
+
+def _write(prompt: Prompt, quirks: dialect.Quirks | None = None, **more: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    asked = dialect.write_ask(_plan(prompt, **more), quirks or dialect.Quirks())
+    return json.loads(asked.body), asked.dropped
+
+
+def _says(*parts: Any, role: Any = "user") -> Prompt:
+    return Prompt((Message(role, parts),))
+
+
+def _same(request: str, **more: Any) -> Asked:
+    fields = read_object(request.encode())
+    turn = Turn(MINE, fields, dialect.read_ask, model="x")
+    return dialect.write_ask(Plan(turn, "up", **{"stream": False, **more}))
+
+
+# reading
+
+
+def test_a_text_input_is_a_user_message_and_instructions_a_system_message_without_native() -> None:
+    prompt = _read({"model": "m", "instructions": "Be brief.", "input": "Hi"})
+    assert prompt.messages == (Message("system", (Text("Be brief."),)), Message("user", (Text("Hi"),)))
+
+
+def test_each_kind_of_content_becomes_its_part() -> None:
+    content = [
+        {"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}},
+        {"type": "input_image", "image_url": "https://example.org/a.png", "detail": "high"},
+        {"type": "input_image", "image_url": "data:image/gif;base64,R0lG"},
+        {"type": "input_image", "file_id": "file-1"},
+        {"type": "input_file", "file_data": "data:application/pdf;base64,JVBE", "filename": "a.pdf"},
+        {"type": "input_file", "file_url": "https://example.org/a.pdf"},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
+        {"type": "input_hologram", "x": 1},
+    ]
+    message = _read({"input": [{"role": "user", "content": content}]}).messages[0]
+    assert message.parts == (
+        Text("a", cache=Cache("1h")),
+        Media("image", url="https://example.org/a.png", detail="high"),
+        Media("image", mime="image/gif", data="R0lG"),
+        Media("image", file_id="file-1"),
+        Media("file", mime="application/pdf", data="JVBE", name="a.pdf"),
+        Media("file", url="https://example.org/a.pdf"),
+        Media("audio", mime="audio/mp3", data="AAAA"),
+        Foreign("input_hologram", State(MINE, {"type": "input_hologram", "x": 1})),
+    )
+
+
+def test_consecutive_calls_are_one_assistant_message_and_each_output_its_own() -> None:
+    items = [
+        {"role": "user", "content": "go"},
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}", "namespace": "n"},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "g", "input": "x"},
+        {"type": "function_call_output", "call_id": "c1", "output": "one"},
+        {
+            "type": "custom_tool_call_output",
+            "call_id": "c2",
+            "output": [{"type": "input_text", "text": "two"}, {"type": "input_image", "file_id": "f"}],
+        },
+    ]
+    _, assistant, first, second = _read({"input": items}).messages
+    assert assistant.role == "assistant"
+    assert assistant.parts == (
+        Reasoning("hm", summary=True, state=State(MINE, items[1])),
+        ToolCall("c1", "f", "{}", state=State(MINE, {"id": "fc_1", "namespace": "n"})),
+        ToolCall("c2", "g", "x", kind="custom"),
+    )
+    assert first.parts == (ToolResult("c1", (Text("one"),), name="f"),)
+    assert second.parts[0].name == "g"  # type: ignore[union-attr]
+    assert second.parts[0].parts == (Text("two"), Media("image", file_id="f"))  # type: ignore[union-attr]
+    assert first.role == second.role == "tool"
+
+
+def test_native_is_the_items_bytes_and_of_several_items_their_array() -> None:
+    call = b'{"type":"function_call", "call_id":"c1","name":"f","arguments":"{}" }'
+    user = b'{ "role":"user","content":"go"}'
+    fields = read_object(b'{"input":[%b , %b,%b]}' % (user, call, call.replace(b"c1", b"c2")))
+    said, called = dialect.read_ask(fields).messages
+    assert said.native == Native(MINE, user)
+    assert called.native == Native(MINE, b"[" + call + b"," + call.replace(b"c1", b"c2") + b"]")
+
+
+def test_two_assistant_messages_stay_two() -> None:
+    items = [{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert [message.parts for message in _read({"input": items}).messages] == [(Text("a"),), (Text("b"),)]
+
+
+def test_an_assistant_message_keeps_what_its_issuer_needs() -> None:
+    note = {"type": "file_citation", "file_id": "f", "filename": "a.txt", "index": 3}
+    text = {"type": "output_text", "text": "a", "annotations": [note]}
+    content = [text, {"type": "refusal", "refusal": "no"}]
+    item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "phase": "final_answer"}
+    parts = _read({"input": [{**item, "content": content}]}).messages[0].parts
+    state = State(MINE, {"id": "msg_1", "phase": "final_answer"})
+    assert parts == (Text("a", (Citation(title="a.txt", state=State(MINE, note)),), state=state), Refusal("no"))
+
+
+def test_hosted_items_are_foreign_in_their_speakers_message() -> None:
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    reference = {"type": "item_reference", "id": "msg_1"}
+    model, caller = _read({"input": [search, reference]}).messages
+    assert (model.role, model.parts) == ("assistant", (Foreign("web_search_call", State(MINE, search)),))
+    assert (caller.role, caller.parts) == ("user", (Foreign("item_reference", State(MINE, reference)),))
+
+
+def test_tools_of_every_kind() -> None:
+    hosted = {"type": "mcp", "server_label": "wiki", "server_url": "https://example.org"}
+    space = {"type": "namespace", "name": "crm", "description": "d", "tools": []}
+    function = {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": True}
+    custom = {"type": "custom", "name": "g", "format": {"type": "text"}}
+    tools = _read({"input": "x", "tools": [{**function, "defer_loading": True}, custom, hosted, space]}).tools
+    assert tools == (
+        Tool("f", "d", {"type": "object"}, True, state=State(MINE, {"defer_loading": True})),
+        Tool("g", kind="custom", state=State(MINE, {"format": {"type": "text"}})),
+        Tool("wiki", kind="hosted", state=State(MINE, hosted)),
+        Tool("crm", kind="hosted", state=State(MINE, space)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "meaning"),
+    [
+        ("auto", ToolChoice("auto")),
+        ("none", ToolChoice("none")),
+        ("required", ToolChoice("required")),
+        ({"type": "function", "name": "f"}, ToolChoice("tool", ("f",))),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]},
+            ToolChoice("required", ("f",)),
+        ),
+    ],
+)
+def test_tool_choice(choice: Any, meaning: ToolChoice) -> None:
+    assert _read({"input": "x", "tool_choice": choice}).tool_choice == meaning
+
+
+def test_a_forced_hosted_tool_is_an_extra() -> None:
+    prompt = _read({"input": "x", "tool_choice": {"type": "file_search"}})
+    assert prompt.tool_choice is None
+    assert prompt.extras == {"tool_choice": {"type": "file_search"}}
+
+
+def test_every_parameter_has_its_neutral_name() -> None:
+    schema = {"type": "object"}
+    form = {"type": "json_schema", "name": "n", "schema": schema, "strict": True, "description": "d"}
+    prompt = _read(
+        {
+            "input": "x", "max_output_tokens": 99, "temperature": 0.5, "top_p": 1, "top_logprobs": 2,
+            "include": ["message.output_text.logprobs", "reasoning.encrypted_content", "file_search_call.results"],
+            "parallel_tool_calls": False, "safety_identifier": "u", "service_tier": "flex", "prompt_cache_key": "k",
+            "text": {"format": form, "verbosity": "low"},
+            "reasoning": {"effort": "high", "summary": "auto", "context": "all_turns"},
+            "store": False, "previous_response_id": "resp_1", "metadata": {"a": "b"}, "truncation": None,
+        }
+    )  # fmt: skip
+    assert prompt.params == Params(
+        max_tokens=99, temperature=0.5, top_p=1.0, logprobs=True, top_logprobs=2, parallel_tools=False, user="u",
+        service_tier="flex", cache_key="k", verbosity="low", format=Format("json_schema", schema, "n", "d", True),
+        thinking=Thinking(effort="high", show=True, summary="auto"),
+    )  # fmt: skip
+    assert prompt.extras == {
+        "include": ["file_search_call.results"], "reasoning.context": "all_turns", "store": False,
+        "previous_response_id": "resp_1", "metadata": {"a": "b"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("request_", "param"),
+    [
+        ({}, "input"),
+        ({"input": 3}, "input"),
+        ({"input": [3]}, "input[0]"),
+        ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": ["user"], "content": "x"}]}, "input[0].role"),
+        ({"input": [{"type": {}, "content": "x"}]}, "input[0].type"),
+        ({"input": [{"role": "user"}]}, "input[0].content"),
+        ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
+        ({"input": [{"role": "user", "content": [{"type": 3}]}]}, "input[0].content[0].type"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].image_url"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:x"}]}]},
+            "input[0].content[0].image_url",
+        ),
+        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].file_data"),
+        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0].input_audio"),
+        ({"input": [{"type": "function_call", "name": "f", "arguments": ""}]}, "input[0].call_id"),
+        ({"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": {}}]}, "input[0].arguments"),
+        ({"input": [{"type": "function_call_output", "call_id": "c"}]}, "input[0].output"),
+        ({"input": "x", "tools": [3]}, "tools[0]"),
+        ({"input": "x", "tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"input": "x", "tools": [{"type": "function", "name": "f", "parameters": 1}]}, "tools[0].parameters"),
+        ({"input": "x", "tools": [{"name": "f"}]}, "tools[0].type"),
+        ({"input": "x", "tool_choice": 3}, "tool_choice"),
+        ({"input": "x", "tool_choice": {"type": "allowed_tools"}}, "tool_choice.tools"),
+        ({"input": "x", "tool_choice": {"type": "function"}}, "tool_choice.name"),
+        ({"input": "x", "text": {"format": {"type": "xml"}}}, "text.format.type"),
+        ({"input": "x", "text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema"),
+        ({"input": "x", "text": {"format": 3}}, "text.format"),
+        ({"input": "x", "reasoning": {"effort": 3}}, "reasoning.effort"),
+        ({"input": "x", "max_output_tokens": "9"}, "max_output_tokens"),
+        ({"input": "x", "temperature": True}, "temperature"),
+        ({"input": "x", "include": [3]}, "include"),
+        ({"input": "x", "instructions": []}, "instructions"),
+        ({"input": "x", "safety_identifier": 3}, "safety_identifier"),
+    ],
+)
+def test_a_bad_field_is_refused_by_its_path(request_: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        _read(request_)
+    assert caught.value.param == param
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab", max_size=2),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(
+            ["type", "role", "content", "text", "call_id", "name", "arguments", "output", "tools", "mode", "format",
+             "image_url", "file_data", "input_audio", "summary", "id", "schema", "effort", "annotations"]
+        ), inner, max_size=4,
+    ) | st.sampled_from(["message", "function_call", "reasoning", "input_text", "user", "assistant", "function"]),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(["input", "tools", "tool_choice", "text", "reasoning", "include"]), JSON))
+def test_no_request_whatever_breaks_the_reader(request_: dict[str, Any]) -> None:
+    try:
+        prompt = _read(request_)
+    except BadRequest as error:
+        named = error.param is not None
+    else:
+        named = True
+        _write(prompt)
+    assert named, "a refusal names its field"
+    dialect.echo_of(read_object(json.dumps(request_).encode()))
+
+
+# writing: the same dialect
+
+
+def test_only_model_and_stream_are_patched_in_place() -> None:
+    asked = _same('{"input": [ 1.0 ],"model":"a","stream" : true, "x_new":{"b" :1e2}, "store":false}')
+    assert asked.body == b'{"input":[ 1.0 ],"model":"up","stream":false,"x_new":{"b" :1e2},"store":false}'
+    assert asked.dropped == ()
+
+
+def test_fields_that_this_server_acts_on_are_not_sent() -> None:
+    request = '{"input":"x","previous_response_id":"r","conversation":"c","background":true,"stream_options":{}}'
+    assert json.loads(_same(request).body) == {"input": "x", "model": "up"}
+    assert json.loads(_same(request, stream=True).body) == {
+        "input": "x", "model": "up", "stream": True, "stream_options": {},
+    }  # fmt: skip
+
+
+def test_history_goes_before_the_callers_own_bytes() -> None:
+    call = b'{"type":"function_call", "call_id":"c","name":"f","arguments":"{}"}'
+    history = (
+        Message("user", (Text("old"),), native=Native(MINE, b'{"role" : "user","content":"old"}')),
+        Message("assistant", (ToolCall("c", "f", "{}"),), native=Native(MINE, b"[" + call + b"]")),
+        Message("tool", (ToolResult("c", (Text("r"),)),), native=Native("another", b"{}")),
+    )
+    expected = b'[{"role" : "user","content":"old"},' + call
+    expected += b',{"type":"function_call_output","call_id":"c","output":"r"},'
+    text = _same('{"input":"new"}', history=history).body
+    assert text.startswith(b'{"input":' + expected + b'{"role":"user","content":"new"}]')
+    listed = _same('{"input":[ {"role":"user" , "content":"new"} ]}', history=history).body
+    assert listed.startswith(b'{"input":' + expected + b'{"role":"user" , "content":"new"}]')
+
+
+def test_unsupported_fields_are_left_out_and_reported() -> None:
+    turn = Turn(MINE, read_object(b'{"input":"x","truncation":"auto"}'), dialect.read_ask, model="x")
+    quirks = dialect.Quirks(unsupported=frozenset({"truncation"}))
+    asked = dialect.write_ask(Plan(turn, "up", False), quirks)
+    assert json.loads(asked.body) == {"input": "x", "model": "up"}
+    assert asked.dropped == ("truncation",)
+
+
+# writing: another dialect
+
+
+def test_opening_system_messages_are_instructions_before_history_and_later_ones_keep_their_place() -> None:
+    prompt = Prompt(
+        (
+            Message("system", (Text("a"), Text("b"))),
+            Message("developer", (Text("c"),)),
+            Message("user", (Text("q"),)),
+            Message("system", (Text("late"),)),
+        )
+    )
+    body, _ = _write(prompt, history=(Message("user", (Text("old"),)), Message("assistant", (Text("yes"),))))
+    assert body["instructions"] == "a\n\nb\n\nc"
+    assert body["input"] == [
+        {"role": "user", "content": "old"},
+        {"role": "assistant", "content": "yes"},
+        {"role": "user", "content": "q"},
+        {"role": "system", "content": "late"},
+    ]
+
+
+def test_the_state_is_ours_to_keep() -> None:
+    body, dropped = _write(_says(Text("x")))
+    assert body["store"] is False
+    assert body["include"] == ["reasoning.encrypted_content"]
+    assert dropped == ()
+    plain, _ = _write(_says(Text("x")), dialect.Quirks(encrypted_reasoning=False, stores=False))
+    assert plain == {"model": "m", "input": [{"role": "user", "content": "x"}]}
+
+
+def test_an_assistants_turn_is_written_as_its_items() -> None:
+    sealed = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
+    bare = {"type": "reasoning", "id": "rs_2", "summary": []}
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    prompt = _says(
+        Reasoning("hm", summary=True, state=State(MINE, sealed)),
+        Reasoning("gone", state=State(MINE, bare)),
+        Reasoning("secret", state=State("another", {"signature": "s"})),
+        Foreign("web_search_call", State(MINE, search)),
+        Foreign("server_tool_use", State("another", {})),
+        Text("a", (Citation(url="https://e.org", title="t", start=1, end=2), Citation(title="d")),
+             state=State(MINE, {"id": "msg_1", "phase": "commentary"})),
+        Refusal("no"),
+        Text(""),
+        ToolCall("c1", "f", "", state=State(MINE, {"id": "fc_1"})),
+        ToolCall("c2", "g", "free", kind="custom", state=State("another", {"id": "zz"})),
+        role="assistant",
+    )  # fmt: skip
+    body, dropped = _write(prompt)
+    note = {"type": "url_citation", "url": "https://e.org", "title": "t", "start_index": 1, "end_index": 2}
+    said = [{"type": "output_text", "text": "a", "annotations": [note]}, {"type": "refusal", "refusal": "no"}]
+    message = {"type": "message", "role": "assistant", "content": said, "status": "completed"}
+    assert body["input"] == [
+        sealed,
+        search,
+        {**message, "id": "msg_1", "phase": "commentary"},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}", "id": "fc_1"},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "g", "input": "free"},
+    ]
+    assert dropped == ("server_tool_use",)
+
+
+def test_tool_results_carry_text_images_and_files() -> None:
+    prompt = Prompt(
+        (
+            Message("assistant", (ToolCall("c1", "f"), ToolCall("c2", "g", kind="custom"))),
+            Message("tool", (ToolResult("c1", (Text("t"), Media("image", mime="image/png", data="aGk="))),)),
+            Message("tool", (ToolResult("c2", (Text("a"), Text("b"))), ToolResult("c3", ()))),
+            Message("tool", (ToolResult("c4", (Text("boom"),), is_error=True),)),
+        )
+    )
+    body, _ = _write(prompt)
+    assert body["input"][2:] == [
+        {
+            "type": "function_call_output",
+            "call_id": "c1",
+            "output": [
+                {"type": "input_text", "text": "t"},
+                {"type": "input_image", "detail": "auto", "image_url": "data:image/png;base64,aGk="},
+            ],
+        },
+        {
+            "type": "custom_tool_call_output",
+            "call_id": "c2",
+            "output": [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}],
+        },
+        {"type": "function_call_output", "call_id": "c3", "output": ""},
+        {"type": "function_call_output", "call_id": "c4", "output": "Error: boom"},
+    ]
+
+
+def test_a_long_call_id_is_shortened_alike_in_call_and_result() -> None:
+    long = "call_" + "x" * 90
+    body, _ = _write(
+        Prompt((Message("assistant", (ToolCall(long, "f"),)), Message("tool", (ToolResult(long, (Text("r"),)),))))
+    )
+    assert body["input"][0]["call_id"] == body["input"][1]["call_id"]
+    assert len(body["input"][0]["call_id"]) == 64
+
+
+def test_media_of_every_kind() -> None:
+    prompt = _says(
+        Media("image", url="https://e.org/a", detail="low"),
+        Media("file", mime="application/pdf", data="JVBE"),
+        Media("file", url="https://e.org/b"),
+        Media("file", file_id="file-1"),
+        Media("audio", mime="audio/mpeg", data="AAAA"),
+        Media("audio", url="https://e.org/c"),
+        Media("video", url="https://e.org/d"),
+    )
+    body, dropped = _write(prompt)
+    assert body["input"][0]["content"] == [
+        {"type": "input_image", "detail": "low", "image_url": "https://e.org/a"},
+        {"type": "input_file", "file_data": "data:application/pdf;base64,JVBE", "filename": "file.pdf"},
+        {"type": "input_file", "file_url": "https://e.org/b"},
+        {"type": "input_file", "file_id": "file-1"},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
+    ]
+    assert dropped == ("audio", "video")
+
+
+def test_cache_marks_are_sent_where_they_are_understood() -> None:
+    prompt = _says(Text("a", cache=Cache()))
+    assert _write(prompt)[0]["input"] == [{"role": "user", "content": "a"}]
+    marked = {"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}}
+    assert _write(prompt, dialect.Quirks(cache_marks=True))[0]["input"] == [{"role": "user", "content": [marked]}]
+
+
+def test_parameters_are_translated() -> None:
+    params = Params(
+        max_tokens=50, temperature=0.1, top_p=0.9, logprobs=True, top_logprobs=3, parallel_tools=False, user="u",
+        service_tier="flex", cache_key="k", verbosity="high", n=1, modalities=("text",),
+        format=Format("json_schema", {"type": "object"}, "my name!", "d", True),
+        thinking=Thinking(budget=4000, show=True),
+    )  # fmt: skip
+    body, dropped = _write(Prompt((), params=params), stream=True)
+    assert dropped == ()
+    del body["input"]
+    assert body == {
+        "model": "m", "stream": True, "store": False, "max_output_tokens": 50, "temperature": 0.1, "top_p": 0.9,
+        "top_logprobs": 3, "parallel_tool_calls": False, "user": "u", "service_tier": "flex", "prompt_cache_key": "k",
+        "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],
+        "reasoning": {"effort": "medium", "summary": "auto"},
+        "text": {
+            "format": {"type": "json_schema", "name": "my_name_", "schema": {"type": "object"}, "description": "d",
+                       "strict": True},
+            "verbosity": "high",
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("thinking", "effort"),
+    [
+        (Thinking(effort="max", budget=1), "max"),
+        (Thinking(budget=0), "none"),
+        (Thinking(budget=-1), None),
+        (Thinking(budget=1024), "low"),
+        (Thinking(budget=30000), "high"),
+    ],
+)
+def test_the_callers_effort_or_the_nearest_to_its_budget(thinking: Thinking, effort: str | None) -> None:
+    body, _ = _write(Prompt((), params=Params(thinking=thinking)))
+    assert body.get("reasoning", {}).get("effort") == effort
+
+
+def test_what_has_no_word_here_is_reported_by_the_callers_word() -> None:
+    params = Params(
+        top_k=1, seed=1, stop=("x",), n=2, frequency_penalty=0.0, presence_penalty=0.1, logit_bias={"1": 1},
+        modalities=("text", "audio"), audio={"voice": "v"}, max_tokens=1,
+    )  # fmt: skip
+    extras = {"web_search_options": {}, "metadata": {"a": "b"}, "store": True, "stream_options": {}}
+    tools = (Tool("search", kind="hosted", state=State("another", {})),)
+    prompt = Prompt((Message("user", (Text("x"),), name="Ann"),), tools, params=params, extras=extras)
+    body, dropped = _write(prompt, words=("stop_sequences", "max_tokens"))
+    assert dropped == (
+        "name", "tools.search", "max_tokens", "top_k", "frequency_penalty", "presence_penalty", "seed",
+        "stop_sequences", "n", "logit_bias", "audio", "modalities", "web_search_options",
+    )  # fmt: skip
+    assert body["max_output_tokens"] == 16
+    assert body["metadata"] == {"a": "b"}
+    assert not {"stop", "seed", "n", "tools"} & body.keys()
+
+
+def test_metadata_of_another_kind_is_reported() -> None:
+    _, dropped = _write(Prompt((), extras={"metadata": {"a": 1}}))
+    assert dropped == ("metadata",)
+
+
+def test_tools_are_written_and_functions_are_strict_only_when_asked() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    tools = (Tool("f", "d", schema), Tool("g", strict=True), Tool("h", kind="custom"))
+    body, _ = _write(Prompt((), tools, ToolChoice("auto", ("f", "h"))))
+    assert body["tools"] == [
+        {"type": "function", "name": "f", "description": "d", "parameters": schema, "strict": False},
+        {"type": "function", "name": "g", "parameters": {"type": "object", "properties": {}}, "strict": True},
+        {"type": "custom", "name": "h"},
+    ]
+    allowed = [{"type": "function", "name": "f"}, {"type": "custom", "name": "h"}]
+    assert body["tool_choice"] == {"type": "allowed_tools", "mode": "auto", "tools": allowed}
+
+
+# inverse pairs
+
+WORDS = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=8)
+NAMES = st.text("abcdef_", min_size=1, max_size=8)
+STATES = st.none() | st.builds(lambda x: State(MINE, {"id": "msg_" + x}), NAMES)
+MEDIA = st.sampled_from(
+    [
+        Media("image", mime="image/png", data="aGk=", detail="auto"),
+        Media("image", url="https://e.org/i", detail="high"),
+        Media("file", mime="application/pdf", data="JVBE", name="a.pdf"),
+        Media("file", url="https://e.org/f"),
+        Media("audio", mime="audio/wav", data="AAAA"),
+    ]
+)
+SPOKEN = st.lists(st.builds(Text, WORDS) | MEDIA, min_size=1, max_size=3).map(
+    lambda parts: Message("user", tuple(parts))
+)
+CALLED = st.tuples(
+    STATES, WORDS, st.lists(st.tuples(NAMES, WORDS, st.sampled_from(["function", "custom"])), max_size=3)
+).map(
+    lambda said: Message(
+        "assistant",
+        (
+            Text(said[1], state=said[0]),
+            *(
+                ToolCall(f"c{number}", name, words, kind=kind)  # type: ignore[arg-type]
+                for number, (name, words, kind) in enumerate(said[2])
+            ),
+        ),
+    )
+)
+PARAMS = st.builds(
+    Params,
+    max_tokens=st.none() | st.integers(16, 9999),
+    temperature=st.none() | st.floats(0, 2),
+    top_p=st.none() | st.floats(0, 1),
+    parallel_tools=st.none() | st.booleans(),
+    user=st.none() | WORDS,
+    service_tier=st.none() | st.just("flex"),
+    cache_key=st.none() | WORDS,
+    verbosity=st.sampled_from([None, "low"]),
+    thinking=st.none() | st.builds(Thinking, effort=st.sampled_from(["none", "low", "max"])),
+    format=st.none()
+    | st.just(Format("json"))
+    | st.builds(Format, st.just("json_schema"), st.just({"type": "object"}), NAMES, st.none() | WORDS, st.booleans()),
+)
+TOOLS = st.lists(
+    st.builds(Tool, NAMES, st.none() | WORDS, st.just({"type": "object"}), st.booleans()),
+    max_size=3,
+).map(tuple)
+
+
+@given(st.lists(SPOKEN | CALLED, min_size=1, max_size=5).map(tuple), TOOLS, PARAMS)
+def test_a_prompt_that_is_written_reads_back_the_same(
+    messages: tuple[Message, ...], tools: tuple[Tool, ...], params: Params
+) -> None:
+    prompt = Prompt(messages, tools, params=params)
+    asked = dialect.write_ask(_plan(prompt))
+    assert asked.dropped == ()
+    again = dialect.read_ask(read_object(asked.body))
+    assert [(message.role, message.parts) for message in again.messages] == [
+        (message.role, message.parts) for message in messages
+    ]
+    assert again.tools == tools
+    assert again.params == params
+    assert again.extras == {"store": False}
