@@ -132,8 +132,9 @@ def test_a_clients_question_is_read_and_its_answer_understood() -> None:
         ("system", (Text("be kind"),)),
         ("user", (Text("hi"),)),
     ]
-    assert [(tool.name, tool.kind) for tool in prompt.tools] == [("add", "function"), ("googleSearch", "hosted")]
-    assert prompt.tools[0].parameters["properties"]["a"]["type"] == "integer"
+    tools = {tool.name: tool for tool in prompt.tools}
+    assert {name: tool.kind for name, tool in tools.items()} == {"add": "function", "googleSearch": "hosted"}
+    assert tools["add"].parameters["properties"]["a"]["type"] == "integer"
     assert (prompt.params.max_tokens, prompt.params.thinking.budget, prompt.params.thinking.show) == (9, 5, True)
     assert prompt.tool_choice.mode == "required"
     assert prompt.extras == {}
