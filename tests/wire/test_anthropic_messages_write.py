@@ -16,7 +16,6 @@ from midstream.core.parts import (
     Foreign,
     Media,
     Message,
-    Native,
     Part,
     Reasoning,
     Refusal,
@@ -25,9 +24,8 @@ from midstream.core.parts import (
     ToolCall,
     ToolResult,
 )
-from midstream.core.turn import Asked, Format, Params, Plan, Prompt, Thinking, Tool, ToolChoice, Turn
+from midstream.core.turn import Format, Params, Plan, Prompt, Thinking, Tool, ToolChoice, Turn
 from midstream.wire import anthropic_messages as dialect
-from midstream.wire.strict_json import read_object
 
 NAME = dialect.NAME
 USER = Message("user", (Text("hello"),))
@@ -46,11 +44,6 @@ def ask(*messages: Message, model: str = "m", **members: Any) -> tuple[dict[str,
     return json.loads(asked.body), asked.dropped
 
 
-def relay(body: bytes, **members: Any) -> Asked:
-    turn = Turn(NAME, read_object(body), dialect.read_ask, model="x")
-    return dialect.write_ask(Plan(turn, members.pop("model", "up"), members.pop("stream", False), **members))
-
-
 def said(body: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(message["role"], message["content"]) for message in body["messages"]]
 
@@ -58,73 +51,6 @@ def said(body: dict[str, Any]) -> list[tuple[str, Any]]:
 def user_content(*parts: Part) -> Any:
     body, _ = ask(Message("user", parts))
     return body["messages"][0]["content"]
-
-
-# --- relayed
-
-
-def test_the_callers_bytes_are_relayed_and_only_ours_taken_out() -> None:
-    body = b'{ "model":"x", "max_tokens":1.0e1 , "messages":[ {"role":"user", "content":"h\\u00e9"} ],"new":{"a" :1},"store":true,"conversation":"c","stream":true}'  # noqa: E501
-    assert relay(body, stream=True).body == (
-        b'{"model":"up","max_tokens":1.0e1,"messages":[ {"role":"user", "content":"h\\u00e9"} ],"new":{"a" :1},"stream":true}'  # noqa: E501
-    )
-    assert relay(b'{"model":"x","messages":[],"stream":true}').body == (
-        b'{"model":"up","messages":[],"stream":false,"max_tokens":4096}'
-    )
-    assert b"stream" not in relay(b'{"model":"x","messages":[]}').body
-
-
-def test_a_relay_does_not_read_the_messages() -> None:
-    assert b'[{"role":"nobody"}]' in relay(b'{"model":"x","max_tokens":1,"messages":[{"role":"nobody"}]}').body
-
-
-def test_history_goes_before_the_callers_messages_with_its_own_bytes() -> None:
-    first = b'{"role":"user",  "content":"one"}'
-    history = (
-        Message("user", (Text("one"),), native=Native(NAME, first)),
-        Message("assistant", (Reasoning("hm", state=State(NAME, {"signature": "s"})), Text("1"))),
-    )
-    out = relay(b'{"model":"x","max_tokens":1,"messages":[{"role":"user","content": "two"}]}', history=history).body
-    want = b'[%b,{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"s"},{"type":"text","text":"1"}]},{"role":"user","content": "two"}]'  # noqa: E501
-    assert bytes(read_object(out)["messages"]) == want % first
-
-
-def test_a_message_that_was_split_is_sent_once() -> None:
-    result = b'{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"},{"type":"text","text":"w"}]}'
-    fields = {"messages": Raw(b"[" + result + b"]")}
-    history = (
-        Message("user", (Text("u"),)),
-        Message("assistant", (ToolCall("t", "f"),)),
-        *dialect.read_ask(fields).messages,
-        Message("assistant", (Text("fine"),)),
-    )
-    out = relay(b'{"model":"x","messages":[{"role":"user","content":"two"}]}', history=history).body
-    assert out.count(b'"text":"w"') == 1
-    assert result in out
-    # When what carried the bytes is gone, the rest is written from its parts.
-    out = relay(b'{"model":"x","messages":[]}', history=(history[0], history[3])).body
-    assert json.loads(out)["messages"] == [
-        {"role": "user", "content": [{"type": "text", "text": "u"}, {"type": "text", "text": "w"}]}
-    ]
-
-
-def test_stored_system_messages_join_the_callers_system() -> None:
-    history = (Message("system", (Text("stored"),)), USER, Message("assistant", (Text("1"),)))
-    out = json.loads(relay(b'{"model":"x","messages":[],"system":"own"}', history=history).body)
-    assert [block["text"] for block in out["system"]] == ["stored", "own"]
-
-
-def test_marks_of_earlier_turns_never_make_a_fifth() -> None:
-    marked = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
-    raws = [json.dumps({"role": role, "content": [marked]}).encode() for role in ("user", "assistant") * 3]
-    history = tuple(Message(json.loads(raw)["role"], (Text("x"),), native=Native(NAME, raw)) for raw in raws)
-    own = json.dumps({"model": "x", "messages": [{"role": "user", "content": [marked, marked]}]}).encode()
-    out = relay(own, history=history).body
-    assert out.count(b'"cache_control"') == 4
-    messages = json.loads(out)["messages"]
-    assert ["cache_control" in json.dumps(message) for message in messages] == [False] * 4 + [True] * 3
-    body, _ = ask(*(Message("user", (Text(str(n), cache=Cache()),)) for n in range(6)))
-    assert ["cache_control" in block for block in body["messages"][0]["content"]].count(True) <= 4
 
 
 # --- system and order
@@ -224,6 +150,11 @@ def test_arguments_that_are_no_object_are_kept_under_a_name(arguments: str) -> N
     assert body["messages"][1]["content"][0]["input"] == {"input": arguments}
 
 
+def test_more_marks_than_four_lose_the_oldest() -> None:
+    body, _ = ask(*(Message("user", (Text(str(n), cache=Cache()),)) for n in range(6)))
+    assert ["cache_control" in block for block in body["messages"][0]["content"]] == [False] * 2 + [True] * 4
+
+
 # --- parts
 
 
@@ -237,6 +168,7 @@ def test_only_what_this_service_signed_goes_back_to_it() -> None:
                 Reasoning(state=State(NAME, {"type": "redacted_thinking", "data": "d"})),
                 Reasoning("theirs", state=State("another", "enc")),
                 Reasoning("unsigned"),
+                Reasoning("shown by us", state=State(NAME, {"signature": ""})),
                 Foreign("server_tool_use", State(NAME, {"type": "server_tool_use", "id": "x"})),
                 Foreign("web_search_call", State("another", {})),
                 Refusal("I will not"),

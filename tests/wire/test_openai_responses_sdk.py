@@ -14,8 +14,22 @@ import pytest
 from midstream.core.dialect import Say
 from midstream.core.errors import Cut, LimitReached
 from midstream.core.events import (
-    Answer, Attempted, Choice, Delta, Done, Event, Failed, Marked, PartEnded, PartStarted, Started, Stopped, Used,
-    Whole, fold, unfold,
+    Answer,
+    Attempted,
+    Choice,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    Marked,
+    PartEnded,
+    PartStarted,
+    Started,
+    Stopped,
+    Used,
+    Whole,
+    fold,
+    unfold,
 )  # fmt: skip
 from midstream.core.parts import Citation, Media, Reasoning, Refusal, State, Text, ToolCall
 from midstream.core.usage import Usage

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 from ...core.parts import Message, Text
 from .block_write import Block, BlockWriter
 from .names import NAME
+from .unsigned import signed_message
 
 #: The service takes four marks in a request.
 MAX_MARKS = 4
@@ -86,7 +87,8 @@ def _turn(message: Message, carried: bool, writer: BlockWriter) -> Turned | None
     role = "assistant" if message.role == "assistant" else "user"
     native = message.native
     if native is not None and native.dialect == NAME and (native.raw or carried):
-        return Turned("system" if message.role == "system" else role, [], native.raw) if native.raw else None
+        raw = signed_message(native.raw) if native.raw else None
+        return Turned("system" if message.role == "system" else role, [], raw) if raw else None
     if message.name is not None:
         writer.drop("messages.name")
     blocks = writer.blocks(message.parts, role)
@@ -136,11 +138,19 @@ def fewer_marks(turns: list[Turned], elsewhere: int) -> None:
     counts = [turn_marks(turn) for turn in turns]
     excess = sum(counts) + elsewhere - MAX_MARKS
     for turn, count in zip(turns, counts, strict=True):
-        if excess <= 0:
-            return
-        if count:
+        if count and excess > 0:
+            excess = _take_marks(turn, excess)
+
+
+def _take_marks(turn: Turned, excess: int) -> int:
+    """Takes marks off the turn's first blocks. How many are still too many."""
+    blocks = turn.opened()
+    for number, block in enumerate(blocks):
+        count = marks(_encode(block))
+        if count and excess > 0:
+            blocks[number] = _unmarked(block)
             excess -= count
-            turn.blocks = [_unmarked(block) for block in turn.opened()]
+    return excess
 
 
 def turn_marks(turn: Turned) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from ...core.errors import BadRequest
 from ...core.turn import Asked, Plan, Tool, ToolChoice
 from ..strict_json import write_object
 from .arrange import arrange, fewer_marks, marks, split_system, system_blocks, system_value, user_first
@@ -14,6 +15,7 @@ from .block_write import Block, BlockWriter
 from .names import NAME, own_state, write_cache
 from .params import write_params
 from .quirks import Quirks, quirks_of
+from .unsigned import signed_messages
 
 _encode = msgspec.json.Encoder().encode
 #: Members that are ours, not the service's.
@@ -52,6 +54,8 @@ def write_count_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
 def _relayed(plan: Plan) -> tuple[dict[str, Raw], tuple[str, ...]]:
     fields = {name: raw for name, raw in plan.turn.fields.items() if name not in _OURS}
     fields["model"] = Raw(_encode(plan.model))
+    if "messages" in fields:
+        fields["messages"] = Raw(signed_messages(bytes(fields["messages"])))
     return fields, _put_history(plan, fields) if plan.history else ()
 
 
@@ -60,7 +64,10 @@ def _put_history(plan: Plan, fields: dict[str, Raw]) -> tuple[str, ...]:
     writer = BlockWriter()
     system, rest = split_system(plan.history)
     turns = arrange(rest, writer)
-    own = bytes(fields.get("messages", b"[]")).strip()[1:-1].strip()
+    own = bytes(fields.get("messages", b"[]")).strip()
+    if own[:1] != b"[":
+        raise BadRequest("messages: must be a list", param="messages")
+    own = own[1:-1].strip()
     if turns:
         if turns[0].role != "user":
             turns = user_first(turns)

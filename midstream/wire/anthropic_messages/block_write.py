@@ -140,7 +140,7 @@ def write_reasoning(part: Reasoning) -> Block | None:
     state = own_state(part.state)
     if state.get("type") == "redacted_thinking":
         return state
-    return {"type": "thinking", "thinking": part.text, **state} if state else None
+    return {"type": "thinking", "thinking": part.text, **state} if state.get("signature") else None
 
 
 def write_call(part: ToolCall, id: str) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""Thinking without a signature: shown to this format's clients when another service thought, refused by this one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+_EMPTY = re.compile(rb'"signature"\s*:\s*""')
+
+
+class _Block(Struct):
+    type: Any = None
+    signature: Any = None
+
+
+class _Message(Struct):
+    role: str
+    content: str | list[Raw]
+
+
+_message = msgspec.json.Decoder(_Message).decode
+_messages = msgspec.json.Decoder(list[Raw]).decode
+_block = msgspec.json.Decoder(_Block).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def signed_messages(raw: bytes) -> bytes:
+    """A list of messages without unsigned thinking; the same bytes when there is none, which costs one look."""
+    if not _EMPTY.search(raw):
+        return raw
+    try:
+        kept = [signed_message(bytes(message)) for message in _messages(raw)]
+    except msgspec.DecodeError:
+        return raw  # the service itself says what is wrong with it
+    return b"[" + b",".join(message for message in kept if message is not None) + b"]"
+
+
+def signed_message(raw: bytes) -> bytes | None:
+    """One message without unsigned thinking; None when nothing else is in it. Raises msgspec.DecodeError."""
+    if not _EMPTY.search(raw):
+        return raw
+    message = _message(raw)
+    if isinstance(message.content, str):
+        return raw
+    kept = [block for block in message.content if not _is_unsigned(block)]
+    if len(kept) == len(message.content):
+        return raw
+    return _encode({"role": message.role, "content": kept}) if kept else None
+
+
+def _is_unsigned(raw: Raw) -> bool:
+    if not _EMPTY.search(bytes(raw)):
+        return False
+    block = _block(raw)
+    return block.type == "thinking" and block.signature == ""
