@@ -1,7 +1,9 @@
-"""A private PostgreSQL for tests: made from the system's own programs, gone afterwards."""
+"""PostgreSQL for tests: the server that MIDSTREAM_TEST_POSTGRES_URL names (a URL whose user may create databases), or
+a private one made from the system's own programs and gone afterwards."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -14,6 +16,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
 
 #: Survives the death of every process, not of the machine: that is what tests kill.
 _OPTIONS = {
@@ -38,20 +43,48 @@ def binaries() -> Path | None:
 
 
 class Server:
-    """url: of the database `postgres`. The server can be stopped, killed and started again on the same port."""
+    """A running server. can_restart: it is ours to stop and start."""
+
+    can_restart = False
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def url(self, database: str) -> str:
+        return urlsplit(self._url)._replace(path=f"/{database}").geturl()
+
+    def create(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.sql(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        name = urlsplit(url).path.removeprefix("/")
+        self.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def sql(self, statement: str) -> None:
+        async def run() -> None:
+            connection = await asyncpg.connect(self._url)
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        asyncio.run(run())
+
+
+class PrivateServer(Server):
+    """Can be stopped, killed and started again on the same port."""
+
+    can_restart = True
 
     def __init__(self, programs: Path, directory: Path, port: int) -> None:
+        super().__init__(f"postgresql://midstream@127.0.0.1:{port}/postgres")
         self._programs = programs
         self._directory = directory
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
-
-    def url(self, database: str = "postgres") -> str:
-        return f"postgresql://midstream@127.0.0.1:{self._port}/{database}"
-
-    @property
-    def can_restart(self) -> bool:
-        return True
 
     def start(self) -> None:
         options = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
@@ -69,19 +102,6 @@ class Server:
         assert self._process is not None
         self._process.send_signal(number)
         self._process.wait(20)
-
-    def create(self) -> str:
-        """The URL of a new, empty database."""
-        name = f"test_{secrets.token_hex(6)}"
-        self._sql(f"CREATE DATABASE {name}")
-        return self.url(name)
-
-    def drop(self, url: str) -> None:
-        self._sql(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
-
-    def _sql(self, statement: str) -> None:
-        run = [str(self._programs / "psql"), "-q", "-X", self.url(), "-c", statement]
-        subprocess.run(run, check=True, capture_output=True)
 
 
 def _unprivileged() -> dict[str, object]:
@@ -103,7 +123,7 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def private_postgres() -> Iterator[Server | None]:
+def private_postgres() -> Iterator[PrivateServer | None]:
     """A running server, or None when this machine has no PostgreSQL programs."""
     programs = binaries()
     if programs is None:
@@ -116,7 +136,7 @@ def private_postgres() -> Iterator[Server | None]:
     if "user" in as_user:
         root.chmod(0o755)
         os.chown(directory, int(str(as_user["user"])), int(str(as_user["group"])))
-    server = Server(programs, directory, _free_port())
+    server = PrivateServer(programs, directory, _free_port())
     try:
         make = [str(programs / "initdb"), "-D", str(directory), "-U", "midstream", "-A", "trust", "-E", "UTF8"]
         subprocess.run([*make, "--locale=C", "--no-sync"], check=True, **_unprivileged())
@@ -128,3 +148,13 @@ def private_postgres() -> Iterator[Server | None]:
         if process is not None and process.poll() is None:
             server.stop(signal.SIGQUIT)
         shutil.rmtree(root, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[Server | None]:
+    """The given server, else a private one, else None."""
+    if given := os.environ.get("MIDSTREAM_TEST_POSTGRES_URL"):
+        yield Server(given)
+        return
+    with private_postgres() as server:
+        yield server

@@ -23,14 +23,18 @@ LOOK_EVERY = 64
 #: Seconds that the end of a checkpoint waits for readers of the log; the writer waits as long.
 PATIENCE = 0.05
 
+_PASSIVE = "PRAGMA wal_checkpoint(PASSIVE)"
+_RESTART = "PRAGMA wal_checkpoint(RESTART)"
+_TRUNCATE = "PRAGMA wal_checkpoint(TRUNCATE)"
+
 
 class Checkpointer:
-    """hold(True) stops the writer, hold(False) lets it go on; called on the event loop's thread."""
+    """connection: one that waits PATIENCE. hold(True) stops the writer, hold(False) lets it go on; called on the
+    event loop's thread."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, hold: Callable[[bool], None]) -> None:
         self._log = f"{path}-wal"
         self._connection = connection
-        self._connection.execute(f"PRAGMA busy_timeout = {round(PATIENCE * 1000)}")
         self._hold = hold
         self._thread = ThreadPoolExecutor(1, "store-checkpoint")
         self._task: asyncio.Task[None] | None = None
@@ -59,19 +63,19 @@ class Checkpointer:
     async def _move(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            if await loop.run_in_executor(self._thread, self._run, "PASSIVE") > PAGES_AT_MOST:
+            if await loop.run_in_executor(self._thread, self._run, _PASSIVE) > PAGES_AT_MOST:
                 self._hold(True)
                 try:
-                    await loop.run_in_executor(self._thread, self._run, "RESTART")
+                    await loop.run_in_executor(self._thread, self._run, _RESTART)
                 finally:
                     self._hold(False)
         finally:
             self._task = None
 
-    def _run(self, mode: str) -> int:
+    def _run(self, checkpoint: str) -> int:
         """Pages in the log. A locked database or a full disk leaves the log as it is: nothing is lost by that."""
         with contextlib.suppress(sqlite3.OperationalError):
-            _, pages, _ = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            _, pages, _ = self._connection.execute(checkpoint).fetchone()
             return int(pages)
         return 0
 
@@ -79,6 +83,6 @@ class Checkpointer:
         """Empties the log a last time. The writer must be idle."""
         if self._task is not None:
             await asyncio.wait([self._task])
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._run, "TRUNCATE")
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._run, _TRUNCATE)
         self._thread.shutdown()
         self._connection.close()

@@ -35,7 +35,12 @@ class Database(Protocol):
 
 
 #: The database's own clock, unix seconds: machines that share a database need not agree on the time.
-CLOCK: dict[DialectName, str] = {
+_CLOCK: dict[DialectName, str] = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgres": "EXTRACT(EPOCH FROM clock_timestamp())::double precision",
 }
+
+
+def with_clock(sql: str, dialect: DialectName) -> str:
+    """`@clock` in a statement stands for the database's own clock."""
+    return sql.replace("@clock", _CLOCK[dialect])

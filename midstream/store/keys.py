@@ -1,5 +1,7 @@
 """API keys: shown once, stored as a hash."""
 
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
 from __future__ import annotations
 
 import hashlib
@@ -71,12 +73,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING"""
 
     async def find(self, key: str) -> ApiKey | None:
         """The record of a presented key, valid or not; None when there is none."""
-        rows = await self._db.look_up(f"SELECT {_COLUMNS} FROM api_keys WHERE hash = $1", hash_of(key))  # noqa: S608
+        rows = await self._db.look_up(f"SELECT {_COLUMNS} FROM api_keys WHERE hash = $1", hash_of(key))
         return _key(rows[0]) if rows else None
 
     async def list(self, org_id: str) -> list[ApiKey]:
         """An org's keys, oldest first, revoked ones too."""
-        sql = f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 ORDER BY created_at, id"  # noqa: S608
+        sql = f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 ORDER BY created_at, id"
         return [_key(row) for row in await self._db.read(sql, org_id)]
 
     async def revoke(self, org_id: str, id: str) -> None:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from msgspec import Struct
 
 from ..core.errors import Conflict, StoreDown
-from .database import CLOCK, Database, DialectName, Statement
+from .database import Database, DialectName, Statement, with_clock
 
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 #: PostgreSQL's advisory lock of everybody who migrates (any number that no other program uses).
@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
     checksum TEXT NOT NULL,
     applied_at DOUBLE PRECISION NOT NULL
 )"""
+_RECORD = "INSERT INTO schema_version (number, name, checksum, applied_at) VALUES ($1, $2, $3, @clock)"
 
 
 class Migration(Struct, frozen=True):
@@ -70,9 +71,7 @@ async def migrate(db: Database, known: list[Migration] | None = None) -> int:
         if not missing:
             return known[-1].number if known else 0
         step = missing[0]
-        record = (
-            f"INSERT INTO schema_version (number, name, checksum, applied_at) VALUES ($1, $2, $3, {CLOCK[db.dialect]})"  # noqa: S608
-        )
+        record = with_clock(_RECORD, db.dialect)
         work: list[Statement] = [*lock, (record, (step.number, step.name, step.checksum))]
         work += [(sql, ()) for sql in statements(step.text, db.dialect)]
         try:

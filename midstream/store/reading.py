@@ -1,33 +1,25 @@
 """Questions about runs, attempts and usage, asked within one org or, by the operator, about all of them.
 
-A scope is the org's id or None for all. Every statement here names the org in its condition."""
+A scope is the org's id, or None for all. Every statement names it: `@scope` is the only place where the two differ."""
+
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from ..core.errors import NotFound
 from ..core.usage import Usage
-from .database import Database, DialectName, Value
+from .database import Database, DialectName, Row, Value
 from .exact import plain
 from .rows import USAGE_COLUMNS, AttemptRow, EventRow, RunRow, UsageRow
 
+Scope: TypeAlias = str | None
 UsageGroup: TypeAlias = Literal["model", "provider", "org", "key", "agent", "day"]
 
-_DAY: dict[DialectName, str] = {
-    "sqlite": "strftime('%Y-%m-%d', started_at, 'unixepoch')",
-    "postgres": "to_char(to_timestamp(started_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
-}
-_COST: dict[DialectName, str] = {"sqlite": "exact_sum(cost)", "postgres": "sum(cost::numeric)::text"}
-_GROUPS: dict[UsageGroup, str] = {
-    "model": "model",
-    "provider": "provider",
-    "org": "org_id",
-    "key": "key_id",
-    "agent": "NULL",
-    "day": "",
-}
+#: Beyond every row's number, every message's place and every time.
+LAST = 2**62
 
 
 def missing(what: str, id: str) -> NotFound:
@@ -35,99 +27,113 @@ def missing(what: str, id: str) -> NotFound:
     return NotFound(f"no such {what}: {id}")
 
 
-class Conditions:
-    """A WHERE clause that grows. `?` in a condition stands for its value."""
+class Question:
+    """A statement whose $1 is the scope."""
 
-    def __init__(self, scope: str | None) -> None:
-        self._parts: list[str] = []
-        self.values: list[Value] = []
-        if scope is not None:
-            self.add("org_id = ?", scope)
+    __slots__ = ("_all", "_one")
 
-    def add(self, condition: str, *values: Value) -> None:
-        for value in values:
-            self.values.append(value)
-            condition = condition.replace("?", f"${len(self.values)}", 1)
-        self._parts.append(condition)
+    def __init__(self, sql: str) -> None:
+        self._one = sql.replace("@scope", "org_id = $1")
+        self._all = sql.replace("@scope", "CAST($1 AS TEXT) IS NULL")
 
-    def __str__(self) -> str:
-        return "WHERE " + " AND ".join(self._parts) if self._parts else ""
+    async def look_up(self, db: Database, scope: Scope, *args: Value) -> list[Row]:
+        return await db.look_up(self._all if scope is None else self._one, scope, *args)
+
+    async def read(self, db: Database, scope: Scope, *args: Value) -> list[Row]:
+        return await db.read(self._all if scope is None else self._one, scope, *args)
 
 
-async def place_of(db: Database, table: str, what: str, id: str, scope: str | None) -> int:
-    """The rising number of a row, to go on after it. Raises errors.NotFound."""
-    where = Conditions(scope)
-    where.add("id = ?", id)
-    rows = await db.look_up(f"SELECT seq FROM {table} {where}", *where.values)  # noqa: S608
-    if not rows:
-        raise missing(what, id)
-    return int(rows[0][0])
+_RUN = Question(f"SELECT {RunRow.COLUMNS} FROM runs WHERE @scope AND id = $2")
+_RUN_PLACE = Question("SELECT seq FROM runs WHERE @scope AND id = $2")
+_RUNS = Question(f"SELECT {RunRow.COLUMNS} FROM runs WHERE @scope AND seq < $2 ORDER BY seq DESC LIMIT $3")
+_EVENTS = Question(
+    f"SELECT {EventRow.COLUMNS} FROM events WHERE @scope AND run_id = $2 AND seq > $3 ORDER BY seq LIMIT $4"
+)
+_ATTEMPT_PLACE = Question("SELECT seq FROM attempts WHERE @scope AND id = $2")
+_ATTEMPTS = Question(f"SELECT {AttemptRow.COLUMNS} FROM attempts WHERE @scope AND seq > $2 ORDER BY seq LIMIT $3")
+_ATTEMPTS_OF_RUN = Question(
+    f"SELECT {AttemptRow.COLUMNS} FROM attempts WHERE @scope AND seq > $2 AND run_id = $4 ORDER BY seq LIMIT $3"
+)
+
+_DAY: dict[DialectName, str] = {
+    "sqlite": "strftime('%Y-%m-%d', started_at, 'unixepoch')",
+    "postgres": "to_char(to_timestamp(started_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+}
+_COST: dict[DialectName, str] = {"sqlite": "exact_sum(cost)", "postgres": "sum(CAST(cost AS NUMERIC))"}
+_GROUPS: dict[UsageGroup, str] = {
+    "model": "model", "provider": "provider", "org": "org_id", "key": "key_id", "agent": "NULL",
+}  # fmt: skip
+_USAGE = """
+SELECT @group, count(*), sum(CASE WHEN status <> 'started' AND cost IS NULL THEN 1 ELSE 0 END),
+    CAST(@cost AS TEXT), max(CASE WHEN estimated THEN 1 ELSE 0 END), @sums
+FROM attempts WHERE @scope AND started_at >= $2 AND started_at < $3 GROUP BY 1 ORDER BY 1"""
+_SUMS = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in USAGE_COLUMNS.split(", "))
 
 
-async def run_of(db: Database, id: str, scope: str | None) -> RunRow:
-    where = Conditions(scope)
-    where.add("id = ?", id)
-    rows = await db.look_up(f"SELECT {RunRow.COLUMNS} FROM runs {where}", *where.values)  # noqa: S608
+def _usage(group: UsageGroup, dialect: DialectName) -> Question:
+    key = _GROUPS.get(group) or _DAY[dialect]
+    return Question(_USAGE.replace("@group", key).replace("@cost", _COST[dialect]).replace("@sums", _SUMS))
+
+
+_USAGE_BY = {
+    (dialect, group): _usage(group, dialect) for dialect in get_args(DialectName) for group in get_args(UsageGroup)
+}
+
+
+async def run_of(db: Database, scope: Scope, id: str) -> RunRow:
+    """Raises errors.NotFound."""
+    rows = await _RUN.look_up(db, scope, id)
     if not rows:
         raise missing("run", id)
     return RunRow(*rows[0])
 
 
-async def runs_page(db: Database, scope: str | None, after: str | None, limit: int) -> list[RunRow]:
-    where = Conditions(scope)
-    if after is not None:
-        where.add("seq < ?", await place_of(db, "runs", "run", after, scope))
-    sql = f"SELECT {RunRow.COLUMNS} FROM runs {where} ORDER BY seq DESC LIMIT ${len(where.values) + 1}"  # noqa: S608
-    return [RunRow(*row) for row in await db.read(sql, *where.values, limit)]
+async def runs_page(db: Database, scope: Scope, after: str | None, limit: int) -> list[RunRow]:
+    """Newest first. Raises errors.NotFound for `after`."""
+    place = LAST if after is None else await _place(_RUN_PLACE, db, scope, "run", after)
+    return [RunRow(*row) for row in await _RUNS.read(db, scope, place, limit)]
 
 
-async def run_events(db: Database, id: str, scope: str | None, after: int, limit: int) -> list[EventRow]:
-    await run_of(db, id, scope)
-    where = Conditions(scope)
-    where.add("run_id = ?", id)
-    where.add("seq > ?", after)
-    sql = f"SELECT {EventRow.COLUMNS} FROM events {where} ORDER BY seq LIMIT ${len(where.values) + 1}"  # noqa: S608
-    return [EventRow(*row) for row in await db.read(sql, *where.values, limit)]
+async def run_events(db: Database, scope: Scope, id: str, after: int, limit: int) -> list[EventRow]:
+    """Raises errors.NotFound."""
+    await run_of(db, scope, id)
+    return [EventRow(*row) for row in await _EVENTS.read(db, scope, id, after, limit)]
 
 
 async def attempts_page(
-    db: Database, scope: str | None, after: str | None, limit: int, run_id: str | None
+    db: Database, scope: Scope, after: str | None, limit: int, run_id: str | None
 ) -> list[AttemptRow]:
-    where = Conditions(scope)
-    if run_id is not None:
-        await run_of(db, run_id, scope)
-        where.add("run_id = ?", run_id)
-    if after is not None:
-        where.add("seq > ?", await place_of(db, "attempts", "attempt", after, scope))
-    sql = f"SELECT {AttemptRow.COLUMNS} FROM attempts {where} ORDER BY seq LIMIT ${len(where.values) + 1}"  # noqa: S608
-    return [AttemptRow.of(row) for row in await db.read(sql, *where.values, limit)]
+    """Oldest first. Raises errors.NotFound for `after` and `run_id`."""
+    place = 0 if after is None else await _place(_ATTEMPT_PLACE, db, scope, "attempt", after)
+    if run_id is None:
+        rows = await _ATTEMPTS.read(db, scope, place, limit)
+    else:
+        await run_of(db, scope, run_id)
+        rows = await _ATTEMPTS_OF_RUN.read(db, scope, place, limit, run_id)
+    return [AttemptRow.of(row) for row in rows]
+
+
+async def _place(question: Question, db: Database, scope: Scope, what: str, id: str) -> int:
+    """The rising number of a row."""
+    rows = await question.look_up(db, scope, id)
+    if not rows:
+        raise missing(what, id)
+    return int(rows[0][0])
 
 
 async def usage_sums(
-    db: Database, scope: str | None, since: float | None, until: float | None, group_by: UsageGroup
+    db: Database, scope: Scope, since: float | None, until: float | None, group_by: UsageGroup
 ) -> list[UsageRow]:
     """Attempts begun in [since, until), unix seconds."""
-    where = Conditions(scope)
-    if since is not None:
-        where.add("started_at >= ?", float(since))
-    if until is not None:
-        where.add("started_at < ?", float(until))
-    group = _GROUPS[group_by] or _DAY[db.dialect]
-    sums = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in USAGE_COLUMNS.split(", "))
-    settled = "status <> 'started' AND cost IS NULL"
-    sql = (
-        f"SELECT {group} AS of_group, count(*), sum(CASE WHEN {settled} THEN 1 ELSE 0 END), {_COST[db.dialect]}, "  # noqa: S608
-        f"max(CASE WHEN estimated THEN 1 ELSE 0 END), {sums} FROM attempts {where} "
-        "GROUP BY 1 ORDER BY 1"
-    )
-    rows = await db.read(sql, *where.values)
+    begin, end = 0.0 if since is None else float(since), float(LAST) if until is None else float(until)
+    rows = await _USAGE_BY[db.dialect, group_by].read(db, scope, begin, end)
     return [
         UsageRow(
-            group=row[0],
-            attempts=int(row[1]),
-            unpriced=int(row[2]),
-            usage=Usage(*(*row[5:], bool(row[4]))),
-            cost=plain(Decimal(row[3] or 0)),
+            group=group,
+            attempts=int(attempts),
+            unpriced=int(unpriced),
+            usage=Usage(*(*counts, bool(estimated))),
+            cost=plain(Decimal(cost or 0)),
         )
-        for row in rows
+        for group, attempts, unpriced, cost, estimated, *counts in rows
     ]

@@ -5,25 +5,42 @@ asleep and settles later, leave one terminal state: the first."""
 
 from __future__ import annotations
 
-from .database import CLOCK, Database, Statement
+from .database import Database, DialectName, Statement, with_clock
 
 #: Seconds: how often a worker says that it lives, and how long it may be silent before it counts as dead.
 HEARTBEAT, SILENCE = 10.0, 30.0
 
 _ATTEMPTS = """
-UPDATE attempts SET status = 'unknown', estimated = TRUE, uncached_in = estimate_in, ended_at = {clock},
+UPDATE attempts SET status = 'unknown', estimated = TRUE, uncached_in = estimate_in, ended_at = @clock,
     error_code = 'interrupted', error_message = 'the server stopped before the answer was recorded'
-WHERE status = 'started' AND {dead}"""
+WHERE status = 'started'
+    AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = attempts.worker AND workers.seen_at > @clock - $1)"""
 _RUNS = """
-UPDATE runs SET status = 'failed', ended_at = {clock}, error_code = 'interrupted',
+UPDATE runs SET status = 'failed', ended_at = @clock, error_code = 'interrupted',
     error_message = 'the server stopped while this was running'
-WHERE status = 'running' AND {dead}"""
-_DEAD = "NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = {table}.worker AND workers.seen_at > {clock} - $1)"
-#: SQLite has no index of what is open: it looks from the lowest mark on (see `_marks`).
-_FROM_MARK = " AND seq > (SELECT COALESCE(min({table}_mark), 0) FROM workers)"
+WHERE status = 'running'
+    AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = runs.worker AND workers.seen_at > @clock - $1)"""
+_FORGET = "DELETE FROM workers WHERE seen_at <= @clock - $1"
+#: SQLite has no index of what is open: it looks from the lowest mark on (see `_advance_marks`).
+_FROM_ATTEMPTS_MARK = " AND seq > (SELECT COALESCE(min(attempts_mark), 0) FROM workers)"
+_FROM_RUNS_MARK = " AND seq > (SELECT COALESCE(min(runs_mark), 0) FROM workers)"
+_RECOVERY: dict[DialectName, tuple[str, ...]] = {
+    "sqlite": (_ATTEMPTS + _FROM_ATTEMPTS_MARK, _RUNS + _FROM_RUNS_MARK, _FORGET),
+    "postgres": (_ATTEMPTS, _RUNS, _FORGET),
+}
 _SEEN = """
-INSERT INTO workers (id, started_at, seen_at) VALUES ($1, {clock}, {clock})
+INSERT INTO workers (id, started_at, seen_at) VALUES ($1, @clock, @clock)
 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at"""
+_ATTEMPTS_MARK = """
+SELECT COALESCE(
+    (SELECT seq - 1 FROM attempts
+     WHERE status = 'started' AND seq > (SELECT attempts_mark FROM workers WHERE id = $1) ORDER BY seq LIMIT 1),
+    (SELECT max(seq) FROM attempts), 0)"""
+_RUNS_MARK = """
+SELECT COALESCE(
+    (SELECT seq - 1 FROM runs
+     WHERE status = 'running' AND seq > (SELECT runs_mark FROM workers WHERE id = $1) ORDER BY seq LIMIT 1),
+    (SELECT max(seq) FROM runs), 0)"""
 
 
 async def join(db: Database, worker: str) -> None:
@@ -56,30 +73,17 @@ async def recover(db: Database) -> None:
 
 
 def _recovery(db: Database) -> list[Statement]:
-    clock = CLOCK[db.dialect]
-    statements: list[Statement] = []
-    for table, update in (("attempts", _ATTEMPTS), ("runs", _RUNS)):
-        dead = _DEAD + _FROM_MARK if db.dialect == "sqlite" else _DEAD
-        statements.append((update.format(clock=clock, dead=dead.format(clock=clock, table=table)), (SILENCE,)))
-    forget = f"DELETE FROM workers WHERE seen_at <= {clock} - $1"  # noqa: S608
-    return [*statements, (forget, (SILENCE,))]
+    return [(with_clock(sql, db.dialect), (SILENCE,)) for sql in _RECOVERY[db.dialect]]
 
 
 def _seen(db: Database, worker: str) -> Statement:
-    return _SEEN.format(clock=CLOCK[db.dialect]), (worker,)
+    return with_clock(_SEEN, db.dialect), (worker,)
 
 
 async def _advance_marks(db: Database, worker: str) -> None:
     """Moves the marks up to the oldest open row, so that the next start looks at few rows. The one writer of an
     SQLite file numbers its rows in the order of commits: what comes after this look has a higher number."""
-    marks: dict[str, int] = {}
-    for table, open_status in (("attempts", "started"), ("runs", "running")):
-        sql = f"""
-SELECT COALESCE(
-    (SELECT seq - 1 FROM {table} WHERE status = $1 AND seq > (SELECT {table}_mark FROM workers WHERE id = $2)
-     ORDER BY seq LIMIT 1),
-    (SELECT max(seq) FROM {table}),
-    0)"""  # noqa: S608
-        [(marks[table],)] = await db.read(sql, open_status, worker)
+    [(attempts,)] = await db.read(_ATTEMPTS_MARK, worker)
+    [(runs,)] = await db.read(_RUNS_MARK, worker)
     sql = "UPDATE workers SET attempts_mark = $2, runs_mark = $3 WHERE id = $1"
-    await db.write([(sql, (worker, marks["attempts"], marks["runs"]))])
+    await db.write([(sql, (worker, attempts, runs))])

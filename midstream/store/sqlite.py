@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from ..core.errors import BadRequest, Conflict, StoreDown
-from .checkpoint import Checkpointer
+from .checkpoint import PATIENCE, Checkpointer
 from .database import DialectName, Row, Statement, Value
 from .exact import ExactSum
 from .group import Entry, Flusher, Group
@@ -47,7 +47,7 @@ def connect(path: str, *, full_sync: bool = False, patience: float = READER_PATI
         cached_statements=CACHED_STATEMENTS,
         check_same_thread=False,
     )
-    connection.execute(f"PRAGMA synchronous = {'FULL' if full_sync else 'NORMAL'}")
+    connection.execute("PRAGMA synchronous = FULL" if full_sync else "PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute("PRAGMA cache_size = -16384")
     connection.create_aggregate("exact_sum", 1, ExactSum)  # type: ignore[arg-type]
@@ -106,7 +106,7 @@ class SqliteDatabase:
         for _ in range(READERS):
             self._readers.put(connect(name))
         self._threads = ThreadPoolExecutor(READERS, "store-read")
-        self._checkpointer = Checkpointer(path, connect(name, full_sync=full_sync), self.hold)
+        self._checkpointer = Checkpointer(path, connect(name, full_sync=full_sync, patience=PATIENCE), self.hold)
         if full_sync:
             self._writing = ThreadPoolExecutor(1, "store-write")
             self._flusher = Flusher(self._commit_in_thread)
