@@ -408,6 +408,36 @@ def test_byte_by_byte_is_the_same_too_and_is_relayed_whole() -> None:
         assert relayed.split() == body.split()  # a carriage return and its line feed may come apart
 
 
+def test_frame_by_frame_is_the_same_as_all_at_once() -> None:
+    for end in (b"\r\n\r\n", b"\n\n"):
+        body = sse(*STREAM).replace(b"\r\n\r\n", end) + b": comment" + end
+        frames = [frame + end for frame in body.split(end) if frame]
+        reader = gemini.answer_reader()
+        events = [event for frame in frames for event in reader.feed(frame)] + reader.finish()
+        assert events == events_of(body)
+        assert gemini.answer_writer(SAY).write([Attempted("g", "gemini"), *events]) == body
+
+
+def test_nothing_follows_the_end() -> None:
+    reader = gemini.answer_reader()
+    reader.feed(sse({"error": {"code": 500}}))
+    assert reader.feed(sse(chunk({"text": "x"}))) == reader.finish() == []
+    assert isinstance(last_error(events_of(sse({"error": {"code": 500}})[:-4])), Refused)
+
+
+def test_an_index_out_of_all_bounds_is_unreadable() -> None:
+    wild = {"candidates": [candidate({"text": "x"}, index=10**6)]}
+    assert isinstance(last_error(events_of(sse(wild, wild))), Garbled)
+
+
+def test_a_frame_over_the_limit_is_garbled() -> None:
+    reader = gemini.answer_reader()
+    reader.feed(b'[{"a":"')
+    (failed,) = reader.feed(b"x" * (33 * 1024 * 1024))
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, Garbled)
+
+
 # --------------------------------------------------------------------------------------------------------- writing
 
 
@@ -449,6 +479,19 @@ def test_a_call_that_was_cut_is_not_written() -> None:
     events = [Attempted("x", "other"), PartStarted(0, ToolCall("c1", "f")), Delta(0, '{"a"'), Failed(Cut("gone"))]
     (only,) = chunks_of(gemini.answer_writer(SAY).write(events))
     assert only["error"]["status"] == "UNAVAILABLE"
+
+
+def test_a_calls_signature_that_comes_late_is_written_with_it() -> None:
+    state = State("gemini", {"thoughtSignature": "c2ln"})
+    events = [Attempted("x", "other"), PartStarted(0, ToolCall("c1", "f")), Marked(0, state), PartEnded(0)]
+    (one,) = chunks_of(gemini.answer_writer(SAY).write(events))
+    assert one["candidates"][0]["content"]["parts"][0]["thoughtSignature"] == "c2ln"
+
+
+def test_text_in_an_array_is_framed_alike() -> None:
+    events = [Attempted("x", "other"), PartStarted(0, Text("")), Delta(0, "a"), Delta(0, "b"), Stopped("stop"), Done()]
+    written = json.loads(gemini.answer_writer(SAY, as_array=True).write(events))
+    assert [one["candidates"][0]["content"]["parts"][0]["text"] for one in written] == ["a", "b", ""]
 
 
 def test_other_issuers_thinking_is_shown_without_their_signature() -> None:

@@ -547,3 +547,119 @@ def test_reading_undoes_writing(turns: list[Any]) -> None:
 
 def _plain(message: Message) -> list[Any]:
     return [replace(part, state=None) if isinstance(part, ToolResult) else part for part in message.parts]
+
+
+# ------------------------------------------------------------------------------------------------------- fine print
+
+
+def test_schemas_of_every_form_become_json_schema() -> None:
+    theirs = {
+        "type": "OBJECT",
+        "properties": {
+            "a": {"any_of": [{"type": "STRING"}, {"type": "INTEGER"}], "nullable": True},
+            "b": {"type": "STRING", "enum": ["x"], "nullable": True, "example": "x"},
+            "c": {"ref": "#/$defs/d"},
+            "d": {"type": ["STRING", "NULL"], "additional_properties": {"type": "NUMBER"}},
+        },
+        "defs": {"d": {"type": "BOOLEAN", "nullable": False}},
+    }
+    tools = [{"functionDeclarations": {"name": "f", "parameters": theirs}}]
+    assert read({**says({"text": "x"}), "tools": tools}).tools[0].parameters == {
+        "type": "object",
+        "properties": {
+            "a": {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]},
+            "b": {"type": ["string", "null"], "enum": ["x", None], "examples": ["x"]},
+            "c": {"$ref": "#/$defs/d"},
+            "d": {"type": ["string", "null"], "additionalProperties": {"type": "number"}},
+        },
+        "$defs": {"d": {"type": "boolean"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "choice", "extras"),
+    [
+        ({"mode": "NONE"}, ToolChoice("none"), {}),
+        ({"mode": "AUTO"}, ToolChoice("auto"), {}),
+        ({}, ToolChoice("auto"), {}),
+        ({"mode": "ANY", "allowedFunctionNames": ["f"]}, ToolChoice("tool", ("f",)), {}),
+        ({"mode": "VALIDATED"}, ToolChoice("auto"), {"toolConfig.functionCallingConfig.mode": "VALIDATED"}),
+    ],
+)
+def test_every_calling_mode_is_read(config: Any, choice: ToolChoice, extras: Any) -> None:
+    prompt = read({**says({"text": "x"}), "toolConfig": {"functionCallingConfig": config}})
+    assert (prompt.tool_choice, prompt.extras) == (choice, extras)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"speechConfig": {"multiSpeakerVoiceConfig": {}}},
+        {"speechConfig": {"voiceConfig": {"customVoice": {}}}},
+        {"speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {}}}},
+        {"responseMimeType": "text/x.enum"},
+    ],
+)
+def test_configuration_without_a_neutral_word_is_an_extra(config: Any) -> None:
+    prompt = read({**says({"text": "x"}), "generationConfig": config})
+    assert prompt.extras == {f"generationConfig.{name}": value for name, value in config.items()}
+
+
+def test_media_in_a_function_response_are_read_and_written() -> None:
+    blob = {"inlineData": {"mimeType": "application/pdf", "data": "JVBERi0="}}
+    response = {"id": "c", "name": "f", "response": {"kept": 1, "whole": 2}, "willContinue": False, "parts": [blob]}
+    body = {"contents": [{"role": "user", "parts": [{"functionResponse": response}]}]}
+    message = read(body).messages[0]
+    (result,) = message.parts
+    assert result.parts == (Text('{"kept":1,"whole":2}'), Media("file", "application/pdf", data="JVBERi0="))
+    call = Message("assistant", (ToolCall("c", "f"),))
+    written, _ = ask(Prompt((USER, call, replace(message, native=None))))
+    assert written["contents"][2]["parts"] == [{"functionResponse": response}]
+    with pytest.raises(BadRequest) as caught:
+        read(says({"functionResponse": {"name": "f", "parts": [{"functionResponse": {}}]}}))
+    assert caught.value.param == "contents[0].parts[0].functionResponse.parts[0]"
+
+
+@pytest.mark.parametrize("text", ["{broken", '{"output":"x"}', '{"error":1}', "[1]", "", "plain"])
+def test_a_tool_result_comes_back_as_the_text_it_was(text: str) -> None:
+    messages = (USER, Message("assistant", (ToolCall("c", "f"),)), Message("tool", (ToolResult("c", (Text(text),)),)))
+    written, _ = ask(Prompt(messages))
+    again = read(written).messages[2].parts[0]
+    assert (again.parts, again.is_error, again.name) == ((Text(text),), False, "f")
+
+
+def test_names_marks_and_unknown_efforts_are_told() -> None:
+    user = Message("user", (Text("x"),), name="ann")
+    call = Message("assistant", (ToolCall("c", "f", "raw text", kind="custom"),))
+    tools = (Tool("f", cache=Cache(), state=State("gemini", {"behavior": "BLOCKING"})),)
+    params = Params(thinking=Thinking("gigantic"), format=Format("text"))
+    body, dropped = ask(Prompt((user, call), tools, params=params))
+    assert dropped == ("messages.name", "cache_control", "reasoning_effort")
+    assert body["tools"] == [{"functionDeclarations": [{"name": "f", "behavior": "BLOCKING"}]}]
+    assert body["contents"][1]["parts"][0]["functionCall"]["args"] == {"input": "raw text"}
+    assert "generationConfig" not in body
+
+
+def test_media_without_a_type_get_their_kinds() -> None:
+    media = tuple(Media(kind, data="AAAA") for kind in ("image", "audio", "video", "file"))
+    body, _ = ask(Prompt((Message("user", media),)))
+    types = [part["inlineData"]["mimeType"] for part in body["contents"][0]["parts"]]
+    assert types == ["image/jpeg", "audio/wav", "video/mp4", "application/pdf"]
+
+
+def test_an_empty_conversation_is_still_a_request() -> None:
+    body, _ = ask(Prompt((Message("user", (Text(""),)),)))
+    assert body["contents"] == [{"role": "user", "parts": [{"text": ""}]}]
+
+
+def test_a_lone_system_message_is_asked_as_a_user_turn() -> None:
+    body, dropped = ask(Prompt((Message("system", (Text("s"),)),)))
+    assert body["contents"][0]["parts"][1] == {"text": "s"}
+    assert dropped == ("messages[0].role",)
+
+
+def test_made_up_ids_never_meet_the_callers_own() -> None:
+    parts = [{"functionCall": {"id": "call_0", "name": "f"}}, {"functionCall": {"name": "f"}}]
+    assert [part.id for part in read(says(*parts, role="model")).messages[0].parts] == ["call_0", "call_1"]
+    (orphan,) = read(says({"functionResponse": {"name": "f"}})).messages[0].parts
+    assert orphan.id == "call_0"
