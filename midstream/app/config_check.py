@@ -1,0 +1,92 @@
+"""What types cannot say: addresses that are none, keys that need or exclude each other."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+from .config_lines import KeyPath
+from .config_read import Reader
+from .config_schema import Config, IssuerConfig, McpServerConfig, ProviderConfig, ServerConfig
+
+
+def check(config: Config, reader: Reader) -> None:
+    """Raises ConfigError."""
+    _server(config.server, reader)
+    for name, provider in config.providers.items():
+        _provider(provider, ("providers", name), reader)
+    for alias in config.models:
+        if alias.partition("/")[0] in config.providers and "/" in alias:
+            reader.refuse(("models", alias), "an alias may not look like a model of a configured provider")
+    for name, server in config.mcp.servers.items():
+        _mcp_server(server, ("mcp", "servers", name), reader)
+    for name, issuer in config.auth.issuers.items():
+        _issuer(issuer, ("auth", "issuers", name), reader)
+    _address(config.search.searxng_url, ("search", "searxng_url"), reader)
+    _address(config.telemetry.otlp_endpoint, ("telemetry", "otlp_endpoint"), reader)
+    _address(config.sandbox.url, ("sandbox", "url"), reader)
+    _address(config.s3.endpoint, ("s3", "endpoint"), reader)
+    if config.sandbox.backend == "sandboxfusion" and not config.sandbox.url:
+        reader.refuse(("sandbox", "backend"), "sandboxfusion needs its address: url")
+
+
+def _server(server: ServerConfig, reader: Reader) -> None:
+    _address(server.public_url, ("server", "public_url"), reader)
+    for place, origin in enumerate(server.cors_origins):
+        path: KeyPath = ("server", "cors_origins", place)
+        if origin != "*":
+            _address(origin, path, reader)
+            if urlsplit(origin).path:
+                reader.refuse(path, "an origin is scheme, host and port, without a path")
+    schemes = {"database_url": ("postgresql", "postgres", "sqlite"), "redis_url": ("redis", "rediss", "unix"),
+               "rabbitmq_url": ("amqp", "amqps")}  # fmt: skip
+    for key, allowed in schemes.items():
+        text = getattr(server, key).reveal()
+        if text and text.partition("://")[0] not in allowed:
+            reader.refuse(("server", key), f"expected an address that begins with {' or '.join(allowed)}://")
+    if server.workers > 1 and server.store_url.startswith("sqlite"):
+        reader.refuse(
+            ("server", "workers"), f"{server.workers} workers need PostgreSQL (database_url): SQLite has one writer"
+        )
+
+
+def _provider(provider: ProviderConfig, path: KeyPath, reader: Reader) -> None:
+    _address(provider.base_url, (*path, "base_url"), reader)
+    for phase, seconds in msgspec.structs.asdict(provider.timeouts).items():
+        if seconds <= 0:
+            reader.refuse((*path, "timeouts", phase), f"expected a number above 0, found {seconds:g}")
+    for name, value in provider.headers.items():
+        if not name.isascii() or not name or any(sign <= " " or sign in ':()<>@,;"/[]?={}\\' for sign in name):
+            reader.refuse((*path, "headers", name), "is not a header's name")
+        if not value.isascii() or not value.isprintable():
+            reader.refuse((*path, "headers", name), "a header's value is one line of ASCII text")
+
+
+def _mcp_server(server: McpServerConfig, path: KeyPath, reader: Reader) -> None:
+    if bool(server.url) == bool(server.command):
+        reader.refuse(path, "needs either url or command")
+    _address(server.url, (*path, "url"), reader)
+
+
+def _issuer(issuer: IssuerConfig, path: KeyPath, reader: Reader) -> None:
+    _address(issuer.jwks_url, (*path, "jwks_url"), reader)
+    if ("HS256" in issuer.algorithms) != bool(issuer.secret):
+        reader.refuse(path, "HS256 needs secret, and secret is for HS256 only")
+    if "HS256" in issuer.algorithms and len(issuer.algorithms) > 1:
+        reader.refuse((*path, "algorithms"), "HS256 does not go together with public-key algorithms")
+
+
+def _address(url: str, path: KeyPath, reader: Reader) -> None:
+    """Empty, or http(s)://host without credentials. The address is not repeated: it may hold some."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        reader.refuse(path, "expected an address that begins with http:// or https://")
+    if parts.username is not None or parts.query or parts.fragment:
+        reader.refuse(path, "an address here has no credentials, query or fragment")
