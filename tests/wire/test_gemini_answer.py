@@ -268,6 +268,7 @@ COUNTS = st.integers(0, 1000)
 
 @given(st.builds(Usage, COUNTS, COUNTS, audio_in=COUNTS, image_in=COUNTS, out_text=COUNTS, out_reasoning=COUNTS,
                  audio_out=COUNTS, image_out=COUNTS))  # fmt: skip
+@settings(deadline=None)
 def test_usage_written_reads_back(usage: Usage) -> None:
     answer = Answer("i", "m", 0, (Choice((Text("x"),), "stop", "STOP"),), usage)
     body = gemini.write_answer(answer, SAY)
@@ -377,6 +378,7 @@ def test_hostile_answers_end_in_errors_and_never_raise(part: Any, facts: Any, an
 
 
 @given(st.binary(max_size=40), st.sampled_from([b"data: ", b"[", b"", b'[{"a":"\\']))
+@settings(deadline=None)
 def test_any_bytes_are_read_without_raising(data: bytes, lead: bytes) -> None:
     assert isinstance(events_of(lead + data)[-1], Done | Failed)
 
@@ -395,6 +397,7 @@ def bare(events: list[Event]) -> list[Event]:
 
 
 @given(st.sampled_from(BODIES), st.lists(st.integers(0, 900), max_size=12))
+@settings(deadline=None)
 def test_any_split_gives_the_same_events(body: bytes, cuts: list[int]) -> None:
     assert bare(events_of(body, [min(cut, len(body)) for cut in cuts])) == bare(events_of(body))
 
@@ -575,11 +578,13 @@ ANSWERS = st.builds(
 
 
 @given(ANSWERS)
+@settings(deadline=None)
 def test_a_whole_answer_written_reads_back(answer: Answer) -> None:
     assert replace(gemini.read_answer(gemini.write_answer(answer, SAY)), native=None) == answer
 
 
 @given(ANSWERS, st.booleans())
+@settings(deadline=None)
 def test_a_streamed_answer_written_reads_back(answer: Answer, as_array: bool) -> None:
     written = gemini.answer_writer(SAY, as_array).write([Attempted("x", "other"), Whole(answer), Done()])
     assert _joined(fold(events_of(written))) == _joined(answer)

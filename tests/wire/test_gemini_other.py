@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -102,6 +102,7 @@ def test_one_embedding_is_asked_for_in_either_spelling() -> None:
 @given(
     st.lists(st.text(st.characters(codec="utf-8"), max_size=9), min_size=1, max_size=3), st.none() | st.integers(1, 9)
 )
+@settings(deadline=None)
 def test_embedding_requests_written_read_back(texts: list[str], dimensions: int | None) -> None:
     ask = EmbedAsk(inputs=tuple(texts), model="e-1", dimensions=dimensions, task="RETRIEVAL_QUERY", title="t")
     body = gemini.write_embed_ask(ask)
@@ -196,3 +197,7 @@ def test_counts_and_models_read_back() -> None:
     for read in (gemini.read_count, gemini.read_models):
         with pytest.raises(Garbled):
             read(b"[5")
+
+
+def test_one_model_is_described_like_those_of_the_list() -> None:
+    assert json.loads(gemini.write_models(["a"]))["models"] == [json.loads(gemini.write_model("a"))]
