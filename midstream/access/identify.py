@@ -5,38 +5,30 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
 
 from ..core.errors import Forbidden, Unauthenticated
 from ..core.web import Caller
+from ..store.keys import ApiKey
 
 #: Seconds that a key looked up in the store is believed; also how soon a revocation holds on every worker.
 BELIEVE = 1.0
+#: The key id of whoever holds the server's own admin key.
+OPERATOR = "admin"
 CACHE = 10_000
 
 
-class Key(Protocol):
-    """A row of the store's API keys that is neither revoked nor expired."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def org_id(self) -> str: ...
-    @property
-    def scopes(self) -> tuple[str, ...]: ...
-
-
-FindKey = Callable[[str], Awaitable[Key | None]]
+FindKey = Callable[[str], Awaitable[ApiKey | None]]
 
 
 class Identify:
-    """admin_key: the operator's own; it works everywhere. find: a usable key by its secret, or None."""
+    """admin_key: the operator's own; it works everywhere. find: a key's record by its secret, or None.
+    wall: unix seconds."""
 
-    def __init__(self, admin_key: str, admin_org: str, find: FindKey, clock: Callable[[], float]) -> None:
+    def __init__(self, admin_key: str, admin_org: str, find: FindKey, wall: Callable[[], float]) -> None:
         self._admin = hashlib.sha256(admin_key.encode()).digest()
-        self._admin_caller = Caller(admin_org, "admin", admin=True)
+        self._admin_caller = Caller(admin_org, OPERATOR, admin=True)
         self._find = find
-        self._clock = clock
+        self._wall = wall
         self._known: dict[bytes, tuple[Caller, float]] = {}
 
     async def __call__(self, headers: Mapping[str, str], query: Mapping[str, str] | None = None) -> Caller:
@@ -47,14 +39,14 @@ class Identify:
         if hmac.compare_digest(digest, self._admin):
             return self._admin_caller
         known = self._known.get(digest)
-        now = self._clock()
+        now = self._wall()
         if known is not None and known[1] > now:
             return known[0]
         key = await self._find(secret)
-        if key is None:
+        if key is None or not key.valid(now):
             self._known.pop(digest, None)
             raise Unauthenticated("the API key is unknown, expired or revoked")
-        caller = Caller(key.org_id, key.id, frozenset(key.scopes), "admin" in key.scopes)
+        caller = Caller(key.org_id, key.id, key.scopes, "admin" in key.scopes)
         if len(self._known) >= CACHE:
             self._known.clear()
         self._known[digest] = (caller, now + BELIEVE)
@@ -81,3 +73,8 @@ def credential(headers: Mapping[str, str], query: Mapping[str, str] | None) -> s
 def require_admin(caller: Caller) -> None:
     if not caller.admin:
         raise Forbidden("this needs the admin key, or a key with the scope `admin`")
+
+
+def require_operator(caller: Caller) -> None:
+    if caller.key_id != OPERATOR:
+        raise Forbidden("this needs the operator's admin key")

@@ -122,10 +122,11 @@ class Turn:
     include_usage: the caller asked for a usage chunk in the stream (OpenAI Chat).
     embed: what to embed, for a turn of kind "embedding". fresh: the messages this turn adds to its conversation,
     in the caller's own words (with their roles). headers: the caller's, for what a provider may be told of them.
-    as_array: the stream shall be one JSON array (Gemini without alt=sse)."""
+    as_array: the stream shall be one JSON array (Gemini without alt=sse).
+    amend: applied to the prompt when it is read (puts back what the caller's dialect cannot carry)."""
 
     __slots__ = (
-        "_prompt", "_read", "as_array", "conversation", "dialect", "embed", "fields", "fresh", "headers",
+        "_prompt", "_read", "amend", "as_array", "conversation", "dialect", "embed", "fields", "fresh", "headers",
         "include_usage", "kind", "model", "store", "stream", "strict",
     )  # fmt: skip
 
@@ -162,12 +163,14 @@ class Turn:
         self.fresh = fresh
         self.headers = headers
         self.as_array = as_array
+        self.amend: Callable[[Prompt], Prompt] | None = None
 
     @property
     def prompt(self) -> Prompt:
         """Raises errors.BadRequest with the field's path when the fields do not make sense."""
         if self._prompt is None:
-            self._prompt = self._read(self.fields)
+            prompt = self._read(self.fields)
+            self._prompt = prompt if self.amend is None else self.amend(prompt)
         return self._prompt
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 from msgspec import Struct
 
 
@@ -16,7 +17,8 @@ class Caller(Struct, frozen=True):
 
 
 class Request(Struct):
-    """body: empty until its sender has been identified. headers: lower-case names; the last of a repeated header counts. params: the named pieces of the route's path."""
+    """body: empty until its sender has been identified.
+    headers: lower-case names; the last of a repeated header counts. params: the named pieces of the route's path."""
 
     method: str
     path: str

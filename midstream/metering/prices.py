@@ -85,7 +85,7 @@ class _Table(Struct, frozen=True):
     vendors: dict[str, list[_Model]] = {}
 
 
-Own = Mapping[str, Mapping[str, Mapping[str, Decimal]]]
+Own = Mapping[str, Mapping[str, Mapping[Any, Decimal]]]
 
 
 class Prices:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core.errors import Bug, Busy, Cancelled, MidstreamError, StoreDown
-from ..core.events import Done, Event, Failed, Fold
+from ..core.events import Answer, Done, Event, Failed, Fold
 from ..core.ids import new_id
 from ..core.parts import Message, Native
 from ..core.serving import Complete, Price, Target
@@ -95,7 +95,7 @@ class Run:
 
 
 class Runs:
-    """Starts runs and knows those that are under way."""
+    """Starts runs and knows those that are under way. answered: told of each answer before its end is logged."""
 
     def __init__(
         self,
@@ -104,7 +104,9 @@ class Runs:
         price: Price,
         clock: Clock,
         jitter: Callable[[], float],
+        answered: Callable[[Order, Answer], None] = lambda order, answer: None,
     ) -> None:
+        self._answered = answered
         self._ledger = ledger
         self._complete = complete
         self._price = price
@@ -138,12 +140,15 @@ class Runs:
         self.draining = True
         if self._active:
             await asyncio.wait(list(self._active.values()), timeout=seconds)
-        for run in list(self._active):
-            run.cancel()
+        self.cancel_all()
         if self._active:
             await asyncio.wait(list(self._active.values()), timeout=5.0)
         if self._unsettled:
             await asyncio.wait(list(self._unsettled), timeout=5.0)
+
+    def cancel_all(self) -> None:
+        for run in list(self._active):
+            run.cancel()
 
     async def _own(self, run: Run) -> None:
         end = await _Work(self, run).do()
@@ -344,10 +349,13 @@ class _Work:
                 ended_at=now,
             )
         )
-        if order.keep_answer and self._attempt is not None and self._attempt.committed:
+        if order.conversation is not None:
+            self._records.append(ConversationTouched(id=order.conversation, org_id=order.org, updated_at=now))
+        if self._attempt is not None and self._attempt.committed:
             answer = self._attempt.fold.answer()
+            self._runs._answered(order, answer)
+            if not order.keep_answer:
+                return
             for choice in answer.choices[:1]:
                 content = _encode(Message("assistant", choice.parts))
                 self._records.append(self._message("assistant", "", content, order.seq + len(order.messages), now))
-        if order.conversation is not None:
-            self._records.append(ConversationTouched(id=order.conversation, org_id=order.org, updated_at=now))

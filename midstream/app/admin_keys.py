@@ -1,0 +1,85 @@
+"""API keys and orgs, made and revoked by the operator."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..access.identify import OPERATOR, require_admin, require_operator
+from ..core.web import Caller
+from ..store.keys import ApiKey
+from ..store.orgs import DEFAULT_ORG
+from .services import Services
+
+
+class NewKey(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: str = Field(min_length=1, max_length=200)
+    org_id: str = Field(DEFAULT_ORG, max_length=64)
+    scopes: list[str] = Field(default_factory=list, max_length=32)
+    expires_at: float | None = Field(None, description="unix seconds")
+
+
+class NewOrg(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: str = Field(min_length=1, max_length=200)
+
+
+async def admin_caller(request: Request) -> Caller:
+    """Whoever holds the operator's key or a key with the scope `admin`. Raises Unauthenticated, Forbidden."""
+    services: Services = request.app.state.services
+    caller = await services.identify(request.headers)
+    require_admin(caller)
+    return caller
+
+
+Who = Annotated[Caller, Depends(admin_caller)]
+
+
+def keys_router(services: Services) -> APIRouter:
+    router = APIRouter(prefix="/v1/admin", tags=["keys"])
+
+    def org_of(caller: Caller, asked: str | None) -> str:
+        """The operator may name an org; an org's own admin key stays in its org."""
+        return (asked or DEFAULT_ORG) if caller.key_id == OPERATOR else caller.org
+
+    @router.post("/keys", status_code=201, summary="Make an API key; it is shown once")
+    async def create_key(caller: Who, new: NewKey) -> Response:
+        org = org_of(caller, new.org_id)
+        key, secret = await services.store.keys.create(org, new.name, new.scopes, expires_at=new.expires_at)
+        return _json({**_shown(key), "key": secret}, 201)
+
+    @router.get("/keys", summary="An org's API keys")
+    async def list_keys(caller: Who, org_id: str | None = None) -> Response:
+        rows = await services.store.keys.list(org_of(caller, org_id))
+        return _json({"data": [_shown(key) for key in rows]})
+
+    @router.delete("/keys/{key_id}", summary="Revoke an API key")
+    async def revoke_key(caller: Who, key_id: str, org_id: str | None = None) -> Response:
+        await services.store.keys.revoke(org_of(caller, org_id), key_id)
+        services.identify.forget()
+        return _json({"id": key_id, "revoked": True})
+
+    @router.post("/orgs", status_code=201, summary="Make an org")
+    async def create_org(caller: Who, new: NewOrg) -> Response:
+        require_operator(caller)
+        return _json(msgspec.structs.asdict(await services.store.all_orgs().create_org(new.name)), 201)
+
+    @router.get("/orgs", summary="All orgs")
+    async def list_orgs(caller: Who) -> Response:
+        require_operator(caller)
+        return _json({"data": [msgspec.structs.asdict(row) for row in await services.store.all_orgs().orgs()]})
+
+    return router
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(key), "scopes": sorted(key.scopes)}
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -1,0 +1,94 @@
+"""From a model's name to the targets that may answer: aliases, `provider/model`, bare names, near misses."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from ..core.errors import NotFound
+from ..core.serving import Target
+from ..providers._service import Provider
+
+
+class Served(Struct, frozen=True):
+    """A configured provider and the names or patterns of the models that it serves ("*" = any)."""
+
+    provider: Provider
+    models: tuple[str, ...] = ("*",)
+
+
+class Catalog:
+    """served: by configured name, in the file's order. aliases: name -> `provider/model` targets in order."""
+
+    def __init__(self, served: Mapping[str, Served], aliases: Mapping[str, Sequence[str]]) -> None:
+        self._served = served
+        self._aliases = aliases
+        self._cache: dict[tuple[str, str], tuple[Target, ...]] = {}
+
+    def targets(self, model: str, dialect: str) -> tuple[Target, ...]:
+        """Raises NotFound naming near misses, or saying how to add a provider when there is none."""
+        found = self._cache.get((model, dialect))
+        if found is None:
+            found = self._resolve(model, dialect)
+            if len(self._cache) > 10_000:
+                self._cache.clear()
+            self._cache[(model, dialect)] = found
+        return found
+
+    def _resolve(self, model: str, dialect: str) -> tuple[Target, ...]:
+        if model in self._aliases:
+            return tuple(target for name in self._aliases[model] for target in self._one(name, dialect))
+        return self._one(model, dialect)
+
+    def _one(self, model: str, dialect: str) -> tuple[Target, ...]:
+        left, slash, right = model.partition("/")
+        if slash and left in self._served:
+            served = self._served[left]
+            if not _serves(served, right):
+                raise self._unknown(model)
+            return (self._target(served, right),)
+        for served in self._served.values():
+            if any(pattern != "*" and fnmatch.fnmatchcase(model, pattern) for pattern in served.models):
+                return (self._target(served, model),)
+        for served in self._served.values():
+            service = served.provider.service
+            if dialect == service.dialect.NAME and not service.builtin and "*" in served.models:
+                return (self._target(served, model),)
+        raise self._unknown(model)
+
+    def _target(self, served: Served, model: str) -> Target:
+        provider = served.provider
+        return Target(
+            provider.name, model, provider.service.vendor, provider.keys, provider.timeouts, provider.max_tokens
+        )
+
+    def _unknown(self, model: str) -> NotFound:
+        if all(served.provider.service.builtin for served in self._served.values()):
+            hint = (
+                "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or another provider's key, or add "
+                "[providers.NAME] to midstream.toml; `midstream/rehearsal` answers without any"
+            )
+        else:
+            near = difflib.get_close_matches(model, self.names(), n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(self.names()[:20])}"
+        return NotFound(f"the model {model!r} does not exist here; {hint}", code="model_not_found", param="model")
+
+    def names(self) -> list[str]:
+        """Every name that can be listed: aliases, then `provider/model` of models without a pattern."""
+        return [*self._aliases, *_listed(self._served.values())]
+
+
+def _listed(served: Iterable[Served]) -> list[str]:
+    return [
+        f"{one.provider.name}/{model}"
+        for one in served
+        for model in one.models
+        if not any(sign in model for sign in "*?[")
+    ]
+
+
+def _serves(served: Served, model: str) -> bool:
+    return any(fnmatch.fnmatchcase(model, pattern) for pattern in served.models)

@@ -1,0 +1,134 @@
+"""Opens everything that a process needs, in order, and closes it in the opposite order."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import providers
+from ..access.identify import Identify
+from ..core.errors import MidstreamError
+from ..core.registry import modules_of
+from ..core.serving import Complete, Emit, Target
+from ..core.turn import Plan
+from ..egress import Egress
+from ..metering.prices import Prices, price_table
+from ..providers._service import Provider, Service
+from ..runs.run import Runs
+from ..store import open_store
+from ..store.orgs import DEFAULT_ORG
+from .admin import admin_app
+from .catalog import Catalog, Served
+from .clock import Clock
+from .config import Config, ProviderConfig
+from .conversations import Conversations
+from .edge import ASGIApp, Edge
+from .faces import all_faces
+from .operations import Operations
+from .services import Services
+from .stash import Stash
+
+
+@dataclass
+class Process:
+    """One running server. leaving: it has been told to stop, so it is no longer ready."""
+
+    config: Config
+    services: Services
+    application: ASGIApp
+    leaving: bool = False
+
+    async def close(self) -> None:
+        await self.services.egress.close()
+        await self.services.store.close()
+
+
+def all_services() -> dict[str, Service]:
+    """Every kind of provider, by the name of its file."""
+    return {name: module.SERVICE for name, module in modules_of(providers).items()}
+
+
+async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
+    """Raises errors.OurError when something cannot be opened."""
+    table = asyncio.get_running_loop().run_in_executor(None, price_table, Path(config.server.data))
+    store = await open_store(
+        config.server.store_url, worker=platform.node(), full_sync=config.server.full_sync, clock=clock.wall
+    )
+    egress = Egress(allow=config.egress.allow)
+    served = served_by(config.providers, egress)
+    prices = Prices(await table, {name: one.prices for name, one in config.providers.items()})
+    faces = all_faces()
+    stash = Stash()
+    services = Services(
+        identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),
+        catalog=Catalog(served, {name: alias.targets for name, alias in config.models.items()}),
+        conversations=Conversations(store, faces),
+        runs=Runs(store.ledger, completing(served), prices, clock, random.random, stash.answered),
+        store=store,
+        egress=egress,
+        faces=faces,
+        clock=clock,
+        stash=stash,
+        keep=config.server.store,
+    )
+    process = Process(
+        config, services, admin_app(services, [route for face in faces.values() for route in face.ROUTES])
+    )
+    operations = Operations(_readiness(process))
+    process.application = Edge(services, process.application, operations, config.server.cors_origins)
+    return process
+
+
+def served_by(configured: Mapping[str, ProviderConfig], egress: Egress) -> dict[str, Served]:
+    """The configured providers, then those that are part of the server."""
+    services = all_services()
+    served = {
+        name: Served(
+            Provider(
+                name,
+                services[one.kind or name],
+                egress.send,
+                base_url=one.base_url,
+                keys={str(place): key.reveal() for place, key in enumerate(one.api_key)},
+                headers=tuple((word.lower(), value) for word, value in one.headers.items()),
+                timeouts=one.timeouts,
+                max_tokens=one.max_tokens_default,
+            ),
+            tuple(one.models),
+        )
+        for name, one in configured.items()
+        if one.enabled
+    }
+    for name, service in services.items():
+        if service.builtin:
+            served[name] = Served(Provider(name, service, egress.send), service.models)
+    return served
+
+
+def completing(served: Mapping[str, Served]) -> Complete:
+    """Sends each attempt to its target's provider."""
+    by_name = {name: one.provider.complete for name, one in served.items()}
+
+    async def complete(
+        target: Target, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]
+    ) -> None:
+        await by_name[target.provider](target, key, plan, emit, opened)
+
+    return complete
+
+
+def _readiness(process: Process) -> Callable[[], Awaitable[str | None]]:
+    async def ready() -> str | None:
+        if process.leaving:
+            return "shutting down"
+        try:
+            await process.services.store.ping()
+        except MidstreamError as error:
+            return error.message
+        return None
+
+    return ready

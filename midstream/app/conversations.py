@@ -1,0 +1,89 @@
+"""Opening a stored conversation for one turn: its history, its order, what the turn adds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..core.parts import Message, Native, text_of
+from ..core.turn import Turn
+from ..core.web import Caller
+from ..store import Store
+from .faces import Face
+
+TITLE = 60
+HISTORY = 1000
+
+
+class Opened(Struct, frozen=True):
+    """A conversation during one turn. seq: number that the turn's first message gets."""
+
+    id: str | None = None
+    title: str = ""
+    history: tuple[Message, ...] = ()
+    seq: int = 0
+
+
+NONE = Opened()
+
+
+class Conversations:
+    """One turn of a conversation at a time; the others wait their turn."""
+
+    def __init__(self, store: Store, faces: Mapping[str, Face]) -> None:
+        self._store = store
+        self._by_dialect = {face.NAME: face for face in faces.values()}
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def open(self, caller: Caller, turn: Turn) -> AsyncIterator[Opened]:
+        """Raises NotFound for a conversation that is not this org's."""
+        if turn.conversation is None:
+            yield NONE
+            return
+        if not turn.conversation:
+            yield await self._create(caller, turn)
+            return
+        lock, waiting = self._turns.get(turn.conversation, (asyncio.Lock(), 0))
+        self._turns[turn.conversation] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield await self._load(caller, turn.conversation)
+        finally:
+            lock, waiting = self._turns.pop(turn.conversation)
+            if waiting > 1:
+                self._turns[turn.conversation] = (lock, waiting - 1)
+
+    async def _create(self, caller: Caller, turn: Turn) -> Opened:
+        said = [text_of(message.parts) for message in turn.prompt.messages if message.role == "user"]
+        title = said[0].strip()[:TITLE] if said else ""
+        row = await self._store.org(caller.org).create_conversation(title=title)
+        return Opened(row.id, title)
+
+    async def _load(self, caller: Caller, id: str) -> Opened:
+        org = self._store.org(caller.org)
+        conversation = await org.conversation(id)
+        rows = await org.last_messages(id, HISTORY)
+        history: list[Message] = []
+        for row in rows:
+            history.extend(self._read(row.spoken()))
+        return Opened(id, conversation.title or "", tuple(history), rows[-1].seq + 1 if rows else 0)
+
+    def _read(self, spoken: Message | Native) -> tuple[Message, ...]:
+        """A stored message in the core language; a caller's own words are read in their dialect."""
+        if isinstance(spoken, Message):
+            return (spoken,)
+        face = self._by_dialect[spoken.dialect]
+        return face.DIALECT.read_ask({face.MESSAGES: Raw(b"[" + spoken.raw + b"]")}).messages
+
+
+def mentioned(body: bytes, opened: Opened) -> bytes:
+    """A JSON reply with `conversation: {id, title}` added, when one was used."""
+    if opened.id is None:
+        return body
+    value = msgspec.json.encode({"id": opened.id, "title": opened.title})
+    return body.rstrip()[:-1] + b',"conversation":' + value + b"}"

@@ -1,0 +1,179 @@
+"""The ASGI application: request ids, CORS, routing, and the boundary where every failure becomes an answer in the
+grammar of the face that was asked."""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ..core.errors import Bug, Cancelled, MidstreamError, UpstreamError, WrongContentType
+from ..core.ids import new_id
+from ..core.web import Reply, Request
+from .exchange import Exchange
+from .faces import Face
+from .models import listed
+from .operations import Operations, plain_error
+from .routing import Routes
+from .serve import serve
+from .services import Services
+
+logger = logging.getLogger("midstream.edge")
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+ADMIN = ("/v1/admin", "/openapi.json", "/docs")
+ALLOWED_HEADERS = (
+    b"authorization, content-type, x-api-key, api-key, x-goog-api-key, anthropic-version, anthropic-beta, "
+    b"x-request-id, x-midstream-strict, idempotency-key, last-event-id"
+)
+EXPOSED_HEADERS = (
+    b"x-request-id, x-run-id, x-conversation-id, x-midstream-attempts, x-midstream-dropped-params, "
+    b"x-midstream-overhead-us, retry-after"
+)
+
+
+class Edge:
+    """admin: the application behind ADMIN paths. cors: origins that browsers may call from."""
+
+    def __init__(self, services: Services, admin: ASGIApp, operations: Operations, cors: Sequence[str] = ()) -> None:
+        self._services = services
+        self._admin = admin
+        self._operations = operations
+        self._cors = frozenset(origin.encode() for origin in cors)
+        faces = services.faces.values()
+        self.routes: Routes[Face] = Routes((route, face) for face in faces for route in face.ROUTES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send, self._services.clock.steady())
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = _request_id(headers)
+        exchange.always.append((b"x-request-id", request_id.encode()))
+        path: str = scope["path"]
+        face: Face | None = None
+        try:
+            origin = headers.get("origin")
+            if origin is not None and self._answered_preflight(origin, scope, exchange):
+                await exchange.reply(Reply(b"", 204))
+                return
+            if self._operations.knows(path):
+                await exchange.reply(await self._operations.answer(scope["method"], path))
+                return
+            if path.startswith(ADMIN):
+                await self._administer(scope, receive, send, exchange, request_id)
+                return
+            face = self._face_for(path)
+            face, route, params = self.routes.find(scope["method"], path)
+            query = dict(parse_qsl(scope["query_string"].decode("latin-1"))) if scope["query_string"] else {}
+            request = Request(route.method, path, query, headers, params, request_id)
+            if route.method == "GET":
+                await exchange.reply(await listed(self._services, face, route.task, request))
+                return
+            _require_json(headers)
+            await serve(self._services, face, route.task, request, exchange)
+        except MidstreamError as error:
+            await self._refuse(exchange, face, error, request_id)
+        except Exception:  # boundary: a request never ends without an answer
+            bug = Bug(new_id("bug_"))
+            logger.error("bug %s in request %s\n%s", bug.bug_id, request_id, traceback.format_exc())
+            await self._refuse(exchange, face, bug, request_id)
+        finally:
+            exchange.over()
+
+    async def _administer(
+        self, scope: Scope, receive: Receive, send: Send, exchange: Exchange, request_id: str
+    ) -> None:
+        async def send_named(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                exchange.sent = True
+                message["headers"] = [*message.get("headers", ()), *exchange.always]
+            await send(message)
+
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        await self._admin(scope, receive, send_named)
+
+    async def _refuse(self, exchange: Exchange, face: Face | None, error: MidstreamError, request_id: str) -> None:
+        if exchange.sent:
+            if not isinstance(error, Cancelled):
+                raise error  # the server cuts the connection: the client must not take this for an end
+            return
+        headers = _error_headers(error)
+        if face is None:
+            await exchange.reply(Reply(plain_error(error, request_id), error.status, headers))
+            return
+        await exchange.reply(Reply(face.DIALECT.write_error(error, request_id), error.status, headers))
+
+    def _face_for(self, path: str) -> Face | None:
+        """Whose grammar an error about this path is written in, also when no route fits."""
+        best: Face | None = None
+        longest = 0
+        for face in self._services.faces.values():
+            for route in face.ROUTES:
+                prefix = route.path.partition("{")[0]
+                if path.startswith(prefix) and len(prefix) > longest:
+                    best, longest = face, len(prefix)
+        return best
+
+    def _answered_preflight(self, origin: str, scope: Scope, exchange: Exchange) -> bool:
+        value = origin.encode("latin-1")
+        if value not in self._cors and b"*" not in self._cors:
+            return False
+        exchange.always += [
+            (b"access-control-allow-origin", value),
+            (b"vary", b"origin"),
+            (b"access-control-expose-headers", EXPOSED_HEADERS),
+        ]
+        if scope["method"] != "OPTIONS":
+            return False
+        exchange.always += [
+            (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
+            (b"access-control-allow-headers", ALLOWED_HEADERS),
+            (b"access-control-max-age", b"600"),
+        ]
+        return True
+
+
+def _request_id(headers: dict[str, str]) -> str:
+    given = headers.get("x-request-id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else new_id("req_")
+
+
+def _require_json(headers: dict[str, str]) -> None:
+    given = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if given != "application/json":
+        raise WrongContentType(f"expected content-type application/json, not {given!r}")
+    coding = headers.get("content-encoding", "identity").lower()
+    if coding != "identity":
+        raise WrongContentType(f"content-encoding {coding!r} is not taken")
+
+
+def _error_headers(error: MidstreamError) -> tuple[tuple[str, str], ...]:
+    headers = []
+    if error.retry_after is not None:
+        headers.append(("retry-after", str(max(1, round(error.retry_after)))))
+        headers.append(("retry-after-ms", str(round(error.retry_after * 1000))))
+    if isinstance(error, UpstreamError):
+        headers.append(("x-should-retry", "false"))  # our own attempts are spent
+    return tuple(headers)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,166 @@
+"""One HTTP exchange over ASGI: reading the body within its limit, replying, streaming with backpressure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from ..core.dialect import AnswerWriter
+from ..core.errors import Cancelled, TooLarge
+from ..core.events import Attempted, Done, Event, Failed
+from ..core.web import Reply
+from ..runs.log import Follower
+from .faces import Face
+
+Message = MutableMapping[str, Any]
+#: Until then nothing is sent, so that an early failure is a real HTTP status; then 200 and a first ping.
+HOLD_SECONDS = 10.0
+PING_SECONDS = 15.0
+
+Pairs = Iterable[tuple[str, str]]
+
+
+class Exchange:
+    """sent: something has gone out, so an error can no longer be a status. began: steady seconds."""
+
+    __slots__ = ("_receive", "_send", "always", "began", "gone", "scope", "sent")
+
+    def __init__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+        began: float,
+    ) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.sent = False
+        self.began = began
+        self.gone: asyncio.Task[None] | None = None
+        #: Headers of every answer (request id, CORS).
+        self.always: list[tuple[bytes, bytes]] = []
+
+    async def body(self, limit: int) -> bytes:
+        """Raises TooLarge, and Cancelled when the client goes away in the middle."""
+        message = await self._receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            if message["type"] == "http.disconnect":
+                raise Cancelled("the client went away")
+            if len(body) > limit:
+                raise TooLarge(f"the body is larger than {limit} bytes")
+            return body
+        pieces, size = [body], len(body)
+        while message.get("more_body"):
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Cancelled("the client went away")
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > limit:
+                raise TooLarge(f"the body is larger than {limit} bytes")
+        return b"".join(pieces)
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        """callback is called once if the client goes away before its answer is complete."""
+        register = self.scope.get("extensions", {}).get("midstream.gone")
+        if register is not None:
+            register(callback)
+        else:  # another ASGI server: ask it
+            self.gone = asyncio.get_running_loop().create_task(self._watch(callback))
+
+    async def _watch(self, callback: Callable[[], None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        callback()
+
+    def over(self) -> None:
+        if self.gone is not None:
+            self.gone.cancel()
+
+    async def reply(self, reply: Reply) -> None:
+        self.sent = True
+        headers = [
+            *self.always,
+            (b"content-type", reply.content_type.encode()),
+            (b"content-length", b"%d" % len(reply.body)),
+            *((name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers),
+        ]
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": reply.body})
+
+    async def stream(
+        self, face: Face, content_type: str, writer: AnswerWriter, follower: Follower,
+        headers: Callable[[Attempted | None], Pairs],
+    ) -> None:  # fmt: skip
+        """Writes a run's events as they come. Raises the error of a run that fails before its first output."""
+        beat = _Beat(follower)
+        try:
+            events = await follower.take()
+            if events and isinstance(events[0], Failed):
+                raise events[0].error
+            await self._start(content_type, headers(_attempted(events)))
+            while not (events and isinstance(events[-1], Done | Failed)):
+                if events:
+                    data = writer.write(events)
+                    if data:
+                        await self._chunk(data)
+                        beat.reset()
+                elif beat.due:
+                    await self._chunk(face.PING)
+                    beat.reset()
+                else:
+                    break
+                events = await follower.take()
+            await self._send({"type": "http.response.body", "body": writer.write(events), "more_body": False})
+        finally:
+            beat.stop()
+
+    async def _start(self, content_type: str, headers: Pairs) -> None:
+        self.sent = True
+        pairs = [
+            *self.always,
+            (b"content-type", content_type.encode()),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+            *((name.encode(), value.encode("latin-1", "replace")) for name, value in headers),
+        ]
+        await self._send({"type": "http.response.start", "status": 200, "headers": pairs})
+
+    async def _chunk(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+def _attempted(events: list[Event]) -> Attempted | None:
+    return next((event for event in events if isinstance(event, Attempted)), None)
+
+
+class _Beat:
+    """Wakes a follower that has waited too long: after HOLD_SECONDS first, then every PING_SECONDS of silence.
+    One timer per stream, re-armed only when it fires."""
+
+    __slots__ = ("_follower", "_last", "_loop", "_timer", "due")
+
+    def __init__(self, follower: Follower) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._follower = follower
+        self._last = self._loop.time()
+        self.due = False
+        self._timer = self._loop.call_later(HOLD_SECONDS, self._fire, HOLD_SECONDS)
+
+    def reset(self) -> None:
+        self._last = self._loop.time()
+        self.due = False
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _fire(self, after: float) -> None:
+        silent = self._loop.time() - self._last
+        if silent >= after - 0.001:
+            self.due = True
+            self._follower.wake()
+            silent = 0.0
+        self._timer = self._loop.call_later(PING_SECONDS - silent, self._fire, PING_SECONDS)

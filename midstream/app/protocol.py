@@ -1,0 +1,149 @@
+"""The listening side of HTTP/1.1: uvicorn's protocol with the limits and timeouts that it lacks.
+
+Seconds and sizes from RELIABILITY.md §5.8 and 5.9. A request that comes in one piece arms no timer at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+MAX_HEADERS, MAX_HEADER_BYTES, MAX_URL = 100, 32 * 1024, 16 * 1024
+HEAD_SECONDS, BODY_SECONDS, STALL_SECONDS = 10.0, 30.0, 30.0
+#: A body must come at this many bytes a second at least, averaged over each BODY_SECONDS.
+BODY_RATE = 1024
+
+
+class _Refused(Exception):
+    """Raised inside a parser callback to stop parsing."""
+
+
+class EdgeProtocol(HttpToolsProtocol):
+    """Adds to each scope `extensions["midstream.gone"]`: a function that registers a callback for the moment when
+    the client goes away before its answer is complete."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._refusal = (400, "malformed HTTP request")
+        self._in_head = False
+        self._in_body = False
+        self._head_size = 0
+        self._body_since_timer = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._gone: list[Callable[[], None]] = []
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        if self._stalled is not None:
+            self._stalled.cancel()
+        super().connection_lost(exc)
+        if self.cycle is not None and not self.cycle.response_complete:
+            for callback in self._gone:
+                callback()
+        self._gone.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self._timer is not None and not self._in_head and not self._in_body:
+            self._disarm()  # the wait for the first byte of a new connection
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._in_head or self._in_body:
+            if self._timer is None:
+                self._body_since_timer = 0
+                self._timer = self.loop.call_later(HEAD_SECONDS if self._in_head else BODY_SECONDS, self._too_slow)
+        elif self._timer is not None:
+            self._disarm()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_size = 0
+        self.scope["extensions"] = {"midstream.gone": self._gone.append}  # type: ignore[dict-item]
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_URL:
+            self._refuse(414, "the URL is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > MAX_HEADER_BYTES or len(self.headers) > MAX_HEADERS:
+            self._refuse(431, f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them")
+
+    def on_headers_complete(self) -> None:
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
+            self._refuse(400, "exactly one Host header is required")
+        self._in_head, self._in_body = False, True
+        if self._timer is not None:
+            self._disarm()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_since_timer += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._gone.clear()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def send_400_response(self, msg: str) -> None:
+        status, message = self._refusal
+        if self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started:
+            self.transport.close()
+            return
+        kind = "invalid_request_error"
+        body = msgspec.json.encode(
+            {"error": {"message": message, "type": kind, "param": None, "code": "malformed_http"}}
+        )
+        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        self.transport.write(STATUS_LINE[status] + head + body)
+        self.transport.close()
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._refusal = (status, message)
+        raise _Refused(message)
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self._in_body and self._body_since_timer >= BODY_RATE * BODY_SECONDS:
+            self._body_since_timer = 0
+            self._timer = self.loop.call_later(BODY_SECONDS, self._too_slow)
+            return
+        if self._in_head or self._in_body:
+            self._refusal = (408, "the request came too slowly")
+            self.send_400_response("")
+        else:
+            self.transport.close()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,55 @@
+"""What a finished or beginning run looks like to the one who asked: headers and bodies."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from ..core.dialect import Say
+from ..core.events import Attempted, Fold, Gave
+from ..core.turn import Turn
+from ..core.web import Reply
+from ..runs.run import Run
+from .clock import Clock
+from .conversations import Opened, mentioned
+from .faces import Face
+
+
+class Reading(Struct, frozen=True):
+    """One caller's reading of one run. began: steady seconds at which the request was taken up."""
+
+    run: Run
+    turn: Turn
+    request_id: str
+    face: Face
+    opened: Opened
+    began: float
+
+    def say(self, now: float) -> Say:
+        return Say(
+            id=self.face.ID_PREFIX + self.run.id.removeprefix("run_"),
+            created=int(now),
+            model=self.turn.model,
+            include_usage=self.turn.include_usage,
+            request_id=self.request_id,
+        )
+
+    def headers(self, attempted: Attempted | None) -> list[tuple[str, str]]:
+        pairs = [("x-run-id", self.run.id), ("x-midstream-attempts", str(max(self.run.attempts, 1)))]
+        if self.opened.id is not None:
+            pairs.append(("x-conversation-id", self.opened.id))
+        if attempted is not None and attempted.dropped:
+            pairs.append(("x-midstream-dropped-params", ",".join(attempted.dropped)))
+        return pairs
+
+
+def written(reading: Reading, attempted: Attempted | None, fold: Fold, gave: Gave | None, clock: Clock) -> Reply:
+    """The reply of a run that has ended well."""
+    face, turn = reading.face, reading.turn
+    if gave is not None:
+        body = face.write_result(turn, gave.result)
+    else:
+        body = face.DIALECT.write_answer(fold.answer(), reading.say(clock.wall()))
+    spent = clock.steady() - reading.began - reading.run.upstream_seconds
+    headers = reading.headers(attempted)
+    headers.append(("x-midstream-overhead-us", str(max(0, round(spent * 1e6)))))
+    return Reply(mentioned(body, reading.opened), headers=tuple(headers))

@@ -1,0 +1,63 @@
+"""The spine: how every request of every face becomes a run, and how its log becomes the answer."""
+
+from __future__ import annotations
+
+from ..core.errors import Cancelled
+from ..core.events import Attempted, Done, Failed, Fold, Gave
+from ..core.turn import Turn
+from ..core.web import Request
+from ..runs.log import Follower
+from .exchange import Exchange
+from .faces import Face
+from .replies import Reading, written
+from .services import Services
+
+#: Bytes of a JSON body.
+MAX_BODY = 20 * 1024 * 1024
+
+
+async def serve(services: Services, face: Face, task: str, request: Request, exchange: Exchange) -> None:
+    """Answers one request of a face. Raises MidstreamError while nothing has been sent."""
+    caller = await services.identify(request.headers, request.query)
+    request.body = await exchange.body(MAX_BODY)
+    turn = face.read(task, request)
+    targets = services.catalog.targets(turn.model, face.NAME)
+    async with services.conversations.open(caller, turn) as opened:
+        run = services.runs.start(services.order(caller, turn, face, request, targets, opened))
+        follower = run.log.follow()
+        exchange.on_gone(follower.leave)
+        reading = Reading(run, turn, request.id, face, opened, exchange.began)
+        try:
+            if turn.stream:
+                say = reading.say(services.clock.wall())
+                writer = face.writer(turn, say)
+                await exchange.stream(face, stream_type(face, turn), writer, follower, reading.headers)
+            else:
+                answered = await whole(follower)
+                await exchange.reply(written(reading, *answered, services.clock))
+        finally:
+            follower.leave()
+
+
+def stream_type(face: Face, turn: Turn) -> str:
+    return "application/json" if turn.as_array else face.STREAM_TYPE
+
+
+async def whole(follower: Follower) -> tuple[Attempted | None, Fold, Gave | None]:
+    """Everything of a run, folded, once its log is closed. Raises the error it ended with."""
+    fold, attempted, gave = Fold(), None, None
+    while not fold.ended:
+        events = await follower.take()
+        if not events:
+            raise Cancelled("the client went away")
+        for event in events:
+            if type(event) is Attempted:
+                attempted = event
+            elif type(event) is Gave:
+                gave = event
+            fold.add(event)
+        if isinstance(events[-1], Done | Failed):
+            break
+    if fold.error is not None:
+        raise fold.error
+    return attempted, fold, gave

@@ -1,0 +1,104 @@
+"""Starting, serving and ending: one process, one event loop, one listening socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from types import FrameType
+
+import uvicorn
+import uvloop
+
+from .clock import Clock
+from .compose import Process, open_process
+from .config import Config
+from .protocol import EdgeProtocol
+
+logger = logging.getLogger("midstream.server")
+BACKLOG = 8192
+
+
+class Server(uvicorn.Server):
+    """Ends in order on SIGTERM: not ready any more, still accepting for a moment so that load balancers can look
+    away, then no new connection; runs under way get their time, then an error event in their own grammar.
+    SIGINT skips the moment; a second signal ends at once."""
+
+    def __init__(self, config: uvicorn.Config, process: Process) -> None:
+        super().__init__(config)
+        self._process = process
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._process.leaving:
+            self.should_exit = self.force_exit = True
+            self._process.services.runs.cancel_all()
+            return
+        self._process.leaving = True
+        moment = self._process.config.server.lame_duck_seconds if sig == signal.SIGTERM else 0.0
+        logger.info("stopping: accepting for %g s more", moment)
+        asyncio.get_running_loop().call_later(moment, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        if not self.force_exit:
+            await self._process.services.runs.drain(self._process.config.server.drain_seconds)
+        await super().shutdown(sockets)
+        await self._process.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises OSError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(config: Config, admin_key: str) -> None:
+    """Serves until a signal ends it. Raises errors.OurError when it cannot start, OSError when the address is taken."""
+    listener = listen(config.server.host, config.server.port)
+    process = await open_process(config, admin_key, Clock())
+    server = uvicorn.Config(
+        process.application,
+        http=EdgeProtocol,
+        ws="none",
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+    )
+    logger.info("midstream is ready on http://%s:%d", *listener.getsockname()[:2])
+    await Server(server, process).serve(sockets=[listener])
+
+
+def run(config: Config, admin_key: str) -> None:
+    """One process until it is told to stop."""
+    gc.freeze()  # what was imported lives as long as the process: no need to look at it again and again
+    gc.set_threshold(50_000, 20, 50)
+    uvloop.run(serve(config, admin_key))

@@ -1,0 +1,60 @@
+"""The composition root: every room is made here and handed what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from ..access.identify import Identify
+from ..core.serving import Target
+from ..core.turn import Turn
+from ..core.web import Caller, Request
+from ..egress import Egress
+from ..runs.run import Order, Runs
+from ..store import Store
+from .catalog import Catalog
+from .clock import Clock
+from .conversations import Conversations, Opened
+from .faces import Face
+from .stash import Stash
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """keep: which chat content is stored by default: all | named | none."""
+
+    identify: Identify
+    catalog: Catalog
+    conversations: Conversations
+    runs: Runs
+    store: Store
+    egress: Egress
+    faces: Mapping[str, Face]
+    clock: Clock
+    stash: Stash
+    keep: str = "all"
+
+    def order(
+        self, caller: Caller, turn: Turn, face: Face, request: Request, targets: tuple[Target, ...], opened: Opened
+    ) -> Order:
+        """What the run of this turn shall do and keep."""
+        turn.amend = partial(self.stash.restore, caller.org)
+        keep = turn.store
+        if keep is None:
+            keep = self.keep == "all" or (self.keep == "named" and opened.id is not None)
+        keep = keep and turn.kind == "chat"
+        return Order(
+            org=caller.org,
+            key_id=caller.key_id,
+            face=face.NAME,
+            request_id=request.id,
+            turn=turn,
+            targets=targets,
+            history=opened.history,
+            conversation=opened.id,
+            messages=turn.fresh if keep else (),
+            keep_answer=keep,
+            seq=opened.seq,
+            size=len(request.body),
+        )

@@ -1,0 +1,73 @@
+"""Anthropic's Messages, as Claude Code and the Anthropic SDKs speak them."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..core.dialect import AnswerWriter, Say
+from ..core.errors import BadRequest
+from ..core.events import Counted, Embedded
+from ..core.turn import Turn
+from ..core.web import Request, Route
+from ..wire import anthropic_messages as dialect
+from ..wire.strict_json import read_object
+from ._known import decode, fresh_messages, is_true
+
+NAME = "anthropic_messages"
+DIALECT = dialect
+ID_PREFIX = "msg_"
+MESSAGES = "messages"
+STREAM_TYPE = "text/event-stream; charset=utf-8"
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+ROUTES = (
+    Route("POST", "/v1/messages", "chat", "Create a message"),
+    Route("POST", "/v1/messages/count_tokens", "count_tokens", "Count the tokens of a message"),
+)
+
+
+class _Known(Struct, frozen=True):
+    model: str = ""
+    messages: list[Raw] | None = None
+    stream: bool | None = None
+
+
+_known = msgspec.json.Decoder(_Known)
+
+
+def read(task: str, request: Request) -> Turn:
+    """A turn of kind "chat" or "count_tokens". Raises BadRequest."""
+    fields = read_object(request.body)
+    known = decode(_known, request.body)
+    if not known.model:
+        raise BadRequest("model: Field required", param="model")
+    if known.messages is None:
+        raise BadRequest("messages: Field required", param="messages")
+    return Turn(
+        NAME,
+        fields,
+        dialect.read_ask,
+        model=known.model,
+        stream=known.stream is True and task == "chat",
+        strict=is_true(request.headers, "x-midstream-strict"),
+        kind="count_tokens" if task == "count_tokens" else "chat",
+        fresh=fresh_messages(NAME, known.messages, "messages"),
+        headers=request.headers,
+    )
+
+
+def writer(turn: Turn, say: Say) -> AnswerWriter:
+    return dialect.answer_writer(say)
+
+
+def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
+    assert isinstance(result, Counted)
+    return dialect.write_count(result.tokens)
+
+
+def write_models(ids: list[str]) -> bytes:
+    return dialect.write_models(ids)
+
+
+def write_model(id: str) -> bytes:
+    return dialect.write_model(id)

@@ -1,0 +1,83 @@
+"""Google's generateContent and its relatives, as google-genai and the Gemini CLI speak them."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..core.dialect import AnswerWriter, Say
+from ..core.events import Counted, Embedded
+from ..core.turn import Turn
+from ..core.web import Request, Route
+from ..wire import gemini as dialect
+from ..wire.strict_json import read_object
+from ._known import decode, fresh_messages, is_true
+
+NAME = "gemini"
+DIALECT = dialect
+ID_PREFIX = ""
+MESSAGES = "contents"
+STREAM_TYPE = "text/event-stream"
+PING = b": keepalive\n\n"
+ROUTES = (
+    Route("POST", "/v1beta/models/{model:rest}:generateContent", "chat", "Generate content"),
+    Route("POST", "/v1beta/models/{model:rest}:streamGenerateContent", "stream", "Generate content as a stream"),
+    Route("POST", "/v1beta/models/{model:rest}:countTokens", "count_tokens", "Count tokens"),
+    Route("POST", "/v1beta/models/{model:rest}:embedContent", "embedding", "Embed one content"),
+    Route("POST", "/v1beta/models/{model:rest}:batchEmbedContents", "embeddings", "Embed several contents"),
+    Route("GET", "/v1beta/models", "models", "List the models that may be used"),
+    Route("GET", "/v1beta/models/{model:rest}", "model", "Describe one model"),
+)
+
+
+class _Known(Struct, frozen=True):
+    contents: list[Raw] = []
+
+
+_known = msgspec.json.Decoder(_Known)
+
+
+def read(task: str, request: Request) -> Turn:
+    """A turn of any kind; the model's name stands in the path. Raises BadRequest."""
+    fields = read_object(request.body)
+    model = request.params["model"]
+    strict = is_true(request.headers, "x-midstream-strict")
+    if task in ("embedding", "embeddings"):
+        ask = dialect.read_embed_ask(fields, task == "embeddings")
+        return Turn(
+            NAME, fields, dialect.read_ask, model=model, kind="embedding", embed=ask,
+            stream=False, headers=request.headers,
+        )  # fmt: skip
+    if task == "count_tokens":
+        return Turn(NAME, fields, dialect.read_count_ask, model=model, kind="count_tokens", headers=request.headers)
+    known = decode(_known, request.body)
+    return Turn(
+        NAME,
+        fields,
+        dialect.read_ask,
+        model=model,
+        stream=task == "stream",
+        strict=strict,
+        # Without alt=sse Google streams one JSON array.
+        as_array=task == "stream" and request.query.get("alt") != "sse",
+        fresh=fresh_messages(NAME, known.contents, "contents"),
+        headers=request.headers,
+    )
+
+
+def writer(turn: Turn, say: Say) -> AnswerWriter:
+    return dialect.answer_writer(say, as_array=turn.as_array)
+
+
+def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
+    if isinstance(result, Counted):
+        return dialect.write_count(result.tokens)
+    return dialect.write_embedded(result, "requests" in turn.fields)
+
+
+def write_models(ids: list[str]) -> bytes:
+    return dialect.write_models(ids)
+
+
+def write_model(id: str) -> bytes:
+    return dialect.write_model(id)

@@ -1,0 +1,89 @@
+"""OpenAI's Chat Completions, Embeddings and Models, as every OpenAI SDK speaks them."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..core.dialect import AnswerWriter, Say
+from ..core.errors import BadRequest
+from ..core.events import Counted, Embedded
+from ..core.turn import Turn
+from ..core.web import Request, Route
+from ..wire import openai_chat as dialect
+from ..wire.strict_json import read_object
+from ._known import ConversationRef, StreamOptions, conversation_of, decode, fresh_messages, is_true
+
+NAME = "openai_chat"
+DIALECT = dialect
+ID_PREFIX = "chatcmpl-"
+MESSAGES = "messages"
+STREAM_TYPE = "text/event-stream; charset=utf-8"
+PING = b": keepalive\n\n"
+ROUTES = (
+    Route("POST", "/v1/chat/completions", "chat", "Create a chat completion"),
+    Route("POST", "/v1/embeddings", "embedding", "Create embeddings"),
+    Route("GET", "/v1/models", "models", "List the models that may be used"),
+    Route("GET", "/v1/models/{model:rest}", "model", "Describe one model"),
+)
+
+
+class _Known(Struct, frozen=True):
+    model: str = ""
+    messages: list[Raw] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    store: bool | None = None
+    conversation: str | ConversationRef | None = None
+
+
+_known = msgspec.json.Decoder(_Known)
+
+
+def read(task: str, request: Request) -> Turn:
+    """A turn of kind "chat" or "embedding". Raises BadRequest."""
+    if task == "embedding":
+        return _read_embedding(request)
+    fields = read_object(request.body)
+    known = decode(_known, request.body)
+    if not known.model:
+        raise BadRequest("model: name the model that shall answer", param="model", code="missing_required_parameter")
+    if known.messages is None:
+        raise BadRequest("messages: required", param="messages", code="missing_required_parameter")
+    return Turn(
+        NAME,
+        fields,
+        dialect.read_ask,
+        model=known.model,
+        stream=known.stream is True,
+        conversation=conversation_of(known.conversation),
+        store=known.store,
+        strict=is_true(request.headers, "x-midstream-strict"),
+        include_usage=known.stream_options is not None and known.stream_options.include_usage is True,
+        fresh=fresh_messages(NAME, known.messages, "messages"),
+        headers=request.headers,
+    )
+
+
+def _read_embedding(request: Request) -> Turn:
+    fields = read_object(request.body)
+    ask = dialect.read_embed_ask(fields)
+    return Turn(NAME, fields, dialect.read_ask, model=ask.model, kind="embedding", embed=ask, headers=request.headers)
+
+
+def writer(turn: Turn, say: Say) -> AnswerWriter:
+    return dialect.answer_writer(say)
+
+
+def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
+    assert isinstance(result, Embedded)
+    assert turn.embed is not None
+    return dialect.write_embedded(result, turn.embed)
+
+
+def write_models(ids: list[str]) -> bytes:
+    return dialect.write_models(ids)
+
+
+def write_model(id: str) -> bytes:
+    return dialect.write_model(id)

@@ -1,0 +1,53 @@
+"""What the services that speak OpenAI Chat have in common; each file says only how its service differs."""
+
+from __future__ import annotations
+
+from ..core.turn import Asked, EmbedAsk, Plan
+from ..wire import openai_chat
+from ._service import Embedding, Headers, Service
+
+
+def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
+    own = plan.turn.fields if plan.turn.dialect == openai_chat.NAME else None
+    return openai_chat.write_embed_ask(ask, own, plan.model)
+
+
+EMBEDDING = Embedding(lambda model: "/embeddings", _write_embed, openai_chat.read_embedded)
+
+
+#: What is safe to send to a server of which nothing more is known than that it speaks OpenAI Chat.
+LOCAL = openai_chat.Quirks(
+    max_tokens="max_tokens", developer_role=False, top_k=True, reasoning_history="reasoning_content"
+)
+
+
+def chat_service(
+    *,
+    base_url: str = "",
+    key_env: str = "",
+    url_env: str = "",
+    vendor: str = "",
+    quirks: openai_chat.Quirks = openai_chat.Quirks(),  # noqa: B008 (frozen)
+    headers: Headers = (),
+    embeds: bool = True,
+    keyless: bool = False,
+) -> Service:
+    """A service at base_url/chat/completions, with what differs about it."""
+
+    def write(plan: Plan) -> Asked:
+        return openai_chat.write_ask(plan, quirks)
+
+    return Service(
+        dialect=openai_chat,
+        base_url=base_url,
+        key_env=key_env,
+        url_env=url_env,
+        path=lambda model, stream: "/chat/completions",
+        write=write,
+        headers=headers,
+        embedding=EMBEDDING if embeds else None,
+        models_path="/models",
+        read_models=openai_chat.read_models,
+        vendor=vendor,
+        keyless=keyless,
+    )

@@ -1,0 +1,226 @@
+"""What a provider's file says about its service, and how every exchange with one is made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from ..core.dialect import Dialect
+from ..core.errors import BadRequest, UpstreamError
+from ..core.events import Attempted, Counted, Done, Embedded, Event, Gave, Whole
+from ..core.http import Incoming, Outgoing, Send, Timeouts
+from ..core.serving import Emit, Target
+from ..core.turn import Asked, EmbedAsk, Plan
+
+Headers = tuple[tuple[str, str], ...]
+#: An upstream that said its answer is complete gets this long to end its body, so that the connection can be kept.
+LINGER = 0.25
+ERROR_BODY = 1024 * 1024
+
+
+def bearer(key: str) -> Headers:
+    return (("authorization", f"Bearer {key}"),)
+
+
+class Embedding(Struct, frozen=True):
+    """How a service embeds: where to, and the functions of its format."""
+
+    path: Callable[[str], str]
+    write: Callable[[EmbedAsk, Plan], bytes]
+    read: Callable[[bytes], Embedded]
+
+
+class Counting(Struct, frozen=True):
+    """How a service counts tokens."""
+
+    path: Callable[[str], str]
+    write: Callable[[Plan], bytes]
+    read: Callable[[bytes], int]
+
+
+class Service(Struct, frozen=True):
+    """One service. base_url: as the vendor's own SDK writes it. key_env, url_env: variables that switch it on.
+    path: of a model's answer, given the model and whether it streams. write: a plan as the service takes it.
+    answers: in place of an exchange, for a service that is not reached over HTTP.
+    vendor: by which its prices are found. keyless: may be used without a key.
+    forwards: the caller's headers that mean something to it.
+    builtin: part of this server, always there, with these models."""
+
+    dialect: Dialect
+    base_url: str = ""
+    key_env: str = ""
+    url_env: str = ""
+    auth: Callable[[str], Headers] = bearer
+    path: Callable[[str, bool], str] = lambda model, stream: ""
+    write: Callable[[Plan], Asked] | None = None
+    headers: Headers = ()
+    embedding: Embedding | None = None
+    counting: Counting | None = None
+    models_path: str | None = None
+    read_models: Callable[[bytes], list[str]] | None = None
+    answers: Callable[[Plan, Emit], Awaitable[None]] | None = None
+    vendor: str = ""
+    keyless: bool = False
+    forwards: tuple[str, ...] = ()
+    builtin: bool = False
+    models: tuple[str, ...] = ()
+
+
+class Provider:
+    """One configured provider of a service. keys: secrets by label; they travel to base_url's host only."""
+
+    def __init__(
+        self,
+        name: str,
+        service: Service,
+        send: Send,
+        *,
+        base_url: str = "",
+        keys: Mapping[str, str] | None = None,
+        headers: Headers = (),
+        timeouts: Timeouts | None = None,
+        max_tokens: int = 4096,
+    ) -> None:
+        self.name = name
+        self.service = service
+        self.base_url = (base_url or service.base_url).rstrip("/")
+        self.keys = tuple(keys) if keys else ("0",)
+        self.timeouts = timeouts or Timeouts()
+        self.max_tokens = max_tokens
+        self._send = send
+        fixed = (("content-type", "application/json"), *service.headers, *headers)
+        self._headers = {label: (*service.auth(key), *fixed) for label, key in keys.items()} if keys else {"0": fixed}
+
+    async def complete(
+        self, target: Target, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """One exchange (core.serving.Complete)."""
+        try:
+            if plan.turn.kind == "embedding":
+                await self._embed(key, plan, emit)
+            elif plan.turn.kind == "count_tokens":
+                await self._count(key, plan, emit)
+            elif self.service.answers is not None:
+                await self.service.answers(plan, emit)
+            else:
+                await self._answer(key, plan, emit, opened)
+        except UpstreamError as error:
+            error.provider = self.name
+            raise
+
+    async def models(self, key: str = "0") -> list[str]:
+        """The names of the models that the service offers now."""
+        if self.service.models_path is None or self.service.read_models is None:
+            return []
+        incoming = await self._exchange("GET", self.service.models_path, key, b"")
+        try:
+            return self.service.read_models(await incoming.read())
+        finally:
+            incoming.close()
+
+    async def _answer(self, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]) -> None:
+        service = self.service
+        asked = service.write(plan) if service.write is not None else service.dialect.write_ask(plan)
+        if asked.dropped and plan.turn.strict:
+            raise BadRequest(
+                f"{self.name} cannot honour: {', '.join(asked.dropped)}", param=asked.dropped[0], code="unsupported"
+            )
+        incoming = await self._exchange(
+            "POST", service.path(plan.model, plan.stream), key, asked.body, self._forwarded(plan)
+        )
+        begun = Attempted(self.name, service.dialect.NAME, dropped=asked.dropped)
+        try:
+            if plan.stream and not incoming.headers.get("content-type", "").startswith("application/json"):
+                emit((begun,), 0)
+                opened(incoming.resume)
+                await self._stream(incoming, emit)
+            elif plan.stream:
+                await self._json_stream(incoming, begun, emit)
+            else:
+                body = await incoming.read()
+                answer = service.dialect.read_answer(body)
+                emit((begun, Whole(answer, body), Done()), len(body))
+        finally:
+            incoming.close()
+
+    async def _stream(self, incoming: Incoming, emit: Emit) -> None:
+        reader = self.service.dialect.answer_reader()
+        feed = reader.feed
+        loop = asyncio.get_running_loop()
+        linger: list[asyncio.TimerHandle] = []
+
+        def sink(data: bytes) -> bool:
+            events = feed(data)
+            if not events:
+                return True
+            if type(events[-1]) is Done:
+                linger.append(loop.call_later(LINGER, incoming.close))
+            return emit(events, len(data))
+
+        try:
+            await incoming.pump(sink)
+        finally:
+            for timer in linger:
+                timer.cancel()
+        emit(reader.finish(), 0)
+
+    async def _json_stream(self, incoming: Incoming, begun: Attempted, emit: Emit) -> None:
+        """Asked for a stream, answered with JSON: a stream in array form, a whole answer, or an error."""
+        body = await incoming.read()
+        reader = self.service.dialect.answer_reader()
+        events: Sequence[Event] = []
+        if body.lstrip()[:1] == b"[":
+            events = [*reader.feed(body), *reader.finish()]
+        else:
+            events = [Whole(self.service.dialect.read_answer(body)), Done()]
+        emit((begun, *events), len(body))
+
+    async def _embed(self, key: str, plan: Plan, emit: Emit) -> None:
+        way, ask = self.service.embedding, plan.turn.embed
+        if way is None or ask is None:
+            raise BadRequest(f"the provider {self.name!r} offers no embeddings", param="model", code="unsupported")
+        incoming = await self._exchange("POST", way.path(plan.model), key, way.write(ask, plan))
+        try:
+            body = await incoming.read()
+        finally:
+            incoming.close()
+        emit((Attempted(self.name, self.service.dialect.NAME), Gave(way.read(body)), Done()), len(body))
+
+    async def _count(self, key: str, plan: Plan, emit: Emit) -> None:
+        way = self.service.counting
+        if way is None:
+            emit((Attempted(self.name, ""), Gave(Counted(estimated_tokens(plan))), Done()), 0)
+            return
+        incoming = await self._exchange("POST", way.path(plan.model), key, way.write(plan), self._forwarded(plan))
+        try:
+            body = await incoming.read()
+        finally:
+            incoming.close()
+        emit((Attempted(self.name, self.service.dialect.NAME), Gave(Counted(way.read(body))), Done()), len(body))
+
+    async def _exchange(self, method: str, path: str, key: str, body: bytes, more: Headers = ()) -> Incoming:
+        """Sends and returns an answer with a good status; raises the service's error otherwise."""
+        incoming = await self._send(
+            Outgoing(method, self.base_url + path, (*self._headers[key], *more), body, True, self.timeouts)
+        )
+        if 200 <= incoming.status < 300:
+            return incoming
+        try:
+            refusal = await incoming.read(ERROR_BODY)
+        except UpstreamError:
+            refusal = b""
+        finally:
+            incoming.close()
+        raise self.service.dialect.read_error(incoming.status, incoming.headers, refusal)
+
+    def _forwarded(self, plan: Plan) -> Headers:
+        """The caller's headers that mean something to this service (an Anthropic beta, for one)."""
+        given = plan.turn.headers
+        return tuple((name, given[name]) for name in self.service.forwards if name in given) if given else ()
+
+
+def estimated_tokens(plan: Plan) -> int:
+    """For services that cannot count: about four bytes of JSON a token."""
+    return -(-sum(len(bytes(raw)) for raw in plan.turn.fields.values()) // 4)

@@ -1,0 +1,31 @@
+"""Anthropic's Messages."""
+
+from __future__ import annotations
+
+from ..core.turn import Plan
+from ..wire import anthropic_messages
+from ._service import Counting, Headers, Service
+
+
+def _auth(key: str) -> Headers:
+    return (("x-api-key", key),)
+
+
+def _write_count(plan: Plan) -> bytes:
+    return anthropic_messages.write_count_ask(plan).body
+
+
+SERVICE = Service(
+    dialect=anthropic_messages,
+    base_url="https://api.anthropic.com",
+    key_env="ANTHROPIC_API_KEY",
+    url_env="ANTHROPIC_BASE_URL",
+    auth=_auth,
+    path=lambda model, stream: "/v1/messages",
+    headers=(("anthropic-version", "2023-06-01"),),
+    forwards=("anthropic-beta",),
+    counting=Counting(lambda model: "/v1/messages/count_tokens", _write_count, anthropic_messages.read_count),
+    models_path="/v1/models",
+    read_models=anthropic_messages.read_models,
+    vendor="anthropic",
+)

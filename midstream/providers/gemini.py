@@ -1,0 +1,42 @@
+"""Google's Gemini API."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from msgspec.structs import replace
+
+from ..core.turn import EmbedAsk, Plan
+from ..wire import gemini
+from ._service import Counting, Embedding, Headers, Service
+
+
+def _auth(key: str) -> Headers:
+    return (("x-goog-api-key", key),)
+
+
+def _path(model: str, stream: bool) -> str:
+    verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    return f"/v1beta/models/{quote(model)}:{verb}"
+
+
+def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
+    return gemini.write_embed_ask(replace(ask, model=plan.model))
+
+
+SERVICE = Service(
+    dialect=gemini,
+    base_url="https://generativelanguage.googleapis.com",
+    key_env="GEMINI_API_KEY",
+    auth=_auth,
+    path=_path,
+    embedding=Embedding(
+        lambda model: f"/v1beta/models/{quote(model)}:batchEmbedContents", _write_embed, gemini.read_embedded
+    ),
+    counting=Counting(
+        lambda model: f"/v1beta/models/{quote(model)}:countTokens", gemini.write_count_ask, gemini.read_count
+    ),
+    models_path="/v1beta/models?pageSize=1000",
+    read_models=gemini.read_models,
+    vendor="google",
+)

@@ -1,0 +1,7 @@
+"""Any server that speaks OpenAI Chat: llama.cpp, LM Studio, Azure, TGI, ..."""
+
+from __future__ import annotations
+
+from ._chat import LOCAL, chat_service
+
+SERVICE = chat_service(quirks=LOCAL, keyless=True)
