@@ -143,6 +143,8 @@ def test_tools_of_ones_own_and_hosted_ones() -> None:
     }
     hosted = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
     mine, theirs = read(tools=[custom, hosted]).tools
+    (server,) = read(tools=[{"type": "mcp_toolset", "mcp_server_name": "wiki"}]).tools
+    assert (server.kind, server.name) == ("hosted", "wiki")
     assert (mine.name, mine.description, mine.parameters, mine.cache) == ("f", "d", schema, Cache())
     assert mine.state == State(NAME, {"defer_loading": True})
     assert (theirs.kind, theirs.name, theirs.state) == ("hosted", "web_search", State(NAME, hosted))

@@ -258,6 +258,7 @@ def test_every_kind_of_block_is_read() -> None:
 def test_what_servers_get_wrong_is_read_as_it_was_meant() -> None:
     thought = delta(0, "thinking_delta", thinking="a")
     assert parts(block(0, "text", text=""), thought, stop(0)) == (Text(""), Reasoning("a"))
+    assert parts(block(0, "thinking", thinking="", signature=""), thought) == (Reasoning("a"),)
     assert parts(delta(7, "text_delta", text="a"), delta(7, "text_delta", text="b")) == (Text("ab"),)
     assert parts(block(3, "text", text="x"), block(9, "text", text="y")) == (Text("x"), Text("y"))
     assert parts(block(0, "text", text="x"), block(0, "text"), delta(0, "text_delta", text="y")) == (

@@ -55,4 +55,4 @@ def _is_unsigned(raw: Raw) -> bool:
     if not _EMPTY.search(bytes(raw)):
         return False
     block = _block(raw)
-    return block.type == "thinking" and block.signature == ""
+    return (block.type, block.signature) == ("thinking", "")
