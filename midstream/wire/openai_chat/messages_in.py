@@ -87,7 +87,8 @@ class MessagesReader:
         sound = told.get("audio")
         if isinstance(sound, dict):
             parts.append(Foreign("audio", State(NAME, sound)))
-        calls = told.get("tool_calls") or []
+        calls = told.get("tool_calls")
+        calls = [] if calls is None else calls
         if not isinstance(calls, list):
             raise BadRequest(f"{path}.tool_calls must be an array", param=f"{path}.tool_calls")
         parts += [self._call(call, f"{path}.tool_calls[{at}]") for at, call in enumerate(calls)]

@@ -122,7 +122,7 @@ class MessagesWriter:
         if calls:
             written["tool_calls"] = calls
         if content is None and not calls and not refusals:
-            if message.parts:
+            if message.parts and written.keys() == {"role", "content"}:
                 return  # nothing of it can be said here
             written["content"] = ""
         yield self._named(message, written)

@@ -33,6 +33,8 @@ from .usage import usage_object
 
 _encode = msgspec.json.Encoder().encode
 _DONE = b"data: [DONE]\n\n"
+#: Events whose bytes a relay may have to leave out or to write itself.
+_NOT_AS_IT_CAME = frozenset({Used, Done, Failed, Whole})
 _PLAIN_END = b'},"logprobs":null,"finish_reason":null}]}\n\n'
 _FIELD = {Text: b'"content":', Reasoning: b'"reasoning_content":', Refusal: b'"refusal":'}
 
@@ -70,8 +72,7 @@ class StreamWriter:
                 break
             if self._relays:
                 native = event.native
-                kind = type(event)
-                if native is not None and kind is not Used and kind is not Done and kind is not Failed:
+                if native is not None and type(event) not in _NOT_AS_IT_CAME:
                     add(native)
                     continue
                 self._relay(event, out)

@@ -1,0 +1,568 @@
+"""Streams in OpenAI Chat: every oddity of services as a reader, strict grammar as a writer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletionChunk
+
+from midstream.core.dialect import Say
+from midstream.core.errors import Cut, Refused, UpstreamError
+from midstream.core.events import (
+    Answer,
+    Attempted,
+    Choice,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    Fold,
+    Marked,
+    PartEnded,
+    PartStarted,
+    Passed,
+    Started,
+    Stopped,
+    Used,
+    Whole,
+    visible,
+)
+from midstream.core.parts import Citation, Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall
+from midstream.core.usage import Usage
+from midstream.wire.openai_chat import NAME, StreamReader, StreamWriter
+
+DONE = "data: [DONE]\n\n"
+SAY = Say(id="chatcmpl-x", created=5, model="alias")
+
+
+def chunk(delta: Any = None, finish: str | None = None, choice: int | None = 0, **top: Any) -> str:
+    one = {"index": choice, "delta": {} if delta is None else delta, "logprobs": None, "finish_reason": finish}
+    head = {"id": "c1", "object": "chat.completion.chunk", "created": 9, "model": "m", "choices": [one]}
+    return "data: " + json.dumps(head | top) + "\n\n"
+
+
+def call(**members: Any) -> dict[str, Any]:
+    return {"tool_calls": [members]}
+
+
+ROLE = chunk({"role": "assistant", "content": ""})
+STOP = chunk(finish="stop") + DONE
+CALLED = chunk(finish="tool_calls") + DONE
+
+
+def events_of(*frames: str) -> list[Event]:
+    reader = StreamReader()
+    return reader.feed("".join(frames).encode()) + reader.finish()
+
+
+def answer_of(*frames: str) -> Answer:
+    return folded(events_of(*frames))
+
+
+def folded(events: list[Event]) -> Answer:
+    folding = Fold()
+    for event in events:
+        folding.add(event)
+    assert folding.error is None
+    return folding.answer()
+
+
+def parts_of(*frames: str) -> tuple[Part, ...]:
+    (choice,) = answer_of(*frames).choices
+    return choice.parts
+
+
+def failure_of(*frames: str) -> UpstreamError:
+    last = events_of(*frames)[-1]
+    assert isinstance(last, Failed)
+    assert isinstance(last.error, UpstreamError)
+    return last.error
+
+
+# reading
+
+
+def test_a_role_alone_is_no_visible_output() -> None:
+    reader = StreamReader()
+    first = reader.feed(ROLE.encode())
+    assert first == [Started("c1", "m", 9, native=ROLE.encode())]
+    assert not any(visible(event) for event in first)
+    text = reader.feed(chunk({"content": "a"}).encode())
+    assert [type(event) for event in text] == [PartStarted, Delta]
+    assert [event.native for event in text] == [chunk({"content": "a"}).encode(), b""]
+    assert visible(text[1])
+
+
+def test_more_text_is_one_delta_with_its_bytes() -> None:
+    reader = StreamReader()
+    reader.feed((ROLE + chunk({"content": "a"})).encode())
+    more = chunk({"content": "b"}).encode()
+    assert reader.feed(more * 2) == [Delta(0, "b", 0, more)] * 2
+
+
+def test_thinking_and_text_in_turns_make_parts_in_order() -> None:
+    frames = [
+        chunk({"reasoning_content": "a", "content": None}),
+        chunk({"reasoning_content": "b", "content": ""}),
+        chunk({"content": "c", "reasoning_content": None}),
+        chunk({"reasoning": "d"}),
+        chunk({"content": "e", "reasoning_content": ""}),
+        chunk({"refusal": "f"}),
+    ]
+    expected = (Reasoning("ab"), Text("c"), Reasoning("d"), Text("e"), Refusal("f"))
+    assert parts_of(*frames, STOP) == expected
+
+
+def test_thinking_inside_content_lists_is_reasoning() -> None:
+    thinking = {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "a"}]}]}
+    assert parts_of(ROLE, chunk(thinking), chunk(thinking), chunk({"content": "b"}), STOP) == (
+        Reasoning("aa"),
+        Text("b"),
+    )
+
+
+def test_reasoning_details_come_back_as_state() -> None:
+    frames = [
+        chunk({"reasoning": "ab", "reasoning_details": [{"type": "reasoning.text", "text": "ab", "index": 0}]}),
+        chunk({"reasoning": "c", "reasoning_details": [{"type": "reasoning.text", "text": "c", "index": 0}]}),
+        chunk({"reasoning_details": [{"type": "reasoning.text", "signature": "s", "index": 0}]}),
+        chunk({"content": "x"}),
+        chunk({"content": "", "reasoning_details": [{"type": "reasoning.encrypted", "data": "y", "index": 1}]}),
+    ]
+    details = [{"type": "reasoning.text", "text": "abc", "index": 0, "signature": "s"}]
+    late = [{"type": "reasoning.encrypted", "data": "y", "index": 1}]
+    assert parts_of(*frames, STOP) == (
+        Reasoning("abc", state=State(NAME, {"reasoning_details": details})),
+        Text("x"),
+        Reasoning("", state=State(NAME, {"reasoning_details": late})),
+    )
+
+
+CALL_ODDITIES: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str, str]]]] = {
+    "in pieces": (
+        [
+            call(index=0, id="a", type="function", function={"name": "f", "arguments": ""}),
+            call(index=0, function={"arguments": '{"x"'}),
+            call(index=0, function={"arguments": ":1}"}),
+        ],
+        [("a", "f", '{"x":1}')],
+    ),
+    "interleaved": (
+        [
+            call(index=0, id="a", function={"name": "f", "arguments": "1"}),
+            call(index=1, id="b", function={"name": "g", "arguments": "2"}),
+            call(index=2, id="c", function={"name": "h", "arguments": "3"}),
+            call(index=0, function={"arguments": "4"}),
+            call(index=2, function={"arguments": "5"}),
+            call(index=1, function={"arguments": "6"}),
+        ],
+        [("a", "f", "14"), ("b", "g", "26"), ("c", "h", "35")],
+    ),
+    "id on every chunk": (
+        [
+            call(index=0, id="a", function={"name": "f", "arguments": "1"}),
+            call(index=0, id="a", function={"name": "f", "arguments": "2"}),
+        ],
+        [("a", "f", "12")],
+    ),
+    "no index": (
+        [
+            call(id="a", function={"name": "f", "arguments": "1"}),
+            call(function={"arguments": "2"}),
+            call(id="b", function={"name": "g", "arguments": "3"}),
+            call(id="a", function={"arguments": "4"}),
+        ],
+        [("a", "f", "124"), ("b", "g", "3")],
+    ),
+    "one index for all": (
+        [
+            call(index=0, id="a", function={"name": "f", "arguments": "1"}),
+            call(index=0, id="b", function={"name": "f", "arguments": "2"}),
+        ],
+        [("a", "f", "1"), ("b", "f", "2")],
+    ),
+    "one id for all": (
+        [
+            call(index=0, id="a", function={"name": "f", "arguments": "1"}),
+            call(index=1, id="a", function={"name": "f", "arguments": "2"}),
+        ],
+        [("a", "f", "1"), ("a_1", "f", "2")],
+    ),
+    "no id": (
+        [call(index=0, function={"name": "f", "arguments": "1"}), call(index=1, id="", function={"name": "g"})],
+        [("call_c10x0", "f", "1"), ("call_c10x1", "g", "")],
+    ),
+    "arguments as an object": (
+        [call(index=0, id="a", function={"name": "f", "arguments": {"x": 1}})],
+        [("a", "f", '{"x":1}')],
+    ),
+    "the name comes late": (
+        [call(index=0, id="a", function={"arguments": "1"}), call(index=0, function={"name": "f", "arguments": "2"})],
+        [("a", "f", "12")],
+    ),
+    "the old kind": (
+        [{"function_call": {"name": "f", "arguments": "1"}}, {"function_call": {"arguments": "2"}}],
+        [("call_c10x0", "f", "12")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("deltas", "calls"), CALL_ODDITIES.values(), ids=CALL_ODDITIES.keys())
+def test_tool_calls_are_read_however_they_come(deltas: list[dict[str, Any]], calls: list[tuple[str, str, str]]) -> None:
+    frames = [chunk(delta) for delta in deltas]
+    parts = parts_of(ROLE, *frames, CALLED)
+    assert [(part.id, part.name, part.arguments) for part in parts if isinstance(part, ToolCall)] == calls
+    assert len(parts) == len(calls)
+    (choice,) = answer_of(*frames, STOP).choices
+    assert choice.stop == "tool_calls"
+    assert choice.native_stop == "stop"
+
+
+def test_part_indexes_rise_and_every_part_ends() -> None:
+    events = events_of(
+        chunk({"content": "a"}),
+        chunk(call(index=0, id="x", function={"name": "f", "arguments": "1"})),
+        chunk({"content": "b"}),
+        CALLED,
+    )
+    begun = [event.index for event in events if isinstance(event, PartStarted)]
+    assert begun == [0, 1, 2]
+    assert sorted(event.index for event in events if isinstance(event, PartEnded)) == begun
+    assert isinstance(events[-2], Stopped)
+
+
+def test_choices_of_one_stream_are_told_apart() -> None:
+    frames = [chunk({"content": letter}, choice=number) for letter, number in zip("axby", (0, 1, 0, 1), strict=True)]
+    answer = answer_of(*frames, chunk(finish="stop", choice=1), chunk(finish="length", choice=0), DONE)
+    assert [(choice.parts, choice.stop) for choice in answer.choices] == [
+        ((Text("ab"),), "length"), ((Text("xy"),), "stop"),
+    ]  # fmt: skip
+
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [chunk({"content": "a"}), chunk(finish="stop"), chunk(choices=[], usage=USAGE), DONE],
+        [chunk({"content": "a"}), chunk(finish="stop", usage=USAGE), DONE],
+        [chunk({"content": "a"}, usage=USAGE | {"completion_tokens": 1}), chunk(finish="stop", usage=USAGE), DONE],
+        [chunk({"content": "a"}), chunk(choices=[], usage=USAGE), chunk(finish="stop"), DONE],
+        [chunk({"content": "a"}), chunk(finish="stop"), chunk({"content": ""}, usage=USAGE), DONE],
+        [chunk({"content": "a"}), chunk(finish="stop", x_groq={"usage": USAGE}), DONE],
+        [chunk({"content": "a"}), chunk(finish="stop"), chunk(finish="stop", usage=USAGE), DONE],
+    ],
+)
+def test_usage_is_read_wherever_it_stands(frames: list[str]) -> None:
+    answer = answer_of(*frames)
+    assert answer.usage == Usage(uncached_in=10, out_text=4)
+    assert answer.choices == (Choice((Text("a"),), "stop", "stop"),)
+
+
+def test_logprobs_and_citations_mark_the_text() -> None:
+    probs = {"content": [{"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": []}]}
+    choice = {"index": 0, "delta": {"content": "a"}, "logprobs": probs, "finish_reason": None}
+    cited = {"type": "url_citation", "url_citation": {"url": "u", "title": "t", "start_index": 0, "end_index": 1}}
+    (read,) = answer_of(chunk(choices=[choice]), chunk({"annotations": [cited]}), STOP).choices
+    assert read.logprobs == tuple(probs["content"])
+    assert read.parts == (Text("a", citations=(Citation("u", "t", start=0, end=1),)),)
+
+
+def test_images_and_sound_are_media() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
+    frames = [
+        chunk({"images": [image]}),
+        chunk({"audio": {"id": "s", "transcript": "h"}}),
+        chunk({"audio": {"data": "QQ=="}}),
+        chunk({"audio": {"data": "Qg==", "transcript": "i", "expires_at": 3}}),
+    ]
+    assert parts_of(*frames, STOP) == (
+        Media("image", mime="image/png", data="QUJD"),
+        Media("audio", data="QUI=", state=State(NAME, {"id": "s", "transcript": "hi", "expires_at": 3})),
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("stop", "stop"), ("length", "length"), ("model_length", "length"), ("eos", "stop"), ("error", "error"),
+        ("content_filter", "content_filter"), ("tool_calls", "tool_calls"), ("sensitive", "content_filter"),
+        ("MALFORMED_FUNCTION_CALL", "error"), ("insufficient_system_resource", "error"),
+    ],
+)  # fmt: skip
+def test_a_reason_keeps_its_own_word_and_an_unknown_one_is_no_stop(word: str, reason: str) -> None:
+    (choice,) = answer_of(chunk({"content": "a"}), chunk(finish=word), DONE).choices
+    assert (choice.stop, choice.native_stop) == (reason, word)
+
+
+def test_openrouters_native_reason_and_vllms_stop_sequence_are_kept() -> None:
+    one = {"index": 0, "delta": {}, "finish_reason": "stop", "native_finish_reason": "end_turn", "stop_reason": "###"}
+    (choice,) = answer_of(chunk({"content": "a"}), chunk(choices=[one]), DONE).choices
+    assert (choice.stop, choice.native_stop, choice.sequence) == ("stop", "end_turn", "###")
+
+
+CUTS = {
+    "nothing": [],
+    "role only": [ROLE],
+    "in the text": [ROLE, chunk({"content": "a"})],
+    "in a call": [ROLE, chunk(call(index=0, id="a", function={"name": "f", "arguments": "{"}))],
+    "in a frame": [ROLE, chunk({"content": "a"}), chunk(finish="stop")[:-8]],
+    "done too early": [ROLE, chunk({"content": "a"}), DONE],
+    "one of two choices": [chunk({"content": "a"}), chunk({"content": "b"}, choice=1), chunk(finish="stop"), DONE],
+    "comments only": [": ping\n\n"],
+}
+
+
+@pytest.mark.parametrize("frames", CUTS.values(), ids=CUTS.keys())
+def test_a_cut_stream_is_an_error_never_a_stop(frames: list[str]) -> None:
+    assert isinstance(failure_of(*frames), Cut)
+
+
+@pytest.mark.parametrize("end", ["", "data: [DONE]", "data: [DONE]\n", "data: [DONE]\r\n\r\n"])
+def test_an_answer_that_has_ended_needs_no_end_mark(end: str) -> None:
+    assert isinstance(events_of(chunk({"content": "a"}), chunk(finish="stop"), end)[-1], Done)
+
+
+def test_the_last_frame_may_lack_its_blank_line() -> None:
+    assert answer_of(chunk({"content": "a"}), chunk(finish="stop").rstrip()).choices[0].stop == "stop"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        ({"message": "m", "code": 502}, 502, "502"),
+        ({"message": "m", "type": "overloaded_error"}, 529, None),
+        ({"message": "m", "type": "rate_limit_error", "code": "rate_limit_exceeded"}, 429, "rate_limit_exceeded"),
+        ({"message": "m", "code": "service_unavailable"}, 503, "service_unavailable"),
+        ({"message": "m", "code": "429"}, 429, "429"),
+        (
+            {"message": "m", "type": "invalid_request_error", "code": "context_length_exceeded"},
+            400,
+            "context_length_exceeded",
+        ),
+        ({"message": "m"}, 502, None),
+        ("m", 502, None),
+    ],
+)
+def test_an_error_inside_the_stream_has_the_status_it_names(error: Any, status: int, code: str | None) -> None:
+    frame = "data: " + json.dumps({"error": error}) + "\n\n"
+    last = events_of(ROLE, frame, STOP)[-1]
+    assert isinstance(last, Failed)
+    assert isinstance(last.error, Refused)
+    assert (last.error.status, last.error.message, last.native) == (status, "m", frame.encode())
+    assert last.error.code == (code or "upstream_error")
+
+
+def test_a_frame_named_error_is_an_error_whatever_it_holds() -> None:
+    error = failure_of(ROLE, 'event: error\ndata: {"message": "m", "code": 503}\n\n')
+    assert (error.status, error.message) == (503, "m")
+
+
+def test_an_unreadable_line_is_skipped_and_counted() -> None:
+    reader = StreamReader()
+    bad = b"data: {nonsense\n\n"
+    events = reader.feed(chunk({"content": "a"}).encode() + bad + chunk({"content": "b"}).encode())
+    assert Passed(bad) in events
+    events += reader.feed(b': hello\n\ndata: "text"\n\n' + STOP.encode())
+    assert reader.skipped == 2
+    assert folded(events).choices[0].parts == (Text("ab"),)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"choices": None}, {"choices": []}, {"choices": [{"delta": None}]}, {"choices": [{}]}, {"usage": {}},
+        {"usage": {"prompt_tokens": None}}, {"created": 1.5}, {"choices": [{"index": "0", "delta": {"content": ""}}]},
+        {"choices": [{"index": -1, "delta": {}}]}, {"choices": [{"index": None, "delta": {"content": ""}}]},
+    ],
+)  # fmt: skip
+def test_odd_chunks_do_no_harm(odd: dict[str, Any]) -> None:
+    frames = [ROLE, chunk({"content": "a"}), chunk(**odd), chunk({"content": "b"}), STOP]
+    (choice,) = [choice for choice in answer_of(*frames).choices if choice.parts]
+    assert choice == Choice((Text("ab"),), "stop", "stop")
+
+
+def test_negative_usage_is_none() -> None:
+    answer = answer_of(chunk({"content": "a"}), chunk(finish="stop", usage={"prompt_tokens": -4}), DONE)
+    assert answer.usage == Usage()
+
+
+def test_nothing_follows_a_terminal_event() -> None:
+    assert isinstance(events_of(chunk({"content": "a"}), STOP, chunk({"content": "b"}), DONE)[-1], Done)
+    reader = StreamReader()
+    reader.feed((chunk({"content": "a"}) + STOP).encode())
+    assert reader.feed(chunk({"content": "b"}).encode()) == []
+    assert reader.finish() == []
+
+
+def test_an_answer_that_is_no_stream_is_taken_whole() -> None:
+    body = {"id": "x", "choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}
+    events = events_of(json.dumps(body, indent=1))
+    assert [type(event) for event in events] == [Whole, Done]
+    assert failure_of('{"error": {"message": "m", "code": 429}}').status == 429
+
+
+def test_an_endless_event_ends_in_an_error() -> None:
+    reader = StreamReader()
+    reader.feed(b"data: ")
+    events = [event for _ in range(33) for event in reader.feed(b"x" * (1 << 20))]
+    assert [type(event) for event in events] == [Failed]
+
+
+@given(st.binary(max_size=60), st.lists(st.binary(max_size=10), max_size=5))
+def test_any_bytes_end_in_one_terminal_event(noise: bytes, pieces: list[bytes]) -> None:
+    reader = StreamReader()
+    events = reader.feed(chunk({"content": "a"}).encode() + b"data: " + noise + b"\n\n")
+    for piece in pieces:
+        events += reader.feed(piece)
+    events += reader.finish()
+    assert [event for event in events if isinstance(event, Done | Failed)] == events[-1:]
+
+
+# writing
+
+
+def wire(*events: Event, say: Say = SAY) -> str:
+    return StreamWriter(say).write(events).decode()
+
+
+def chunks(text: str) -> list[dict[str, Any]]:
+    lines = [line[6:] for line in text.splitlines() if line.startswith("data: {")]
+    return [json.loads(line) for line in lines]
+
+
+TRANSLATED: tuple[Event, ...] = (
+    Attempted("p", "anthropic_messages"),
+    Started("msg_1", "claude", 7),
+    PartStarted(0, Reasoning("")),
+    Delta(0, "why"),
+    PartEnded(0),
+    PartStarted(1, Text("")),
+    Delta(1, 'a"\u00e9\n'),
+    Marked(1, citations=(Citation("https://x", "t", start=1, end=2), Citation(quote="q"))),
+    PartEnded(1),
+    PartStarted(2, ToolCall("c1", "f")),
+    PartStarted(3, ToolCall("c2", "g")),
+    Delta(3, '{"b"'),
+    Delta(2, "{}"),
+    Delta(3, ":1}"),
+    Passed(b"ping"),
+    Used(Usage(uncached_in=5, cache_read=2, out_text=3)),
+    Stopped("tool_calls", "tool_use"),
+    Done(),
+)
+
+
+def test_another_dialects_events_make_proper_chunks() -> None:
+    text = wire(*TRANSLATED)
+    sent = chunks(text)
+    assert text.endswith(DONE)
+    assert "\r" not in text
+    assert {(one["id"], one["created"], one["model"]) for one in sent} == {("msg_1", 7, "claude")}
+    deltas = [one["choices"][0]["delta"] for one in sent]
+    assert [delta.get("role") for delta in deltas] == ["assistant"] + [None] * (len(deltas) - 1)
+    assert deltas[1:3] == [{"reasoning_content": "why"}, {"content": 'a"\u00e9\n'}]
+    cited = {"url": "https://x", "title": "t", "start_index": 1, "end_index": 2}
+    assert deltas[3] == {"annotations": [{"type": "url_citation", "url_citation": cited}]}
+    calls = [delta["tool_calls"][0] for delta in deltas if "tool_calls" in delta]
+    assert [one["index"] for one in calls] == [0, 1, 1, 0, 1]
+    assert [one.get("id") for one in calls] == ["c1", "c2", None, None, None]
+    assert "".join(one["function"]["arguments"] for one in calls if one["index"] == 1) == '{"b":1}'
+    assert sent[-1]["choices"][0] == {
+        "index": 0, "delta": {}, "logprobs": None, "finish_reason": "tool_calls", "native_finish_reason": "tool_use",
+    }  # fmt: skip
+
+
+def test_every_chunk_is_what_openais_sdk_expects() -> None:
+    for one in chunks(wire(*TRANSLATED, say=Say("i", 1, "m", include_usage=True))):
+        ChatCompletionChunk.model_validate(one, strict=True)
+
+
+def test_usage_is_the_last_chunk_and_only_when_asked_for() -> None:
+    with_usage = chunks(wire(*TRANSLATED, say=Say("i", 1, "m", include_usage=True)))
+    assert chunks(wire(*TRANSLATED)) == with_usage[:-1]
+    assert with_usage[-1]["choices"] == []
+    assert with_usage[-1]["usage"]["prompt_tokens"] == 7
+    assert with_usage[-1]["usage"]["prompt_tokens_details"]["cached_tokens"] == 2
+
+
+def test_names_of_the_face_fill_in_for_a_provider_that_gave_none() -> None:
+    (first, *_) = chunks(wire(Started(), PartStarted(0, Text("a"))))
+    assert (first["id"], first["created"], first["model"]) == ("chatcmpl-x", 5, "alias")
+
+
+def test_an_error_is_the_last_frame_and_nothing_says_done() -> None:
+    text = wire(*TRANSLATED[:6], Failed(Cut("cut")), Done())
+    assert "[DONE]" not in text
+    assert json.loads(text.splitlines()[-2][6:])["error"]["code"] == "upstream_cut"
+
+
+def test_an_error_in_many_lines_goes_out_as_one() -> None:
+    body = b'{\n "error": {\n "message": "m"}\n}'
+    error = Refused("m", status=500, dialect=NAME, native=body)
+    assert wire(Failed(error)) == 'data: {"error":{"message":"m"}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [("stop", "stop"), ("error", "content_filter"), ("pause", "length"), ("content_filter", "content_filter")],
+)
+def test_reasons_become_words_that_sdks_know(reason: Any, word: str) -> None:
+    assert chunks(wire(Stopped(reason)))[-1]["choices"][0]["finish_reason"] == word
+
+
+def test_choices_speak_for_themselves() -> None:
+    sent = chunks(wire(Started("i"), PartStarted(0, Text("a"), 1), PartStarted(0, Text("b"), 0), Delta(0, "c", 1)))
+    told = [(one["choices"][0]["index"], one["choices"][0]["delta"].get("content")) for one in sent]
+    assert told == [(0, ""), (1, ""), (1, "a"), (0, "b"), (1, "c")]
+
+
+RELAYED = [ROLE, ": ping\n\n", chunk({"content": "a"}), chunk({"content": "b"}, logprobs=1), chunk(finish="stop")]
+ONLY_USAGE = chunk(choices=[], usage=USAGE)
+
+
+@pytest.mark.parametrize("include_usage", [True, False])
+def test_a_relay_leaves_out_nothing_but_usage_that_was_not_asked_for(include_usage: bool) -> None:
+    both = chunk({"content": "c"}, usage=USAGE)
+    frames = [*RELAYED[:-1], both, RELAYED[-1], chunk(finish="stop", usage=USAGE), ONLY_USAGE, DONE]
+    events = events_of(*frames)
+    text = wire(Attempted("p", NAME), *events, say=Say("i", 1, "m", include_usage=include_usage))
+    assert text == "".join(frame for frame in frames if include_usage or frame != ONLY_USAGE)
+
+
+def test_a_relay_adds_the_end_mark_that_the_provider_forgot() -> None:
+    assert wire(Attempted("p", NAME), *events_of(*RELAYED)) == "".join(RELAYED) + DONE
+
+
+def test_a_relay_of_a_cut_stream_says_so() -> None:
+    text = wire(Attempted("p", NAME), *events_of(*RELAYED[:-1]))
+    assert text.startswith("".join(RELAYED[:-1]))
+    assert json.loads(text.splitlines()[-2][6:])["error"]["code"] == "upstream_cut"
+    assert "[DONE]" not in text
+
+
+def test_a_relay_passes_on_the_providers_own_error() -> None:
+    frame = 'data: {"error": {"message": "m", "x": 1}}\n\n'
+    assert wire(Attempted("p", NAME), *events_of(ROLE, frame)) == ROLE + frame
+
+
+def test_a_whole_answer_is_written_as_its_stream() -> None:
+    parts = (Reasoning("r"), Text("a"), ToolCall("c", "f", "{}"), Media("image", url="u"))
+    answer = Answer("i", "m", 1, (Choice(parts, "tool_calls", "tool_calls"),), Usage(out_text=1))
+    for dialect in (NAME, "gemini"):
+        text = wire(
+            Attempted("p", dialect), Whole(answer, native=b"{}"), Done(), say=Say("i", 1, "m", include_usage=True)
+        )
+        assert text.endswith(DONE)
+        assert answer_of(text) == answer
+
+
+def test_executed_tools_survive_translation() -> None:
+    part = Foreign("executed_tools", State(NAME, {"index": 0, "output": "x"}))
+    answer = Answer("i", "m", 1, (Choice((part,), "stop", "stop"),))
+    assert answer_of(wire(Whole(answer), Done())).choices == answer.choices
