@@ -40,14 +40,15 @@ class Shelf(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """closed: no byte may be written any more. unflushed: part of the request is still in our buffer.
-    idle_since: loop time at which the last exchange ended."""
+    """dialled: ready for its first exchange. closed: no byte may be written any more. unflushed: part of the request
+    is still in our buffer. paused: we have stopped reading. idle_since: loop time at which the last exchange ended."""
 
     __slots__ = (
         "_armed",
         "_shelf",
         "_timer",
         "closed",
+        "dialled",
         "exchange",
         "idle_since",
         "key",
@@ -64,6 +65,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.exchange: Exchange | None = None
         self.closed = False
+        self.dialled = False
         self.unflushed = False
         self.idle_since = 0.0
         self.paused = False
@@ -72,6 +74,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        if self.closed:
+            self.transport.abort()  # given up while it was being made
+            return
         # "Flushed" must mean: handed to the kernel. It ends the write phase and decides whether a retry is safe.
         self.transport.set_write_buffer_limits(high=1, low=0)
         self._shelf.opened(self)

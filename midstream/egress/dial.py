@@ -12,6 +12,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 from msgspec import Struct
 
@@ -64,23 +65,26 @@ class Dialler:
 
     async def _connect(self, route: Route, trusted: bool, make: Callable[[], Connection]) -> Connection:
         target, proxy = route.target, route.proxy
-        if proxy is None:
-            found = await self._addresses.resolve(target, trusted)
-            connection = make()
-            await self._open(found, target, connection)
-            return connection
-        if route.forward(trusted) is not None:
-            connection = make()
-            await self._open(await self._addresses.resolve(proxy.target, True), proxy.target, connection)
-            return connection
-        return await self._tunnel(target, proxy, trusted, make())
+        connection = make()
+        try:
+            if proxy is None:
+                await self._open(await self._addresses.resolve(target, trusted), target, connection)
+            elif route.forward(trusted) is not None:
+                await self._open(await self._addresses.resolve(proxy.target, True), proxy.target, connection)
+            else:
+                await self._tunnel(target, proxy, trusted, connection)
+            connection.dialled = True
+        finally:
+            if not connection.dialled:
+                connection.abort()  # a cancelled uvloop dial tells of the connection's beginning but not of its end
+        return connection
 
-    async def _tunnel(self, target: Target, proxy: Proxy, trusted: bool, connection: Connection) -> Connection:
+    async def _tunnel(self, target: Target, proxy: Proxy, trusted: bool, connection: Connection) -> None:
         through = target.host if trusted else (await self._addresses.resolve(target, trusted))[0]
         found = await self._addresses.resolve(proxy.target, True)
         tunnel = _Tunnel(f"[{through}]:{target.port}" if ":" in through else f"{through}:{target.port}", proxy.login)
-        await self._open(found, proxy.target, tunnel)
         try:
+            await self._open(found, proxy.target, tunnel)
             transport: asyncio.Transport | None = await tunnel.opened()
             if target.scheme == "https":
                 transport = await connection.loop.start_tls(
@@ -93,8 +97,7 @@ class Dialler:
             connection.connection_made(transport)
         finally:
             if connection.transport is None:
-                tunnel.transport.abort()
-        return connection
+                tunnel.abort()
 
     async def _open(self, found: list[str], target: Target, protocol: asyncio.Protocol) -> None:
         """Tries the addresses in turn. protocol hears of the first that answers."""
@@ -148,9 +151,12 @@ class _Tunnel(asyncio.Protocol):
         return self.transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(self._request)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self.transport.write(self._request)
+
+    def abort(self) -> None:
+        if hasattr(self, "transport"):
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._head += data

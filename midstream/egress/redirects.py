@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urldefrag, urljoin
 
 import msgspec
 
@@ -29,6 +30,8 @@ _PUBLIC = frozenset(
         "user-agent",
     )
 )
+# Not left to urljoin, which reads "http:///x" and "http:x" as relative where browsers see another host.
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _OF_BODY = frozenset(("content-encoding", "content-language", "content-location", "content-type"))
 
 
@@ -57,7 +60,8 @@ def next_hop(outgoing: Outgoing, status: int, location: str) -> Outgoing:
     """The exchange a redirect asks for (Fetch standard, HTTP-redirect fetch). Another origin was not written by the
     operator, whoever wrote the first: it is untrusted."""
     try:
-        url = urljoin(outgoing.url, quote(location, safe=_LOCATION_SAFE, encoding="latin-1"))
+        location = urldefrag(quote(location, safe=_LOCATION_SAFE, encoding="latin-1")).url
+        url = location if _ABSOLUTE.match(location) else urljoin(outgoing.url, location)
     except ValueError:
         raise refused("it redirects to something that is no address") from None
     before, after = parse_target(outgoing.url), parse_target(url)
