@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -605,3 +606,21 @@ def _joined(answer: Answer) -> Answer:
 
 def test_an_answer_of_this_dialect_is_given_back_as_it_came() -> None:
     assert gemini.write_answer(Answer(native=Native("gemini", b"{ }")), SAY) == b"{ }"
+
+
+def test_half_a_frame_after_the_finish_reason_is_still_a_cut() -> None:
+    done = chunk({"text": "x"}, finish="STOP")
+    for body in (sse(done) + b'data: {"cand', array(done, done)[:-9]):
+        assert isinstance(last_error(events_of(body)), Cut)
+
+
+def test_an_empty_read_inside_an_escape_changes_nothing() -> None:
+    body = array(chunk({"text": 'a"}{b'}, finish="STOP"))
+    cut = body.index(b"\\") + 1
+    assert bare(events_of(body, [cut, cut])) == bare(events_of(body))
+
+
+def test_made_up_ids_suit_every_dialect() -> None:
+    value = {**chunk({"functionCall": {"name": "f"}}, finish="STOP"), "responseId": "a/b=" * 30}
+    (part,) = whole(value).choices[0].parts
+    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", part.id)
