@@ -92,6 +92,7 @@ class Attempt:
         self.committed = True
         if self._on_commit is not None:
             self._on_commit()
+            self._on_commit = None
         held, self._held = self._held, []
         self._log.append(held)
 

@@ -107,5 +107,6 @@ class EventLog:
 
     def close(self) -> None:
         self.closed = True
+        self._resume = self.deserted = None  # a finished log holds on to nobody, so that it can be freed at once
         for follower in self._followers:
             follower.wake()

@@ -84,7 +84,7 @@ class Run:
         self.upstream_seconds = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    def own(self, task: asyncio.Task[None]) -> None:
+    def own(self, task: asyncio.Task[None] | None) -> None:
         self._task = task
 
     def cancel(self) -> None:
@@ -153,6 +153,7 @@ class Runs:
     async def _own(self, run: Run) -> None:
         end = await _Work(self, run).do()
         del self._active[run]
+        run.own(None)
         run.log.append([end])
         run.log.close()
 

@@ -244,22 +244,22 @@ def test_a_provider_that_keeps_failing_is_left_alone_and_the_refusal_says_when_t
 
 def test_a_reader_that_is_behind_stops_the_provider_until_it_has_caught_up():
     state: list[bool] = []
+    caught_up = asyncio.Event()
 
     async def chatty(plan: Plan, emit: Emit) -> None:
         emit(answer()[:3], 10)
         state.append(emit([Delta(0, "x")], 300_000))
         state.append(emit([Delta(0, "x")], 10))
+        await caught_up.wait()
         emit(answer()[3:], 10)
 
     async def test(bench: Bench) -> None:
-        resumed: list[int] = []
         run, follower = bench.start()
-        run.log.on_room(lambda: resumed.append(1))
-        while bench.runs.active:
+        run.log.on_room(caught_up.set)
+        while len(state) < 2:
             await asyncio.sleep(0)
         assert state == [False, False]
-        assert not resumed
-        await follower.take()
-        assert resumed
+        assert not caught_up.is_set()
+        assert isinstance((await everything(follower))[-1], Done)
 
     on_bench(Scripted(one=[chatty]), test)

@@ -1,0 +1,267 @@
+"""The chat face over a real server, a real database and a provider on loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from openai import OpenAI
+
+from .serving import ADMIN_KEY, Serving
+from .upstream import Asked, Said, Upstream, stream, whole
+
+HI = [{"role": "user", "content": "hi"}]
+REPLY: dict[str, Any] = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1700000000,
+    "model": "up-model-2026",
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "Hello!", "zz_new": 1}, "finish_reason": "stop"}
+    ],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
+    "zz_vendor": {"b": 1, "a": [1.0, 2e3]},
+}
+
+
+def chunk(content: str | None = None, finish: str | None = None, **more: Any) -> bytes:
+    delta = {} if content is None else {"content": content}
+    value = {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        **more,
+    }
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+
+USAGE = (
+    b'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[],'
+    b'"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}\n\n'
+)
+DONE = b"data: [DONE]\n\n"
+
+
+def ask(serving: Serving, **body: Any) -> Any:
+    return serving.ask("POST", "/v1/chat/completions", {"model": "up/x", "messages": HI, **body})
+
+
+def last_attempt(serving: Serving) -> dict[str, Any]:
+    deadline = time.monotonic() + 5
+    while True:
+        attempt = serving.attempts()[-1]
+        if attempt["status"] != "started" or time.monotonic() > deadline:
+            return attempt
+        time.sleep(0.02)
+
+
+def raw_stream(serving: Serving, body: dict[str, Any]) -> socket.socket:
+    data = json.dumps(body).encode()
+    connection = socket.create_connection(("127.0.0.1", serving.port), timeout=10)
+    connection.sendall(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (ADMIN_KEY.encode(), len(data), data)
+    )
+    return connection
+
+
+def test_the_same_dialect_is_relayed_byte_for_byte_both_ways(serving: Serving, upstream: Upstream):
+    answer = json.dumps(REPLY, indent=1).encode()
+    upstream.answer = lambda asked: whole(answer)
+    body = b'{"zz_first": 1.50, "model": "up/x", "messages": [{"role":"user",  "content":"h\\u00e9", "zz":1e2}]}'
+    reply = serving.ask("POST", "/v1/chat/completions", body)
+    assert reply.status == 200
+    assert reply.body == answer
+    [asked] = upstream.asked
+    assert asked.body == b'{"zz_first":1.50,"model":"x","messages":[{"role":"user",  "content":"h\\u00e9", "zz":1e2}]}'
+    assert asked.headers["authorization"] == "Bearer sk-upstream-secret"
+
+
+def test_a_stream_is_relayed_byte_for_byte_and_our_usage_chunk_is_kept_from_who_did_not_ask(
+    serving: Serving, upstream: Upstream
+):
+    pieces = [chunk("Hel", zz=1), b": comment\n\n", chunk("lo"), chunk(None, "stop")]
+    upstream.answer = lambda asked: stream(*pieces, USAGE, DONE)
+    reply = ask(serving, stream=True)
+    assert reply.body == b"".join(pieces) + DONE
+    assert upstream.asked[0].json["stream_options"] == {"include_usage": True}
+    asked_for = ask(serving, stream=True, stream_options={"include_usage": True})
+    assert asked_for.body == b"".join(pieces) + USAGE + DONE
+    assert last_attempt(serving)["usage"]["output_tokens"] == 2
+
+
+def test_the_first_token_leaves_before_the_providers_second_arrives(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: stream(chunk("one"), 0.6, chunk("two"), chunk(None, "stop"), DONE)
+    began = time.monotonic()
+    with raw_stream(serving, {"model": "up/x", "messages": HI, "stream": True}) as connection:
+        received = b""
+        while b"one" not in received:
+            received += connection.recv(65536)
+        assert time.monotonic() - began < 0.5
+        assert b"two" not in received
+
+
+def test_every_attempt_is_recorded_with_its_tokens_and_its_exact_cost(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: whole(REPLY)
+    reply = ask(serving)
+    attempt = serving.attempts()[-1]
+    assert attempt["run_id"] == reply.headers["x-run-id"]
+    assert (attempt["status"], attempt["usage"]["input_tokens"], attempt["usage"]["output_tokens"]) == ("ok", 9, 3)
+    assert attempt["cost"] == "0.000002100"
+    assert attempt["price"]["source"] == "midstream.toml"
+
+
+def test_a_client_that_hangs_up_stops_the_provider_and_what_was_spent_is_kept(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: stream(chunk("one"), 30.0, DONE)
+    with raw_stream(serving, {"model": "up/x", "messages": HI, "stream": True}) as connection:
+        while b"one" not in connection.recv(65536):
+            pass
+    assert upstream.asked[0].gone.wait(0.25)
+    attempt = last_attempt(serving)
+    assert attempt["status"] == "partial"
+    assert attempt["usage"]["estimated"]
+    assert attempt["usage"]["output_tokens"] >= 1
+
+
+def test_a_client_that_hangs_up_before_a_whole_answer_stops_the_provider_too(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: Said((30.0,))
+    with raw_stream(serving, {"model": "up/x", "messages": HI}) as connection:
+        while not upstream.asked:
+            time.sleep(0.005)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    assert upstream.asked[0].gone.wait(0.25)
+    assert last_attempt(serving)["status"] == "partial"
+
+
+@pytest.mark.parametrize("end", [(), (chunk(None, None),), (DONE,)])
+def test_a_truncated_answer_is_an_error_in_the_stream_never_a_stop(serving: Serving, upstream: Upstream, end: Any):
+    upstream.answer = lambda asked: stream(chunk("one"), *end, cut=end == ())
+    body = ask(serving, stream=True).body
+    assert b'"error"' in body
+    assert b"[DONE]" not in body
+    assert b'"stop"' not in body
+    assert last_attempt(serving)["status"] == "partial"
+
+
+def test_what_the_provider_refuses_reaches_the_caller_with_its_status_and_words(serving: Serving, upstream: Upstream):
+    error = {"error": {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}}
+    upstream.answer = lambda asked: whole(error, 400)
+    reply = ask(serving)
+    assert (reply.status, reply.json) == (400, error)
+    assert len(upstream.asked) == 1
+
+
+def test_a_busy_provider_is_asked_again_and_both_attempts_are_billed(serving: Serving, upstream: Upstream):
+    answers = [whole({"error": {"message": "busy"}}, 503), whole(REPLY)]
+    upstream.answer = lambda asked: answers[min(len(upstream.asked), 2) - 1]
+    reply = ask(serving)
+    assert reply.headers["x-midstream-attempts"] == "2"
+    assert [attempt["status"] for attempt in serving.attempts()[-2:]] == ["failed", "ok"]
+
+
+def test_an_alias_falls_back_to_its_next_target(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: whole(REPLY)
+    reply = ask(serving, model="two")
+    assert reply.json["choices"][0]["message"]["content"] == "Hello!"
+    assert upstream.asked[0].json["model"] == "b"
+
+
+def test_a_conversation_is_continued_from_the_store_and_named_in_the_reply(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: whole(REPLY)
+    first = ask(serving, conversation={}, messages=[{"role": "user", "content": "my name is Ada", "zz": 1}])
+    id = first.headers["x-conversation-id"]
+    assert first.json["conversation"] == {"id": id, "title": "my name is Ada"}
+    assert "conversation" not in upstream.asked[0].json
+    second = ask(serving, conversation=id, messages=[{"role": "user", "content": "who am I?"}])
+    sent = upstream.asked[1].json["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "user"]
+    assert sent[0] == {"role": "user", "content": "my name is Ada", "zz": 1}
+    assert sent[1]["content"] == "Hello!"
+    assert second.headers["x-conversation-id"] == id
+
+
+def test_a_conversation_that_is_not_there_is_a_404_and_nothing_goes_upstream(serving: Serving, upstream: Upstream):
+    assert ask(serving, conversation="conv_other").status == 404
+    assert not upstream.asked
+
+
+def test_store_is_ours_and_stays_here(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: whole(REPLY)
+    ask(serving, store=True)
+    assert "store" not in upstream.asked[0].json
+
+
+def test_an_unknown_model_is_a_404_naming_near_misses(serving: Serving, upstream: Upstream):
+    reply = ask(serving, model="nowhere/x")
+    # A bare name goes to the provider of this dialect that takes any; a provider of ours without the model does not.
+    assert reply.status in (200, 404)
+    missing = ask(serving, model="midstream/rehersal")
+    assert missing.status == 404
+    assert "midstream/rehearsal" in missing.json["error"]["message"]
+
+
+def test_the_openai_sdk_in_strict_mode_takes_every_answer(serving: Serving):
+    client = OpenAI(base_url=serving.url + "/v1", api_key=ADMIN_KEY, _strict_response_validation=True)
+    answer = client.chat.completions.create(model="midstream/rehearsal", messages=HI)  # type: ignore[arg-type]
+    assert "rehearsal model" in (answer.choices[0].message.content or "")
+    assert answer.usage is not None
+    chunks = client.chat.completions.create(model="midstream/rehearsal", messages=HI, stream=True)  # type: ignore[call-overload]
+    text = "".join(piece.choices[0].delta.content or "" for piece in chunks if piece.choices)
+    assert text == answer.choices[0].message.content
+    assert [model.id for model in client.models.list()][-1] == "midstream/rehearsal"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        (b"{", 400, None),
+        (b'{"model":"up/x","model":"up/y","messages":[]}', 400, "model"),
+        (b'{"model":"up/x"}', 400, "messages"),
+        (b'{"messages":[]}', 400, "model"),
+        (b'{"model":5,"messages":[]}', 400, "model"),
+        (b'{"model":"up/x","messages":"hi"}', 400, "messages"),
+        (b'{"model":"up/x","messages":["hi"]}', 400, "messages[0]"),
+        (b'{"model":"up/x","messages":[],"temperature":NaN}', 400, None),
+    ],
+)
+def test_bad_input_is_refused_with_the_path_of_the_field(
+    serving: Serving, upstream: Upstream, body: bytes, status: int, param: str | None
+):
+    reply = serving.ask("POST", "/v1/chat/completions", body)
+    assert reply.status == status
+    assert reply.json["error"]["param"] == param
+    assert not upstream.asked
+
+
+def test_the_edge_refuses_in_the_faces_grammar(serving: Serving):
+    assert serving.ask("POST", "/v1/chat/completions", {}, key="wrong").status == 401
+    assert serving.ask("GET", "/v1/chat/completions").status == 405
+    assert serving.ask("GET", "/v1/nothing").json["error"]["code"] == "unknown_path"
+    assert serving.ask("POST", "/v1/chat/completions", b"a=1", content_type="text/plain").status == 415
+    reply = serving.ask("POST", "/v1/messages", {}, key="wrong")
+    assert (reply.status, reply.json["type"], reply.json["error"]["type"]) == (401, "error", "authentication_error")
+    reply = serving.ask("POST", "/v1beta/models/x:generateContent", {}, key="wrong")
+    assert reply.json["error"]["status"] == "UNAUTHENTICATED"
+
+
+def test_every_reply_has_a_request_id_and_keeps_the_callers_own(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: whole(REPLY)
+    assert ask(serving).headers["x-request-id"].startswith("req_")
+    assert serving.ask("GET", "/healthz", x_request_id="mine-1").headers["x-request-id"] == "mine-1"
+    assert serving.ask("GET", "/healthz", x_request_id="a b").headers["x-request-id"] != "a b"
+
+
+def _no_key_in(asked: Asked) -> bool:
+    return ADMIN_KEY.encode() not in asked.body and all(ADMIN_KEY not in value for value in asked.headers.values())
+
+
+def test_the_callers_key_never_travels_upstream(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: whole(REPLY)
+    ask(serving)
+    assert all(_no_key_in(asked) for asked in upstream.asked)
