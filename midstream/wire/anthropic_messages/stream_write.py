@@ -95,7 +95,7 @@ class MessagesWriter:
         for event in events:
             if self._relay and event.native and type(event) not in _NEVER_RELAYED:
                 out.append(event.native)
-            elif type(event) is Delta and event.index == self._live and not event.choice and not self._relay:
+            elif type(event) is Delta and event.index == self._live and not event.choice:
                 if event.text:
                     out.append(self._head + _encode(event.text) + _TAIL)
             else:
