@@ -68,14 +68,14 @@ class Answer:
             sink = _Decoding(self._decoder, sink)
         done = False
         try:
-            while not await self._pumped(sink):
+            while not self._pumped(sink):
                 await self._wait()
             done = True
         finally:
             if not done:
                 self.close()
 
-    async def _pumped(self, sink: Sink) -> bool:
+    def _pumped(self, sink: Sink) -> bool:
         """Hands over what is held and lets the rest come straight to sink. True: that was all."""
         if self._gone:
             raise self._error or Cut(self._cut_text(None))
