@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+START = "from midstream.app.cli import main; main()"
 ADMIN_KEY = "ms-admin-test-0123456789abcdef"
 
 
@@ -56,7 +57,7 @@ class Serving:
         kept = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "midstream.app.cli", "serve", "--config", str(self.folder / "midstream.toml"),
+                [sys.executable, "-c", START, "serve", "--config", str(self.folder / "midstream.toml"),
                  "--data", str(self.data), "--port", str(self.port)],
                 env={**kept, "MIDSTREAM_ADMIN_KEY": ADMIN_KEY, "NO_PROXY": "*", **self._environ},
                 stdout=log, stderr=log,
