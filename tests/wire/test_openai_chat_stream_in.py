@@ -413,3 +413,9 @@ def test_any_bytes_end_in_one_terminal_event(noise: bytes, pieces: list[bytes]) 
         events += reader.feed(piece)
     events += reader.finish()
     assert [event for event in events if isinstance(event, Done | Failed)] == events[-1:]
+
+
+def test_nothing_of_a_choice_follows_its_stop() -> None:
+    events = events_of(chunk({"content": "a"}), chunk(finish="stop"), chunk({"content": "b"}, finish="length"), DONE)
+    assert [event.reason for event in events if isinstance(event, Stopped)] == ["stop"]
+    assert folded(events).choices == (Choice((Text("a"),), "stop", "stop"),)
