@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,10 +30,10 @@ from midstream.wire.strict_json import read_object
 MINE = dialect.NAME
 
 
-def _plan(prompt: Prompt, words: tuple[str, ...] = (), **more: Any) -> Plan:
-    """A plan for a turn of another dialect, whose request held the top-level names `words`."""
-    fields = dict.fromkeys(words, msgspec.Raw(b"0"))
-    return Plan(Turn("another", fields, lambda _: prompt, model="x"), "m", **{"stream": False, **more})
+def _plan(prompt: Prompt, dialect_of_turn: str = "another", **more: Any) -> Plan:
+    """A plan for a turn of another dialect."""
+    turn = Turn(dialect_of_turn, {}, lambda _: prompt, model="x")
+    return Plan(turn, **{"model": "m", "stream": False, **more})
 
 
 def _write(prompt: Prompt, quirks: dialect.Quirks | None = None, **more: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -115,12 +114,30 @@ def test_opening_system_messages_are_instructions_before_history_and_later_ones_
 
 
 def test_the_state_is_ours_to_keep() -> None:
-    body, dropped = _write(_says(Text("x")))
+    body, dropped = _write(_says(Text("x")), dialect.Quirks(encrypted_reasoning=True))
     assert body["store"] is False
     assert body["include"] == ["reasoning.encrypted_content"]
     assert dropped == ()
     plain, _ = _write(_says(Text("x")), dialect.Quirks(encrypted_reasoning=False, stores=False))
     assert plain == {"model": "m", "input": [{"role": "user", "content": "x"}]}
+
+
+@pytest.mark.parametrize(
+    ("model", "reasons", "samples"),
+    [
+        ("o3-mini", True, False), ("gpt-5", True, False), ("openai/gpt-5-nano-2025-08-07", True, False),
+        ("gpt-5.6-sol", True, True), ("gpt-6-astra", True, True), ("computer-use-preview", True, True),
+        ("gpt-5-chat-latest", False, True), ("gpt-4o", False, True), ("gpt-4.1", False, True),
+        ("llama-3-pro3", False, True),
+    ],
+)  # fmt: skip
+def test_what_a_model_refuses_by_its_name_is_not_sent(model: str, reasons: bool, samples: bool) -> None:
+    body, dropped = _write(Prompt((), params=Params(temperature=1.0, top_p=0.5)), model=model)
+    assert ("include" in body) is reasons
+    assert ("temperature" in body) is samples
+    assert dropped == (() if samples else ("temperature", "top_p"))
+    forced, _ = _write(Prompt((), params=Params(temperature=1.0)), dialect.Quirks(sampling=True), model=model)
+    assert forced["temperature"] == 1.0
 
 
 def test_an_assistants_turn_is_written_as_its_items() -> None:
@@ -228,7 +245,7 @@ def test_parameters_are_translated() -> None:
         format=Format("json_schema", {"type": "object"}, "my name!", "d", True),
         thinking=Thinking(budget=4000, show=True),
     )  # fmt: skip
-    body, dropped = _write(Prompt((), params=params), stream=True)
+    body, dropped = _write(Prompt((), params=params), dialect.Quirks(encrypted_reasoning=True), stream=True)
     assert dropped == ()
     del body["input"]
     assert body == {
@@ -267,7 +284,7 @@ def test_what_has_no_word_here_is_reported_by_the_callers_word() -> None:
     extras = {"web_search_options": {}, "metadata": {"a": "b"}, "store": True, "stream_options": {}}
     tools = (Tool("search", kind="hosted", state=State("another", {})),)
     prompt = Prompt((Message("user", (Text("x"),), name="Ann"),), tools, params=params, extras=extras)
-    body, dropped = _write(prompt, words=("stop_sequences", "max_tokens"))
+    body, dropped = _write(prompt, dialect_of_turn="anthropic_messages")
     assert dropped == (
         "name", "tools.search", "max_tokens", "top_k", "frequency_penalty", "presence_penalty", "seed",
         "stop_sequences", "n", "logit_bias", "audio", "modalities", "web_search_options",

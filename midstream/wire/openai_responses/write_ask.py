@@ -13,6 +13,7 @@ from ...core.parts import Message, Text
 from ...core.turn import Asked, Fields, Format, Plan, Prompt, Thinking, Tool, ToolChoice
 from ..strict_json import write_object
 from .grammar import ENCRYPTED, LOGPROBS, NAME, own
+from .models import reasons, samples_at_will
 from .write_items import ItemWriter
 
 _encode = msgspec.json.Encoder().encode
@@ -22,7 +23,14 @@ _WORDLESS = (
     "top_k", "frequency_penalty", "presence_penalty", "seed", "stop", "n", "logit_bias", "audio",
 )  # fmt: skip
 #: What other dialects call them, where it is another word.
-_CALLERS_WORDS = {"stop": "stop_sequences", "max_tokens": "max_completion_tokens"}
+_CALLERS_WORDS: dict[str, dict[str, str]] = {
+    "anthropic_messages": {"stop": "stop_sequences"},
+    "gemini": {
+        "max_tokens": "maxOutputTokens", "top_k": "topK", "top_p": "topP", "stop": "stopSequences",
+        "n": "candidateCount", "frequency_penalty": "frequencyPenalty", "presence_penalty": "presencePenalty",
+        "modalities": "responseModalities", "audio": "speechConfig",
+    },
+}  # fmt: skip
 #: Other dialects' top-level fields that mean the same here.
 _CARRIED = ("metadata", "safety_identifier", "prompt_cache_retention", "prompt_cache_options", "moderation")
 #: Fields about how this server answers: nothing for a provider, nothing to report.
@@ -32,13 +40,15 @@ _ABOUT_US = ("model", "stream", "stream_options", "store", "conversation")
 class Quirks(Struct, frozen=True):
     """Where a service that speaks this dialect differs from OpenAI's own.
 
-    encrypted_reasoning: ask for encrypted reasoning (models that do not reason refuse that).
+    encrypted_reasoning: ask for encrypted reasoning, which models that do not reason refuse; None: as the model's
+    name says. sampling: it takes temperature and top_p; None: likewise.
     stores: it knows `store`. cache_marks: it takes `prompt_cache_breakpoint`.
     fewest_tokens: the lowest max_output_tokens it accepts; a lower one is raised and reported.
     ours: the caller's fields that this server acts on itself.
     unsupported: top-level fields that it refuses; left out and reported."""
 
-    encrypted_reasoning: bool = True
+    encrypted_reasoning: bool | None = None
+    sampling: bool | None = None
     stores: bool = True
     cache_marks: bool = False
     fewest_tokens: int = 16
@@ -101,18 +111,27 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
         body["store"] = False
     _write_tools(prompt, body, dropped)
     _write_params(prompt, quirks, body, dropped)
-    include = [ENCRYPTED] if quirks.encrypted_reasoning else []
+    sealed = reasons(plan.model) if quirks.encrypted_reasoning is None else quirks.encrypted_reasoning
+    include = [ENCRYPTED] if sealed else []
     if prompt.params.logprobs:
         include.append(LOGPROBS)
     if include:
         body["include"] = include
     _write_extras(prompt.extras, body, dropped)
-    for name in quirks.unsupported & body.keys():
+    samples = samples_at_will(plan.model) if quirks.sampling is None else quirks.sampling
+    refused = quirks.unsupported if samples else quirks.unsupported | {"temperature", "top_p"}
+    for name in sorted(refused & body.keys()):
         del body[name]
         dropped.append(name)
-    words = plan.turn.fields
-    named = [_CALLERS_WORDS[name] if _CALLERS_WORDS.get(name) in words else name for name in dropped]
-    return Asked(_encode(body), tuple(dict.fromkeys(named)))
+    return Asked(_encode(body), _in_callers_words(dropped, plan))
+
+
+def _in_callers_words(dropped: list[str], plan: Plan) -> tuple[str, ...]:
+    """Each once, by the name that the caller gave it."""
+    words = dict(_CALLERS_WORDS.get(plan.turn.dialect, {}))
+    if "max_completion_tokens" in plan.turn.fields:
+        words["max_tokens"] = "max_completion_tokens"
+    return tuple(dict.fromkeys([words.get(name, name) for name in dropped]))
 
 
 def _leading_system(messages: tuple[Message, ...]) -> tuple[list[str], tuple[Message, ...]]:
