@@ -65,6 +65,7 @@ def test_a_connection_the_server_closed_while_idle_is_not_used(run, serve, door,
 def test_a_close_the_loop_has_not_seen_yet_costs_a_new_dial_and_no_error(run, door, ask):
     """The server closes while our loop is busy: only the socket knows."""
     server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(2)
     closed = threading.Event()
     served = []
 
@@ -79,7 +80,7 @@ def test_a_close_the_loop_has_not_seen_yet_costs_a_new_dial_and_no_error(run, do
             closed.set()
 
     async def go():
-        thread = threading.Thread(target=serve_twice)
+        thread = threading.Thread(target=serve_twice, daemon=True)
         thread.start()
         async with door() as egress:
             url = f"http://127.0.0.1:{server.getsockname()[1]}"
