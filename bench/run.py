@@ -142,6 +142,7 @@ class Bench:
         if not ask:
             return {"skipped": "cannot be asked so"}
         probe = self.load(ask, phase, ["-c", "1" if phase.paced else "4", "-n", "1" if phase.paced else "100"], [])
+        self._alive(phase)
         if probe.get("fail") or not probe.get("answered"):
             return {"skipped": probe.get("sample") or probe.get("fail") or "no good answer"}
         pids = self.own()
@@ -154,11 +155,16 @@ class Bench:
         result["foreign_pct"], result["steal_pct"] = core.foreign_pct(own_cpu)
         if phase.paced and "rss_mb" in result:
             result["kb_stream"] = round((result["rss_mb"] - before) * 1024 / phase.connections, 1)
+        self._alive(phase)
         if phase.upstream.tls:
             result["tls_connections"] = accounts.served(self.ports.mock)["tls_connections"] - tls_before
+        return result
+
+    def _alive(self, phase: Phase) -> None:
+        if self.mock.poll() is not None:
+            raise Failed(f"the fake upstream ended with {self.mock.returncode} in {phase.name}")
         if self.gateway and self.gateway.poll() is not None:
             raise Failed(f"died in {phase.name}, see {WORK.name}/log-{self.target.name}.txt")
-        return result
 
     def stop(self) -> None:
         for part in (self.gateway, self.mock):

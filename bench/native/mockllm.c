@@ -347,9 +347,13 @@ static void due(conn *c) {
   if (r == 0) answer_requests(c);
 }
 
+// With nobody waiting the wheel stands still: it must be set right before the first timer of a batch is added.
+static void set_clock(uint64_t started) {
+  if (!timers) tick = now_ms() - started;
+}
+
 static void run_timers(uint64_t started) {
   uint64_t to = now_ms() - started;
-  if (!timers) tick = to;
   while (tick < to) {
     tick++;
     conn **head = &wheel[tick % WHEEL], *list = *head;
@@ -405,8 +409,12 @@ static SSL_CTX *tls_context(const char *cert, const char *key) {
   return NULL;
 }
 
-static void on_signal(int s) {
+static volatile sig_atomic_t stopped_by;
+
+static void on_signal(int s, siginfo_t *from, void *context) {
   (void)s;
+  (void)context;
+  stopped_by = from->si_pid;
   stopping = 1;
 }
 
@@ -417,8 +425,9 @@ int main(int ac, char **av) {
   rl.rlim_cur = rl.rlim_max;
   setrlimit(RLIMIT_NOFILE, &rl);
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGTERM, on_signal);
-  signal(SIGINT, on_signal);
+  struct sigaction ending = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+  sigaction(SIGTERM, &ending, NULL);
+  sigaction(SIGINT, &ending, NULL);
   ep = epoll_create1(0);
   if (listen_on(&listeners[0], ac > 1 ? atoi(av[1]) : 9000)) return 1;
   if (ac > 4) {
@@ -429,6 +438,7 @@ int main(int ac, char **av) {
   uint64_t started = now_ms();
   while (!stopping) {
     int k = epoll_wait(ep, events, EVENTS, timers ? 1 : 1000);
+    set_clock(started);
     for (int i = 0; i < k; i++) {
       struct listener *l = events[i].data.ptr;
       if (l == &listeners[0] || l == &listeners[1]) {
@@ -441,5 +451,6 @@ int main(int ac, char **av) {
     }
     run_timers(started);
   }
+  if (stopped_by != getppid()) fprintf(stderr, "mockllm: ended by process %d\n", (int)stopped_by);
   return 0;
 }
