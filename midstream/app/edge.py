@@ -49,6 +49,8 @@ class Edge:
         self._cors = frozenset(origin.encode() for origin in cors)
         faces = services.faces.values()
         self.routes: Routes[Face] = Routes((route, face) for face in faces for route in face.ROUTES)
+        prefixes = {route.path.partition("{")[0]: face for face in reversed([*faces]) for route in face.ROUTES}
+        self._prefixes = sorted(prefixes.items(), key=lambda pair: -len(pair[0]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -76,8 +78,11 @@ class Edge:
             if path.startswith(ADMIN):
                 await self._administer(scope, receive, send, exchange, request_id)
                 return
-            face = self._face_for(path)
-            face, route, params = self.routes.find(scope["method"], path)
+            try:
+                face, route, params = self.routes.find(scope["method"], path)
+            except MidstreamError:
+                face = self._face_for(path)
+                raise
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"))) if scope["query_string"] else {}
             request = Request(route.method, path, query, headers, params, request_id)
             if route.method == "GET":
@@ -119,14 +124,7 @@ class Edge:
 
     def _face_for(self, path: str) -> Face | None:
         """Whose grammar an error about this path is written in, also when no route fits."""
-        best: Face | None = None
-        longest = 0
-        for face in self._services.faces.values():
-            for route in face.ROUTES:
-                prefix = route.path.partition("{")[0]
-                if path.startswith(prefix) and len(prefix) > longest:
-                    best, longest = face, len(prefix)
-        return best
+        return next((face for prefix, face in self._prefixes if path.startswith(prefix)), None)
 
     def _answered_preflight(self, origin: str, scope: Scope, exchange: Exchange) -> bool:
         value = origin.encode("latin-1")

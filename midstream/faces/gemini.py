@@ -19,12 +19,19 @@ ID_PREFIX = ""
 MESSAGES = "contents"
 STREAM_TYPE = "text/event-stream"
 PING = b": keepalive\n\n"
+#: google-genai says v1 or v1beta, by its own configuration; the lists under /v1 are OpenAI's.
 ROUTES = (
-    Route("POST", "/v1beta/models/{model:rest}:generateContent", "chat", "Generate content"),
-    Route("POST", "/v1beta/models/{model:rest}:streamGenerateContent", "stream", "Generate content as a stream"),
-    Route("POST", "/v1beta/models/{model:rest}:countTokens", "count_tokens", "Count tokens"),
-    Route("POST", "/v1beta/models/{model:rest}:embedContent", "embedding", "Embed one content"),
-    Route("POST", "/v1beta/models/{model:rest}:batchEmbedContents", "embeddings", "Embed several contents"),
+    *(
+        Route("POST", f"/{version}/models/{{model:rest}}:{verb}", task, summary)
+        for version in ("v1beta", "v1")
+        for verb, task, summary in (
+            ("generateContent", "chat", "Generate content"),
+            ("streamGenerateContent", "stream", "Generate content as a stream"),
+            ("countTokens", "count_tokens", "Count tokens"),
+            ("embedContent", "embedding", "Embed one content"),
+            ("batchEmbedContents", "embeddings", "Embed several contents"),
+        )
+    ),
     Route("GET", "/v1beta/models", "models", "List the models that may be used"),
     Route("GET", "/v1beta/models/{model:rest}", "model", "Describe one model"),
 )

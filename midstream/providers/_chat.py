@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from ..core.turn import Asked, EmbedAsk, Plan
 from ..wire import openai_chat
+from ..wire.openai_chat import Quirks
 from ._service import Embedding, Headers, Service
+
+#: What is safe to send to a server of which nothing more is known than that it speaks OpenAI Chat.
+LOCAL = Quirks(
+    max_tokens="max_tokens",
+    top_k=True,
+    developer_role=False,
+    custom_tools=False,
+    allowed_tools=False,
+    reasoning_history="reasoning_content",
+)
 
 
 def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
@@ -15,35 +29,26 @@ def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
 EMBEDDING = Embedding(lambda model: "/embeddings", _write_embed, openai_chat.read_embedded)
 
 
-#: What is safe to send to a server of which nothing more is known than that it speaks OpenAI Chat.
-LOCAL = openai_chat.Quirks(
-    max_tokens="max_tokens", developer_role=False, top_k=True, reasoning_history="reasoning_content"
-)
-
-
 def chat_service(
     *,
     base_url: str = "",
     key_env: str = "",
     url_env: str = "",
     vendor: str = "",
-    quirks: openai_chat.Quirks = openai_chat.Quirks(),  # noqa: B008 (frozen)
+    quirks: Quirks = openai_chat.OPENAI,
+    write: Callable[[Plan], Asked] | None = None,
     headers: Headers = (),
     embeds: bool = True,
     keyless: bool = False,
 ) -> Service:
-    """A service at base_url/chat/completions, with what differs about it."""
-
-    def write(plan: Plan) -> Asked:
-        return openai_chat.write_ask(plan, quirks)
-
+    """A service at base_url/chat/completions, with what differs about it. write: where quirks depend on the model."""
     return Service(
         dialect=openai_chat,
         base_url=base_url,
         key_env=key_env,
         url_env=url_env,
         path=lambda model, stream: "/chat/completions",
-        write=write,
+        write=write or partial(openai_chat.write_ask, quirks=quirks),
         headers=headers,
         embedding=EMBEDDING if embeds else None,
         models_path="/models",

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from ..wire.openai_chat import Quirks
 from ._chat import chat_service
 
 SERVICE = chat_service(
     base_url="https://api.groq.com/openai/v1",
     key_env="GROQ_API_KEY",
     vendor="groq",
+    quirks=Quirks(
+        lacks=frozenset({"logprobs", "top_logprobs", "logit_bias"}),
+        efforts=("none", "low", "medium", "high"),
+        media=frozenset({"image"}),
+        custom_tools=False,
+        allowed_tools=False,
+    ),
     embeds=False,
 )

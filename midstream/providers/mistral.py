@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from ..wire.openai_chat import Quirks
 from ._chat import chat_service
 
 SERVICE = chat_service(
     base_url="https://api.mistral.ai/v1",
     key_env="MISTRAL_API_KEY",
     vendor="mistral",
-)
+    quirks=Quirks(
+        # max_completion_tokens and seed are renamed, the others are left out.
+        lacks=frozenset(
+            {
+                "max_completion_tokens", "seed", "store", "user", "logprobs", "top_logprobs", "logit_bias",
+                "service_tier", "verbosity", "modalities", "audio",
+            }
+        ),
+        max_tokens="max_tokens",
+        seed="random_seed",
+        max_temperature=1.5,
+        required_word="any",
+        developer_role=False,
+        stream_options=False,
+        names=False,
+        prefix=True,
+        short_ids=True,
+        custom_tools=False,
+        allowed_tools=False,
+        file_urls="document_url",
+        reasoning_history="thinking",
+    ),
+)  # fmt: skip
