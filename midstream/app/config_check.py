@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from .config_lines import KeyPath
-from .config_read import Reader
-from .config_schema import Config, IssuerConfig, McpServerConfig, ProviderConfig, ServerConfig
+from .config_read import Reader, near_miss
+from .config_schema import PRICE_WORDS, Config, IssuerConfig, McpServerConfig, ProviderConfig, ServerConfig
 
 
 def check(config: Config, reader: Reader) -> None:
@@ -56,6 +56,11 @@ def _provider(provider: ProviderConfig, path: KeyPath, reader: Reader) -> None:
     for phase, seconds in msgspec.structs.asdict(provider.timeouts).items():
         if seconds <= 0:
             reader.refuse((*path, "timeouts", phase), f"expected a number above 0, found {seconds:g}")
+    for model, words in provider.prices.items():
+        for word in words:
+            if word not in PRICE_WORDS:
+                near = near_miss(word, list(PRICE_WORDS)) or f": expected one of {', '.join(PRICE_WORDS)}"
+                reader.refuse((*path, "prices", model, word), f"unknown key{near}")
     for name, value in provider.headers.items():
         if not name.isascii() or not name or any(sign <= " " or sign in ':()<>@,;"/[]?={}\\' for sign in name):
             reader.refuse((*path, "headers", name), "is not a header's name")

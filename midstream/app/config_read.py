@@ -81,20 +81,14 @@ class Reader:
         if origin is tuple:
             return self._list(get_args(kind)[0], value, path)
         if origin is dict:
-            return self._mapping(get_args(kind), value, path)
+            return self._mapping(get_args(kind)[1], value, path)
         if issubclass(kind, Struct):
             return self.table(kind, value, path)
         return self._scalar(kind, value, path)
 
-    def _mapping(self, kinds: tuple[Any, ...], value: Any, path: KeyPath) -> dict[str, Any]:
-        key_kind, kind = kinds
+    def _mapping(self, kind: Any, value: Any, path: KeyPath) -> dict[str, Any]:
         if not isinstance(value, dict):
             self._wrong(path, "a table", value)
-        known = list(get_args(key_kind)) if get_origin(key_kind) is Literal else list(value)
-        for key in value:
-            if key not in known:
-                near = near_miss(key, known) or f": expected one of {', '.join(known)}"
-                self.refuse((*path, key), f"unknown key{near}")
         return {key: self.value(kind, item, (*path, key)) for key, item in value.items()}
 
     def _scalar(self, kind: type, value: Any, path: KeyPath) -> Any:

@@ -18,10 +18,10 @@ Seconds = Annotated[float, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
 #: What a price may be for: USD per million tokens of that class (web_searches: per thousand searches).
-PriceWord = Literal[
+PRICE_WORDS = (
     "input", "output", "cached", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning",
     "output_reasoning", "input_audio", "output_audio", "input_image", "output_image", "web_searches",
-]  # fmt: skip
+)  # fmt: skip
 
 
 class _Quiet(Struct, frozen=True):
@@ -65,14 +65,15 @@ class ServerConfig(Struct, frozen=True):
 
 class ProviderConfig(_Quiet, frozen=True):
     """kind: "" = the provider's own name. base_url: "" = the service's. api_key: several are used in turn.
-    models: names or patterns it serves. headers: sent with every call (an organization, say). prices: by model name or "*"."""
+    models: names or patterns it serves. headers: sent with every call (an organization, say). prices: by model name
+    or "*"."""
 
     kind: str = ""
     base_url: str = ""
     api_key: tuple[Key, ...] = ()
     models: tuple[Text, ...] = ("*",)
     headers: dict[str, str] = {}
-    prices: dict[str, dict[PriceWord, Decimal]] = {}
+    prices: dict[str, dict[str, Decimal]] = {}
     timeouts: Timeouts = Timeouts()
     max_tokens_default: Count = 4096
     enabled: bool = True

@@ -23,7 +23,7 @@ REGISTRIES = re.compile(r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]d
 MACHINE_PATHS = re.compile(r"(?<![\w.$}/-])/(?:work|root|opt/wheels|opt/pypi|home/[a-z]+)/[\w.]")
 
 #: Folders of tests that are not about one room.
-ACROSS_ROOMS = frozenset({"architecture", "whole"})
+ACROSS_ROOMS = frozenset({"architecture", "whole", "bench"})
 
 MOCKS = frozenset({"Mock", "MagicMock", "AsyncMock", "patch", "create_autospec", "monkeypatch.setattr"})
 

@@ -51,7 +51,15 @@ IMPURE = frozenset(
 CHANCE = frozenset({("midstream.core.ids", "os")})
 
 #: (module, what is imported) -> why it may wait until its function runs.
-LATE: dict[tuple[str, str], str] = {}
+LATE: dict[tuple[str, str], str] = {
+    (f"midstream.app.{name}", target): "the other commands start without it"
+    for name, target in (
+        ("cli", "midstream.app.server.run"),
+        ("cli", "midstream.app.chat.run"),
+        ("cli", "midstream.app.doctor.examine"),
+        ("cli", "midstream.app.listing.list_models"),
+    )
+}
 
 
 def forbidden_rooms(modules: Iterable[Module], known: Mapping[str, Module]) -> list[str]:

@@ -1,0 +1,108 @@
+"""`midstream keys`: API keys made, listed and revoked from the command line, whether the server runs or not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from ..core.errors import StoreDown
+from ..store import Store, open_store
+from ..store.keys import ApiKey
+from ..store.orgs import DEFAULT_ORG
+from .cli_options import configured, read_config
+from .config import Config
+from .keyfiles import admin_key
+from .local_server import ask, base_url
+
+T = TypeVar("T")
+DAY = 86_400
+
+
+@click.group()
+def keys() -> None:
+    """API keys."""
+
+
+@keys.command()
+@configured
+@click.argument("name")
+@click.option("--org", help="Id of the org that the key belongs to.  [the first one]")
+@click.option("--scope", "scopes", multiple=True, help="What the key may do; repeat for several.")
+@click.option("--days", type=click.IntRange(1), help="How long it is valid.  [for ever]")
+def create(config_file: str | None, name: str, org: str | None, scopes: tuple[str, ...], days: int | None) -> None:
+    """Make a key named NAME. It is shown this once."""
+    expires = time.time() + days * DAY if days else None
+    new = {"name": name, "scopes": list(scopes), "expires_at": expires, **({"org_id": org} if org else {})}
+
+    async def here(store: Store) -> str:
+        return (await store.keys.create(org or DEFAULT_ORG, name, scopes, expires_at=expires))[1]
+
+    async def there(config: Config) -> str:
+        return str((await _ask(config, "POST", "", new))["key"])
+
+    click.echo(asyncio.run(_either(read_config(config_file), here, there)))
+
+
+@keys.command(name="list")
+@configured
+@click.option("--org", help="Id of the org.  [the first one]")
+def list_keys(config_file: str | None, org: str | None) -> None:
+    """The keys of an org, without their secrets."""
+
+    async def here(store: Store) -> list[ApiKey]:
+        return await store.keys.list(org or DEFAULT_ORG)
+
+    async def there(config: Config) -> list[ApiKey]:
+        return msgspec.convert((await _ask(config, "GET", _query(org), None))["data"], list[ApiKey])
+
+    for key in asyncio.run(_either(read_config(config_file), here, there)):
+        made = datetime.fromtimestamp(key.created_at, UTC).date()
+        state = "valid" if key.valid(time.time()) else "revoked" if key.revoked_at else "expired"
+        click.echo(f"{key.id}  {key.prefix}...  {state:8} {made}  {key.name}  {' '.join(sorted(key.scopes))}".rstrip())
+
+
+@keys.command()
+@configured
+@click.argument("key_id")
+@click.option("--org", help="Id of the org.  [the first one]")
+def revoke(config_file: str | None, key_id: str, org: str | None) -> None:
+    """Make a key invalid."""
+
+    async def here(store: Store) -> None:
+        await store.keys.revoke(org or DEFAULT_ORG, key_id)
+
+    async def there(config: Config) -> None:
+        await _ask(config, "DELETE", f"/{quote(key_id, safe='')}{_query(org)}", None)
+
+    asyncio.run(_either(read_config(config_file), here, there))
+    click.echo(f"{key_id} is revoked.")
+
+
+def _query(org: str | None) -> str:
+    return f"?org_id={quote(org, safe='')}" if org else ""
+
+
+async def _ask(config: Config, method: str, rest: str, body: object) -> Any:
+    key, _ = admin_key(config.server)
+    return await ask(base_url(config.server), key, method, f"/v1/admin/keys{rest}", body)
+
+
+async def _either(config: Config, here: Callable[[Store], Awaitable[T]], there: Callable[[Config], Awaitable[T]]) -> T:
+    """In the store itself; through the running server when that one holds the data directory."""
+    try:
+        store = await open_store(config.server.store_url, worker="keys")
+    except StoreDown as error:
+        if not config.server.store_url.startswith("sqlite") or "in use" not in error.message:
+            raise
+        return await there(config)
+    try:
+        return await here(store)
+    finally:
+        await store.close()

@@ -1,0 +1,186 @@
+"""The commands as a person types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from midstream import __version__
+from midstream.app.cli import main
+
+HERE = str(Path(__file__).resolve().parents[2])
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("MIDSTREAM_") or name.endswith(("_API_KEY", "_BASE_URL")) or name == "OLLAMA_HOST":
+            monkeypatch.delenv(name)
+
+
+def run(*words: str, input: str | None = None) -> Result:
+    return CliRunner().invoke(main, list(words), input=input)
+
+
+def good(*words: str, input: str | None = None) -> str:
+    result = run(*words, input=input)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+class Serving:
+    """A server in a process of its own. log: its first line on stdout."""
+
+    def __init__(self, *options: str) -> None:
+        command = [sys.executable, "-c", "from midstream.app.cli import main; main()", "serve", "--port", "0", *options]
+        environ = {**os.environ, "PYTHONPATH": HERE}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+        assert self.process.stdout is not None
+        self.log = self.process.stdout.readline()
+        assert self.log, self.process.communicate()[1]
+        self.port = json.loads(self.log)["message"].rpartition(":")[2]
+
+    def end(self) -> str:
+        """What it said on stderr."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.communicate(timeout=30)[1]
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
+    server = Serving()
+    monkeypatch.setenv("MIDSTREAM_PORT", server.port)
+    yield server
+    if server.process.poll() is None:
+        server.end()
+
+
+def test_version_is_the_packages() -> None:
+    assert good("version") == f"midstream {__version__}\n"
+
+
+def test_every_command_explains_itself() -> None:
+    for name in ("serve", "check", "migrate", "keys", "models", "providers", "chat", "doctor", "version"):
+        assert name in good("--help")
+        assert good(name, "--help")
+
+
+def test_a_mistake_in_the_file_is_one_line_and_status_2() -> None:
+    Path("midstream.toml").write_text("[server]\nprot = 1\n")
+    for command in (["check"], ["serve"], ["migrate"], ["models"], ["keys", "list"]):
+        result = run(*command)
+        assert result.exit_code == 2
+        assert result.stderr == "midstream.toml:2: server.prot: unknown key (did you mean port?)\n"
+
+
+def test_check_says_what_the_configuration_means() -> None:
+    Path("c.toml").write_text(
+        "[providers.x]\nkind='openai_compatible'\nbase_url='http://127.0.0.1:1'\n[models.fast]\ntargets=['x/y']"
+    )
+    said = good("check", "--config", "c.toml")
+    assert "providers: x\n" in said
+    assert "aliases:   fast\n" in said
+
+
+def test_an_unusable_option_is_refused_before_anything_starts() -> None:
+    result = run("serve", "--role", "boss")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("--role: server.role: expected one of all, api, worker")
+    assert not Path("midstream-data").exists()
+
+
+def test_keys_are_made_listed_and_revoked_without_a_server() -> None:
+    key = good("keys", "create", "mine", "--scope", "chat").strip()
+    assert key.startswith("ms-")
+    listed = good("keys", "list")
+    assert "valid" in listed
+    assert key not in listed
+    good("keys", "revoke", listed.split()[0])
+    assert "revoked" in good("keys", "list")
+    assert run("keys", "revoke", "key_none").stderr.startswith("Error: ")
+
+
+def test_keys_are_made_listed_and_revoked_through_the_running_server(serving: Serving) -> None:
+    key = good("keys", "create", "mine", "--days", "2").strip()
+    listed = good("keys", "list")
+    assert key[:9] in listed
+    good("keys", "revoke", listed.split()[0])
+    assert "revoked" in good("keys", "list")
+    assert run("keys", "revoke", "key_none").stderr.startswith("Error: ")
+
+
+def test_the_first_start_makes_a_key_that_only_the_owner_can_read(serving: Serving) -> None:
+    file = Path("midstream-data/admin.key")
+    key = file.read_text().strip()
+    assert file.stat().st_mode & 0o777 == 0o600
+    line = json.loads(serving.log)
+    assert (line["level"], line["logger"]) == ("info", "midstream.server")
+    said = serving.end()
+    assert str(file) in said
+    assert key not in said
+    assert Serving().end()
+    assert file.read_text().strip() == key
+
+
+def test_chat_prints_the_answer(serving: Serving) -> None:
+    assert "You said (2 words): hello there" in good("chat", "hello there")
+    assert "word1 word2 word3" in good("chat", input="say 3 words\n/bye\n")
+
+
+def test_chat_says_why_there_is_no_answer(serving: Serving) -> None:
+    result = run("chat", "--model", "nobody/knows", "hi")
+    assert result.exit_code == 1
+    assert "does not exist here" in result.stderr
+    result = run("chat", "cut")
+    assert result.exit_code == 1
+    assert "cut off" in result.stderr
+
+
+def test_chat_without_a_server_says_so() -> None:
+    result = run("chat", "--url", "http://127.0.0.1:1", "hi")
+    assert result.exit_code == 1
+    assert "no server answers at http://127.0.0.1:1" in result.stderr
+
+
+def test_models_and_providers_name_what_can_be_asked() -> None:
+    Path("midstream.toml").write_text(
+        "[providers.x]\nkind='openai_compatible'\nbase_url='http://127.0.0.1:1'\nmodels=['a', 'b*']\n"
+        "[providers.y]\nkind='openai_compatible'\nbase_url='http://127.0.0.1:1'\n[models.fast]\ntargets=['x/a']"
+    )
+    assert good("models", "--offline").split() == ["fast", "x/a", "midstream/rehearsal"]
+    assert run("models").stderr.startswith("y: ")
+    assert [line.split()[:2] for line in good("providers").splitlines()[:2]] == [
+        ["x", "openai_compatible"],
+        ["y", "openai_compatible"],
+    ]
+
+
+def test_migrate_makes_the_database() -> None:
+    good("migrate")
+    assert Path("midstream-data/midstream.db").exists()
+
+
+def test_doctor_is_content_with_an_empty_directory() -> None:
+    said = good("doctor")
+    assert "BAD" not in said
+    assert "set OPENAI_API_KEY" in said
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # the listener that did not get its port
+def test_doctor_names_each_trouble(serving: Serving) -> None:
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert f"BAD  port: 127.0.0.1:{serving.port}" in result.stdout
+    Path("midstream.toml").write_text("[server]\nprot = 1")
+    assert "BAD  configuration: midstream.toml:2:" in run("doctor").stdout
+    Path("midstream.toml").write_text("[server]\ndata = 'midstream.toml'")
+    assert "BAD  data directory" in run("doctor").stdout
