@@ -278,6 +278,16 @@ def test_a_relayed_error_event_is_followed_by_response_failed_once() -> None:
     assert both == CREATED + failed
 
 
+def test_another_attempt_goes_on_where_a_relayed_one_began() -> None:
+    body = _relayed(
+        Started("resp_up", "m", 1, native=CREATED), Attempted("q", "another", 2), Started("x", "n"),
+        PartStarted(0, Text("Hi")), PartEnded(0), Stopped("stop"), Done(),
+    )  # fmt: skip
+    frames = _frames(body)
+    assert [frame["type"] for frame in frames][:2] == ["response.created", "response.output_item.added"]
+    assert frames[-1]["response"]["id"] == "resp_up"
+
+
 def test_an_answer_in_one_piece_streams_even_in_this_dialect() -> None:
     answer = Answer("resp_up", "m", 3, (Choice((Text("Hi"),)),), Usage(out_text=1), Native(MINE, b"{}"))
     frames = _frames(dialect.answer_writer(SAY).write([Attempted("p", MINE), Whole(answer, b"{}"), Done()]))
@@ -314,7 +324,7 @@ def test_the_request_is_echoed_with_every_member_a_client_requires() -> None:
 
 WORDS = st.text(max_size=6)
 STATE = st.sampled_from([None, State(MINE, {"id": "msg_q"}), State(MINE, {"id": "msg_r", "phase": "commentary"})])
-CALL_STATE = st.sampled_from([State(MINE, {"id": "fc_q"}), State(MINE, {"id": "fc_r", "namespace": "n"})])
+CALL_STATE = st.sampled_from([State(MINE, {"id": "fc_%d"}), State(MINE, {"id": "fc_r", "namespace": "n"})])
 NOTES = st.lists(st.builds(Citation, st.just("https://e.org"), WORDS.filter(bool), start=st.integers(0, 9),
                            end=st.integers(0, 9)), max_size=2).map(tuple)  # fmt: skip
 

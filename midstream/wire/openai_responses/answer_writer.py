@@ -111,6 +111,7 @@ class ResponsesWriter:
         match event:
             case Attempted():
                 self._relay = event.dialect == NAME
+                self._go_on()
             case Started():
                 if not self._begun and not self._relay:
                     self._know(event)
@@ -141,6 +142,14 @@ class ResponsesWriter:
         response = response_object(self._identity, self._echo, "in_progress", [], {})
         self._frames.emit("response.created", response=response)
         self._frames.emit("response.in_progress", response=response)
+
+    def _go_on(self) -> None:
+        """What was relayed has begun the response: what we write ourselves is numbered on from there."""
+        if self._last:
+            self._begun = True
+            found = _NUMBER.findall(self._last)
+            self._frames.number = int(found[-1]) + 1 if found else self._frames.number
+            self._last = b""
 
     # parts, one at a time
 
@@ -206,11 +215,8 @@ class ResponsesWriter:
         if said:
             self._closed = True
             return
-        found = _NUMBER.findall(self._last)
-        if found:
-            self._frames.number = int(found[-1]) + 1
-        if not self._last:
-            self._begin()
+        self._go_on()
+        self._begin()
         if not told:
             fields = error_object(error)
             self._frames.emit(
