@@ -1,4 +1,5 @@
 import asyncio
+import os
 import socket
 import threading
 
@@ -272,5 +273,51 @@ def test_closing_the_door_is_not_the_clean_end_of_a_body_without_a_length(run, s
             await egress.close()
             with pytest.raises(Cut):
                 await reading
+
+    run(go)
+
+
+def test_a_body_behind_a_head_answer_ends_the_connection(run, serve, door, ask):
+    async def script(exchange):
+        await exchange.request()
+        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async def go():
+        async with serve(script) as upstream, door() as egress:
+            answer = await egress.send(ask(upstream.url, "HEAD", b""))
+            assert await answer.read() == b""
+            assert egress.open == 0
+
+    run(go)
+
+
+def test_an_answer_to_half_a_request_ends_the_connection(run, serve, door, ask):
+    async def script(exchange):
+        await exchange.reader.readuntil(b"\r\n\r\n")
+        await exchange.reply(b"enough", "413 Too Large")
+        await asyncio.sleep(0.1)
+        exchange.end()
+
+    async def go():
+        async with serve(script) as upstream, door() as egress:
+            answer = await egress.send(ask(upstream.url, body=bytes(40_000_000)))
+            assert await answer.read() == b"enough"
+            assert egress.idle == 0
+
+    run(go)
+
+
+def test_a_write_that_fails_at_once_has_not_sent_the_request(run, serve, door, ask):
+    """The kept connection's socket is dead before the loop or the pool could know."""
+
+    async def go():
+        async with serve(answering) as upstream, door() as egress:
+            await (await egress.send(ask(upstream.url))).read()
+            kept = next(iter(egress._pool.live))
+            with socket.socket(fileno=os.dup(kept.transport.get_extra_info("socket").fileno())) as same:
+                same.shutdown(socket.SHUT_WR)
+            assert await (await egress.send(ask(upstream.url))).read() == b"hello"
+            assert len(upstream.heads) == 2
+            assert egress.dialled == 2
 
     run(go)
