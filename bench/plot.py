@@ -26,7 +26,8 @@ def _text(x: float, y: float, words: str, **attributes: str | float) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}"{extra}>{escape(words)}</text>'
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three figures, or all whole ones."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -43,7 +44,7 @@ def _panel(panel: Panel, top: float) -> tuple[list[str], float]:
         length = room * (math.log10(value) - low) / max(high - low, 1e-9)
         parts.append(_text(LABEL - 8, y + BAR - 5, label, text_anchor="end"))
         parts.append(f'<rect x="{LABEL}" y="{y:.1f}" width="{length:.1f}" height="{BAR}" fill="{_colour(label)}"/>')
-        parts.append(_text(LABEL + length + 6, y + BAR - 5, _number(value)))
+        parts.append(_text(LABEL + length + 6, y + BAR - 5, number(value)))
         y += BAR + GAP
     return parts, y + GAP
 

@@ -222,10 +222,10 @@ def thresholds(run: Result, ours: str) -> list[Result]:
 def thresholds_table(checked: list[Result]) -> str:
     words = {True: "met", False: "MISSED", None: "not measured"}
     lines = [
-        [c["threshold"], c["limit"], "–" if c["measured"] is None else f"{c['measured']:,.4g}", words[c["met"]]]
+        [c["threshold"], c["limit"], "–" if c["measured"] is None else plot.number(c["measured"]), words[c["met"]]]
         for c in checked
     ]
-    return _table(["threshold", "limit", "measured", ""], lines)
+    return _table(["", "limit", "measured", ""], lines)
 
 
 def machine(run: Result) -> str:

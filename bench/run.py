@@ -92,9 +92,14 @@ class Bench:
             except OSError:
                 pass
             if process.poll() is not None:
-                raise Failed(f"ended with {process.returncode}, see {WORK.name}/log-{self.target.name}.txt")
+                raise Failed(f"ended with {process.returncode}: {self._last_words()}")
             time.sleep(0.01)
-        raise Failed(f"not ready after {START_LIMIT} s, see {WORK.name}/log-{self.target.name}.txt")
+        raise Failed(f"not ready after {START_LIMIT} s: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        log = WORK / f"log-{self.target.name}.txt"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        return f"{lines[-1][:200] if lines else 'no word'} ({log})"
 
     def own(self) -> list[int]:
         """The processes whose CPU and memory are the gateway's (without one: the upstream's)."""
@@ -164,7 +169,7 @@ class Bench:
         if self.mock.poll() is not None:
             raise Failed(f"the fake upstream ended with {self.mock.returncode} in {phase.name}")
         if self.gateway and self.gateway.poll() is not None:
-            raise Failed(f"died in {phase.name}, see {WORK.name}/log-{self.target.name}.txt")
+            raise Failed(f"died in {phase.name}: {self._last_words()}")
 
     def stop(self) -> None:
         for part in (self.gateway, self.mock):
