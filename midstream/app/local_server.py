@@ -39,7 +39,9 @@ async def send(egress: Egress, url: str, key: Secret, method: str, path: str, bo
     try:
         return await egress.send(Outgoing(method, url + path, headers, content, trusted=True))
     except Unreachable:
-        raise Unreachable(f"no server answers at {url}: start it with `midstream serve`, or say where it is (MIDSTREAM_PORT)") from None
+        raise Unreachable(
+            f"no server answers at {url}: start it with `midstream serve`, or say where it is (MIDSTREAM_PORT)"
+        ) from None
 
 
 def _good(incoming: Incoming, body: bytes) -> Any:
