@@ -18,6 +18,7 @@ from ..core.usage import Usage
 from ..core.web import Caller, Route
 from ..store.reading import UsageGroup
 from ..store.rows import AttemptRow, RunRow, UsageRow
+from .admin_events import history
 from .admin_keys import Who, keys_router
 from .operations import plain_error
 from .services import Services
@@ -49,7 +50,7 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
         run_id: str | None = None,
     ) -> Response:
         rows = await _reader(services, caller).attempts(after=after, limit=limit + 1, run_id=run_id)
-        return _page([_attempt(row) for row in rows], limit)
+        return _page([shown_attempt(row) for row in rows], limit)
 
     @app.get("/v1/admin/usage", tags=["accounts"], summary="Tokens and cost, summed by group")
     async def usage(
@@ -75,7 +76,7 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
         reader = _reader(services, caller)
         row = await reader.run(run_id)
         made = await reader.attempts(run_id=run_id, limit=MAX_PAGE)
-        return _json({**_run(row), "attempts": [_attempt(one) for one in made]})
+        return _json({**_run(row), "attempts": [shown_attempt(one) for one in made]})
 
     @app.get("/v1/admin/runs/{run_id}/events", tags=["accounts"], summary="What happened in a run, in order")
     async def events(
@@ -84,9 +85,12 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
         after: int = -1,
         limit: Limit = 1000,
     ) -> Response:
-        rows = await _reader(services, caller).events(run_id, after=after, limit=limit + 1)
-        data = [{"sequence": row.seq, "type": row.type, "data": msgspec.Raw(row.data)} for row in rows]
-        return _page(data, limit, "sequence")
+        reader = _reader(services, caller)
+        row = await reader.run(run_id)
+        made = await reader.attempts(run_id=run_id, limit=MAX_PAGE)
+        said = await services.store.org(row.org_id).run_messages(run_id)
+        told = [event for event in history(row, made, said) if event["sequence"] > after]
+        return _page(told[: limit + 1], limit, "sequence")
 
 
 def _reader(services: Services, caller: Caller) -> Any:
@@ -99,7 +103,7 @@ def _page(data: list[dict[str, Any]], limit: int, name: str = "id") -> Response:
     return _json({"data": shown, "has_more": len(data) > limit, "last_id": shown[-1][name] if shown else None})
 
 
-def _attempt(row: AttemptRow) -> dict[str, Any]:
+def shown_attempt(row: AttemptRow) -> dict[str, Any]:
     error = {"code": row.error_code, "message": row.error_message} if row.error_code else None
     return {
         "id": row.id,

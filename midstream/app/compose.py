@@ -16,6 +16,7 @@ from ..core.registry import modules_of
 from ..core.serving import Complete, Emit, Target
 from ..core.turn import Plan
 from ..egress import Egress
+from ..metering.metrics import Metrics
 from ..metering.prices import Prices, price_table
 from ..providers._service import Provider, Service
 from ..runs.run import Runs
@@ -63,11 +64,12 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     prices = Prices(await table, {name: one.prices for name, one in config.providers.items()})
     faces = all_faces()
     stash = Stash()
+    metrics = Metrics()
     services = Services(
         identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),
         catalog=Catalog(served, {name: alias.targets for name, alias in config.models.items()}),
         conversations=Conversations(store, faces),
-        runs=Runs(store.ledger, completing(served), prices, clock, random.random, stash.answered),
+        runs=Runs(store.ledger, completing(served), prices, clock, random.random, metrics, stash.answered),
         store=store,
         egress=egress,
         faces=faces,
@@ -78,7 +80,8 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     process = Process(
         config, services, admin_app(services, [route for face in faces.values() for route in face.ROUTES])
     )
-    operations = Operations(_readiness(process))
+    _gauge(metrics, services)
+    operations = Operations(_readiness(process), metrics)
     process.application = Edge(services, process.application, operations, config.server.cors_origins)
     return process
 
@@ -119,6 +122,13 @@ def completing(served: Mapping[str, Served]) -> Complete:
         await by_name[target.provider](target, key, plan, emit, opened)
 
     return complete
+
+
+def _gauge(metrics: Metrics, services: Services) -> None:
+    egress = services.egress
+    metrics.gauges["midstream_active_runs"] = ("Runs under way.", lambda: services.runs.active)
+    metrics.gauges["midstream_upstream_connections"] = ("Open connections to providers.", lambda: egress.open)
+    metrics.gauges["midstream_upstream_connections_idle"] = ("Those kept for the next call.", lambda: egress.idle)
 
 
 def _readiness(process: Process) -> Callable[[], Awaitable[str | None]]:

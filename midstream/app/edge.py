@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
+from ..access.identify import require_admin
 from ..core.errors import Bug, Cancelled, MidstreamError, UpstreamError, WrongContentType
 from ..core.ids import new_id
 from ..core.web import Reply, Request
@@ -73,6 +74,8 @@ class Edge:
                 await exchange.reply(Reply(b"", 204))
                 return
             if self._operations.knows(path):
+                if not self._operations.is_open(path):
+                    require_admin(await self._services.identify(headers))
                 await exchange.reply(await self._operations.answer(scope["method"], path))
                 return
             if path.startswith(ADMIN):

@@ -1,4 +1,4 @@
-"""What operators and orchestrators ask: alive, ready, which version. Open to everybody."""
+"""What operators and orchestrators ask: alive, ready, which version, and (with an admin key) how much."""
 
 from __future__ import annotations
 
@@ -9,24 +9,33 @@ import msgspec
 from .. import __version__
 from ..core.errors import MethodNotAllowed, MidstreamError
 from ..core.web import Reply
+from ..metering.metrics import Metrics
 
-PATHS = frozenset({"/healthz", "/readyz", "/v1/version"})
+OPEN = frozenset({"/healthz", "/readyz", "/v1/version"})
+METRICS = "/metrics"
 
 
 class Operations:
     """ready: None when requests can be served, else why not."""
 
-    def __init__(self, ready: Callable[[], Awaitable[str | None]]) -> None:
+    def __init__(self, ready: Callable[[], Awaitable[str | None]], metrics: Metrics) -> None:
         self._ready = ready
+        self._metrics = metrics
 
     def knows(self, path: str) -> bool:
-        return path in PATHS
+        return path in OPEN or path == METRICS
+
+    def is_open(self, path: str) -> bool:
+        """May be asked without a key."""
+        return path in OPEN
 
     async def answer(self, method: str, path: str) -> Reply:
         if method not in ("GET", "HEAD"):
             raise MethodNotAllowed(f"{method} is not offered here; allowed: GET")
         if path == "/v1/version":
             return Reply(msgspec.json.encode({"name": "midstream", "version": __version__}))
+        if path == METRICS:
+            return Reply(self._metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
         if path == "/healthz":
             return Reply(b'{"status":"ok"}')
         reason = await self._ready()

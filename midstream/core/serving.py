@@ -53,3 +53,10 @@ class Price(Protocol):
     """at: unix seconds of the call."""
 
     def __call__(self, target: Target, usage: Usage, at: float) -> Priced: ...
+
+
+class Observer(Protocol):
+    """Told of what happened, for metrics; must be quick."""
+
+    def run_ended(self, face: str, kind: str, status: str) -> None: ...
+    def attempt_settled(self, target: Target, status: str, usage: Usage, seconds: float) -> None: ...

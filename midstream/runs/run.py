@@ -18,7 +18,7 @@ from ..core.errors import Bug, Busy, Cancelled, MidstreamError, StoreDown
 from ..core.events import Answer, Done, Event, Failed, Fold
 from ..core.ids import new_id
 from ..core.parts import Message, Native
-from ..core.serving import Complete, Price, Target
+from ..core.serving import Complete, Observer, Price, Target
 from ..core.turn import Plan, Turn
 from ..store.ledger import (
     AttemptSettled,
@@ -104,8 +104,10 @@ class Runs:
         price: Price,
         clock: Clock,
         jitter: Callable[[], float],
+        observer: Observer,
         answered: Callable[[Order, Answer], None] = lambda order, answer: None,
     ) -> None:
+        self._observer = observer
         self._answered = answered
         self._ledger = ledger
         self._complete = complete
@@ -188,6 +190,7 @@ class _Work:
         self._estimate_in = run.order.size // BYTES_PER_TOKEN
         self._records: list[Record] = []
         self._attempt: Attempt | None = None
+        self._tried_at = 0.0
         #: Of the last attempt: its call may have left; its end is among the records.
         self._sent = self._settled = False
 
@@ -303,6 +306,7 @@ class _Work:
 
     def _attempt_started(self, attempt: Attempt) -> Record:
         order, target = self._order, attempt.next.target
+        self._tried_at = self._runs._clock.wall()
         return AttemptStarted(
             id=attempt.id,
             run_id=self._run.id,
@@ -312,7 +316,7 @@ class _Work:
             provider=target.provider,
             model=target.model,
             estimate_in=self._estimate_in,
-            started_at=self._runs._clock.wall(),
+            started_at=self._tried_at,
         )
 
     def _settle_attempt(self, attempt: Attempt) -> None:
@@ -323,6 +327,7 @@ class _Work:
         else:
             usage = Fold().answer().usage  # cancelled before the call left
         priced = self._runs._price(attempt.next.target, usage, now)
+        self._runs._observer.attempt_settled(attempt.next.target, attempt.status, usage, now - self._tried_at)
         error = attempt.error
         self._records.append(
             AttemptSettled(
@@ -350,6 +355,7 @@ class _Work:
                 ended_at=now,
             )
         )
+        self._runs._observer.run_ended(order.face, order.turn.kind, status)
         if order.conversation is not None:
             self._records.append(ConversationTouched(id=order.conversation, org_id=order.org, updated_at=now))
         if self._attempt is not None and self._attempt.committed:

@@ -14,6 +14,7 @@ from midstream.core.parts import Native, Text
 from midstream.core.serving import Emit, Priced, Target
 from midstream.core.turn import Plan, Prompt, Turn
 from midstream.core.usage import Usage
+from midstream.metering.metrics import Metrics
 from midstream.runs.log import Follower
 from midstream.runs.run import Order, Run, Runs
 from midstream.store.ledger import Ledger
@@ -71,7 +72,9 @@ class Bench:
     def __init__(self, complete: Scripted, db: SqliteDatabase) -> None:
         self.db = db
         self.complete = complete
-        self.runs = Runs(Ledger(db, "w1"), complete, lambda t, u, at: Priced("0.5", "{}"), Clock(), lambda: 0.0)
+        self.runs = Runs(
+            Ledger(db, "w1"), complete, lambda t, u, at: Priced("0.5", "{}"), Clock(), lambda: 0.0, Metrics()
+        )
 
     def start(self, *targets: Target, stream: bool = True, **more: Any) -> tuple[Run, Follower]:
         native = Native("openai_chat", b'{"role":"user","content":"hi"}')
