@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from midstream.wire.openai_responses.frames import Frames
@@ -21,6 +21,8 @@ CHUNKS = st.lists(
 
 
 @given(CHUNKS)
+@example([b": x\n\n", b"event: z\ndata: 1\nid: 2\n\n"])
+@example([b"data:c\r\r", b"event: a\ndata: {}\n\n", b"\n: x\n\n"])
 def test_frames_are_those_of_the_general_reader(chunks: list[bytes]) -> None:
     general, short = SSEReader(), Frames()
     for chunk in chunks:

@@ -326,6 +326,33 @@ def test_sealed_reasoning_without_text_stands_before_what_follows() -> None:
         assert isinstance(choice.parts[1], ToolCall)
 
 
+def test_of_raw_and_summarised_reasoning_the_first_to_come_is_the_text() -> None:
+    item = {"type": "reasoning", "id": "rs_1", "summary": [{"text": "short"}], "content": [{"text": "long"}]}
+    choice = _choice(
+        CREATED, _added({**item, "summary": [], "content": []}),
+        _frame("response.reasoning_text.delta", output_index=0, content_index=0, delta="long"),
+        _frame("response.reasoning_summary_text.delta", output_index=0, summary_index=0, delta="short"),
+        _item_done(item), _terminal("response.completed", item),
+    )  # fmt: skip
+    assert choice.parts == (Reasoning("long", state=State(MINE, item)),)
+
+
+def test_items_of_the_terminal_event_are_known_by_their_ids() -> None:
+    first, second = {**CALL, "id": "fc_1", "call_id": "a"}, {**CALL, "id": "fc_2", "call_id": "b"}
+    choice = _choice(
+        CREATED, _added({**first, "arguments": ""}, 0), _added({**second, "arguments": ""}, 1),
+        _terminal("response.completed", {**second, "arguments": "2"}, {**first, "arguments": "1"}),
+    )  # fmt: skip
+    assert [(part.id, part.arguments) for part in choice.parts if isinstance(part, ToolCall)] == [
+        ("a", "1"), ("b", "2"),
+    ]  # fmt: skip
+
+
+def test_members_that_are_null_are_no_state() -> None:
+    answer = dialect.read_answer(_body({**CALL, "namespace": None}))
+    assert answer.choices[0].parts[0].state == State(MINE, {"id": "fc_1"})  # type: ignore[union-attr]
+
+
 def test_hosted_tools_pass_and_end_in_their_final_state() -> None:
     search = {"type": "web_search_call", "id": "ws_1", "status": "in_progress"}
     ended = {**search, "status": "completed", "action": {"type": "search"}}
