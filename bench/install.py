@@ -56,7 +56,7 @@ def tools() -> None:
         _from_debian("gcc", "libc6-dev", "libssl-dev", "openssl")
     newest = max(s.stat().st_mtime for s in sources)
     for program, parts, libraries in (
-        ("mockllm", ["mockllm.c", "answers.c"], ["-lssl", "-lcrypto"]),
+        ("bench-upstream", ["mockllm.c", "answers.c"], ["-lssl", "-lcrypto"]),
         ("ldgen", ["ldgen.c"], []),
     ):
         out = WORK / program

@@ -44,7 +44,13 @@ class Bench:
         self.gateway: subprocess.Popen[bytes] | None = None
         self.asked = self.abandoned = 0
         keys = WORK / "tls"
-        mockllm = [str(WORK / "mockllm"), str(mock), str(tls), str(keys / "server.pem"), str(keys / "server.key")]
+        mockllm = [
+            str(WORK / "bench-upstream"),
+            str(mock),
+            str(tls),
+            str(keys / "server.pem"),
+            str(keys / "server.key"),
+        ]
         self.mock = launch(mockllm, load_core)
 
     def start(self) -> Result:
