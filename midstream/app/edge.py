@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ..access.identify import require_admin
-from ..core.errors import Bug, Cancelled, MidstreamError, UpstreamError, WrongContentType
+from ..core.errors import Bug, Cancelled, MidstreamError, UpstreamError, WrongContentType, forget_frames
 from ..core.ids import new_id
 from ..core.web import Reply, Request
 from .exchange import Exchange
@@ -95,6 +95,7 @@ class Edge:
             await serve(self._services, face, route.task, request, exchange)
         except MidstreamError as error:
             await self._refuse(exchange, face, error, request_id)
+            forget_frames(error)
         except Exception:  # boundary: a request never ends without an answer
             bug = Bug(new_id("bug_"))
             logger.error("bug %s in request %s\n%s", bug.bug_id, request_id, traceback.format_exc())

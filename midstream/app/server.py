@@ -67,9 +67,13 @@ def listen(host: str, port: int) -> socket.socket:
     """Raises OSError when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(BACKLOG)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
     listener.setblocking(False)
     return listener
 
@@ -100,5 +104,5 @@ async def serve(config: Config, admin_key: str) -> None:
 def run(config: Config, admin_key: str) -> None:
     """One process until it is told to stop."""
     gc.freeze()  # what was imported lives as long as the process: no need to look at it again and again
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 20, 20)
     uvloop.run(serve(config, admin_key))

@@ -209,3 +209,9 @@ class Bug(OurError):
     def __init__(self, bug_id: str) -> None:
         super().__init__(f"unexpected error, reported as {bug_id}")
         self.bug_id = bug_id
+
+
+def forget_frames(error: BaseException) -> None:
+    """An error that was raised holds every frame it passed through, and those hold it: under a flood of failures
+    such circles pile up faster than they are collected. Call it where the error's journey ends."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from ..core.errors import Bug, Busy, Cancelled, MidstreamError, StoreDown
+from ..core.errors import Bug, Busy, Cancelled, MidstreamError, StoreDown, forget_frames
 from ..core.events import Answer, Done, Event, Failed, Fold
 from ..core.ids import new_id
 from ..core.parts import Message, Native
@@ -154,6 +154,8 @@ class Runs:
 
     async def _own(self, run: Run) -> None:
         end = await _Work(self, run).do()
+        if isinstance(end, Failed):
+            forget_frames(end.error)
         del self._active[run]
         run.own(None)
         run.log.append([end])
