@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..core.errors import BadRequest
+from ..core.events import Counted
 from ..core.parts import Native
 
 T = TypeVar("T")
@@ -61,3 +62,9 @@ def conversation_of(value: str | ConversationRef | None) -> str | None:
 
 def is_true(headers: Any, name: str) -> bool:
     return str(headers.get(name, "")).lower() in ("1", "true", "yes")
+
+
+def own_body(dialect: str, counted: Counted) -> bytes | None:
+    """The count as a provider of this dialect wrote it."""
+    native = counted.native
+    return native.raw if native is not None and native.dialect == dialect else None

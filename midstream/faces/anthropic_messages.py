@@ -12,7 +12,7 @@ from ..core.turn import Turn
 from ..core.web import Request, Route
 from ..wire import anthropic_messages as dialect
 from ..wire.strict_json import read_object
-from ._known import decode, fresh_messages, is_true
+from ._known import decode, fresh_messages, is_true, own_body
 
 NAME = "anthropic_messages"
 DIALECT = dialect
@@ -62,7 +62,7 @@ def writer(turn: Turn, say: Say) -> AnswerWriter:
 
 def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     assert isinstance(result, Counted)
-    return dialect.write_count(result.tokens)
+    return own_body(NAME, result) or dialect.write_count(result.tokens)
 
 
 def write_models(ids: list[str]) -> bytes:

@@ -11,7 +11,7 @@ from ..core.turn import Turn
 from ..core.web import Request, Route
 from ..wire import gemini as dialect
 from ..wire.strict_json import read_object
-from ._known import decode, fresh_messages, is_true
+from ._known import decode, fresh_messages, is_true, own_body
 
 NAME = "gemini"
 DIALECT = dialect
@@ -78,7 +78,7 @@ def writer(turn: Turn, say: Say) -> AnswerWriter:
 
 def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     if isinstance(result, Counted):
-        return dialect.write_count(result.tokens)
+        return own_body(NAME, result) or dialect.write_count(result.tokens)
     return dialect.write_embedded(result, "requests" in turn.fields)
 
 

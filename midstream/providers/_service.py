@@ -11,6 +11,7 @@ from ..core.dialect import Dialect
 from ..core.errors import BadRequest, UpstreamError
 from ..core.events import Attempted, Counted, Done, Embedded, Event, Gave, Whole
 from ..core.http import Incoming, Outgoing, Send, Timeouts
+from ..core.parts import Native
 from ..core.serving import Emit, Target
 from ..core.turn import Asked, EmbedAsk, Plan
 
@@ -198,7 +199,9 @@ class Provider:
             body = await incoming.read()
         finally:
             incoming.close()
-        emit((Attempted(self.name, self.service.dialect.NAME), Gave(Counted(way.read(body))), Done()), len(body))
+        dialect = self.service.dialect.NAME
+        counted = Counted(way.read(body), Native(dialect, body))
+        emit((Attempted(self.name, dialect), Gave(counted), Done()), len(body))
 
     async def _exchange(self, method: str, path: str, key: str, body: bytes, more: Headers = ()) -> Incoming:
         """Sends and returns an answer with a good status; raises the service's error otherwise."""

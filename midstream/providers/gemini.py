@@ -21,6 +21,8 @@ def _path(model: str, stream: bool) -> str:
 
 
 def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
+    if plan.turn.dialect == gemini.NAME:
+        return gemini.relay_embed_ask(plan.turn.fields, plan.model)
     return gemini.write_embed_ask(replace(ask, model=plan.model))
 
 

@@ -110,6 +110,31 @@ def test_embedding_requests_written_read_back(texts: list[str], dimensions: int 
 
 
 @pytest.mark.parametrize(
+    ("body", "relayed"),
+    [
+        (
+            b'{"requests": [ {"zz":1.0, "model":"models/e-1", "content":{"parts":[{"text":"a"}]}}], "zz": 2e1}',
+            b'{"requests":[ {"zz":1.0, "model":"models/e-1", "content":{"parts":[{"text":"a"}]}}],"zz":2e1}',
+        ),
+        (
+            b'{"requests": {"model":"models/alias", "zz":1.0, "content":{"parts":{"text": "a"}}}}',
+            b'{"requests":[{"model":"models/e-1","zz":1.0,"content":{"parts":{"text": "a"}}}]}',
+        ),
+        (
+            b'{"content": {"parts":{"text": "a"}}, "zz": 1.0}',
+            b'{"requests":[{"content":{"parts":{"text": "a"}},"zz":1.0,"model":"models/e-1"}]}',
+        ),
+    ],
+)
+def test_a_callers_own_embedding_request_goes_on_byte_for_byte_but_for_the_models_name(
+    body: bytes, relayed: bytes
+) -> None:
+    given = msgspec.json.decode(body, type=dict[str, Raw])
+    gemini.read_embed_ask(given, batch="requests" in given)
+    assert gemini.relay_embed_ask(given, "e-1") == relayed
+
+
+@pytest.mark.parametrize(
     ("body", "batch", "param"),
     [
         ({}, False, "content"),

@@ -12,6 +12,7 @@ from ...core.events import Embedded
 from ...core.parts import Native, Text
 from ...core.turn import EmbedAsk, Fields
 from ...core.usage import Usage
+from ..strict_json import write_object
 from .part_in import read_part
 from .refusals import refusal
 from .shape import ABSENT, NAME, camel, given, listed, members, plain, shaped
@@ -86,6 +87,29 @@ def write_embed_ask(ask: EmbedAsk) -> bytes:
         model = ask.model if ask.model.startswith("models/") else f"models/{ask.model}"
         requests.append({"model": model, "content": {"parts": [{"text": text}]}, **given})
     return _encode({"requests": requests})
+
+
+def relay_embed_ask(fields: Fields, model: str) -> bytes:
+    """A batchEmbedContents body of a caller of this dialect, who may have asked for one embedding: every member byte
+    for byte but a model's name that is not `model`. fields: as read_embed_ask has taken them."""
+    name = next((name for name in fields if camel(name) == "requests"), None)
+    if name is None:
+        return write_object({"requests": Raw(b"[" + _relayed(fields, model) + b"]")})
+    own = bytes(fields[name])
+    many = msgspec.json.decode(own, type=list[dict[str, Raw]] | dict[str, Raw])
+    requests = many if isinstance(many, list) else [many]
+    if not all(_names(request, model) for request in requests):
+        own = b"[" + b",".join(_relayed(request, model) for request in requests) + b"]"
+    return write_object({**fields, name: Raw(own)})
+
+
+def _names(request: Fields, model: str) -> bool:
+    return "model" in request and msgspec.json.decode(request["model"]) in (model, f"models/{model}")
+
+
+def _relayed(request: Fields, model: str) -> bytes:
+    named = request if _names(request, model) else {**request, "model": Raw(_encode(f"models/{model}"))}
+    return write_object(named)
 
 
 class _Values(Struct):
