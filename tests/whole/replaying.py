@@ -1,0 +1,104 @@
+"""Many exchanges with one real server whose providers all answer from recordings, several at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from types import TracebackType
+
+from .serving import ADMIN_KEY, Serving
+from .upstream import Asked, Said, Upstream
+
+LANES = 4
+KINDS = ("openai", "groq", "mistral", "open_router", "openai_compatible", "openai_response", "anthropic", "gemini")
+#: These write the version into their own paths.
+_VERSIONED = frozenset({"anthropic", "gemini"})
+_PROVIDER = '[providers.{kind}_{lane}]\nkind = "{kind}"\nbase_url = "{url}"\napi_key = "sk-upstream"\n'
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request to the server and what its provider says. path, body: made for the provider's configured name."""
+
+    kind: str
+    write: Callable[[str], tuple[str, bytes]]
+    said: Said
+
+
+@dataclass
+class Got:
+    """What the caller got, and what had arrived at the provider."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    arrived: list[Asked] = field(default_factory=list)
+
+
+class Replaying:
+    """Use as a context manager. One lane has its own providers, so that an upstream call is known by its path."""
+
+    def __init__(self, folder: Path) -> None:
+        self._upstream = Upstream(self._answer)
+        self._folder = folder
+        self._says: list[Said] = [Said() for _ in range(LANES)]
+        self._arrived: list[list[Asked]] = [[] for _ in range(LANES)]
+
+    def __enter__(self) -> Replaying:
+        self._upstream.__enter__()
+        self.serving = Serving(self._folder, _configuration(self._upstream.url)).__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.serving.__exit__(kind, error, trace)
+        self._upstream.__exit__(kind, error, trace)
+
+    def _answer(self, asked: Asked) -> Said:
+        lane = int(asked.path.split("/", 2)[1])
+        self._arrived[lane].append(asked)
+        return self._says[lane]
+
+    def all(self, asks: Sequence[Ask]) -> list[Got]:
+        """Every ask's outcome, in their order."""
+        todo = iter(enumerate(asks))
+        lock = threading.Lock()
+
+        def work(lane: int) -> list[tuple[int, Got]]:
+            got = []
+            with closing(HTTPConnection("127.0.0.1", self.serving.port, timeout=60)) as connection:
+                while True:
+                    with lock:
+                        place, ask = next(todo, (-1, None))
+                    if ask is None:
+                        return got
+                    got.append((place, self._one(connection, lane, ask)))
+
+        with ThreadPoolExecutor(LANES) as lanes:
+            every = [one for lane in lanes.map(work, range(LANES)) for one in lane]
+        self._upstream.asked.clear()
+        return [got for _, got in sorted(every, key=lambda pair: pair[0])]
+
+    def _one(self, connection: HTTPConnection, lane: int, ask: Ask) -> Got:
+        path, body = ask.write(f"{ask.kind}_{lane}")
+        self._says[lane] = ask.said
+        self._arrived[lane] = []
+        headers = {"content-type": "application/json", "authorization": f"Bearer {ADMIN_KEY}"}
+        connection.request("POST", path, body, headers)
+        reply = connection.getresponse()
+        told = {name.lower(): value for name, value in reply.headers.items()}
+        return Got(reply.status, told, reply.read(), self._arrived[lane])
+
+
+def _configuration(url: str) -> str:
+    return "".join(
+        _PROVIDER.format(kind=kind, lane=lane, url=f"{url}/{lane}" + ("" if kind in _VERSIONED else "/v1"))
+        for kind in KINDS
+        for lane in range(LANES)
+    )
