@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import msgspec
 from msgspec import Raw, Struct
@@ -28,7 +28,7 @@ class Opened(Struct, frozen=True):
     seq: int = 0
 
 
-NONE = Opened()
+_NOTHING = nullcontext(Opened())
 
 
 class Conversations:
@@ -39,12 +39,12 @@ class Conversations:
         self._by_dialect = {face.NAME: face for face in faces.values()}
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
-    @asynccontextmanager
-    async def open(self, caller: Caller, turn: Turn) -> AsyncIterator[Opened]:
+    def open(self, caller: Caller, turn: Turn) -> AbstractAsyncContextManager[Opened]:
         """Raises NotFound for a conversation that is not this org's."""
-        if turn.conversation is None:
-            yield NONE
-            return
+        return _NOTHING if turn.conversation is None else self._open(caller, turn)
+
+    @asynccontextmanager
+    async def _open(self, caller: Caller, turn: Turn) -> AsyncIterator[Opened]:
         if not turn.conversation:
             yield await self._create(caller, turn)
             return

@@ -86,7 +86,7 @@ class Exchange:
             *self.always,
             (b"content-type", reply.content_type.encode()),
             (b"content-length", b"%d" % len(reply.body)),
-            *((name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers),
+            *[(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers],
         ]
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": reply.body})

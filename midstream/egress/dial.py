@@ -126,6 +126,8 @@ class Dialler:
         # Made on first use: reading the authorities takes milliseconds that a plain-http installation never needs.
         if self._context is None:
             self._context = ssl.create_default_context(cafile=self._ca_file)
+            # Some builds of Python leave it at whatever the library still knows.
+            self._context.minimum_version = ssl.TLSVersion.TLSv1_2
             self._context.set_alpn_protocols(["http/1.1"])
         return self._context
 

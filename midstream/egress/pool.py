@@ -8,7 +8,7 @@ import select
 from .connection import Connection
 
 _IDLE_SECONDS = 50.0  # under the 60 s after which common servers and load balancers close
-_MAX_IDLE = 512  # per key
+_MAX_IDLE = 2048  # per key: as many as may have been streaming at once
 _SWEEP_SECONDS = 10.0
 #: Younger than this, a close that the loop has not seen yet is improbable enough to save the system call.
 _LOOK_AFTER = 0.5

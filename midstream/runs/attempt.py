@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -24,7 +24,10 @@ BYTES_PER_TOKEN = 4
 class Attempt:
     """committed: the caller has seen output, so no other attempt may follow. ended: Done or Failed, once known."""
 
-    __slots__ = ("_held", "_log", "_on_commit", "committed", "ended", "fold", "id", "next", "number")
+    __slots__ = (
+        "_held", "_late", "_log", "_loop", "_rest", "_task", "_timer", "committed", "ended", "fold", "id", "next",
+        "number",
+    )  # fmt: skip
 
     def __init__(self, id: str, number: int, chosen: Next, log: EventLog) -> None:
         self.id = id
@@ -35,30 +38,43 @@ class Attempt:
         self.ended: Done | Failed | None = None
         self._log = log
         self._held: list[Event] = []
-        self._on_commit: Callable[[], None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._rest = 0.0
+        self._late = False
 
     async def run(self, complete: Complete, plan: Plan) -> None:
         """Returns when the answer is complete or has failed after its first visible output; raises the error of an
         attempt that failed before it."""
-        target = self.next.target
-        limit = target.timeouts.first_token if plan.stream else target.timeouts.total
+        timeouts = self.next.target.timeouts
+        limit = timeouts.first_token if plan.stream else timeouts.total
+        self._task = asyncio.current_task()
+        self._timer = self._loop.call_later(limit, self._overdue)
+        self._rest = timeouts.total - limit
         try:
-            async with asyncio.timeout(limit) as timer:
-                if plan.stream:
-                    rest = target.timeouts.total - limit
-                    self._on_commit = lambda: timer.reschedule((timer.when() or 0.0) + rest)
-                await complete(target, self.next.key, plan, self._emit, self._log.on_room)
-        except TimeoutError:
+            await complete(self.next.target, self.next.key, plan, self._emit, self._log.on_room)
+        except asyncio.CancelledError:
+            if not self._late or self._task is None or self._task.uncancel():
+                raise  # it is somebody else who wants an end
             phase = "total" if self.committed or not plan.stream else "first_token"
-            self.fail(TimedOut(f"no answer within {limit:g} s ({phase})", phase=phase))
+            self.fail(TimedOut(f"no complete answer in time ({phase.replace('_', ' ')})", phase=phase))
         except MidstreamError as error:
             self.fail(error)
+        finally:
+            self._timer.cancel()
+            self._task = None
         if self.ended is None:
             self.fail(Cut("the answer ended before its end was said"))
         if isinstance(self.ended, Failed) and not self.committed:
             raise self.ended.error
         if not self.committed:  # complete, though nothing of it is visible: an empty answer is an answer
             self._commit()
+
+    def _overdue(self) -> None:
+        if self._task is not None:
+            self._late = True
+            self._task.cancel()
 
     def fail(self, error: MidstreamError) -> None:
         """The attempt has ended in this error, unless it had ended before."""
@@ -90,9 +106,11 @@ class Attempt:
 
     def _commit(self) -> None:
         self.committed = True
-        if self._on_commit is not None:
-            self._on_commit()
-            self._on_commit = None
+        if self._rest and self._timer is not None and self.ended is None:
+            # The time for the first token is over; what remains is the time for the whole.
+            left = self._timer.when() - self._loop.time() + self._rest
+            self._timer.cancel()
+            self._timer = self._loop.call_later(left, self._overdue)
         held, self._held = self._held, []
         self._log.append(held)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from ..core.errors import MidstreamError, Refused
+from ..core.errors import MidstreamError, Refused, UpstreamError
 
 OPEN_AFTER = 5
 #: Or this share of at least `WINDOW_CALLS` calls failed within `WINDOW_SECONDS`.
@@ -15,6 +15,8 @@ PROBE_AFTER = 15.0
 KEY_REST = 300.0
 DEFAULT_COOLDOWN = 1.0
 MAX_COOLDOWN = 60.0
+#: Models are named by callers, so there is no end to them: the circuit that was made first is forgotten.
+CIRCUITS = 10_000
 
 
 class Circuit:
@@ -52,6 +54,8 @@ class Circuit:
 
     def fail(self, error: MidstreamError, now: float) -> None:
         self._probing = False
+        if not isinstance(error, UpstreamError):
+            return  # a caller's mistake, however often it is made, says nothing about the provider
         status = error.status if isinstance(error, Refused) else 0
         if status == 429:  # busy, not broken
             self.not_before = now + min(error.retry_after or DEFAULT_COOLDOWN, MAX_COOLDOWN)
@@ -86,6 +90,8 @@ class Health:
         name = (provider, key, model)
         circuit = self._circuits.get(name)
         if circuit is None:
+            if len(self._circuits) >= CIRCUITS:
+                del self._circuits[next(iter(self._circuits))]
             circuit = self._circuits[name] = Circuit()
         return circuit
 

@@ -14,18 +14,20 @@ MAX_BEHIND = 256 * 1024
 class Follower:
     """One reader's place in the log. Events it has taken are forgotten unless the log keeps them."""
 
-    __slots__ = ("_behind", "_events", "_log", "_loop", "_waiter")
+    __slots__ = ("_behind", "_events", "_left", "_log", "_loop", "_waiter")
 
     def __init__(self, log: EventLog, events: list[Event]) -> None:
         self._log = log
         self._events = events
         self._behind = 0
+        self._left = False
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
 
     async def take(self) -> list[Event]:
-        """All events since the last take, waiting for some. Empty when the log is closed, or after `wake`."""
-        if not self._events and not self._log.closed:
+        """All events since the last take, waiting for some. Empty when the log is closed, and after `wake` or
+        `leave`."""
+        if not self._events and not self._log.closed and not self._left:
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
@@ -45,13 +47,15 @@ class Follower:
             self._waiter.set_result(None)
 
     def leave(self) -> None:
+        """Nothing more comes; a `take` that waits returns now, so that nobody waits for ever. Idempotent."""
+        self._left = True
+        self.wake()
         self._log.leave(self)
 
     def push(self, events: Sequence[Event], size: int) -> bool:
         self._events.extend(events)
         self._behind += size
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self.wake()
         return self._behind <= MAX_BEHIND
 
     @property
