@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from asyncpg.exceptions import InterfaceError, PostgresError
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
 
 from ..core.errors import BadRequest, Conflict, StoreDown
 from .database import DialectName, Row, Statement, Value
@@ -21,7 +21,14 @@ ACQUIRE_TIMEOUT, STATEMENT_TIMEOUT, CONNECT_TIMEOUT = 2.0, 10.0, 5.0
 TRIES = 4
 
 #: The connection went away: what it was doing may or may not have happened.
-_GONE = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, OSError)
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    InterfaceError,
+    InternalClientError,  # the driver lost count of a connection that broke in the middle of something
+    OSError,
+)
 #: The server is there and cannot serve now.
 _UNABLE = (
     asyncpg.CannotConnectNowError,
@@ -35,13 +42,15 @@ _UNABLE = (
     asyncpg.LockNotAvailableError,
     TimeoutError,
 )
+#: Everything that reading and writing may raise.
+_ANY = (PostgresError, *_GONE, ValueError, OverflowError)
 
 
 def mapped(error: BaseException) -> BaseException:
     """The error that callers are shown; what only a bug can cause stays as it is."""
     if isinstance(error, asyncpg.UniqueViolationError):
         return Conflict("it exists already", code="already_exists")
-    if isinstance(error, (*_GONE, *_UNABLE, asyncpg.TransactionRollbackError)) or type(error) is InterfaceError:
+    if isinstance(error, (*_GONE, *_UNABLE, asyncpg.TransactionRollbackError)):
         return StoreDown()
     if isinstance(error, asyncpg.DataError | OverflowError | UnicodeEncodeError):
         return BadRequest("a value is larger than the store can hold, or is not text", code="invalid_value")
@@ -70,18 +79,27 @@ class PostgresDatabase:
                 command_timeout=STATEMENT_TIMEOUT,
                 server_settings={"application_name": "midstream"},
             )
-        except (PostgresError, InterfaceError, OSError, ValueError) as error:
+        except _ANY as error:
             raise StoreDown(f"PostgreSQL cannot be used: {type(error).__name__}") from error
         return cls(pool)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        """Raises TimeoutError when every connection is busy for too long."""
+        """Raises TimeoutError when every connection is busy for too long. A connection on which anything but an
+        answer of the server went wrong is not used again: who knows what is still under way on it?"""
         connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
         try:
             yield connection
+        except BaseException as error:
+            if isinstance(error, _GONE) or not isinstance(error, _ANY):
+                connection.terminate()
+            raise
         finally:
             await self._pool.release(connection, timeout=ACQUIRE_TIMEOUT)
+
+    async def _renew(self) -> None:
+        """When one connection went away, idle ones may have as well: none of them is used again."""
+        await self._pool.expire_connections()
 
     async def read(self, sql: str, *args: Value) -> list[Row]:
         if self._closed:
@@ -89,9 +107,12 @@ class PostgresDatabase:
         try:
             try:
                 return await self._fetch(sql, args)
-            except _GONE:  # an idle connection that a restart has ended: the next one is new
+            except TimeoutError:
+                raise
+            except _GONE:
+                await self._renew()
                 return await self._fetch(sql, args)
-        except (PostgresError, InterfaceError, OSError, OverflowError, UnicodeEncodeError) as error:
+        except _ANY as error:
             raise mapped(error) from error
 
     look_up = read
@@ -107,7 +128,7 @@ class PostgresDatabase:
         """All in one transaction; when one fails, each in its own."""
         try:
             await self._transact(entries)
-        except (PostgresError, InterfaceError, OSError, ValueError, OverflowError) as error:
+        except _ANY as error:
             shown = mapped(error)
             if len(entries) > 1 and not isinstance(shown, StoreDown):
                 for entry in entries:
@@ -132,10 +153,13 @@ class PostgresDatabase:
             except asyncpg.TransactionRollbackError:  # deadlock, serialization: another server was first
                 if number == TRIES - 1:
                     raise
-            except (*_GONE, InterfaceError):
+            except TimeoutError:
+                raise
+            except _GONE:
                 if lost:
                     raise
                 lost = True
+                await self._renew()
 
     async def close(self) -> None:
         if self._closed:
@@ -144,7 +168,7 @@ class PostgresDatabase:
         self._closed = True
         try:
             await asyncio.wait_for(self._pool.close(), ACQUIRE_TIMEOUT)
-        except (TimeoutError, PostgresError, InterfaceError, OSError):
+        except _ANY:
             self._pool.terminate()
 
 

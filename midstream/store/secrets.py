@@ -40,7 +40,7 @@ class SealingKey:
         """Raises errors.StoreDown when the key is another, or the row is not the one it was sealed for."""
         try:
             return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound_to(org_id, row_id))
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to be a sealed text
             raise StoreDown("a stored secret cannot be opened: is the secret key the one it was stored with?") from None
 
 

@@ -86,12 +86,12 @@ class SqliteDatabase:
         self._group: Group | None = None
         self._held = False
         self._closed = False
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = DirectoryLock(path.parent)
         try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = DirectoryLock(path.parent)
             self._open(path, full_sync)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._release()
             raise StoreDown(f"the database {path} cannot be opened: {error}") from None
 

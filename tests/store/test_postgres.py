@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from midstream.core.errors import StoreDown
+from midstream.store import Store, open_store
+from midstream.store import postgres as postgres_store
+from midstream.store.postgres import PostgresDatabase
+
+from ..postgres import PrivateServer, Server
+from .turns import ORG, begin, end, with_store
+
+
+class _Cutter:
+    """A relay to the server that cuts a connection as soon as the server has answered what contains `mark`, so that
+    the client never learns of it. cuts: how many more times."""
+
+    def __init__(self, mark: bytes) -> None:
+        self.mark = mark
+        self.cuts = 0
+
+    @contextlib.asynccontextmanager
+    async def relay(self, url: str) -> AsyncIterator[str]:
+        parts = urlsplit(url)
+        self._target = parts.hostname, parts.port or 5432
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await self._serve(reader, writer)
+            tasks.discard(task)
+
+        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        user = f"{parts.username}{':' + parts.password if parts.password else ''}"
+        try:
+            yield parts._replace(netloc=f"{user}@127.0.0.1:{port}").geturl()
+        finally:
+            server.close()
+            for task in list(tasks):
+                task.cancel()
+            await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(*self._target)
+        doomed = asyncio.Event()
+
+        async def up() -> None:
+            while data := await reader.read(65536):
+                if self.cuts and self.mark in data:
+                    self.cuts -= 1
+                    doomed.set()
+                up_writer.write(data)
+
+        async def down() -> None:
+            while data := await up_reader.read(65536):
+                if doomed.is_set():
+                    return
+                writer.write(data)
+
+        pumps = [asyncio.ensure_future(up()), asyncio.ensure_future(down())]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            up_writer.close()
+            writer.transport.abort()
+
+
+def test_a_connection_cut_during_commit_leaves_the_transaction_done_once(postgres_url: str) -> None:
+    async def run() -> None:
+        cutter = _Cutter(b"COMMIT")
+        async with cutter.relay(postgres_url) as relayed:
+            store = await open_store(relayed, worker="w")
+            cutter.cuts = 1
+            await asyncio.gather(*(store.ledger.commit(*begin(str(n))) for n in range(3)))
+            assert cutter.cuts == 0
+            cutter.cuts = 1
+            await asyncio.gather(*(store.ledger.commit(*end(str(n))) for n in range(3)))
+            assert cutter.cuts == 0
+            assert [row.status for row in await store.org(ORG).attempts()] == ["ok"] * 3
+            assert await store.db.read("SELECT count(*) FROM messages") == [(6,)]
+            await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_connection_cut_again_and_again_is_an_outage(postgres_url: str) -> None:
+    async def run() -> None:
+        cutter = _Cutter(b"COMMIT")
+        async with cutter.relay(postgres_url) as relayed:
+            store = await open_store(relayed, worker="w")
+            cutter.cuts = 2
+            with pytest.raises(StoreDown):
+                await store.ledger.commit(*begin())
+            await store.ledger.commit(*begin())  # the same again: done once
+            assert len(await store.org(ORG).attempts()) == 1
+            await store.close()
+
+    asyncio.run(run())
+
+
+def _private(server: Server) -> PrivateServer:
+    if not isinstance(server, PrivateServer):
+        pytest.skip("the given server is not ours to restart")
+    return server
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+def test_a_restart_under_traffic_is_an_outage_that_ends(server: Server, postgres_url: str, how: int) -> None:
+    private = _private(server)
+    acked: set[str] = set()
+    refused: list[StoreDown] = []
+
+    async def caller(store: Store, number: int, stop: asyncio.Event) -> None:
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            name = f"{number}_{turn}"
+            for records in (begin(name), end(name)):
+                while True:
+                    try:
+                        await store.ledger.commit(*records)
+                        break
+                    except StoreDown as error:
+                        refused.append(error)
+                        await asyncio.sleep(0.02)
+            acked.add(f"att_{name}")
+
+    async def work(store: Store) -> None:
+        stop = asyncio.Event()
+        callers = [asyncio.create_task(caller(store, number, stop)) for number in range(4)]
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(private.stop, how)
+        before = len(acked)
+        await asyncio.sleep(0.1)
+        with pytest.raises(StoreDown):
+            await store.db.read("SELECT 1")
+        await asyncio.to_thread(private.start)
+        async with asyncio.timeout(20):
+            while len(acked) < before + 20 and not any(task.done() for task in callers):
+                await asyncio.sleep(0.01)
+            stop.set()
+            await asyncio.gather(*callers)
+        assert refused
+        attempts = await store.org(ORG).attempts(limit=100_000)
+        assert {row.id for row in attempts} == acked
+        assert {row.status for row in attempts} == {"ok"}
+        assert await store.db.read("SELECT count(*) FROM messages") == [(2 * len(acked),)]
+
+    with_store(postgres_url, work)
+
+
+def test_sessions_ended_by_an_administrator_are_replaced_unseen(server: Server, postgres_url: str) -> None:
+    async def work(store: Store) -> None:
+        name = urlsplit(postgres_url).path[1:]
+        for n in range(5):
+            await store.ledger.commit(*begin(str(n)))
+            await asyncio.to_thread(
+                server.sql, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            )
+            assert len(await store.org(ORG).runs()) == n + 1
+
+    with_store(postgres_url, work)
+
+
+def test_no_free_connection_is_an_outage(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_store, "ACQUIRE_TIMEOUT", 0.1)
+
+    async def run() -> None:
+        db = await PostgresDatabase.connect(postgres_url, connections=1)
+        busy = asyncio.create_task(db.read("SELECT pg_sleep(0.6)"))
+        await asyncio.sleep(0.05)
+        with pytest.raises(StoreDown) as refused:
+            await db.read("SELECT 1")
+        assert (refused.value.status, refused.value.retry_after) == (503, 1.0)
+        with pytest.raises(StoreDown):
+            await db.write([("SELECT 1", ())])
+        await busy
+        assert await db.read("SELECT 1") == [(1,)]
+        await db.close()
+
+    asyncio.run(run())
+
+
+def test_a_statement_that_takes_too_long_is_an_outage(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_store, "STATEMENT_TIMEOUT", 0.2)
+
+    async def run() -> None:
+        db = await PostgresDatabase.connect(postgres_url)
+        with pytest.raises(StoreDown):
+            await db.read("SELECT pg_sleep(5)")
+        with pytest.raises(StoreDown):
+            await db.write([("SELECT pg_sleep(5)", ())])
+        assert await db.read("SELECT 1") == [(1,)]
+        await db.close()
+
+    asyncio.run(run())
+
+
+def test_two_servers_in_each_others_way_both_get_through(postgres_url: str) -> None:
+    async def run() -> None:
+        one, two = [await open_store(postgres_url, worker="w") for _ in range(2)]
+        for n in range(4):
+            await one.db.write([("INSERT INTO orgs (id, name, created_at) VALUES ($1, '', 0)", (f"o{n}",))])
+        sql = "UPDATE orgs SET created_at = created_at + 1 WHERE id = $1 AND pg_sleep(0.02) IS NOT NULL"
+        # opposite orders: without another try one of them dies of a deadlock
+        await asyncio.gather(
+            one.db.write([(sql, ("o0",)), ("SELECT 1", ()), (sql, ("o1",))]),
+            two.db.write([(sql, ("o1",)), ("SELECT 1", ()), (sql, ("o0",))]),
+        )
+        assert await one.db.read("SELECT created_at FROM orgs WHERE id IN ('o0', 'o1')") == [(2.0,), (2.0,)]
+        await one.close()
+        await two.close()
+
+    asyncio.run(run())
+
+
+def test_a_read_only_server_is_an_outage(postgres_url: str) -> None:
+    async def work(store: Store) -> None:
+        with pytest.raises(StoreDown):
+            await store.db.write([("SET TRANSACTION READ ONLY", ()), ("DELETE FROM orgs", ())])
+
+    with_store(postgres_url, work)
+
+
+def test_a_server_that_is_not_there_is_said_to_be_down() -> None:
+    with pytest.raises(StoreDown, match="PostgreSQL cannot be used"):
+        asyncio.run(open_store("postgresql://nobody:hunter2@127.0.0.1:1/none", worker="w"))
+
+
+def test_the_password_is_in_no_error() -> None:
+    for url in (
+        "postgresql://nobody:hunter2@127.0.0.1:1/none",
+        "postgresql://nobody:hunter2@[::bad/none",
+        "x://hunter2",
+    ):
+        with pytest.raises(StoreDown) as refused:
+            asyncio.run(open_store(url, worker="w"))
+        assert "hunter2" not in str(refused.value)

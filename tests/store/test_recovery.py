@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from midstream.core.usage import Usage
+from midstream.store import Store, open_store, recovery
+
+from .turns import ORG, attempt_settled, attempt_started, begin, end, run_ended, run_started, with_store
+
+ROOT = Path(__file__).parents[2]
+_ALL_SILENT = [("UPDATE workers SET seen_at = 0", ())]
+
+
+def _crash(url: str, acks: Path, lives: int, stride: int) -> int:
+    """How many of the lives ended in a kill."""
+    run = [sys.executable, "-m", "tests.store.crashing", url, str(acks), str(lives), str(stride)]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+async def _nothing_lost_nothing_twice(store: Store, acks: Path) -> None:
+    lines = [line.split() for line in acks.read_text().splitlines()]
+    begun = {name for word, name in lines if word == "begun"}
+    ended = {name for word, name in lines if word == "ended"}
+    attempts = {row.id.removeprefix("att_"): row for row in await store.all_orgs().attempts(limit=100_000)}
+    runs = {row.id.removeprefix("run_"): row for row in await store.all_orgs().runs(limit=100_000)}
+    messages = {row[0] for row in await store.db.read("SELECT id FROM messages")}
+    assert begun <= attempts.keys()
+    assert attempts.keys() == runs.keys()
+    assert {f"msg_{name}_in" for name in attempts} <= messages  # a transaction is whole or not at all
+    for name, row in attempts.items():
+        if name in ended or f"msg_{name}_out" in messages:
+            assert (row.status, row.usage, runs[name].status) == ("ok", attempt_settled().usage, "completed")
+            assert f"msg_{name}_out" in messages
+        else:
+            assert (row.status, runs[name].status, runs[name].error_code) == ("unknown", "failed", "interrupted")
+            assert row.usage == Usage(uncached_in=17, estimated=True)
+    assert sum(name not in ended for name in attempts) > 0, "no life ended in the middle of a turn"
+
+
+async def _ends(store: Store) -> list[tuple[object, ...]]:
+    attempts = await store.db.read("SELECT id, status, ended_at FROM attempts ORDER BY id")
+    return attempts + await store.db.read("SELECT id, status, ended_at FROM runs ORDER BY id")
+
+
+def _sweep(url: str, acks: Path, lives: int, stride: int) -> None:
+    deaths = _crash(url, acks, lives, stride)
+    assert deaths >= lives * 0.7, "most lives should end at their step"
+
+    async def check(store: Store) -> None:
+        await store.db.write(_ALL_SILENT)
+        await recovery.recover(store.db)
+        await _nothing_lost_nothing_twice(store, acks)
+        before = await _ends(store)
+        await asyncio.gather(*(recovery.recover(store.db) for _ in range(3)))
+        assert await _ends(store) == before
+
+    with_store(url, check)
+
+
+def test_kill_9_between_any_two_steps_loses_nothing_on_sqlite(sqlite_url: str, tmp_path: Path) -> None:
+    _sweep(sqlite_url, tmp_path / "acks", lives=35, stride=3)
+
+
+def test_kill_9_between_any_two_steps_loses_nothing_on_postgres(postgres_url: str, tmp_path: Path) -> None:
+    _sweep(postgres_url, tmp_path / "acks", lives=20, stride=4)
+
+
+@pytest.mark.long
+def test_kill_9_at_every_step_of_many_lives(url: str, tmp_path: Path) -> None:
+    _sweep(url, tmp_path / "acks", lives=100, stride=1)
+
+
+def test_two_workers_recover_a_third_once(postgres_url: str) -> None:
+    async def run() -> None:
+        dead = await open_store(postgres_url, worker="w")
+        await dead.ledger.commit(*begin("a"))
+        await dead.ledger.commit(*begin("b"))
+        await dead.ledger.commit(*end("b"))
+        one = await open_store(postgres_url, worker="w")
+        two = await open_store(postgres_url, worker="w")
+        await one.ledger.commit(*begin("mine"))
+        assert await _statuses(one) == {"att_a": "started", "att_b": "ok", "att_mine": "started"}
+        await one.db.write([("UPDATE workers SET seen_at = seen_at - 31 WHERE id = $1", (dead.worker,))])
+        await asyncio.gather(*(recovery.beat(s.db, s.worker) for s in (one, two, one, two)))
+        assert await _statuses(two) == {"att_a": "unknown", "att_b": "ok", "att_mine": "started"}
+        # it was only asleep: what it writes now comes too late
+        await dead.ledger.commit(attempt_settled("a"), run_ended("a"))
+        assert (await _statuses(one))["att_a"] == "unknown"
+        assert (await one.org(ORG).run("run_a")).error_code == "interrupted"
+        for store in (dead, one, two):
+            await store.close()
+
+    asyncio.run(run())
+
+
+async def _statuses(store: Store) -> dict[str, str]:
+    return {row.id: row.status for row in await store.org(ORG).attempts()}
+
+
+def test_a_silent_worker_is_forgotten_and_joins_again_with_its_next_heartbeat(postgres_url: str) -> None:
+    async def work(store: Store) -> None:
+        await store.db.write(_ALL_SILENT)
+        await recovery.recover(store.db)
+        assert await store.db.read("SELECT id FROM workers") == []
+        await recovery.beat(store.db, store.worker)
+        assert await store.db.read("SELECT id FROM workers") == [(store.worker,)]
+
+    with_store(postgres_url, work)
+
+
+def test_what_a_worker_leaves_open_when_it_closes_is_ended_by_the_next(url: str) -> None:
+    async def leave_open(store: Store) -> None:
+        await store.ledger.commit(*begin("open"))
+        await store.ledger.commit(*begin("done"))
+        await store.ledger.commit(*end("done"))
+
+    async def look(store: Store) -> None:
+        assert await _statuses(store) == {"att_open": "unknown", "att_done": "ok"}
+
+    with_store(url, leave_open)
+    with_store(url, look)
+
+
+def test_a_run_that_never_reached_an_attempt_is_ended_too(url: str) -> None:
+    async def leave_open(store: Store) -> None:
+        await store.ledger.commit(run_started("bare"))
+
+    async def look(store: Store) -> None:
+        assert (await store.org(ORG).run("run_bare")).status == "failed"
+
+    with_store(url, leave_open)
+    with_store(url, look)
+
+
+def test_marks_move_past_what_has_ended_and_stay_before_what_is_open(sqlite_url: str) -> None:
+    async def work(store: Store) -> None:
+        for n in range(6):
+            await store.ledger.commit(*begin(str(n)))
+            if n != 3:
+                await store.ledger.commit(*end(str(n)))
+        await recovery.beat(store.db, store.worker)
+        assert await store.db.read("SELECT runs_mark, attempts_mark FROM workers") == [(3, 3)]
+        await store.ledger.commit(*end("3"))
+        await store.ledger.commit(run_started("late"), attempt_started("later"))
+        await store.ledger.commit(run_ended("late"))
+        await recovery.beat(store.db, store.worker)
+        assert await store.db.read("SELECT runs_mark, attempts_mark FROM workers") == [(7, 6)]
+
+    async def look(store: Store) -> None:
+        assert (await _statuses(store))["att_later"] == "unknown"
+
+    with_store(sqlite_url, work)
+    with_store(sqlite_url, look)
+
+
+def test_the_heartbeat_goes_on_after_the_store_was_away(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        monkeypatch.setattr(recovery, "HEARTBEAT", 0.01)
+        store = await open_store(sqlite_url, worker="w")
+        other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # nobody else may write
+        await asyncio.sleep(0.3)
+        other.execute("ROLLBACK")
+        other.close()
+        await store.ledger.commit(*begin("1"))
+        await store.ledger.commit(*end("1"))
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            if await store.db.read("SELECT runs_mark FROM workers") == [(1,)]:
+                break
+        else:
+            raise AssertionError("the heartbeat has stopped")
+        await store.close()
+
+    asyncio.run(run())

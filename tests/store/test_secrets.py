@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+
+from midstream.core.errors import NotFound, StoreDown
+from midstream.store import Store
+from midstream.store.secrets import SealingKey
+
+from .turns import ORG, with_store
+
+KEY, NEXT = b"k" * 32, b"n" * 32
+VALUE = "sk-canary-5f2a\N{SNOWMAN}"
+
+
+def test_a_secret_comes_back_and_is_nowhere_in_the_clear(url: str) -> None:
+    async def work(store: Store) -> None:
+        secrets = store.secrets(ORG, KEY)
+        await secrets.put("openai", "old")
+        await secrets.put("openai", VALUE)
+        assert await secrets.get("openai") == VALUE
+        assert await secrets.names() == ["openai"]
+        [(sealed,)] = await store.db.read("SELECT sealed FROM secrets")
+        assert b"canary" not in sealed
+        await secrets.put("openai", VALUE)
+        assert await store.db.read("SELECT sealed FROM secrets") != [(sealed,)]  # never the same nonce
+        await secrets.delete("openai")
+        for ask in (secrets.get, secrets.delete):
+            with pytest.raises(NotFound):
+                await ask("openai")
+
+    with_store(url, work)
+
+
+@pytest.mark.parametrize("column", ["org_id", "id"])
+def test_a_secret_moved_to_another_org_or_row_does_not_open(url: str, column: str) -> None:
+    async def work(store: Store) -> None:
+        await store.secrets(ORG, KEY).put("openai", VALUE)
+        sql = {"org_id": "UPDATE secrets SET org_id = 'moved'", "id": "UPDATE secrets SET id = 'moved'"}[column]
+        await store.db.write([(sql, ())])
+        with pytest.raises(StoreDown) as refused:
+            await store.secrets("moved" if column == "org_id" else ORG, KEY).get("openai")
+        assert "canary" not in str(refused.value)
+
+    with_store(url, work)
+
+
+def test_another_orgs_secret_is_as_unknown_as_none(url: str) -> None:
+    async def work(store: Store) -> None:
+        await store.secrets(ORG, KEY).put("openai", VALUE)
+        other = store.secrets("org_other", KEY)
+        assert await other.names() == []
+        for ask in (other.get, other.delete):
+            with pytest.raises(NotFound, match="no such secret: openai"):
+                await ask("openai")
+        await other.put("openai", "theirs")
+        assert await store.secrets(ORG, KEY).get("openai") == VALUE
+
+    with_store(url, work)
+
+
+def test_after_a_rotation_only_the_next_key_opens(url: str) -> None:
+    async def work(store: Store) -> None:
+        before = store.secrets(ORG, KEY)
+        for name in "abc":
+            await before.put(name, VALUE + name)
+        rotating = store.secrets(ORG, NEXT, before=KEY)
+        assert await rotating.get("a") == VALUE + "a"
+        assert [await rotating.rotate(), await rotating.rotate()] == [3, 0]
+        after = store.secrets(ORG, NEXT)
+        assert [await after.get(name) for name in "abc"] == [VALUE + name for name in "abc"]
+        with pytest.raises(StoreDown):
+            await before.get("a")
+
+    with_store(url, work)
+
+
+def test_a_sealing_key_has_32_bytes_and_shows_none_of_them() -> None:
+    with pytest.raises(ValueError):
+        SealingKey(b"short")
+    assert "kkk" not in repr(SealingKey(KEY))
+    assert KEY.hex()[:8] not in repr(SealingKey(KEY))
+
+
+def test_a_changed_ciphertext_does_not_open() -> None:
+    key = SealingKey(KEY)
+    sealed = key.seal(b"text", ORG, "row")
+    assert key.open(sealed, ORG, "row") == b"text"
+    for broken in (sealed[:-1], sealed[:-1] + bytes([sealed[-1] ^ 1]), b"", sealed[:5]):
+        with pytest.raises(StoreDown):
+            key.open(broken, ORG, "row")

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from midstream.core.errors import StoreDown
+from midstream.store import Store, checkpoint, open_store, sqlite
+
+from .turns import ORG, begin, end, with_store
+
+
+def _file(url: str) -> str:
+    return url.removeprefix("sqlite:///")
+
+
+def test_a_second_server_is_refused_with_the_reason(sqlite_url: str) -> None:
+    async def work(store: Store) -> None:
+        with pytest.raises(StoreDown, match=rf"in use by another midstream server \(process {os.getpid()}\)"):
+            await open_store(sqlite_url, worker="second")
+        await store.ledger.commit(*begin())
+
+    with_store(sqlite_url, work)
+
+    async def again(store: Store) -> None:
+        assert len(await store.org(ORG).runs()) == 1
+
+    with_store(sqlite_url, again)
+
+
+def test_a_dead_servers_lock_is_free(sqlite_url: str) -> None:
+    text = (
+        "import asyncio, os, signal, sys\n"
+        "from midstream.store import open_store\n"
+        "async def run():\n"
+        "    await open_store(sys.argv[1], worker='w')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(run())\n"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", text, sqlite_url], cwd=root, check=False).returncode == -9
+
+    async def work(store: Store) -> None:
+        await store.ping()
+
+    with_store(sqlite_url, work)
+
+
+def test_another_processs_write_lock_is_an_outage_that_ends(sqlite_url: str) -> None:
+    async def work(store: Store) -> None:
+        other = sqlite3.connect(_file(sqlite_url), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        outcomes = await asyncio.gather(
+            store.ledger.commit(*begin("1")), store.ledger.commit(*begin("2")), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes] == [StoreDown, StoreDown]
+        assert await store.org(ORG).runs() == []
+        other.execute("ROLLBACK")
+        other.close()
+        await store.ledger.commit(*begin("1"))
+        assert len(await store.org(ORG).runs()) == 1
+
+    with_store(sqlite_url, work)
+
+
+def test_a_full_disk_is_an_outage_that_loses_nothing(sqlite_url: str) -> None:
+    async def work(store: Store) -> None:
+        await store.ledger.commit(*begin("1"))
+        [(pages,)] = await store.db.read("PRAGMA page_count")
+        store.db._writer.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
+        with pytest.raises(StoreDown):
+            await store.db.write([("UPDATE messages SET content = $1", (b"x" * 100_000,))])
+        store.db._writer.execute("PRAGMA max_page_count = 1000000")  # type: ignore[attr-defined]
+        await store.ledger.commit(*end("1"))
+        assert [m.id for m in await store.org(ORG).run_messages("run_1")] == ["msg_1_in", "msg_1_out"]
+
+    with_store(sqlite_url, work)
+
+
+def test_a_file_that_is_no_database_is_refused(sqlite_url: str) -> None:
+    Path(_file(sqlite_url)).write_bytes(b"not a database" * 1000)
+    with pytest.raises(StoreDown):
+        asyncio.run(open_store(sqlite_url, worker="w"))
+
+
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "midstream.db", tmp_path):
+        with pytest.raises(StoreDown):
+            asyncio.run(open_store(f"sqlite:///{path}", worker="w"))
+
+
+def test_reads_of_any_number_run_at_once(sqlite_url: str) -> None:
+    async def work(store: Store) -> None:
+        answers = await asyncio.gather(*(store.db.read("SELECT $1 + 0", n) for n in range(50)))
+        assert answers == [[(n,)] for n in range(50)]
+
+    with_store(sqlite_url, work)
+
+
+def test_a_placeholder_may_be_used_twice_and_in_any_order(any_url: str) -> None:
+    async def work(store: Store) -> None:
+        sql = "SELECT name FROM orgs WHERE id = $2 AND id = $2 AND name = $1"
+        assert await store.db.read(sql, "default", ORG) == [("default",)]
+
+    with_store(any_url, work)
+
+
+def test_the_log_is_written_over_not_grown(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "PAGES", 200)
+    monkeypatch.setattr(checkpoint, "PAGES_AT_MOST", 400)
+
+    async def work(store: Store) -> None:
+        async def caller(number: int) -> None:
+            for turn in range(100):
+                await store.ledger.commit(*begin(f"{number}_{turn}"))
+                await store.ledger.commit(*end(f"{number}_{turn}"))
+
+        await asyncio.gather(*(caller(number) for number in range(8)))
+        log = Path(_file(sqlite_url) + "-wal").stat().st_size
+        data = Path(_file(sqlite_url)).stat().st_size
+        assert log < 8 * 1024 * 1024
+        assert data > 200_000, "nothing was moved into the database"
+        assert len(await store.org(ORG).attempts(limit=10_000)) == 800
+
+    with_store(sqlite_url, work)
+    assert not Path(_file(sqlite_url) + "-wal").exists()
+
+
+def test_large_content_is_noticed_by_the_size_of_the_log(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "PAGES", 2_000)
+    monkeypatch.setattr(checkpoint, "PAGES_PER_COMMIT", 0)
+    monkeypatch.setattr(checkpoint, "PAGES_PER_TRANSACTION", 0)
+
+    async def work(store: Store) -> None:
+        before = Path(_file(sqlite_url)).stat().st_size
+        sql = (
+            "INSERT INTO outbox (id, org_id, topic, payload, created_at, available_at) VALUES ($1, 'o', 't', $2, 0, 0)"
+        )
+        for n in range(checkpoint.LOOK_EVERY + 1):
+            await store.db.write([(sql, (str(n), b"x" * 200_000))])
+        for _ in range(200):
+            if Path(_file(sqlite_url)).stat().st_size > before + 5_000_000:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            raise AssertionError("the log was not moved")
+
+    with_store(sqlite_url, work)
+
+
+def test_writes_wait_for_the_end_of_a_checkpoint_without_being_lost(sqlite_url: str) -> None:
+    async def work(store: Store) -> None:
+        db = store.db
+        assert isinstance(db, sqlite.SqliteDatabase)
+        db.hold(True)
+        writes = [asyncio.create_task(store.ledger.commit(*begin(str(n)))) for n in range(3)]
+        await asyncio.sleep(0.02)
+        assert not any(task.done() for task in writes)
+        db.hold(False)
+        await asyncio.gather(*writes)
+        assert len(await store.org(ORG).runs()) == 3
+
+    with_store(sqlite_url, work)
+
+
+def test_full_sync_keeps_the_promises_of_the_ledger(sqlite_url: str) -> None:
+    async def work(store: Store) -> None:
+        await asyncio.gather(*(store.ledger.commit(*begin(str(n))) for n in range(20)))
+        await asyncio.gather(*(store.ledger.commit(*end(str(n))) for n in range(20)))
+        assert {row.status for row in await store.org(ORG).attempts()} == {"ok"}
+        mode = store.db._writer.execute("PRAGMA synchronous").fetchone()  # type: ignore[attr-defined]
+        assert mode == (2,)
+
+    with_store(sqlite_url, work, full_sync=True)
