@@ -225,15 +225,15 @@ def run_target(target: Target, chosen: list[Phase], quick: bool, cores: tuple[in
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
-    parser.add_argument("--targets", default=DEFAULT, help=f"of {','.join(TARGETS)}")
+    parser.add_argument("--targets", help=f"of {','.join(TARGETS)}")
     parser.add_argument("--phases", default=phases.DEFAULT, help=f"of {','.join(p.name for p in phases.ALL)}")
     parser.add_argument("--quick", action="store_true", help="half the seconds, without PostgreSQL")
     parser.add_argument("--gateway-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1)
     parser.add_argument("--out", type=Path, default=WORK / "results", help="folder of the report")
     chosen = parser.parse_args()
-    if chosen.quick and chosen.targets == DEFAULT:
-        chosen.targets = ",".join(t for t in DEFAULT.split(",") if t != "midstream-pg")
+    if not chosen.targets:
+        chosen.targets = ",".join(t for t in DEFAULT.split(",") if not (chosen.quick and t == "midstream-pg"))
     return chosen
 
 
