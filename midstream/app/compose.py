@@ -29,6 +29,7 @@ from .config import Config, ProviderConfig
 from .conversations import Conversations
 from .edge import ASGIApp, Edge
 from .faces import all_faces
+from .offered import Offered
 from .operations import Operations
 from .services import Services
 from .stash import Stash
@@ -68,6 +69,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     services = Services(
         identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),
         catalog=Catalog(served, {name: alias.targets for name, alias in config.models.items()}),
+        offered=Offered(served, clock.steady),
         conversations=Conversations(store, faces),
         runs=Runs(store.ledger, completing(served), prices, clock, random.random, metrics, stash.answered),
         store=store,

@@ -37,7 +37,8 @@ class Conversations:
     def __init__(self, store: Store, faces: Mapping[str, Face]) -> None:
         self._store = store
         self._by_dialect = {face.NAME: face for face in faces.values()}
-        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+        #: By org as well: nobody waits for a conversation that is not theirs.
+        self._turns: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
 
     def open(self, caller: Caller, turn: Turn) -> AbstractAsyncContextManager[Opened]:
         """Raises NotFound for a conversation that is not this org's."""
@@ -48,15 +49,16 @@ class Conversations:
         if not turn.conversation:
             yield await self._create(caller, turn)
             return
-        lock, waiting = self._turns.get(turn.conversation, (asyncio.Lock(), 0))
-        self._turns[turn.conversation] = (lock, waiting + 1)
+        name = (caller.org, turn.conversation)
+        lock, waiting = self._turns.get(name, (asyncio.Lock(), 0))
+        self._turns[name] = (lock, waiting + 1)
         try:
             async with lock:
                 yield await self._load(caller, turn.conversation)
         finally:
-            lock, waiting = self._turns.pop(turn.conversation)
+            lock, waiting = self._turns.pop(name)
             if waiting > 1:
-                self._turns[turn.conversation] = (lock, waiting - 1)
+                self._turns[name] = (lock, waiting - 1)
 
     async def _create(self, caller: Caller, turn: Turn) -> Opened:
         said = [text_of(message.parts) for message in turn.prompt.messages if message.role == "user"]

@@ -11,7 +11,6 @@ from ..core.errors import Cancelled, TooLarge
 from ..core.events import Attempted, Done, Event, Failed
 from ..core.web import Reply
 from ..runs.log import Follower
-from .faces import Face
 
 Message = MutableMapping[str, Any]
 #: Until then nothing is sent, so that an early failure is a real HTTP status; then 200 and a first ping.
@@ -92,10 +91,10 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": reply.body})
 
     async def stream(
-        self, face: Face, content_type: str, writer: AnswerWriter, follower: Follower,
+        self, content_type: str, ping: bytes, writer: AnswerWriter, follower: Follower,
         headers: Callable[[Attempted | None], Pairs],
     ) -> None:  # fmt: skip
-        """Writes a run's events as they come. Raises the error of a run that fails before its first output."""
+        """Writes a run's events as they come. ping: keeps a silent stream alive. Raises the error of a run that fails before its first output."""
         beat = _Beat(follower)
         try:
             events = await follower.take()
@@ -109,7 +108,7 @@ class Exchange:
                         await self._chunk(data)
                         beat.reset()
                 elif beat.due:
-                    await self._chunk(face.PING)
+                    await self._chunk(ping)
                     beat.reset()
                 else:
                     break

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-
 from ..core.errors import MidstreamError
 from ..egress import Egress
-from .catalog import Catalog, Served
+from .catalog import Catalog
 from .compose import served_by
 from .config import Config
+from .offered import offered
 
 
 async def list_models(config: Config, *, ask: bool) -> tuple[list[str], list[str]]:
@@ -18,22 +16,12 @@ async def list_models(config: Config, *, ask: bool) -> tuple[list[str], list[str
     try:
         served = served_by(config.providers, egress)
         catalog = Catalog(served, {name: alias.targets for name, alias in config.models.items()})
-        more, problems = await _offered(served if ask else {})
-        return list(dict.fromkeys([*catalog.names(), *more])), problems
+        names, problems = catalog.names(), []
+        for name, answer in (await offered(served if ask else {})).items():
+            if isinstance(answer, MidstreamError):
+                problems.append(f"{name}: {answer.message}")
+            else:
+                names += [f"{name}/{model}" for model in answer]
+        return list(dict.fromkeys(names)), problems
     finally:
         await egress.close()
-
-
-async def _offered(served: Mapping[str, Served]) -> tuple[list[str], list[str]]:
-    open_ended = {name: one for name, one in served.items() if "*" in one.models and not one.provider.service.builtin}
-    asked = (one.provider.models() for one in open_ended.values())
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    names, problems = [], []
-    for name, answer in zip(open_ended, answers, strict=True):
-        if isinstance(answer, MidstreamError):
-            problems.append(f"{name}: {answer.message}")
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            names += [f"{name}/{model}" for model in sorted(answer)]
-    return names, problems

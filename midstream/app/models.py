@@ -13,7 +13,8 @@ async def listed(services: Services, face: Face, task: str, request: Request) ->
     if "anthropic-version" in request.headers:
         face = next((other for other in services.faces.values() if "/v1/messages" in _paths(other)), face)
     if task == "models":
-        return Reply(face.write_models(services.catalog.names()))
+        names = [*services.catalog.names(), *await services.offered.names()]
+        return Reply(face.write_models(list(dict.fromkeys(names))))
     model = request.params["model"]
     services.catalog.targets(model, face.NAME)
     return Reply(face.write_model(model))

@@ -35,6 +35,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._gone: list[Callable[[], None]] = []
+        self._lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -44,6 +45,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._disarm()
         if self._stalled is not None:
             self._stalled.cancel()
+        self._lost = True
         super().connection_lost(exc)
         if self.cycle is not None and not self.cycle.response_complete:
             for callback in self._gone:
@@ -67,7 +69,13 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._head_size = 0
-        self.scope["extensions"] = {"midstream.gone": self._gone.append}  # type: ignore[dict-item]
+        self.scope["extensions"] = {"midstream.gone": self._on_gone}  # type: ignore[dict-item]
+
+    def _on_gone(self, callback: Callable[[], None]) -> None:
+        if self._lost:  # before anybody asked to be told
+            callback()
+        else:
+            self._gone.append(callback)
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)

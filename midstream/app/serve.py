@@ -31,16 +31,19 @@ async def serve(services: Services, face: Face, task: str, request: Request, exc
             if turn.stream:
                 say = reading.say(services.clock.wall())
                 writer = face.writer(turn, say)
-                await exchange.stream(face, stream_type(face, turn), writer, follower, reading.headers)
+                form, ping = stream_form(face, turn)
+                await exchange.stream(form, ping, writer, follower, reading.headers)
             else:
                 answered = await whole(follower)
                 await exchange.reply(written(reading, *answered, services.clock))
         finally:
             follower.leave()
+            await services.runs.ended(run)  # a conversation's next turn sees all of this one
 
 
-def stream_type(face: Face, turn: Turn) -> str:
-    return "application/json" if turn.as_array else face.STREAM_TYPE
+def stream_form(face: Face, turn: Turn) -> tuple[str, bytes]:
+    """The stream's content type, and what may stand anywhere in it without meaning anything."""
+    return ("application/json", b"\n") if turn.as_array else (face.STREAM_TYPE, face.PING)
 
 
 async def whole(follower: Follower) -> tuple[Attempted | None, Fold, Gave | None]:
@@ -56,8 +59,6 @@ async def whole(follower: Follower) -> tuple[Attempted | None, Fold, Gave | None
             elif type(event) is Gave:
                 gave = event
             fold.add(event)
-        if isinstance(events[-1], Done | Failed):
-            break
     if fold.error is not None:
         raise fold.error
     return attempted, fold, gave

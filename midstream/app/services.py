@@ -17,6 +17,7 @@ from .catalog import Catalog
 from .clock import Clock
 from .conversations import Conversations, Opened
 from .faces import Face
+from .offered import Offered
 from .stash import Stash
 
 
@@ -26,6 +27,7 @@ class Services:
 
     identify: Identify
     catalog: Catalog
+    offered: Offered
     conversations: Conversations
     runs: Runs
     store: Store

@@ -173,6 +173,10 @@ class Turn:
             self._prompt = prompt if self.amend is None else self.amend(prompt)
         return self._prompt
 
+    def put_prompt(self, prompt: Prompt) -> None:
+        """What is asked from now on (media fetched in between)."""
+        self._prompt = prompt
+
 
 class Plan(Struct, frozen=True):
     """What one attempt sends: to `model` (the upstream's own name), streamed or not.

@@ -14,6 +14,7 @@ from ..core.http import Incoming, Outgoing, Send, Timeouts
 from ..core.parts import Native
 from ..core.serving import Emit, Target
 from ..core.turn import Asked, EmbedAsk, Plan
+from ._inline import inlined
 
 Headers = tuple[tuple[str, str], ...]
 #: An upstream that said its answer is complete gets this long to end its body, so that the connection can be kept.
@@ -47,7 +48,8 @@ class Service(Struct, frozen=True):
     answers: in place of an exchange, for a service that is not reached over HTTP.
     vendor: by which its prices are found. keyless: may be used without a key.
     forwards: the caller's headers that mean something to it.
-    builtin: part of this server, always there, with these models."""
+    builtin: part of this server, always there, with these models.
+    fetches: which http(s) addresses of media it fetches itself, we inline the others; None = all."""
 
     dialect: Dialect
     base_url: str = ""
@@ -67,6 +69,7 @@ class Service(Struct, frozen=True):
     forwards: tuple[str, ...] = ()
     builtin: bool = False
     models: tuple[str, ...] = ()
+    fetches: Callable[[str], bool] | None = None
 
 
 class Provider:
@@ -123,6 +126,8 @@ class Provider:
 
     async def _answer(self, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]) -> None:
         service = self.service
+        if service.fetches is not None and plan.turn.dialect != service.dialect.NAME:
+            plan.turn.put_prompt(await inlined(plan.turn.prompt, self._send, service.fetches))
         asked = service.write(plan) if service.write is not None else service.dialect.write_ask(plan)
         if asked.dropped and plan.turn.strict:
             raise BadRequest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 from msgspec.structs import replace
@@ -9,6 +10,9 @@ from msgspec.structs import replace
 from ..core.turn import EmbedAsk, Plan
 from ..wire import gemini
 from ._service import Counting, Embedding, Headers, Service
+
+#: What Google reads by itself: uploads to it, its own storage and videos.
+_OWN_MEDIA = re.compile(r"https://(generativelanguage\.googleapis\.com|(www\.)?youtube\.com|youtu\.be)/")
 
 
 def _auth(key: str) -> Headers:
@@ -41,4 +45,5 @@ SERVICE = Service(
     models_path="/v1beta/models?pageSize=1000",
     read_models=gemini.read_models,
     vendor="google",
+    fetches=lambda url: _OWN_MEDIA.match(url) is not None,
 )
