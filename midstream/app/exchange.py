@@ -94,7 +94,8 @@ class Exchange:
         self, content_type: str, ping: bytes, writer: AnswerWriter, follower: Follower,
         headers: Callable[[Attempted | None], Pairs],
     ) -> None:  # fmt: skip
-        """Writes a run's events as they come. ping: keeps a silent stream alive. Raises the error of a run that fails before its first output."""
+        """Writes a run's events as they come; ping keeps a silent stream alive. Raises the error of a run that fails
+        before its first output."""
         beat = _Beat(follower)
         try:
             events = await follower.take()

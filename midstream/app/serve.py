@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core.errors import Cancelled
-from ..core.events import Attempted, Done, Failed, Fold, Gave
+from ..core.events import Attempted, Fold, Gave
 from ..core.turn import Turn
 from ..core.web import Request
 from ..runs.log import Follower

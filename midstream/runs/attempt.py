@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from ..core.errors import Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
+from ..core.errors import CallerError, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
 from ..core.events import Attempted, Done, Event, Failed, Fold, visible
 from ..core.parts import Reasoning, Refusal, Text, ToolCall
 from ..core.serving import Complete
@@ -132,12 +132,16 @@ class Attempt:
         reported = self.fold.usage
         if reported is not None and (error is None or reported.output_tokens):
             return reported
-        if isinstance(error, Refused | Unreachable) and not self.committed:
+        if not self.committed and (isinstance(error, CallerError | Refused | Unreachable) or _not_connected(error)):
             return reported or Usage()
         written = _written(self.fold)
         if reported is not None:
             return replace(reported, out_text=max(reported.out_text, written), estimated=True)
         return Usage(uncached_in=estimate_in, out_text=written, estimated=True)
+
+
+def _not_connected(error: MidstreamError | None) -> bool:
+    return isinstance(error, TimedOut) and error.phase == "connect"
 
 
 def _written(fold: Fold) -> int:

@@ -38,12 +38,15 @@ class Circuit:
             wait = max(wait, PROBE_AFTER if self._probing else self._opened_at + PROBE_AFTER - now)
         return wait
 
-    def begin(self) -> None:
-        if self._opened_at is not None:
-            self._probing = True
+    def begin(self) -> bool:
+        """True: this call is the probe. It ends in succeed, fail or abandon."""
+        if self._opened_at is None or self._probing:
+            return False
+        self._probing = True
+        return True
 
     def abandon(self) -> None:
-        """The call ended by the caller's will: it says nothing about the provider."""
+        """The probe ended without a word about the provider: another call may be the probe."""
         self._probing = False
 
     def succeed(self, now: float) -> None:

@@ -55,7 +55,8 @@ class Follower:
     def push(self, events: Sequence[Event], size: int) -> bool:
         self._events.extend(events)
         self._behind += size
-        self.wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
         return self._behind <= MAX_BEHIND
 
     @property

@@ -153,13 +153,21 @@ class Runs:
             run.cancel()
 
     async def _own(self, run: Run) -> None:
-        end = await _Work(self, run).do()
-        if isinstance(end, Failed):
-            forget_frames(end.error)
-        del self._active[run]
-        run.own(None)
-        run.log.append([end])
-        run.log.close()
+        try:
+            end = await _Work(self, run).do()
+            if isinstance(end, Failed):
+                forget_frames(end.error)
+            run.log.append([end])
+        finally:  # whatever happens, nobody is left waiting for this log
+            del self._active[run]
+            run.own(None)
+            run.log.close()
+
+    async def ended(self, run: Run) -> None:
+        """Returns when everything about the run is settled."""
+        task = self._active.get(run)
+        if task is not None:
+            await asyncio.wait([task])
 
     async def settle(self, records: list[Record]) -> None:
         """Durable before the caller sees the end; while the store is away the answer still goes out and settling is
@@ -237,34 +245,19 @@ class _Work:
 
     async def _try(self, chosen: Next) -> MidstreamError | None:
         """One attempt: written before the call, settled after. The error that lets another one follow, or None."""
-        runs, run, target = self._runs, self._run, chosen.target
-        if chosen.wait:
-            await asyncio.sleep(chosen.wait)
-        run.attempts += 1
-        attempt = Attempt(new_id("att_"), run.attempts, chosen, run.log)
-        self._records.append(self._attempt_started(attempt))
-        records, self._records = self._records, []
-        self._sent = self._settled = False
-        self._attempt = attempt
-        await runs._ledger.commit(*records)
+        runs, target = self._runs, chosen.target
         circuit = runs._health.circuit(target.provider, chosen.key, target.model)
-        circuit.begin()
-        runs._health.enter(target.provider, chosen.retry)
-        self._sent = True
-        failure: MidstreamError | None = None
-        turn = self._order.turn
-        plan = Plan(turn, target.model, turn.stream, self._order.history, target.max_tokens)
-        began = runs._clock.steady()
+        # Before the first wait: of all who find an open circuit ready again, one alone may try it.
+        probes = circuit.begin()
         try:
-            await attempt.run(runs._complete, plan)
-        except MidstreamError as error:
-            failure = error
-        except asyncio.CancelledError:
-            circuit.abandon()
-            raise
+            if chosen.wait:
+                await asyncio.sleep(chosen.wait)
+            attempt = await self._written_down(chosen)
+            failure = await self._call(attempt)
+            probes = False
         finally:
-            run.upstream_seconds += runs._clock.steady() - began
-            runs._health.leave(target.provider, chosen.retry)
+            if probes:
+                circuit.abandon()
         seen = failure or attempt.error
         if seen is None:
             circuit.succeed(runs._clock.steady())
@@ -272,6 +265,35 @@ class _Work:
             circuit.fail(seen, runs._clock.steady())
         self._settle_attempt(attempt)
         return failure
+
+    async def _written_down(self, chosen: Next) -> Attempt:
+        """A new attempt, durable in the ledger before anything of it leaves."""
+        run = self._run
+        run.attempts += 1
+        attempt = Attempt(new_id("att_"), run.attempts, chosen, run.log)
+        self._records.append(self._attempt_started(attempt))
+        records, self._records = self._records, []
+        self._sent = self._settled = False
+        self._attempt = attempt
+        await self._runs._ledger.commit(*records)
+        return attempt
+
+    async def _call(self, attempt: Attempt) -> MidstreamError | None:
+        """Makes the call; the error of one that failed before its first visible output."""
+        runs, run, order = self._runs, self._run, self._order
+        target, retry = attempt.next.target, attempt.next.retry
+        plan = Plan(order.turn, target.model, order.turn.stream, order.history, target.max_tokens)
+        runs._health.enter(target.provider, retry)
+        self._sent = True
+        began = runs._clock.steady()
+        try:
+            await attempt.run(runs._complete, plan)
+        except MidstreamError as error:
+            return error
+        finally:
+            run.upstream_seconds += runs._clock.steady() - began
+            runs._health.leave(target.provider, retry)
+        return None
 
     def _beginning(self, now: float) -> list[Record]:
         run, order = self._run, self._order
