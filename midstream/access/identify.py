@@ -16,7 +16,6 @@ BELIEVE = 1.0
 OPERATOR = "admin"
 CACHE = 10_000
 
-
 FindKey = Callable[[str], Awaitable[ApiKey | None]]
 
 
@@ -32,7 +31,7 @@ class Identify:
         self._known: dict[bytes, tuple[Caller, float]] = {}
 
     async def __call__(self, headers: Mapping[str, str], query: Mapping[str, str] | None = None) -> Caller:
-        """Raises Unauthenticated. query: where Gemini's `?key=` may stand."""
+        """Raises Unauthenticated. query: given where `?key=` is a credential too (an address ends up in logs)."""
         secret = credential(headers, query)
         # By the whole digest: two secrets that share a prefix never share an identity.
         digest = hashlib.sha256(secret.encode()).digest()
@@ -49,7 +48,8 @@ class Identify:
         caller = Caller(key.org_id, key.id, key.scopes, "admin" in key.scopes)
         if len(self._known) >= CACHE:
             self._known.clear()
-        self._known[digest] = (caller, now + BELIEVE)
+        until = now + BELIEVE if key.expires_at is None else min(now + BELIEVE, key.expires_at)
+        self._known[digest] = (caller, until)
         return caller
 
     def forget(self) -> None:
@@ -60,8 +60,8 @@ class Identify:
 def credential(headers: Mapping[str, str], query: Mapping[str, str] | None) -> str:
     """The secret of a request, from whichever place its SDK puts it. Raises Unauthenticated."""
     bearer = headers.get("authorization", "")
-    if bearer[:7].lower() == "bearer ":
-        return bearer[7:].strip()
+    if bearer[:7].lower() == "bearer " and (token := bearer[7:].strip()):
+        return token
     for name in ("x-api-key", "api-key", "x-goog-api-key"):
         if headers.get(name):
             return headers[name]

@@ -9,7 +9,7 @@ from .services import Services
 
 async def listed(services: Services, face: Face, task: str, request: Request) -> Reply:
     """Raises NotFound for a model that nobody serves."""
-    await services.identify(request.headers, request.query)
+    await services.identify(request.headers, request.query if face.KEY_IN_QUERY else None)
     if "anthropic-version" in request.headers:
         face = next((other for other in services.faces.values() if "/v1/messages" in _paths(other)), face)
     if task == "models":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from msgspec import Struct
 
 from ..core.dialect import Say
@@ -12,6 +14,10 @@ from ..runs.run import Run
 from .clock import Clock
 from .conversations import Opened, mentioned
 from .faces import Face
+
+#: Marks that parameters' names and paths are made of.
+PLAIN = "._-[]$:/"
+MAX_HEADER = 4096
 
 
 class Reading(Struct, frozen=True):
@@ -38,8 +44,14 @@ class Reading(Struct, frozen=True):
         if self.opened.id is not None:
             pairs.append(("x-conversation-id", self.opened.id))
         if attempted is not None and attempted.dropped:
-            pairs.append(("x-midstream-dropped-params", ",".join(attempted.dropped)))
+            pairs.append(("x-midstream-dropped-params", _listed(attempted.dropped)))
         return pairs
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Names with commas between. They are the caller's own words: what has a meaning in a header is written as %XX."""
+    text = ",".join(quote(name, safe=PLAIN) for name in names)
+    return text if len(text) <= MAX_HEADER else text[:MAX_HEADER] + "..."
 
 
 def written(reading: Reading, attempted: Attempted | None, fold: Fold, gave: Gave | None, clock: Clock) -> Reply:

@@ -18,7 +18,7 @@ MAX_BODY = 20 * 1024 * 1024
 
 async def serve(services: Services, face: Face, task: str, request: Request, exchange: Exchange) -> None:
     """Answers one request of a face. Raises MidstreamError while nothing has been sent."""
-    caller = await services.identify(request.headers, request.query)
+    caller = await services.identify(request.headers, request.query if face.KEY_IN_QUERY else None)
     request.body = await exchange.body(MAX_BODY)
     turn = face.read(task, request)
     targets = services.catalog.targets(turn.model, face.NAME)

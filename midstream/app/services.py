@@ -1,4 +1,4 @@
-"""The composition root: every room is made here and handed what it needs."""
+"""What the spine works with: every room of one process, as `compose` made them."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ ID_PREFIX = "msg_"
 MESSAGES = "messages"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+KEY_IN_QUERY = False
 ROUTES = (
     Route("POST", "/v1/messages", "chat", "Create a message"),
     Route("POST", "/v1/messages/count_tokens", "count_tokens", "Count the tokens of a message"),

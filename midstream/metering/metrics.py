@@ -10,6 +10,9 @@ from ..core.usage import Usage
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 Labels = tuple[tuple[str, str], ...]
+#: Models are named by callers, so there is no end to them: those beyond this many are counted together.
+MODELS = 1000
+OTHERS = "(others)"
 
 
 class Metrics:
@@ -28,9 +31,11 @@ class Metrics:
 
     def attempt_settled(self, target: Target, status: str, usage: Usage, seconds: float) -> None:
         """seconds: from the call to its end."""
-        name = (target.provider, target.model, status)
-        self._attempts[name] = self._attempts.get(name, 0) + 1
         pair = (target.provider, target.model)
+        if pair not in self._tokens and len(self._tokens) >= MODELS:
+            pair = (target.provider, OTHERS)
+        name = (*pair, status)
+        self._attempts[name] = self._attempts.get(name, 0) + 1
         tokens = self._tokens.get(pair)
         if tokens is None:
             tokens = self._tokens[pair] = [0, 0, 0, 0]
@@ -61,7 +66,7 @@ class Metrics:
         ))  # fmt: skip
         self._histogram(lines)
         for name, (says, value) in self.gauges.items():
-            lines += [f"# HELP {name} {says}", f"# TYPE {name} gauge", f"{name} {value():g}"]
+            lines += [f"# HELP {name} {says}", f"# TYPE {name} gauge", f"{name} {value()}"]
         return ("\n".join(lines) + "\n").encode()
 
     def _histogram(self, lines: list[str]) -> None:
@@ -73,7 +78,7 @@ class Metrics:
             for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=False):
                 total += int(count)
                 lines.append(f"{name}_bucket{_labels((*labels, ('le', bound)))} {total}")
-            lines += [f"{name}_sum{_labels(labels)} {counts[-1]:g}", f"{name}_count{_labels(labels)} {total}"]
+            lines += [f"{name}_sum{_labels(labels)} {counts[-1]}", f"{name}_count{_labels(labels)} {total}"]
 
 
 def _counter(lines: list[str], name: str, says: str, samples: Iterable[tuple[Labels, int]]) -> None:

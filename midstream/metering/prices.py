@@ -99,8 +99,9 @@ class Prices:
         self._sheets: dict[tuple[str, str, str, int], Sheet | None] = {}
 
     def __call__(self, target: Target, usage: Usage, at: float) -> Priced:
-        """Prices may change by the hour at most: sheets are remembered that long."""
-        name = (target.provider, target.family, target.model, int(at) // 3600)
+        """Prices change at round times of the day, the quarter of an hour at the finest: sheets are remembered that
+        long."""
+        name = (target.provider, target.family, target.model, int(at) // 900)
         if name in self._sheets:
             sheet = self._sheets[name]
         else:
