@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import msgspec
@@ -15,29 +14,29 @@ from .. import __version__
 from ..access.identify import OPERATOR
 from ..core.errors import BadRequest, MethodNotAllowed, MidstreamError, NotFound
 from ..core.usage import Usage
-from ..core.web import Caller, Route
+from ..core.web import Caller
 from ..store.reading import UsageGroup
 from ..store.rows import AttemptRow, RunRow, UsageRow
 from .admin_events import history
 from .admin_keys import Who, keys_router
-from .operations import plain_error
+from .docs_page import HEADERS, docs_page
+from .openapi import describe
+from .operations import OPEN, plain_error
 from .services import Services
 
 MAX_PAGE = 1000
-_WORD = re.compile(r"\w+")
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 
-def admin_app(services: Services, routes: list[Route]) -> FastAPI:
-    """routes: of the faces, for the document; they are answered elsewhere."""
-    app = FastAPI(title="Midstream", version=__version__, redoc_url=None)
+def admin_app(services: Services) -> FastAPI:
+    app = FastAPI(title="Midstream", version=__version__, docs_url=None, redoc_url=None)
     app.state.services = services
     app.exception_handler(MidstreamError)(_refused)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_not_here)
     app.include_router(keys_router(services))
     _add_accounts(app, services)
-    _describe(app, routes)
+    _describe(app, services)
     return app
 
 
@@ -176,30 +175,17 @@ async def _not_here(request: Request, error: Any) -> Response:
     return _error(request, NotFound(f"no such path: {request.url.path}", code="unknown_path"))
 
 
-def _describe(app: FastAPI, routes: list[Route]) -> None:
-    """Adds the faces' routes to the document that FastAPI makes of its own."""
+def _describe(app: FastAPI, services: Services) -> None:
+    """Adds all other routes to the document that FastAPI makes of its own, and shows it as a page."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            document = made()
-            for route in routes:
-                path = route.path.replace(":rest}", "}")
-                document["paths"].setdefault(path, {})[route.method.lower()] = _operation(route)
+            describe(made(), services.faces, OPEN)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]
 
-
-def _operation(route: Route) -> dict[str, Any]:
-    names = [piece.partition("}")[0].removesuffix(":rest") for piece in route.path.split("{")[1:]]
-    operation: dict[str, Any] = {
-        "summary": route.summary,
-        "operationId": "_".join([route.method.lower(), *_WORD.findall(route.path)]),
-        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
-        "responses": {"200": {"description": "The answer, as the service of this format gives it"}},
-    }
-    if route.method == "POST":
-        content = {"application/json": {"schema": {"type": "object"}}}
-        operation["requestBody"] = {"required": True, "content": content}
-    return operation
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(docs_page(openapi()), headers=HEADERS, media_type="text/html")

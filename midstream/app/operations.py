@@ -8,11 +8,17 @@ import msgspec
 
 from .. import __version__
 from ..core.errors import MethodNotAllowed, MidstreamError
-from ..core.web import Reply
+from ..core.web import Reply, Route
 from ..metering.metrics import Metrics
 
 OPEN = frozenset({"/healthz", "/readyz", "/v1/version"})
 METRICS = "/metrics"
+ROUTES = (
+    Route("GET", "/healthz", "health", "The process answers (no key needed)"),
+    Route("GET", "/readyz", "ready", "Requests can be served: 200, else 503 with the reason (no key needed)"),
+    Route("GET", "/v1/version", "version", "Name and version (no key needed)"),
+    Route("GET", METRICS, "metrics", "Counts for Prometheus; needs the admin key or a key with the scope admin"),
+)
 
 
 class Operations:

@@ -1,0 +1,72 @@
+"""The OpenAPI document: what FastAPI knows of the admin routes, and every other route of the server beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..core.web import Route
+from .faces import Face
+from .operations import ROUTES
+
+_WORD = re.compile(r"\w+")
+_TAGS = (
+    ("accounts", "What was asked, what it cost and how it went. Needs the admin key or a key with the scope admin."),
+    ("keys", "API keys and orgs. Needs the admin key or a key with the scope admin."),
+    ("operations", "For orchestrators and monitoring."),
+)
+_OPEN: list[dict[str, Any]] = [{}]
+#: How a credential may be sent, by the names that the SDKs use.
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "x-goog-api-key": {"type": "apiKey", "in": "header", "name": "x-goog-api-key"},
+}
+#: Only the pages of the admin application are refused by FastAPI itself: here they are refused by our own words.
+_NOT_OURS = ("HTTPValidationError", "ValidationError")
+
+
+def describe(document: dict[str, Any], faces: Mapping[str, Face], is_open: Iterable[str]) -> None:
+    """Completes FastAPI's document in place. is_open: paths that need no key."""
+    paths = document["paths"]
+    for operations in paths.values():
+        for operation in operations.values():
+            if operation["responses"].pop("422", None):
+                operation["responses"]["400"] = {"description": "Refused; `error.param` names the field"}
+    for face in faces.values():
+        for route in face.ROUTES:
+            paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route, face.NAME)
+    for route in ROUTES:
+        open_to_all = {"security": _OPEN} if route.path in is_open else {}
+        paths[route.path] = {"get": {**_operation(route, "operations"), **open_to_all}}
+    document["tags"] = [
+        *({"name": face.NAME, "description": (face.__doc__ or "").partition("\n")[0]} for face in faces.values()),
+        *({"name": name, "description": said} for name, said in _TAGS),
+    ]
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = _SCHEMES
+    for name in _NOT_OURS:
+        components.get("schemas", {}).pop(name, None)
+    document["security"] = [{name: []} for name in _SCHEMES]
+
+
+def _path(route: Route) -> str:
+    return route.path.replace(":rest}", "}")
+
+
+def _operation(route: Route, tag: str) -> dict[str, Any]:
+    names = [piece.partition("}")[0].removesuffix(":rest") for piece in route.path.split("{")[1:]]
+    operation: dict[str, Any] = {
+        "tags": [tag],
+        "summary": route.summary,
+        "operationId": "_".join([route.method.lower(), *_WORD.findall(route.path)]),
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
+        "responses": {"200": {"description": "The answer, as the service of this format gives it"}},
+    }
+    if tag == "operations":
+        operation["responses"] = {"200": {"description": "The answer"}}
+    if route.method == "POST":
+        content = {"application/json": {"schema": {"type": "object"}}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
