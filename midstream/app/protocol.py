@@ -83,14 +83,17 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(414, "the URL is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
         self._head_size += len(name) + len(value) + 4
         if self._head_size > MAX_HEADER_BYTES or len(self.headers) > MAX_HEADERS:
             self._refuse(431, f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them")
 
     def on_headers_complete(self) -> None:
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
             self._refuse(400, "exactly one Host header is required")
         self._in_head, self._in_body = False, True
         if self._timer is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.errors import Cancelled
+from ..core.errors import Cancelled, MidstreamError
 from ..core.events import Attempted, Fold, Gave
 from ..core.turn import Turn
 from ..core.web import Request
@@ -36,6 +36,9 @@ async def serve(services: Services, face: Face, task: str, request: Request, exc
             else:
                 answered = await whole(follower)
                 await exchange.reply(written(reading, *answered, services.clock))
+        except MidstreamError:  # a run that failed can be looked up as well
+            exchange.always += [(name.encode(), value.encode()) for name, value in reading.headers(None)]
+            raise
         finally:
             follower.leave()
             await services.runs.ended(run)  # a conversation's next turn sees all of this one

@@ -104,5 +104,5 @@ async def serve(config: Config, admin_key: str) -> None:
 def run(config: Config, admin_key: str) -> None:
     """One process until it is told to stop."""
     gc.freeze()  # what was imported lives as long as the process: no need to look at it again and again
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(50_000, 20, 20)
     uvloop.run(serve(config, admin_key))

@@ -19,7 +19,7 @@ from .dial import Dialler, Route
 from .pool import Pool
 from .proxies import Proxies
 from .redirects import follow
-from .requests import write_head
+from .requests import finish, head_lines
 from .targets import parse_target
 
 _MAX_ROUTES = 1024
@@ -50,6 +50,7 @@ class Egress:
         self._proxies = Proxies(environ)
         self._pool = Pool()
         self._routes: dict[str, Route] = {}
+        self._heads: dict[tuple[object, ...], bytes] = {}
         self._closed = False
 
     @property
@@ -91,7 +92,7 @@ class Egress:
         target, trusted = route.target, outgoing.trusted
         if not trusted:
             self._addresses.check_spelling(target)
-        head = write_head(outgoing, target, route.forward(trusted))
+        head = finish(self._lines(outgoing, route), outgoing)
         # A connection made without the address check never serves an exchange that needs it.
         key = (target.scheme, target.host, target.port, trusted)
         now = asyncio.get_running_loop().time()
@@ -129,6 +130,17 @@ class Egress:
             if getattr(error.__cause__, "errno", None) in (errno.EMFILE, errno.ENFILE):
                 self._pool.close_idle()  # ours are the descriptors that are easiest to spare
             raise
+
+    def _lines(self, outgoing: Outgoing, route: Route) -> bytes:
+        """A provider is asked with the same headers again and again: they are checked and written once."""
+        key = (outgoing.method, outgoing.url, outgoing.headers, outgoing.trusted)
+        lines = self._heads.get(key)
+        if lines is None:
+            lines = head_lines(outgoing, route.target, route.forward(outgoing.trusted))
+            if len(self._heads) >= _MAX_ROUTES:
+                self._heads.clear()
+            self._heads[key] = lines
+        return lines
 
     def _route(self, url: str) -> Route:
         target = parse_target(url)

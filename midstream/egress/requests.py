@@ -34,6 +34,18 @@ USER_AGENT = "midstream"
 
 def write_head(outgoing: Outgoing, target: Target, forward: Proxy | None) -> bytes:
     """forward: the proxy that is given the whole URL (plain http), or None. Raises BadRequest."""
+    return finish(head_lines(outgoing, target, forward), outgoing)
+
+
+def finish(lines: bytes, outgoing: Outgoing) -> bytes:
+    """The whole head: its lines, and how long the body is."""
+    if outgoing.body or outgoing.method in _WITH_BODY:
+        return b"%bcontent-length: %d\r\n\r\n" % (lines, len(outgoing.body))
+    return lines + b"\r\n"
+
+
+def head_lines(outgoing: Outgoing, target: Target, forward: Proxy | None) -> bytes:
+    """The head of every request with this method, address and these headers, without its end. Raises BadRequest."""
     lines = []
     encoding = agent = login = False
     for name, value in outgoing.headers:
@@ -58,14 +70,12 @@ def write_head(outgoing: Outgoing, target: Target, forward: Proxy | None) -> byt
         own += f"user-agent: {USER_AGENT}\r\n"
     if target.login is not None and not login:
         own += f"authorization: {target.login}\r\n"
-    if outgoing.body or outgoing.method in _WITH_BODY:
-        own += f"content-length: {len(outgoing.body)}\r\n"
     path = target.path
     if forward is not None:
         path = f"http://{target.authority}{path}"
         if forward.login is not None:
             own += f"proxy-authorization: {forward.login}\r\n"
-    return f"{outgoing.method} {path} HTTP/1.1\r\n{own}{given}\r\n".encode("latin-1")
+    return f"{outgoing.method} {path} HTTP/1.1\r\n{own}{given}".encode("latin-1")
 
 
 def _bad_header(outgoing: Outgoing) -> BadRequest:

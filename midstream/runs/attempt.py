@@ -85,17 +85,27 @@ class Attempt:
     def _emit(self, events: Sequence[Event], size: int) -> bool:
         if self.ended is not None:
             return True
-        add = self.fold.add
+        fold = self.fold
+        add = fold.add
         for event in events:
             add(event)
-        if events and self.fold.ended:  # the terminal event waits until the ledger knows
+        if fold.ended:  # the terminal event waits until the ledger knows
             events = self._without_end(events)
         if self.committed:
             return self._log.append(events, size)
-        self._held.extend(replace(e, number=self.number) if type(e) is Attempted else e for e in events)
-        if any(visible(event) for event in events):
-            self._commit()
+        self._hold(events)
         return True
+
+    def _hold(self, events: Sequence[Event]) -> None:
+        """Until one of them can be seen."""
+        seen = False
+        for event in events:
+            if type(event) is Attempted:
+                event = replace(event, number=self.number)
+            self._held.append(event)
+            seen = seen or visible(event)
+        if seen:
+            self._commit()
 
     def _without_end(self, events: Sequence[Event]) -> Sequence[Event]:
         for place, event in enumerate(events):

@@ -57,8 +57,8 @@ class Circuit:
 
     def fail(self, error: MidstreamError, now: float) -> None:
         self._probing = False
-        if not isinstance(error, UpstreamError):
-            return  # a caller's mistake, however often it is made, says nothing about the provider
+        if not isinstance(error, UpstreamError) or error.staged:
+            return  # a caller's mistake or wish, however often it is made, says nothing about the provider
         status = error.status if isinstance(error, Refused) else 0
         if status == 429:  # busy, not broken
             self.not_before = now + min(error.retry_after or DEFAULT_COOLDOWN, MAX_COOLDOWN)
