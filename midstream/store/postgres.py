@@ -85,15 +85,10 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        """Raises TimeoutError when every connection is busy for too long. A connection on which anything but an
-        answer of the server went wrong is not used again: who knows what is still under way on it?"""
+        """Raises TimeoutError when every connection is busy for too long."""
         connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
         try:
             yield connection
-        except BaseException as error:
-            if isinstance(error, _GONE) or not isinstance(error, _ANY):
-                connection.terminate()
-            raise
         finally:
             await self._pool.release(connection, timeout=ACQUIRE_TIMEOUT)
 

@@ -76,6 +76,18 @@ def test_a_cancelled_caller_learns_of_it_after_the_outcome(url: str) -> None:
     with_store(url, work)
 
 
+def test_a_cancelled_caller_takes_nobody_along(url: str) -> None:
+    async def work(store: Store) -> None:
+        tasks = [asyncio.create_task(store.ledger.commit(*begin(str(n)))) for n in range(3)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [type(None), asyncio.CancelledError, type(None)]
+        assert len(await store.org(ORG).runs()) == 3
+
+    with_store(url, work)
+
+
 def test_closing_writes_what_was_handed_in(url: str) -> None:
     handed: list[asyncio.Task[None]] = []
 

@@ -158,11 +158,14 @@ def test_writes_wait_for_the_end_of_a_checkpoint_without_being_lost(sqlite_url: 
     async def work(store: Store) -> None:
         db = store.db
         assert isinstance(db, sqlite.SqliteDatabase)
+        writes = [asyncio.create_task(store.ledger.commit(*begin("0")))]
+        await asyncio.sleep(0)  # handed in before the writer is held, not yet written
         db.hold(True)
-        writes = [asyncio.create_task(store.ledger.commit(*begin(str(n)))) for n in range(3)]
+        writes += [asyncio.create_task(store.ledger.commit(*begin(str(n)))) for n in (1, 2)]
         await asyncio.sleep(0.02)
-        assert not any(task.done() for task in writes)
+        done = [task.done() for task in writes]
         db.hold(False)
+        assert done == [False] * 3
         await asyncio.gather(*writes)
         assert len(await store.org(ORG).runs()) == 3
 
