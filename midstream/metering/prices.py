@@ -85,9 +85,6 @@ class _Table(Struct, frozen=True):
     vendors: dict[str, list[_Model]] = {}
 
 
-Own = Mapping[str, Mapping[str, Mapping[Any, Decimal]]]
-
-
 class Prices:
     """own: by configured provider, then model pattern ("*" = any), then rate word -> USD per million tokens."""
 
@@ -150,7 +147,10 @@ def _word(key: str) -> str:
 
 
 def _spellings(target: Target) -> list[tuple[str, str]]:
-    """Under which vendor and name the table may know a model: as it is, and as `vendor/model`."""
+    """Under which vendor and name the table may know a model: as it is, and as `vendor/model`. A server of one's own
+    has no vendor: what it runs under a vendor's name is not billed by that vendor."""
+    if not target.family:
+        return []
     vendor, slash, model = target.model.partition("/")
     plain = [(target.family, target.model)]
     return [*plain, (vendor, model)] if slash else plain
@@ -190,6 +190,7 @@ def price_table(folder: Path) -> bytes:
     """The compiled table, made once per version of the price list and kept in folder."""
     path = folder / f"prices-{version('genai-prices')}.json"
     if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         compiler = [sys.executable, "-m", "midstream.metering.compile_prices", str(path)]
         run(compiler, check=True, timeout=60)  # noqa: S603 (our own module, no outside input)
     return path.read_bytes()

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import genai_prices.types as theirs
+import msgspec
+import pytest
+from genai_prices import data
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midstream import providers
+from midstream.core.registry import modules_of
+from midstream.core.serving import Target
+from midstream.core.usage import Usage
+from midstream.metering.prices import CLASSES, Prices, cost, price_table
+from midstream.metering.prices import _sheet as sheet
+
+VENDORS = {provider.id: provider for provider in data.providers}
+#: Those that a provider of ours is billed by.
+OURS = sorted({module.SERVICE.vendor for module in modules_of(providers).values()} & set(VENDORS))
+DAYS = (datetime(2024, 1, 1, 12, 10, tzinfo=UTC), datetime(2026, 7, 15, 12, 10, tzinfo=UTC))
+#: What was used, and the same in the words of the package that the prices come from.
+USED: dict[str, tuple[Usage, theirs.Usage]] = {
+    "plain": (Usage(uncached_in=1000, out_text=500), theirs.Usage(input_tokens=1000, output_tokens=500)),
+    "cached": (
+        Usage(uncached_in=1000, cache_read=3000, cache_write_5m=700, out_text=500, out_reasoning=40),
+        theirs.Usage(
+            input_tokens=4700, cache_read_tokens=3000, cache_write_tokens=700, output_tokens=540,
+            output_reasoning_tokens=40,
+        ),
+    ),
+    "one hour": (
+        Usage(uncached_in=1000, cache_write_5m=10, cache_write_1h=700, out_text=500),
+        theirs.Usage(input_tokens=1710, cache_write_tokens=710, cache_write_1h_tokens=700, output_tokens=500),
+    ),
+    "audio": (
+        Usage(uncached_in=1000, audio_in=700, out_text=500, audio_out=300),
+        theirs.Usage(input_tokens=1700, input_audio_tokens=700, output_tokens=800, output_audio_tokens=300),
+    ),
+    "image": (
+        Usage(uncached_in=1000, image_in=700, out_text=500, image_out=300),
+        theirs.Usage(input_tokens=1700, input_image_tokens=700, output_tokens=800, output_image_tokens=300),
+    ),
+    "at 200,000": (
+        Usage(uncached_in=100_000, cache_read=100_000, out_text=500),
+        theirs.Usage(input_tokens=200_000, cache_read_tokens=100_000, output_tokens=500),
+    ),
+    "above 200,000": (
+        Usage(uncached_in=150_000, cache_read=50_001, out_text=500),
+        theirs.Usage(input_tokens=200_001, cache_read_tokens=50_001, output_tokens=500),
+    ),
+    "searches": (
+        Usage(uncached_in=1000, searches=3, out_text=500),
+        theirs.Usage(input_tokens=1000, web_searches=3, output_tokens=500),
+    ),
+}  # fmt: skip
+
+
+def named(vendor: str) -> Iterator[Any]:
+    """The vendor's models whose id is also a name that callers use."""
+    for model in VENDORS[vendor].models:
+        if VENDORS[vendor].find_model(model.id) is model:
+            yield model
+
+
+def test_all_vendors_that_a_provider_is_billed_by_are_in_the_table():
+    assert OURS == ["anthropic", "google", "groq", "mistral", "openai", "openrouter"]
+
+
+@pytest.mark.parametrize("vendor", OURS)
+def test_costs_are_those_of_the_package_itself_for_every_model_and_kind_of_usage(table: bytes, vendor: str):
+    prices = Prices(table)
+    models = list(named(vendor))
+    assert len(models) > 0.9 * len(VENDORS[vendor].models)
+    wrong = []
+    for at in DAYS:
+        for model in models:
+            for case, (usage, their_usage) in USED.items():
+                price = model.calc_price(their_usage, VENDORS[vendor], genai_request_timestamp=at)
+                mine = prices(Target("any", model.id, vendor), usage, at.timestamp()).cost
+                if mine is None or abs(Decimal(mine) - price.total_price) > Decimal("1e-9"):
+                    wrong.append((model.id, case, mine, price.total_price))
+    assert wrong == []
+
+
+def test_prices_by_the_time_of_day_change_at_their_minute(table: bytes):
+    model = VENDORS["deepseek"].find_model("deepseek-chat")
+    assert model is not None
+    prices = Prices(table)
+    usage, their_usage = USED["plain"]
+    seen = set()
+    for hour, minute in ((0, 29), (0, 31), (16, 29), (16, 31)):
+        at = datetime(2026, 7, 15, hour, minute, tzinfo=UTC)
+        price = model.calc_price(their_usage, VENDORS["deepseek"], genai_request_timestamp=at).total_price
+        mine = prices(Target("any", "deepseek-chat", "deepseek"), usage, at.timestamp()).cost
+        assert mine is not None
+        assert Decimal(mine) == price
+        seen.add(mine)
+    assert len(seen) == 2
+
+
+def test_a_dated_price_holds_from_its_day_on():
+    table = {
+        "version": "1",
+        "vendors": {"v": [{"id": "m", "match": ["equals", "m"], "prices": [
+            {"rates": {"input_mtok": "2"}}, {"start": "2026-03-01", "rates": {"input_mtok": "1"}},
+        ]}]},
+    }  # fmt: skip
+    prices = Prices(msgspec.json.encode(table))
+    before = datetime(2026, 2, 28, 23, 59, tzinfo=UTC).timestamp()
+    after = datetime(2026, 3, 1, 0, 0, tzinfo=UTC).timestamp()
+    used = Usage(uncached_in=1_000_000)
+    assert [prices(Target("p", "m", "v"), used, at).cost for at in (before, after)] == ["2.000000000", "1.000000000"]
+
+
+# By hand: the operator's own prices, USD per million tokens.
+OWN = {
+    "input": Decimal("3"), "cached": Decimal("0.30"), "cache_write": Decimal("3.75"), "cache_write_1h": Decimal("6"),
+    "output": Decimal("15"), "reasoning": Decimal("20"), "web_searches": Decimal("10"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "usage, expected",
+    [
+        (Usage(uncached_in=1_000_000), "3.000000000"),
+        (Usage(cache_read=1_000_000), "0.300000000"),
+        (Usage(cache_write_5m=1_000_000, cache_write_1h=1_000_000), "9.750000000"),
+        (Usage(out_text=1_000_000, out_reasoning=1_000_000), "35.000000000"),
+        (Usage(audio_in=1_000_000, image_in=1_000_000), "6.000000000"),
+        (Usage(searches=2), "0.020000000"),
+        (Usage(uncached_in=7, cache_read=1024, out_text=31, out_reasoning=5), "0.000893200"),
+        (Usage(), "0.000000000"),
+    ],
+)
+def test_the_operators_own_prices_make_the_cost_of_a_hand_ledger(usage: Usage, expected: str):
+    prices = Prices(b"{}", {"local": {"*": OWN}})
+    assert prices(Target("local", "m", ""), usage, 1.78e9).cost == expected
+
+
+def test_an_operators_price_wins_over_the_table_and_a_models_own_over_the_rest(table: bytes):
+    own = {"up": {"*": {"input": Decimal(7)}, "gpt-4o": {"input": Decimal(9)}}}
+    prices = Prices(table, own)
+    used = Usage(uncached_in=1_000_000)
+    assert prices(Target("up", "gpt-4o", "openai"), used, 1.78e9).cost == "9.000000000"
+    assert prices(Target("up", "gpt-4o-mini", "openai"), used, 1.78e9).cost == "7.000000000"
+    assert prices(Target("other", "gpt-4o-mini", "openai"), used, 1.78e9).cost == "0.150000000"
+
+
+@pytest.mark.parametrize("family, model", [("openai", "nobody-knows-it"), ("", "gpt-4o"), ("nobody", "gpt-4o")])
+def test_a_model_without_a_known_price_has_no_cost_rather_than_a_wrong_one(table: bytes, family: str, model: str):
+    assert Prices(table)(Target("p", model, family), Usage(uncached_in=1), 1.78e9).cost is None
+
+
+def test_a_server_of_ones_own_is_not_billed_by_the_vendor_whose_model_it_runs(table: bytes):
+    target = Target("local", "openai/gpt-oss-120b", "")
+    assert Prices(table)(target, Usage(uncached_in=1000), 1.78e9).cost is None
+
+
+def test_a_vendors_model_behind_an_aggregator_is_found_by_its_own_name(table: bytes):
+    priced = Prices(table)(Target("p", "openai/gpt-4o-2024-11-20", "openrouter"), Usage(uncached_in=1_000_000), 1.78e9)
+    assert priced.cost == "2.500000000"
+
+
+def test_the_snapshot_says_which_prices_were_used(table: bytes):
+    priced = Prices(table)(Target("p", "gpt-4o-mini", "openai"), Usage(uncached_in=1), 1.78e9)
+    snapshot = msgspec.json.decode(priced.snapshot)
+    assert snapshot["source"].startswith("genai-prices ")
+    assert snapshot["model"] == "gpt-4o-mini"
+    assert snapshot["usd_per_million"]["input"] == "0.15"
+    own = Prices(table, {"p": {"*": {"input": Decimal("0.1")}}})(Target("p", "m", ""), Usage(), 1.78e9)
+    assert msgspec.json.decode(own.snapshot)["source"] == "midstream.toml"
+
+
+counts = st.integers(0, 10**9)
+usages = st.builds(Usage, **dict.fromkeys(CLASSES, counts), searches=st.integers(0, 1000))
+
+
+@given(usages, usages)
+def test_the_cost_of_two_calls_is_the_sum_of_their_costs(one: Usage, two: Usage):
+    flat = sheet({word: "1.25" for words in CLASSES.values() for word in words}, "test", "m")
+    total = Decimal(cost(flat, one)) + Decimal(cost(flat, two))
+    assert abs(Decimal(cost(flat, one + two)) - total) <= Decimal("1e-9")
+
+
+@given(st.sampled_from(sorted(CLASSES)), st.integers(1, 10**7))
+def test_every_class_of_tokens_is_charged_once(name: str, count: int):
+    flat = sheet({"input": "1", "output": "1"}, "test", "m")
+    assert Decimal(cost(flat, Usage(**{name: count}))) == Decimal(count) / 10**6
+
+
+def test_the_table_is_compiled_once_per_version_of_the_price_list(tmp_path: Path):
+    first = price_table(tmp_path)
+    [file] = tmp_path.iterdir()
+    file.write_bytes(b"{}")
+    assert first != b"{}"
+    assert price_table(tmp_path) == b"{}"
