@@ -56,7 +56,6 @@ def all_services() -> dict[str, Service]:
 
 async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     """Raises errors.OurError when something cannot be opened."""
-    Path(config.server.data).mkdir(parents=True, exist_ok=True)
     table = asyncio.get_running_loop().run_in_executor(None, price_table, Path(config.server.data))
     store = await open_store(
         config.server.store_url, worker=platform.node(), full_sync=config.server.full_sync, clock=clock.wall

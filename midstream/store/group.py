@@ -29,13 +29,20 @@ class Entry:
 
 
 class Group:
-    """Transactions that share one commit."""
+    """Transactions that share one commit. turns: of the event loop that it has waited for more of them."""
 
-    __slots__ = ("entries", "outcome")
+    __slots__ = ("_seen", "entries", "outcome", "turns")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.entries: list[Entry] = []
+        self.turns = self._seen = 0
         self.outcome = Outcome(loop=loop)
+
+    def grows(self) -> bool:
+        """Have more come in since this was asked last?"""
+        seen, self._seen = self._seen, len(self.entries)
+        self.turns += 1
+        return self._seen > seen
 
     def decided(self) -> None:
         if not self.outcome.done():

@@ -24,6 +24,8 @@ from .lock import DirectoryLock
 
 READERS = 2
 CACHED_STATEMENTS = 256
+#: Turns of the event loop that a growing group is waited for.
+RIPE_TURNS = 8
 #: Seconds to wait for another process's lock (a backup, a shell): the event loop stands still meanwhile.
 WRITER_PATIENCE, READER_PATIENCE = 0.25, 5.0
 
@@ -152,12 +154,21 @@ class SqliteDatabase:
             loop = asyncio.get_running_loop()
             group = self._group = Group(loop)
             if not self._held:
-                loop.call_soon(self._flush)
+                loop.call_soon(self._ripen)
         entry = Entry(statements)
         group.entries.append(entry)
         await group.outcome
         if entry.error is not None:
             raise entry.error
+
+    def _ripen(self) -> None:
+        """A commit writes whole pages, so it is cheaper for many: while every turn of the loop brings more callers,
+        it waits a few turns. A lone caller waits for one."""
+        group = self._group
+        if group is not None and group.grows() and group.turns <= RIPE_TURNS:
+            asyncio.get_running_loop().call_soon(self._ripen)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         group = self._group

@@ -17,7 +17,7 @@ def head(headers=(), method="POST", body=b"", url=None):
 def test_the_head_is_exactly_this():
     assert head([("x-a", "1\t\u00e9")], body=b"abc") == (
         b"POST /v1 HTTP/1.1\r\nhost: api.example.com\r\naccept-encoding: identity\r\nuser-agent: midstream\r\n"
-        b"content-length: 3\r\nx-a: 1\t\xe9\r\n\r\n"
+        b"x-a: 1\t\xe9\r\ncontent-length: 3\r\n\r\n"
     )
 
 
