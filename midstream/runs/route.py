@@ -50,10 +50,11 @@ class Route:
         refused_here = isinstance(error, Refused) and error.status in ELSEWHERE
         if not error.retryable and not refused_here:
             raise error
+        target = self._targets[self._at]
+        other_keys = False  # that may fare better: a server that is down is down for all of them
         if refused_here or (isinstance(error, Refused) and error.status == 429):
             self._spent.add((self._at, key))
-        target = self._targets[self._at]
-        other_keys = any((self._at, name) not in self._spent for name in target.keys)
+            other_keys = any((self._at, name) not in self._spent for name in target.keys)
         asked = min(error.retry_after or 0.0, 1e9)
         impatient = asked > MAX_RETRY_AFTER or (asked > PATIENCE and self._at + 1 < len(self._targets))
         if refused_here:
@@ -61,7 +62,7 @@ class Route:
         else:
             stay = self._tries < TRIES_PER_TARGET and (other_keys or not impatient)
         stay = stay and (self._health.may_retry(target.provider) or refused_here)
-        if stay and self._spent and other_keys:
+        if stay and other_keys:
             return self._choose(0.0)
         if stay:
             self._spent.clear()  # every key has been refused for now: the first one that is ready again

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from midstream.core.events import Delta, Event
+from midstream.runs.log import MAX_BEHIND, EventLog, Follower
+
+
+def said(*numbers: int) -> list[Event]:
+    return [Delta(0, str(number)) for number in numbers]
+
+
+async def soon(waiting: asyncio.Task[Any]) -> Any:
+    return await asyncio.wait_for(waiting, 5)
+
+
+def waiting(follower: Follower) -> asyncio.Task[list[Event]]:
+    return asyncio.get_running_loop().create_task(follower.take())
+
+
+def test_every_follower_gets_every_event_in_order_at_its_own_pace():
+    async def test() -> None:
+        log = EventLog()
+        quick, slow = log.follow(), log.follow()
+        log.append(said(1, 2))
+        assert await quick.take() == said(1, 2)
+        log.append(said(3))
+        assert await quick.take() == said(3)
+        assert await slow.take() == said(1, 2, 3)
+
+    asyncio.run(test())
+
+
+def test_a_take_waits_for_the_next_events_and_returns_nothing_when_the_log_is_closed():
+    async def test() -> None:
+        log = EventLog()
+        follower = log.follow()
+        task = waiting(follower)
+        await asyncio.sleep(0)
+        assert not task.done()
+        log.append(said(1))
+        assert await soon(task) == said(1)
+        task = waiting(follower)
+        await asyncio.sleep(0)
+        log.close()
+        assert await soon(task) == []
+        assert await follower.take() == []
+
+    asyncio.run(test())
+
+
+def test_what_was_said_before_the_close_is_still_taken_after_it():
+    async def test() -> None:
+        log = EventLog()
+        follower = log.follow()
+        log.append(said(1))
+        log.close()
+        assert await follower.take() == said(1)
+        assert await follower.take() == []
+
+    asyncio.run(test())
+
+
+def test_who_leaves_waits_for_nothing_any_more():
+    async def test() -> None:
+        log = EventLog()
+        follower = log.follow()
+        task = waiting(follower)
+        await asyncio.sleep(0)
+        follower.leave()
+        assert await soon(task) == []
+        assert await soon(waiting(follower)) == []
+
+    asyncio.run(test())
+
+
+def test_the_owner_is_told_once_when_the_last_follower_leaves_an_open_log():
+    async def test() -> None:
+        told = []
+        log = EventLog()
+        log.deserted = lambda: told.append(1)
+        one, two = log.follow(), log.follow()
+        one.leave()
+        one.leave()
+        assert told == []
+        two.leave()
+        two.leave()
+        assert told == [1]
+
+    asyncio.run(test())
+
+
+def test_leaving_a_closed_log_tells_nobody():
+    async def test() -> None:
+        told = []
+        log = EventLog()
+        log.deserted = lambda: told.append(1)
+        follower = log.follow()
+        log.close()
+        follower.leave()
+        assert told == []
+
+    asyncio.run(test())
+
+
+def test_a_follower_too_far_behind_stops_the_owner_until_it_has_taken():
+    async def test() -> None:
+        told = []
+        log = EventLog()
+        log.on_room(lambda: told.append(1))
+        follower = log.follow()
+        assert log.append(said(1), MAX_BEHIND)
+        assert not log.append(said(2), 1)
+        assert not log.append([], 0)
+        assert told == []
+        await follower.take()
+        assert told == [1]
+        assert log.append(said(3), 1)
+
+    asyncio.run(test())
+
+
+def test_the_slowest_of_several_followers_decides():
+    async def test() -> None:
+        told = []
+        log = EventLog()
+        log.on_room(lambda: told.append(1))
+        quick, slow = log.follow(), log.follow()
+        assert not log.append(said(1), MAX_BEHIND + 1)
+        await quick.take()
+        assert told == []
+        assert not log.append(said(2), 1)
+        await slow.take()
+        assert told == [1]
+
+    asyncio.run(test())
+
+
+def test_a_slow_follower_that_leaves_sets_the_owner_free():
+    async def test() -> None:
+        told = []
+        log = EventLog()
+        log.on_room(lambda: told.append(1))
+        log.follow()
+        slow = log.follow()
+        log.append(said(1), 1)
+        await log._followers[0].take()
+        slow.push(said(2), MAX_BEHIND + 1)
+        slow.leave()
+        assert told == [1]
+
+    asyncio.run(test())
+
+
+def test_a_kept_log_gives_later_followers_exactly_the_rest_from_any_number_on():
+    async def test() -> None:
+        log = EventLog(keep=True)
+        log.append(said(0, 1, 2))
+        for after in range(5):
+            follower = log.follow(after)
+            log.append(said())
+            assert follower._events == said(0, 1, 2)[after:]
+        follower = log.follow(2)
+        log.append(said(3))
+        log.close()
+        assert await follower.take() == said(2, 3)
+        late = log.follow(1)
+        assert await late.take() == said(1, 2, 3)
+        assert await late.take() == []
+
+    asyncio.run(test())
+
+
+def test_a_log_that_is_not_kept_has_no_past():
+    async def test() -> None:
+        log = EventLog()
+        log.append(said(1))
+        follower = log.follow()
+        log.append(said(2))
+        assert await follower.take() == said(2)
+
+    asyncio.run(test())
+
+
+def test_waking_a_follower_lets_it_do_something_else_and_loses_nothing():
+    async def test() -> None:
+        log = EventLog()
+        follower = log.follow()
+        task = waiting(follower)
+        await asyncio.sleep(0)
+        follower.wake()
+        assert await soon(task) == []
+        log.append(said(1))
+        assert await follower.take() == said(1)
+
+    asyncio.run(test())
