@@ -11,6 +11,7 @@ from ..core.errors import Cancelled, TooLarge
 from ..core.events import Attempted, Done, Event, Failed
 from ..core.web import Reply
 from ..runs.log import Follower
+from .direct import Direct
 
 Message = MutableMapping[str, Any]
 #: Until then nothing is sent, so that an early failure is a real HTTP status; then 200 and a first ping.
@@ -23,7 +24,7 @@ Pairs = Iterable[tuple[str, str]]
 class Exchange:
     """sent: something has gone out, so an error can no longer be a status. began: steady seconds."""
 
-    __slots__ = ("_receive", "_send", "always", "began", "gone", "scope", "sent")
+    __slots__ = ("_direct", "_receive", "_send", "always", "began", "gone", "scope", "sent")
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Exchange:
         began: float,
     ) -> None:
         self.scope = scope
+        self._direct: Direct | None = scope.get("extensions", {}).get("midstream.direct")
         self._receive = receive
         self._send = send
         self.sent = False
@@ -87,6 +89,9 @@ class Exchange:
             (b"content-length", b"%d" % len(reply.body)),
             *[(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers],
         ]
+        if self._direct is not None:
+            self._direct.reply(reply.status, headers, reply.body)
+            return
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": reply.body})
 
@@ -130,6 +135,8 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": 200, "headers": pairs})
 
     async def _chunk(self, data: bytes) -> None:
+        if self._direct is not None and self._direct.chunk(data):
+            return
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
 

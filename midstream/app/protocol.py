@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from .direct import Direct
+
 MAX_HEADERS, MAX_HEADER_BYTES, MAX_URL = 100, 32 * 1024, 16 * 1024
 HEAD_SECONDS, BODY_SECONDS, STALL_SECONDS = 10.0, 30.0, 30.0
 #: A body must come at this many bytes a second at least, averaged over each BODY_SECONDS.
@@ -23,7 +25,7 @@ class _Refused(Exception):
 
 class EdgeProtocol(HttpToolsProtocol):
     """Adds to each scope `extensions["midstream.gone"]`: a function that registers a callback for the moment when
-    the client goes away before its answer is complete."""
+    the client goes away before its answer is complete, and `extensions["midstream.direct"]` (app.direct)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -99,6 +101,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._disarm()
         super().on_headers_complete()
+        self.scope["extensions"]["midstream.direct"] = Direct(self.cycle)  # type: ignore[index,assignment]
 
     def on_body(self, body: bytes) -> None:
         self._body_since_timer += len(body)

@@ -1,0 +1,47 @@
+"""Writing an answer straight to its connection: one write for a whole reply, none of the per-message bookkeeping that
+ASGI asks for. Only where the server is ours (app.protocol); elsewhere answers go through `send`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+#: What could end a header line or the head. Values come from us, but some repeat what a caller or provider said.
+_UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Direct:
+    """The connection's side of one request."""
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole answer; headers hold its content-length. Raises ValueError for a header that cannot be sent."""
+        cycle = self._cycle
+        if cycle.disconnected:
+            return
+        if _UNSAFE.search(b"".join([value for _, value in headers])):
+            raise ValueError("a header value holds a control character")
+        head = b"".join([b"%b: %b\r\n" % header for header in headers])
+        ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        cycle.transport.write(STATUS_LINE[status] + head + ending + (b"" if cycle.scope["method"] == "HEAD" else body))
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+
+    def chunk(self, data: bytes) -> bool:
+        """A piece of a streamed body. False: the client is behind, so it must go through `send`, which waits."""
+        cycle = self._cycle
+        if cycle.flow.write_paused or not cycle.chunked_encoding:
+            return False
+        if not cycle.disconnected:
+            cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
