@@ -101,7 +101,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._disarm()
         super().on_headers_complete()
-        self.scope["extensions"]["midstream.direct"] = Direct(self.cycle)  # type: ignore[index,assignment]
+        self.scope["extensions"]["midstream.direct"] = Direct(self.cycle)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         self._body_since_timer += len(body)
