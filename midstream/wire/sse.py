@@ -1,6 +1,8 @@
 """Server-sent events over bytes: any split, any mix of CR, LF and CRLF, BOM, comments, events up to 32 MiB.
 
-Frames keep their exact bytes, so that a relay can pass on what it did not need to understand."""
+Frames keep their exact bytes, so that a relay can pass on what it did not need to understand. What services send is
+nearly always whole frames of one data line, some with an event line before it: those are cut without a general parse.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ from ..core.errors import Garbled
 MAX_EVENT = 32 * 1024 * 1024
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-# Atomic groups: "\r\n" is one line end, never a "\r" and then a "\n".
-_FRAME_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+# Atomic groups: "\r\n" is one line end, never a "\r" and then a "\n". After "\n" a "\r" at the very end is left alone:
+# its "\n" is on the way and belongs to this frame's bytes. After "\r" it is not: such lines all end in "\r".
+_FRAME_END = re.compile(rb"(?>\r\n|\n)(?>\r\n|\n|\r(?!\Z))|\r\r\n?")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -30,13 +33,15 @@ class Frame(Struct, frozen=True, gc=False):
 class SSEReader:
     """feed(bytes) -> the frames that are now complete. `rest` is what came after the last one."""
 
+    __slots__ = ("_at_start", "_between", "_buffer", "_limit", "_scanned", "_skip_lf")
+
     def __init__(self, limit: int = MAX_EVENT) -> None:
         self._buffer = bytearray()
         self._scanned = 0
         self._limit = limit
         self._at_start = True
         self._skip_lf = False
-        self._has_cr = False
+        self._between = False  # frames: nothing is held back, and a byte order mark can no longer come
 
     @property
     def rest(self) -> bytes:
@@ -44,38 +49,21 @@ class SSEReader:
 
     def feed(self, data: bytes) -> list[Frame]:
         """Raises Garbled when one event is larger than the limit."""
+        if self._between:
+            frames = _plain_frames(data)
+            if frames is not None:
+                return frames
         if self._skip_lf and data:
             self._skip_lf = False
             if data[:1] == b"\n":
                 data = data[1:]
         if self._at_start:
             data = self._without_bom(data)
-        if self._has_cr or b"\r" in data:
-            self._has_cr = True
-            self._buffer += data
-            return self._split()
-        return self._split_lf(data)
-
-    def _split_lf(self, data: bytes) -> list[Frame]:
-        """Without any CR a blank line is two LFs, which is found at the speed of memory."""
-        buffer = self._buffer
-        if buffer:
-            buffer += data
-            end = buffer.rfind(b"\n\n", max(0, self._scanned - 1)) + 2
-            whole = bytes(buffer[:end]) if end > 1 else b""
-            del buffer[: len(whole)]
-        else:
-            end = data.rfind(b"\n\n") + 2
-            whole = data[:end] if end > 1 else b""
-            if len(whole) < len(data):
-                buffer += data[len(whole) :]
-        frames: list[Frame] = []
-        if whole:
-            frames, rest = _frames_of(whole)
-            if rest:
-                buffer[:0] = rest
-        self._scanned = len(buffer)
-        self._check_limit()
+        frames = self._whole(data)
+        self._scanned = len(self._buffer)
+        self._between = not (self._scanned or self._at_start or self._skip_lf)
+        if self._scanned > self._limit:
+            raise Garbled(f"an event is larger than {self._limit} bytes")
         return frames
 
     def _without_bom(self, data: bytes) -> bytes:
@@ -87,12 +75,28 @@ class SSEReader:
         self._at_start = False
         return data.removeprefix(_BOM)
 
-    def _split(self) -> list[Frame]:
+    def _whole(self, data: bytes) -> list[Frame]:
+        """The frames that data completes. Everything up to the last blank line is tried as plain frames first."""
+        buffer = self._buffer
+        buffer += data
+        # Three bytes back: a line end and the first half of another may have been there before.
+        fresh = max(0, self._scanned - 3)
+        mark = b"\r\n\r\n" if b"\r" in data else b"\n\n"
+        found = buffer.rfind(mark, fresh)
+        if found < 0:
+            return self._split(fresh) if b"\r" in buffer else []
+        whole = bytes(buffer[: found + len(mark)])
+        frames = _plain_frames(whole)
+        if frames is None:
+            return self._split(fresh)
+        del buffer[: len(whole)]
+        return frames + self._split(0) if b"\r" in buffer else frames
+
+    def _split(self, scan: int) -> list[Frame]:
         frames: list[Frame] = []
         start = 0
         buffer = self._buffer
-        # Three bytes back: a line end and the first half of another may have been there before.
-        match = _FRAME_END.search(buffer, max(0, self._scanned - 3))
+        match = _FRAME_END.search(buffer, scan)
         while match:
             end = match.end()
             frames.append(_read_frame(bytes(buffer[start:end])))
@@ -101,29 +105,63 @@ class SSEReader:
         if start and start == len(buffer) and buffer[-1:] == b"\r":
             self._skip_lf = True  # its LF may be on the way
         del buffer[:start]
-        self._scanned = len(buffer)
-        self._check_limit()
         return frames
 
-    def _check_limit(self) -> None:
-        if len(self._buffer) > self._limit:
-            raise Garbled(f"an event is larger than {self._limit} bytes")
 
-
-def _frames_of(whole: bytes) -> tuple[list[Frame], bytes]:
-    """The frames of bytes that hold no CR and end with a blank line, and what is left: at most one LF."""
-    lines = whole.split(b"\n")
-    if len(lines) % 2 and not any(lines[1::2]):  # a line, a blank line, a line, a blank line: the usual case
+def _plain_frames(data: bytes) -> list[Frame] | None:
+    """The frames of data when it is whole frames of one kind: `data: ` lines, ended by LFs or by CRLFs, or pairs of an
+    `event: ` and a `data: ` line, ended by LFs. None when it is anything else."""
+    end = data.find(b"\n")
+    if data[:6] == b"data: ":
+        if data[end:] == b"\n\n" and b"\r" not in data:
+            return [Frame(b"", data[6:end], data)]
+        if data[end - 1 :] == b"\r\n\r\n" and data.find(b"\r") == end - 1:
+            return [Frame(b"", data[6 : end - 1], data)]
+    elif data[end : end + 7] == b"\ndata: " and data[:7] == b"event: ":
+        last = data.find(b"\n", end + 7)
+        if data[last:] == b"\n\n" and b"\r" not in data:
+            return [Frame(data[7:end], data[end + 7 : last], data)]
+    if b"\r" in data:
+        return _crlf_frames(data)
+    if data[-2:] != b"\n\n":
+        return None
+    lines = data.split(b"\n")
+    if len(lines) % 2 and not any(lines[1::2]):  # a line, a blank line, a line, a blank line
         return [
             Frame(b"", line[6:], line + b"\n\n") if line[:6] == b"data: " else _read_frame(line + b"\n\n")
             for line in lines[:-1:2]
-        ], b""
-    frames: list[Frame] = []
-    start = 0
-    while (end := whole.find(b"\n\n", start) + 2) > 1:
-        frames.append(_read_frame(whole[start:end]))
-        start = end
-    return frames, whole[start:]
+        ]
+    return _paired_frames(lines)
+
+
+def _crlf_frames(data: bytes) -> list[Frame] | None:
+    lines = data.split(b"\n")
+    # No CR but those of the line ends: as many as lines, two of them beside the two LFs of each blank line.
+    if data[-4:] != b"\r\n\r\n" or lines[1::2].count(b"\r") * 2 != data.count(b"\r"):
+        return None
+    frames = []
+    for line in lines[:-1:2]:
+        if line[:6] != b"data: " or line[-1:] != b"\r":
+            return None
+        frames.append(Frame(b"", line[6:-1], line + b"\n\r\n"))
+    return frames
+
+
+def _paired_frames(lines: list[bytes]) -> list[Frame] | None:
+    """The frames of an event line, a data line and a blank line each; the last of lines is what follows the last LF."""
+    if len(lines) % 3 != 1 or any(lines[2::3]):
+        return None
+    frames = []
+    known = name = b""
+    for head, told in zip(lines[:-1:3], lines[1::3], strict=True):
+        if told[:6] != b"data: ":
+            return None
+        if head != known:  # the same as before, nearly always
+            if head[:7] != b"event: ":
+                return None
+            known, name = head, head[7:]
+        frames.append(Frame(name, told[6:], b"%b\n%b\n\n" % (head, told)))
+    return frames
 
 
 def _read_frame(raw: bytes) -> Frame:

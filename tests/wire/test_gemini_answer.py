@@ -403,7 +403,7 @@ def test_byte_by_byte_is_the_same_too_and_is_relayed_whole() -> None:
         assert bare(events) == bare(events_of(body))
         as_array = body.lstrip()[:1] == b"["
         relayed = gemini.answer_writer(SAY, as_array).write([Attempted("g", "gemini"), *events])
-        assert relayed.split() == body.split()  # a carriage return and its line feed may come apart
+        assert relayed == body or (as_array and relayed.split() == body.split())
 
 
 def test_frame_by_frame_is_the_same_as_all_at_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from midstream.core.errors import Garbled
@@ -18,7 +18,7 @@ def frames_of(*pieces: bytes) -> list[Frame]:
 
 
 def told(frames: list[Frame]) -> list[tuple[bytes, bytes | None]]:
-    """What frames say; their raw bytes may differ by a blank line's last LF, which can arrive after the frame."""
+    """What frames say, those that say nothing left out."""
     return [(frame.event, frame.data) for frame in frames if frame.data is not None or frame.event]
 
 
@@ -51,6 +51,70 @@ def test_with_line_feeds_alone_raw_bytes_are_the_same_too_and_none_is_lost(
     frames = reader.feed(stream[:cut]) + reader.feed(stream[cut:])
     assert frames == frames_of(stream)
     assert b"".join(frame.raw for frame in frames) + reader.rest == stream
+
+
+def by_the_byte(stream: bytes) -> list[Frame]:
+    """What the general parse alone gives: a single byte is never a frame of a usual shape."""
+    return frames_of(*[bytes([byte]) for byte in stream])
+
+
+_USUAL = st.sampled_from([b"data: {}", b"event: a\ndata: {}", b"event: b\ndata: 1", b"data: [DONE]"])
+_ODD = st.sampled_from(
+    [b": x", b"event: a", b"event: a\ndata: 1\nid: 2", b"id: 2\nevent: a\ndata: 1", b"data:c", b"data: a\rb",
+     b"data: a\r", b"\rdata: a", b"event: a\rb\ndata: 1", b"event: a\n: x", b"event:a\ndata: 1", b"event: a\ndata:1", b"", b"\n",
+     b"\r\n",     b"data: a\ndata: b", b"\xef\xbb\xbfdata: 1"]
+)  # fmt: skip
+_BLANK_LINES = st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\n\n", b"\n\r\n", b"\r\r"])
+
+
+@st.composite
+def shaped_streams(draw: st.DrawFn) -> bytes:
+    """Runs of frames of one kind, as services send them, with odd ones among them."""
+    runs = []
+    for _ in range(draw(st.integers(1, 3))):
+        lines = draw(st.lists(_USUAL | st.just(draw(_USUAL)), min_size=1, max_size=5)) + draw(
+            st.lists(_ODD, max_size=1)
+        )
+        blank = draw(_BLANK_LINES)
+        within = b"\r\n" if blank == b"\r\n\r\n" else b"\n"
+        runs += [line.replace(b"\n", within) + blank for line in draw(st.permutations(lines))]
+    return b"".join(runs)
+
+
+@given(shaped_streams(), st.lists(st.integers(0, 300), max_size=6))
+@example(b"data: 1\r\n\r\ndata: 2\r\n\r\n", [11])
+@example(b"data: a\r\n\r\ndata: b\r\r\ndata: c\n\n", [11])
+@example(b"data: a\n\ndata: b\r\n\r\n\r\n", [9])
+@example(b"data: 1\r\n\r\ndata: a\rb\r\n\r\n", [11])
+def test_frames_of_the_usual_shapes_are_those_of_the_general_parse(stream: bytes, cuts: list[int]) -> None:
+    places = sorted({min(cut, len(stream)) for cut in cuts})
+    pieces = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
+    want = by_the_byte(stream)
+    if b"\r\r\n" in stream:  # a frame that ended in two CRs was told before the LF came
+        assert told(frames_of(stream)) == told(frames_of(*pieces)) == told(want)
+    else:
+        assert frames_of(stream) == frames_of(*pieces) == want
+        reader = SSEReader()
+        frames = [frame for piece in pieces for frame in reader.feed(piece)]
+        assert b"".join(frame.raw for frame in frames) + reader.rest == stream.removeprefix(b"\xef\xbb\xbf")
+
+
+@pytest.mark.parametrize("frame", [b"data: {}\n\n", b"event: e\ndata: {}\n\n", b"data: {}\r\n\r\n"])
+@pytest.mark.parametrize("number", [1, 3])
+def test_whole_frames_of_a_usual_shape_are_read_as_such(frame: bytes, number: int) -> None:
+    name = b"e" if frame[:1] == b"e" else b""
+    assert frames_of(frame, frame * number) == [Frame(name, b"{}", frame)] * (number + 1)
+
+
+def test_a_cut_inside_the_last_crlf_leaves_the_frame_its_bytes() -> None:
+    stream = b"data: 1\r\n\r\n"
+    for cut in range(1, len(stream)):
+        assert frames_of(stream[:cut], stream[cut:]) == [Frame(b"", b"1", stream)]
+
+
+def test_lines_that_end_in_cr_alone_are_told_at_once() -> None:
+    assert told(frames_of(b"data: 1\r\r")) == [(b"", b"1")]
+    assert told(frames_of(b"data: 1\r\r", b"\ndata: 2\r\r")) == [(b"", b"1"), (b"", b"2")]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])

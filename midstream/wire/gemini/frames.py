@@ -66,16 +66,6 @@ class ArrayReader:
                 self._at, self._start = 0, -1
 
 
-def _plain_frames(data: bytes) -> list[Frame] | None:
-    """The frames of data when each is one data line and ends as Google ends them, which is nearly always."""
-    frames = []
-    for piece in data[:-4].split(b"\r\n\r\n"):
-        if not piece.startswith(b"data: ") or b"\n" in piece or b"\r" in piece:
-            return None
-        frames.append(Frame(b"", piece[6:], piece + b"\r\n\r\n"))
-    return frames
-
-
 class Frames:
     """feed(bytes) -> frames of either kind; finish() -> (a last frame that lacked only its blank line, is the stream
     whole?)."""
@@ -83,8 +73,6 @@ class Frames:
     def __init__(self) -> None:
         self._lead = b""
         self._reader: SSEReader | ArrayReader | None = None
-        #: Nothing of a frame is held back, so whole frames may be read without the reader.
-        self._between = False
 
     def feed(self, data: bytes) -> list[Frame]:
         """Raises Garbled when one frame is larger than 32 MiB."""
@@ -96,13 +84,7 @@ class Frames:
                 self._lead = data
                 return []
             reader = self._reader = ArrayReader() if first in b"[{" else SSEReader()
-        if self._between and data[-4:] == b"\r\n\r\n":
-            frames = _plain_frames(data)
-            if frames is not None:
-                return frames
-        found = reader.feed(data)
-        self._between = isinstance(reader, SSEReader) and not reader.rest
-        return found
+        return reader.feed(data)
 
     def finish(self) -> tuple[list[Frame], bool]:
         reader = self._reader

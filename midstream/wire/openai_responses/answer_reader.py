@@ -9,10 +9,9 @@ from msgspec import Struct
 
 from ...core.errors import Cut, Garbled, MidstreamError
 from ...core.events import Delta, Done, Event, Failed, Passed, Started, Used
-from ..sse import Frame
+from ..sse import Frame, SSEReader
 from .answer import identity_of, stop_of, usage_of
 from .failures import failure_of
-from .frames import Frames
 from .grammar import count, member, objects, text
 from .open_items import CALLS, Opened, OpenItem, OpenPart
 
@@ -41,7 +40,7 @@ class ResponsesReader:
     event, `[DONE]` included, is ignored."""
 
     def __init__(self) -> None:
-        self._frames = Frames()
+        self._sse = SSEReader()
         self._opened = Opened()
         self._started = False
         self._ended = False
@@ -51,7 +50,7 @@ class ResponsesReader:
         if self._ended:
             return events
         try:
-            frames = self._frames.feed(data)
+            frames = self._sse.feed(data)
         except Garbled as error:
             self._fail(error, None, events)
             return events
@@ -74,7 +73,7 @@ class ResponsesReader:
 
     def finish(self) -> list[Event]:
         """A last frame without its blank line still counts."""
-        events = self.feed(b"\n\n") if self._frames.unfinished() else []
+        events = self.feed(b"\n\n") if self._sse.rest.strip() else []
         if not self._ended:
             self._fail(Cut("the stream ended before its terminal event"), None, events)
         return events
