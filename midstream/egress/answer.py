@@ -242,6 +242,8 @@ class Answer:
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
+        if self.complete:
+            return  # of something that nobody asked for: this answer keeps its own status and headers
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._informational = True

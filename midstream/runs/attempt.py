@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from ..core.errors import CallerError, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
-from ..core.events import Attempted, Done, Event, Failed, Fold, visible
+from ..core.events import Attempted, Delta, Done, Event, Failed, Fold, PartStarted, Used, visible
 from ..core.parts import Reasoning, Refusal, Text, ToolCall
 from ..core.serving import Complete
 from ..core.turn import Plan
@@ -17,16 +17,19 @@ from ..store.ledger import AttemptStatus
 from .log import EventLog
 from .route import Next
 
+#: No call has so many tokens: a provider that says so is not believed.
+MAX_TOKENS = 10**9
 #: Rough enough to be called an estimate: bytes of text per token.
 BYTES_PER_TOKEN = 4
+_OUTPUT_OR_COUNT = frozenset({Delta, PartStarted, Used})
 
 
 class Attempt:
     """committed: the caller has seen output, so no other attempt may follow. ended: Done or Failed, once known."""
 
     __slots__ = (
-        "_held", "_late", "_log", "_loop", "_rest", "_task", "_timer", "committed", "ended", "fold", "id", "next",
-        "number",
+        "_counted", "_held", "_late", "_log", "_loop", "_rest", "_task", "_timer", "committed", "ended", "fold", "id",
+        "next", "number",
     )  # fmt: skip
 
     def __init__(self, id: str, number: int, chosen: Next, log: EventLog) -> None:
@@ -36,6 +39,8 @@ class Attempt:
         self.fold = Fold()
         self.committed = False
         self.ended: Done | Failed | None = None
+        #: The provider's last word on usage came after all output so far.
+        self._counted = False
         self._log = log
         self._held: list[Event] = []
         self._loop = asyncio.get_running_loop()
@@ -89,12 +94,19 @@ class Attempt:
         add = fold.add
         for event in events:
             add(event)
+        self._note_count(events)
         if fold.ended:  # the terminal event waits until the ledger knows
             events = self._without_end(events)
         if self.committed:
             return self._log.append(events, size)
         self._hold(events)
         return True
+
+    def _note_count(self, events: Sequence[Event]) -> None:
+        for event in reversed(events):
+            if type(event) in _OUTPUT_OR_COUNT:
+                self._counted = type(event) is Used
+                return
 
     def _hold(self, events: Sequence[Event]) -> None:
         """Until one of them can be seen."""
@@ -140,7 +152,10 @@ class Attempt:
         """What the provider said, else an estimate where tokens may have been spent."""
         error = self.error
         reported = self.fold.usage
-        if reported is not None and (error is None or reported.output_tokens):
+        if reported is not None and max(astuple(reported)) > MAX_TOKENS:
+            reported = None
+        # A stream often begins with a placeholder: only what is said after the output counts it.
+        if reported is not None and (error is None or (self._counted and reported.output_tokens)):
             return reported
         if not self.committed and (isinstance(error, CallerError | Refused | Unreachable) or _not_connected(error)):
             return reported or Usage()

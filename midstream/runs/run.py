@@ -179,6 +179,8 @@ class Runs:
             task = asyncio.get_running_loop().create_task(self._settle_later(records))
             self._unsettled.add(task)
             task.add_done_callback(self._unsettled.discard)
+        except MidstreamError as error:  # waiting mends nothing, and the caller's answer does not depend on it
+            logger.error("the store refuses %d records: %s", len(records), error.message)
 
     async def _settle_later(self, records: list[Record]) -> None:
         while True:
@@ -188,6 +190,11 @@ class Runs:
                 return
             except StoreDown:
                 continue
+
+
+def _storable(text: str, limit: int) -> str:
+    """A provider's words may hold what PostgreSQL takes in no text."""
+    return text[:limit].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 class _Work:
@@ -272,10 +279,13 @@ class _Work:
         run.attempts += 1
         attempt = Attempt(new_id("att_"), run.attempts, chosen, run.log)
         self._records.append(self._attempt_started(attempt))
-        records, self._records = self._records, []
+        records = self._records
+        # What has ended is not forgotten when the store is away now; what would have begun then has not.
+        self._records = [record for record in records if isinstance(record, AttemptSettled)]
         self._sent = self._settled = False
         self._attempt = attempt
         await self._runs._ledger.commit(*records)
+        self._records = []
         return attempt
 
     async def _call(self, attempt: Attempt) -> MidstreamError | None:
@@ -360,8 +370,8 @@ class _Work:
                 usage=usage,
                 cost=priced.cost,
                 price_snapshot=priced.snapshot,
-                error_code=error.code if error else None,
-                error_message=error.message[:500] if error else None,
+                error_code=_storable(error.code, 100) if error else None,
+                error_message=_storable(error.message, 500) if error else None,
                 ended_at=now,
             )
         )
@@ -374,8 +384,8 @@ class _Work:
             RunEnded(
                 id=run.id,
                 status=status,
-                error_code=error.code if error else None,
-                error_message=error.message[:500] if error else None,
+                error_code=_storable(error.code, 100) if error else None,
+                error_message=_storable(error.message, 500) if error else None,
                 ended_at=now,
             )
         )

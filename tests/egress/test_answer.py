@@ -65,6 +65,21 @@ def test_every_framing_gives_the_body_and_the_connection_back(run, serve, door, 
     run(go)
 
 
+@pytest.mark.parametrize(
+    "more", [b"HTTP/1.1 500 X\r\nx-a: b\r\ncontent-length: 0\r\n\r\n", b"HTTP/1.1 103 X\r\nx-a: b\r\n\r\n"]
+)
+def test_what_follows_an_answer_in_its_last_packet_changes_nothing_of_it(run, serve, door, ask, more):
+    async def go():
+        raw = b"HTTP/1.1 200 OK\r\nx-own: 1\r\ncontent-length: 5\r\n\r\nhello"
+        async with serve(scripted(raw + more)) as upstream, door() as egress:
+            answer = await egress.send(ask(upstream.url))
+            assert (answer.status, await answer.read()) == (200, b"hello")
+            assert answer.headers == {"x-own": "1", "content-length": "5"}
+            assert egress.idle == 0
+
+    run(go)
+
+
 @pytest.mark.parametrize("raw", [b"HTTP/1.0 200 OK\r\n\r\nhello", b"HTTP/1.1 200 OK\r\n\r\nhello"])
 def test_the_end_of_a_body_without_a_length_is_the_end_of_the_connection(run, serve, door, ask, raw):
     async def go():

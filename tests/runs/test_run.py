@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from midstream.core.errors import Bug, Busy, Cancelled, Cut, Garbled, Refused, TimedOut, Unreachable
+from midstream.core.errors import BadRequest, Bug, Busy, Cancelled, Cut, Garbled, Refused, TimedOut, Unreachable
 from midstream.core.events import Attempted, Delta, Done, Failed, PartStarted, Started, Used
 from midstream.core.http import Timeouts
 from midstream.core.parts import Text
@@ -263,3 +264,56 @@ def test_a_reader_that_is_behind_stops_the_provider_until_it_has_caught_up():
         assert isinstance((await everything(follower))[-1], Done)
 
     on_bench(Scripted(one=[chatty]), test)
+
+
+def test_a_count_from_before_the_output_is_a_placeholder_and_the_output_is_estimated():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start()
+        await everything(follower)
+        assert [row[:5] for row in await bench.attempts()] == [("one", "partial", 7, 100, 1)]
+
+    begun = [
+        Attempted("one", ""),
+        Used(Usage(uncached_in=7, out_text=1)),
+        PartStarted(0, Text("")),
+        Delta(0, "x" * 400),
+    ]
+    on_bench(Scripted(one=[says(begun, [Failed(Cut("cut"))])]), test)
+
+
+def test_a_count_that_no_call_can_have_is_not_believed():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start()
+        assert isinstance((await everything(follower))[-1], Done)
+        assert [row[:5] for row in await bench.attempts()] == [("one", "ok", 100, 2, 1)]
+
+    on_bench(Scripted(one=[says(answer(usage=Usage(uncached_in=2**70, out_text=2**70)))]), test)
+
+
+def test_a_providers_wildest_words_are_kept_in_the_ledger_as_text():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start()
+        await everything(follower)
+        [row] = await bench.attempts()
+        assert (row[1], row[5]) == ("failed", "\ufffd" + "x" * 99)
+
+    on_bench(Scripted(one=[raises(Refused("no\0", status=400, code="\0" + "x" * 1000))]), test)
+
+
+def test_what_the_store_refuses_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture):
+    async def test(bench: Bench) -> None:
+        commit = bench.runs._ledger.commit
+        handed = []
+
+        async def refusing(*records: Any) -> None:
+            handed.append(records)
+            if len(handed) > 1:
+                raise BadRequest("a value is larger than the store can hold, or is not text")
+            await commit(*records)
+
+        bench.runs._ledger.commit = refusing  # type: ignore[method-assign]
+        _, follower = bench.start()
+        assert isinstance((await everything(follower))[-1], Done)
+        assert "the store refuses" in caplog.text
+
+    on_bench(Scripted(one=[says(answer())]), test)

@@ -63,8 +63,9 @@ def test_a_refusal_names_its_cause(body: bytes, code: str, param: str | None) ->
 @pytest.mark.parametrize("body", [b"", b"<html>bad gateway</html>", b"[]", b'{"error":"x"}', b'{"error":[]}', b"\xff"])
 def test_a_body_that_is_no_error_is_still_a_refusal(body: bytes) -> None:
     refused = gemini.read_error(502, {"retry-after-ms": "1500"}, body)
-    assert (refused.status, refused.retry_after, refused.native) == (502, 1.5, body)
+    assert (refused.status, refused.retry_after, refused.native) == (502, 1.5, None)
     assert refused.message
+    assert b'"status":"UNAVAILABLE"' in gemini.write_error(refused, "req")
 
 
 @pytest.mark.parametrize(

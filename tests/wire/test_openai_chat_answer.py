@@ -153,7 +153,9 @@ def test_an_error_with_status_200_is_refused_with_the_status_it_names() -> None:
     assert (caught.value.status, caught.value.native) == (402, body)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'{"choices":{"a":1}}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"[" * 100_000, b"{}", b'{"choices":[]}', b'{"choices":{"a":1}}', b"\xff"]
+)
 def test_what_is_no_reply_is_garbled(body: bytes) -> None:
     with pytest.raises(Garbled):
         read_answer(body)

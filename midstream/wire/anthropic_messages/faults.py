@@ -47,7 +47,8 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
     error = members.get("error") if isinstance(members, dict) else None
     if error is not None:
         found = refused(error, body, known, wait)
-        if not (isinstance(error, dict) and isinstance(error.get("type"), str) and members.get("type") == "error"):
+        whole = isinstance(error, dict) and isinstance(error.get("type"), str) and isinstance(error.get("message"), str)
+        if not whole or members.get("type") != "error":
             found.native = found.dialect = None
         return found
     words = body[:200].decode("utf-8", "replace").strip()

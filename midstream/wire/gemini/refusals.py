@@ -41,6 +41,8 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
         value = None
     error = _error_in(value)
     refused = refusal(error, body, status)
+    if not (isinstance(error.get("message"), str) and _is_google(value)):
+        refused.dialect = refused.native = None  # a proxy's page is not what a client of Google can read
     if refused.retry_after is None:
         refused.retry_after = _header_delay(headers)
     return refused
@@ -54,6 +56,13 @@ def _error_in(value: Any) -> dict[str, Any]:
     if isinstance(error, str):
         return {"message": error}
     return error if isinstance(error, dict) else {}
+
+
+def _is_google(value: Any) -> bool:
+    """{"error": {...}}, or that in an array; an `error` of text is another service's."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    return isinstance(value, dict) and isinstance(value.get("error"), dict)
 
 
 def refusal(error: dict[str, Any], native: bytes, status: int | None = None) -> Refused:

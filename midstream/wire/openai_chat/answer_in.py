@@ -42,24 +42,26 @@ def read_answer(body: bytes) -> Answer:
     answer_id = reply.id or ""
     numbered = [(choice.index if choice.index is not None else at, choice) for at, choice in enumerate(reply.choices)]
     numbered.sort(key=lambda pair: pair[0])
+    # A list is Mistral's way, which clients of this dialect do not read: such a reply is written anew for them.
+    as_lists = any(isinstance(one.message.content, list) for _, one in numbered if one.message is not None)
     return Answer(
         id=answer_id,
         model=reply.model or "",
         created=int(reply.created or 0),
         choices=tuple(_choice(choice, answer_id, at) for at, (_, choice) in enumerate(numbered)),
         usage=read_usage(reply.usage) if reply.usage is not None else Usage(),
-        native=Native(NAME, body),
+        native=None if as_lists else Native(NAME, body),
     )
 
 
 def _decoded(body: bytes) -> Body:
     try:
-        return _body(body)
-    except msgspec.ValidationError:
         try:
+            return _body(body)
+        except msgspec.ValidationError:
             return msgspec.convert(_anything(body), Body, strict=False)
-        except msgspec.ValidationError as error:
-            raise Garbled(f"the reply is not a chat completion: {error}") from None
+    except msgspec.ValidationError as error:
+        raise Garbled(f"the reply is not a chat completion: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Garbled(f"the reply is not valid JSON: {error}") from None
 

@@ -73,8 +73,8 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
         if text and not text.startswith("<"):
             message = f"{message}: {text}"
         return Refused(message[:_TEXT_LIMIT], status=status, retry_after=wait)
-    ours = isinstance(value, dict) and isinstance(value.get("error"), dict) and len(body) <= _NATIVE_LIMIT
-    return _refused(error, status, wait, body if ours else None)
+    ours = isinstance(value, dict) and isinstance(value.get("error"), dict) and isinstance(error.get("message"), str)
+    return _refused(error, status, wait, body if ours and len(body) <= _NATIVE_LIMIT else None)
 
 
 def error_in_reply(error: Any, native: bytes) -> Refused:

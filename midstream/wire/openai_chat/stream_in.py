@@ -149,8 +149,7 @@ class StreamReader:
                 return
             chunk = msgspec.convert(value, FirstChunk, strict=False)
         except _UNREADABLE:
-            self.skipped += 1
-            out.append(Passed(frame.raw))
+            self.skipped += 1  # one broken frame would end the stream of every client that got it
             return
         self._chunk(chunk, frame, out)
 
@@ -174,6 +173,8 @@ class StreamReader:
             out.append(Used(read_usage(usage)))
         if len(out) == first:
             out.append(Passed())
+        if any(choice.delta is not None and type(choice.delta.content) is list for choice in chunk.choices or ()):
+            return  # Mistral's way, which clients of this dialect do not read: it is written anew for them
         out[first] = msgspec.structs.replace(out[first], native=frame.raw)
         for at in range(first + 1, len(out)):
             out[at] = msgspec.structs.replace(out[at], native=b"")
