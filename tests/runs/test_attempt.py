@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from midstream.core.errors import BadRequest, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
+from midstream.core.events import Attempted, Delta, Done, Event, Failed, PartStarted, Started, Stopped, Used
+from midstream.core.parts import Reasoning, Text, ToolCall
+from midstream.core.serving import Emit, Target
+from midstream.core.turn import Plan, Prompt, Turn
+from midstream.core.usage import Usage
+from midstream.runs.attempt import Attempt
+from midstream.runs.log import EventLog
+from midstream.runs.route import Next
+
+PROMPT = 100
+OPENED = [Attempted("one", ""), Started("id"), PartStarted(0, Text(""))]
+
+
+class Tried:
+    """One attempt whose provider gives these batches, then raises error if there is one."""
+
+    def __init__(self, *batches: list[Event], error: MidstreamError | None = None, number: int = 1) -> None:
+        self._batches = batches
+        self._error = error
+        self._number = number
+        self.raised: MidstreamError | None = None
+        self.logged: list[list[Event]] = []
+        asyncio.run(asyncio.wait_for(self._run(), 5))
+
+    async def _run(self) -> None:
+        log = EventLog(keep=True)
+        chosen = Next(Target("one", "m", ""), "0", 0.0, False)
+        self.attempt = Attempt("att_1", self._number, chosen, log)
+        turn = Turn("d", {}, lambda fields: Prompt(()), model="m", stream=True)
+        try:
+            await self.attempt.run(self._complete, Plan(turn, "m", True))
+        except MidstreamError as error:
+            self.raised = error
+        self.events = log.follow()._events
+
+    async def _complete(self, target: Target, key: str, plan: Plan, emit: Emit, opened: Any) -> None:
+        for batch in self._batches:
+            emit(batch, 10)
+        if self._error is not None:
+            raise self._error
+
+
+def test_nothing_is_logged_before_the_first_visible_output_and_then_all_of_it_in_order():
+    tried = Tried(OPENED, [Delta(0, "")], error=Cut("cut"))
+    assert tried.events == []
+    assert isinstance(tried.raised, Cut)
+    tried = Tried(OPENED, [Delta(0, "x")], [Stopped("stop"), Done()])
+    assert tried.events == [*OPENED, Delta(0, "x"), Stopped("stop")]
+    assert tried.raised is None
+
+
+def test_the_terminal_event_is_kept_back_until_the_ledger_knows():
+    tried = Tried([*OPENED, Delta(0, "x"), Done(b"end")])
+    assert tried.attempt.ended == Done(b"end")
+    assert tried.events[-1] == Delta(0, "x")
+
+
+def test_what_comes_after_the_end_is_not_heard():
+    tried = Tried([*OPENED, Delta(0, "x"), Done()], [Delta(0, "y"), Failed(Cut("cut"))])
+    assert tried.attempt.ended == Done()
+    assert tried.events[-1] == Delta(0, "x")
+
+
+def test_an_empty_answer_is_an_answer():
+    tried = Tried(OPENED, [Done()])
+    assert tried.raised is None
+    assert tried.events == OPENED
+    assert tried.attempt.status == "ok"
+
+
+def test_an_answer_without_an_end_is_cut():
+    assert isinstance(Tried(OPENED).raised, Cut)
+    tried = Tried([*OPENED, Delta(0, "x")])
+    assert tried.raised is None
+    assert isinstance(tried.attempt.error, Cut)
+
+
+def test_a_failure_after_the_first_output_is_not_raised_but_is_the_end():
+    tried = Tried([*OPENED, Delta(0, "x"), Failed(Refused("busy", status=529))])
+    assert tried.raised is None
+    assert tried.attempt.error is not None
+    assert tried.attempt.status == "partial"
+
+
+def test_the_log_says_which_attempt_it_was():
+    [first, *_] = Tried([*OPENED, Delta(0, "x"), Done()], number=3).events
+    assert first.number == 3
+
+
+NOTHING_SENT = [
+    Unreachable("no"), TimedOut("", phase="connect"), BadRequest("cannot be said"), Refused("busy", status=429),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", NOTHING_SENT)
+def test_a_call_that_was_never_answered_costs_no_tokens(error: MidstreamError):
+    tried = Tried(error=error)
+    assert tried.raised is error
+    assert tried.attempt.status == "failed"
+    assert tried.attempt.usage(PROMPT) == Usage()
+
+
+@pytest.mark.parametrize("error", [Cut("cut"), TimedOut("", phase="first_byte"), TimedOut("", phase="between")])
+def test_a_call_that_may_have_been_worked_on_costs_its_prompt_by_estimate(error: MidstreamError):
+    assert Tried(error=error).attempt.usage(PROMPT) == Usage(uncached_in=PROMPT, estimated=True)
+
+
+def test_what_was_written_before_a_cut_is_estimated_by_its_bytes_in_all_parts():
+    parts = [
+        *OPENED, Delta(0, "12345678"), PartStarted(1, Reasoning("12")), Delta(1, "é"),
+        PartStarted(2, ToolCall("id", "ab")), Delta(2, "{}"),
+    ]  # fmt: skip
+    assert Tried(parts).attempt.usage(PROMPT) == Usage(uncached_in=PROMPT, out_text=4, estimated=True)
+
+
+def test_what_the_provider_counted_is_believed():
+    used = Usage(uncached_in=7, out_text=9)
+    assert Tried([*OPENED, Delta(0, "x"), Stopped("stop"), Used(used), Done()]).attempt.usage(PROMPT) == used
+    assert Tried([*OPENED, Delta(0, "x"), Used(used), Stopped("stop"), Done()]).attempt.usage(PROMPT) == used
+
+
+def test_a_prompt_counted_at_the_start_of_a_stream_that_is_cut_is_kept_and_the_output_estimated():
+    begun = [
+        Attempted("one", ""),
+        Used(Usage(uncached_in=7, cache_read=3)),
+        PartStarted(0, Text("")),
+        Delta(0, "12345"),
+    ]
+    assert Tried(begun).attempt.usage(PROMPT) == Usage(uncached_in=7, cache_read=3, out_text=2, estimated=True)
+
+
+def test_a_cancelled_attempt_is_partial_whether_or_not_anything_was_seen():
+    tried = Tried(OPENED, error=Cancelled("gone"))
+    assert tried.attempt.status == "partial"
