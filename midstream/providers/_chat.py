@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ..core.parts import Media
 from ..core.turn import Asked, EmbedAsk, Plan
 from ..wire import openai_chat
 from ..wire.openai_chat import Quirks
@@ -27,6 +28,13 @@ def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
 
 
 EMBEDDING = Embedding(lambda model: "/embeddings", _write_embed, openai_chat.read_embedded)
+
+
+def _fetches(quirks: Quirks) -> Callable[[Media], bool]:
+    """Services fetch images. This format has no place for a sound's address, and OpenAI none for a file's."""
+    sent = {"audio"} if quirks.file_urls else {"audio", "file"}
+    inlined = sent & quirks.media
+    return lambda media: media.kind not in inlined
 
 
 def chat_service(
@@ -55,4 +63,5 @@ def chat_service(
         read_models=openai_chat.read_models,
         vendor=vendor,
         keyless=keyless,
+        fetches=_fetches(quirks),
     )

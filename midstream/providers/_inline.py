@@ -25,11 +25,11 @@ _SIGNS = (
 )
 
 
-async def inlined(prompt: Prompt, send: Send, fetches: Callable[[str], bool]) -> Prompt:
-    """The prompt with http(s) media fetched and carried as data, but for addresses that the service fetches itself.
+async def inlined(prompt: Prompt, send: Send, fetches: Callable[[Media], bool]) -> Prompt:
+    """The prompt with http(s) media fetched and carried as data, but for what the service fetches itself.
     Raises BadRequest naming what cannot be had."""
-    found = [part.url for message in prompt.messages for part in _media(message.parts) if part.url is not None]
-    urls = dict.fromkeys(url for url in found if url.startswith(("http://", "https://")) and not fetches(url))
+    found = [part for message in prompt.messages for part in _media(message.parts) if not fetches(part)]
+    urls = dict.fromkeys(part.url for part in found if part.url and part.url.startswith(("http://", "https://")))
     if not urls:
         return prompt
     fetched = dict(zip(urls, await asyncio.gather(*(_fetch(url, send) for url in urls)), strict=True))

@@ -11,7 +11,7 @@ from ..core.dialect import Dialect
 from ..core.errors import BadRequest, UpstreamError
 from ..core.events import Attempted, Counted, Done, Embedded, Event, Gave, Whole
 from ..core.http import Incoming, Outgoing, Send, Timeouts
-from ..core.parts import Native
+from ..core.parts import Media, Native
 from ..core.serving import Emit, Target
 from ..core.turn import Asked, EmbedAsk, Plan
 from ._inline import inlined
@@ -49,7 +49,7 @@ class Service(Struct, frozen=True):
     vendor: by which its prices are found. keyless: may be used without a key.
     forwards: the caller's headers that mean something to it.
     builtin: part of this server, always there, with these models.
-    fetches: which http(s) addresses of media it fetches itself, we inline the others; None = all."""
+    fetches: which media with an http(s) address it fetches itself, we inline the others; None = all."""
 
     dialect: Dialect
     base_url: str = ""
@@ -69,7 +69,7 @@ class Service(Struct, frozen=True):
     forwards: tuple[str, ...] = ()
     builtin: bool = False
     models: tuple[str, ...] = ()
-    fetches: Callable[[str], bool] | None = None
+    fetches: Callable[[Media], bool] | None = None
 
 
 class Provider:

@@ -45,5 +45,5 @@ SERVICE = Service(
     models_path="/v1beta/models?pageSize=1000",
     read_models=gemini.read_models,
     vendor="google",
-    fetches=lambda url: _OWN_MEDIA.match(url) is not None,
+    fetches=lambda media: media.url is not None and _OWN_MEDIA.match(media.url) is not None,
 )

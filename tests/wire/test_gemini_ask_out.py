@@ -101,6 +101,14 @@ def test_system_messages_lead_and_later_ones_are_wrapped_and_told() -> None:
     assert dropped == ("messages[4].role",)
 
 
+def test_a_later_system_message_of_which_nothing_is_left_leaves_no_empty_wrapping() -> None:
+    change = Foreign("tool_addition", State("anthropic_messages", {}))
+    prompt = Prompt((USER, Message("assistant", (Text("yo"),)), USER, Message("system", (change,))))
+    body, dropped = ask(prompt)
+    assert body["contents"][-1] == ask(Prompt((USER,)))[0]["contents"][0]
+    assert "tool_addition" in dropped
+
+
 def test_parallel_calls_and_their_results_are_one_content_each() -> None:
     signed = State("gemini", {"thoughtSignature": "c2ln"})
     messages = (

@@ -208,6 +208,11 @@ def test_files_are_written_as_the_service_takes_them() -> None:
     assert said(Media("file", mime="text/plain", data="aGk=", name="n"))[0][0]["content"] == "n:\nhi"
 
 
+def test_a_file_without_a_name_is_given_one_since_openai_demands_it() -> None:
+    nameless = Media("file", mime="application/pdf", data="QUJD")
+    assert said(nameless)[0][0]["content"][0]["file"]["filename"] == "file.pdf"
+
+
 def test_ids_are_shortened_the_same_way_on_both_sides() -> None:
     prompt = Prompt(
         (

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ...core.parts import Message, Part, Text, ToolCall, ToolResult
+from ...core.parts import Message, Part, ToolCall, ToolResult
 from .part_out import write_part
 from .shape import NAME, camel
 
@@ -83,11 +83,11 @@ def write_message(message: Message, names: dict[str, str], dropped: dict[str, No
     own = _own_parts(message)
     if own is not None:
         return {"role": role, "parts": own}
-    parts = [_named(part, names) for part in message.parts]
-    if message.role in {"system", "developer"}:
-        parts = [Text("<system>"), *parts, Text("</system>")]
-    written = [write_part(part, dropped) for part in parts]
-    return {"role": role, "parts": [part for part in written if part is not None]}
+    pieces = [write_part(_named(part, names), dropped) for part in message.parts]
+    written = [part for part in pieces if part is not None]
+    if written and message.role in {"system", "developer"}:
+        written = [{"text": "<system>"}, *written, {"text": "</system>"}]
+    return {"role": role, "parts": written}
 
 
 def _own_parts(message: Message) -> list[Any] | None:

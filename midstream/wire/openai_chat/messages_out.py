@@ -215,6 +215,8 @@ class MessagesWriter:
     def _file(self, media: Media, url: str | None) -> dict[str, Any] | None:
         named = {} if media.name is None else {"filename": media.name}
         if self._quirks.file_urls == "document_url" and url is not None:
+        if media.data is not None:  # OpenAI takes a file without a name for one without data
+            named = {"filename": media.name or f"file.{media.mime.partition('/')[2] or 'pdf'}"}
             name = {} if media.name is None else {"document_name": media.name}
             return {"type": "document_url", "document_url": url, **name}
         if media.file_id is not None:
