@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ..core.errors import StoreDown
-from .database import Statement
+from .database import Statement, Value
 
 
 class Outcome(asyncio.Future[None]):
@@ -108,3 +108,19 @@ class Flusher:
         self._closed = True
         if self._task is not None:
             await asyncio.wait([self._task])
+
+
+def batched(entries: Sequence[Entry]) -> list[tuple[str, list[tuple[Value, ...]]]]:
+    """Statements of one text run as one, whoever they come from; each caller's own keep their order."""
+    batches: list[tuple[str, list[tuple[Value, ...]]]] = []
+    last: dict[str, int] = {}
+    for entry in entries:
+        at = 0
+        for sql, args in entry.statements:
+            place = last.get(sql, -1)
+            if place < at:
+                place = last[sql] = len(batches)
+                batches.append((sql, []))
+            batches[place][1].append(args)
+            at = place
+    return batches

@@ -12,7 +12,7 @@ from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresErro
 
 from ..core.errors import BadRequest, Conflict, StoreDown
 from .database import DialectName, Row, Statement, Value
-from .group import Entry, Flusher
+from .group import Entry, Flusher, batched
 
 CONNECTIONS = 10
 #: Seconds: for a free connection, for one statement, for a new connection.
@@ -165,21 +165,3 @@ class PostgresDatabase:
             await asyncio.wait_for(self._pool.close(), ACQUIRE_TIMEOUT)
         except _ANY:
             self._pool.terminate()
-
-
-def batched(entries: Sequence[Entry]) -> list[tuple[str, list[tuple[Value, ...]]]]:
-    """Statements of one text run as one round trip, whoever they come from; each caller's own keep their order."""
-    batches: list[tuple[str, list[tuple[Value, ...]]]] = []
-    places: dict[str, list[int]] = {}
-    for entry in entries:
-        at = 0
-        for sql, args in entry.statements:
-            known = places.setdefault(sql, [])
-            place = next((p for p in known if p >= at), None)
-            if place is None:
-                place = len(batches)
-                batches.append((sql, []))
-                known.append(place)
-            batches[place][1].append(args)
-            at = place
-    return batches

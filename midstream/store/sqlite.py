@@ -19,7 +19,7 @@ from ..core.errors import BadRequest, Conflict, StoreDown
 from .checkpoint import PATIENCE, Checkpointer
 from .database import DialectName, Row, Statement, Value
 from .exact import ExactSum
-from .group import Entry, Flusher, Group
+from .group import Entry, Flusher, Group, batched
 from .lock import DirectoryLock
 
 READERS = 2
@@ -209,12 +209,15 @@ class SqliteDatabase:
                 entry.error = mapped(error)
 
     def _transact(self, entries: list[Entry]) -> None:
-        execute, text = self._writer.cursor().execute, self._text
+        cursor, text = self._writer.cursor(), self._text
+        execute, execute_all = cursor.execute, cursor.executemany
         execute("BEGIN IMMEDIATE")
         try:
-            for entry in entries:
-                for sql, args in entry.statements:
-                    execute(text[sql], args)
+            for sql, rows in batched(entries):
+                if len(rows) == 1:
+                    execute(text[sql], rows[0])
+                else:
+                    execute_all(text[sql], rows)
             execute("COMMIT")
         except BaseException:
             if self._writer.in_transaction:

@@ -8,8 +8,7 @@ import pytest
 from midstream.core.errors import BadRequest, Conflict, StoreDown
 from midstream.store import Store
 from midstream.store.database import Statement
-from midstream.store.group import Entry, Flusher
-from midstream.store.postgres import batched
+from midstream.store.group import Entry, Flusher, batched
 
 from .turns import ORG, attempt_started, begin, end, run_started, with_store
 
