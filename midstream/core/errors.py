@@ -113,12 +113,14 @@ class NotBuilt(CallerError):
 
 
 class UpstreamError(MidstreamError):
-    """provider: the configured provider's name, once known."""
+    """provider: the configured provider's name, once known. staged: failed because the caller asked it to, so
+    nothing is learned from it about the provider's health."""
 
     status = 502
     code = "upstream_error"
     retryable = True
     provider: str | None = None
+    staged = False
 
 
 #: What a provider may say that another attempt can change (RELIABILITY.md §5.2).

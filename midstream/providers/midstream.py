@@ -18,7 +18,7 @@ import re
 
 import msgspec
 
-from ..core.errors import Cut, Refused
+from ..core.errors import Cut, Refused, UpstreamError
 from ..core.events import (
     Attempted,
     Delta,
@@ -33,7 +33,7 @@ from ..core.events import (
 )
 from ..core.parts import Media, Message, Text, ToolCall, ToolResult, text_of
 from ..core.serving import Emit
-from ..core.turn import Plan, Prompt
+from ..core.turn import Plan, Prompt, Tool, ToolChoice
 from ..core.usage import Usage
 from ..wire import openai_chat
 from ._instance import instance_of
@@ -56,7 +56,7 @@ async def answer(plan: Plan, emit: Emit) -> None:
     refusal = _FAIL.search(asked)
     if refusal:
         status = int(refusal[1])
-        raise Refused(f"rehearsed failure {status}", status=status, code=f"rehearsed_{status}")
+        raise _staged(Refused(f"rehearsed failure {status}", status=status, code=f"rehearsed_{status}"))
     emit((Attempted("midstream", ""), Started(model=MODEL)), 0)
     calls = _tool_calls(prompt, messages, asked)
     if calls:
@@ -68,6 +68,12 @@ async def answer(plan: Plan, emit: Emit) -> None:
     await _speak(_WORD.findall(_text(prompt, messages, asked)), asked, plan, emit, messages)
 
 
+def _staged(error: UpstreamError) -> UpstreamError:
+    """Who rehearses a failure does not take the model away from everybody else."""
+    error.staged = True
+    return error
+
+
 async def _speak(words: list[str], asked: str, plan: Plan, emit: Emit, messages: tuple[Message, ...]) -> None:
     pace = _PACE.search(asked)
     pause = min(int(pace[1]), MAX_PACE) / 1000 if pace and plan.stream else 0.0
@@ -77,7 +83,7 @@ async def _speak(words: list[str], asked: str, plan: Plan, emit: Emit, messages:
     emit((PartStarted(0, Text("")),), 0)
     for place, word in enumerate(spoken):
         if "cut" in rules and place >= len(spoken) // 2:
-            emit((Failed(Cut("rehearsed: the answer was cut off")),), 0)
+            emit((Failed(_staged(Cut("rehearsed: the answer was cut off"))),), 0)
             return
         emit((Delta(0, word),), len(word))
         if "stall" in rules:
@@ -108,23 +114,24 @@ def _text(prompt: Prompt, messages: tuple[Message, ...], asked: str) -> str:
 
 
 def _tool_calls(prompt: Prompt, messages: tuple[Message, ...], asked: str) -> list[ToolCall]:
-    choice = prompt.tool_choice
-    if not prompt.tools or (messages and messages[-1].role == "tool") or (choice and choice.mode == "none"):
+    choice = prompt.tool_choice or ToolChoice("auto")
+    if choice.mode == "none" or (messages and messages[-1].role == "tool"):
         return []
-    named = [tool for tool in prompt.tools if tool.kind != "hosted" and tool.name in asked]
-    if choice is not None and choice.mode == "tool":
-        named = [tool for tool in prompt.tools if tool.name in choice.names]
-    elif choice is not None and choice.mode == "required" and not named:
-        named = list(prompt.tools[:1])
+    may = [tool for tool in prompt.tools if tool.kind != "hosted" and (not choice.names or tool.name in choice.names)]
+    named = may if choice.mode == "tool" else [tool for tool in may if tool.name in asked]
+    if choice.mode == "required" and not named:
+        named = may[:1]
+    if prompt.params.parallel_tools is False:
+        named = named[:1]
     made_before = sum(isinstance(part, ToolCall) for message in messages for part in message.parts)
-    return [
-        ToolCall(
-            f"call_rehearsal_{made_before + place}",
-            tool.name,
-            msgspec.json.encode(instance_of(tool.parameters or {"type": "object"})).decode(),
-        )
-        for place, tool in enumerate(named, 1)
-    ]
+    return [_call(tool, f"call_rehearsal_{made_before + place}", asked) for place, tool in enumerate(named, 1)]
+
+
+def _call(tool: Tool, id: str, asked: str) -> ToolCall:
+    if tool.kind == "custom":
+        return ToolCall(id, tool.name, asked, "custom")
+    arguments = instance_of(tool.parameters or {"type": "object"})
+    return ToolCall(id, tool.name, msgspec.json.encode(arguments).decode())
 
 
 def _last_user_text(messages: tuple[Message, ...]) -> str:
