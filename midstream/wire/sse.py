@@ -90,7 +90,7 @@ class SSEReader:
         if frames is None:
             return self._split(fresh)
         del buffer[: len(whole)]
-        return frames + self._split(0) if b"\r" in buffer else frames
+        return frames + self._split(0) if buffer and b"\r" in data else frames
 
     def _split(self, scan: int) -> list[Frame]:
         frames: list[Frame] = []

@@ -20,7 +20,8 @@ from midstream.core.parts import Citation, Foreign, Media, Native, Part, Reasoni
 from midstream.core.turn import EmbedAsk
 from midstream.core.usage import Usage
 from midstream.wire import openai_chat
-from midstream.wire.openai_chat import NAME, read_answer, read_error, write_answer, write_error
+from midstream.wire.openai_chat import NAME, read_answer, read_error, usage, write_answer, write_error
+from midstream.wire.openai_chat.shapes import InDetails, OutDetails, Tokens
 from midstream.wire.strict_json import read_object
 
 SAY = Say(id="chatcmpl-x", created=5, model="alias")
@@ -34,6 +35,66 @@ def body_of(message: Any, finish: str | None = "stop", **top: Any) -> bytes:
 def choice_of(message: Any, finish: str | None = "stop") -> Choice:
     (choice,) = read_answer(body_of(message, finish)).choices
     return choice
+
+
+_COUNTS = st.sampled_from([None, 0, 1, 3, -2])
+_SEARCHES = st.sampled_from([None, {}, {"web_search_requests": 2}])
+
+
+@given(
+    st.builds(
+        Tokens,
+        prompt_tokens=_COUNTS, completion_tokens=_COUNTS, total_tokens=_COUNTS, prompt_cache_hit_tokens=_COUNTS,
+        num_cached_tokens=_COUNTS, cached_tokens=_COUNTS, server_tool_use_details=_SEARCHES,
+        prompt_tokens_details=st.none() | st.builds(InDetails, _COUNTS, _COUNTS, _COUNTS, _COUNTS),
+        completion_tokens_details=st.none() | st.builds(OutDetails, _COUNTS, _COUNTS, _COUNTS),
+    )
+)  # fmt: skip
+def test_usage_without_classes_is_what_the_classes_give(tokens: Tokens) -> None:
+    assert usage.read_usage(tokens) == usage._classed(tokens)
+
+
+@pytest.mark.parametrize("name", ["cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens"])
+def test_any_class_of_input_alone_is_told(name: str) -> None:
+    tokens = Tokens(prompt_tokens=3, prompt_tokens_details=InDetails(**{name: 1}))
+    assert usage.read_usage(tokens).uncached_in == 2
+
+
+@pytest.mark.parametrize("name", ["reasoning_tokens", "audio_tokens", "image_tokens"])
+def test_any_class_of_output_alone_is_told(name: str) -> None:
+    tokens = Tokens(completion_tokens=3, completion_tokens_details=OutDetails(**{name: 1}))
+    assert usage.read_usage(tokens).out_text == 2
+
+
+@pytest.mark.parametrize("name", ["prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens"])
+def test_cached_tokens_are_found_wherever_a_service_puts_them(name: str) -> None:
+    assert usage.read_usage(Tokens(prompt_tokens=3, **{name: 1})).cache_read == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"reasoning_content": "r"}, {"reasoning": "r"}, {"reasoning_details": [{"type": "x"}]}, {"refusal": "no"},
+        {"tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]}, {"images": [{"image_url": "u"}]},
+        {"function_call": {"name": "f", "arguments": "{}"}}, {"audio": {"transcript": "t"}},
+        {"annotations": [{"type": "url_citation", "url_citation": {"url": "u"}}]}, {"executed_tools": [{"x": 1}]},
+    ],
+    ids=lambda more: next(iter(more)),
+)  # fmt: skip
+def test_nothing_beside_the_text_is_lost(more: dict[str, Any]) -> None:
+    assert choice_of({"content": "a", **more}).parts != (Text("a"),)
+
+
+def test_a_plain_choice_keeps_its_stop_words_and_token_probabilities() -> None:
+    one = {"message": {"content": "a"}, "finish_reason": "stop", "stop_reason": "END"}
+
+    def read(**more: Any) -> Choice:
+        return read_answer(json.dumps({"choices": [{**one, **more}]}).encode()).choices[0]
+
+    assert read() == Choice((Text("a"),), "stop", "stop", "END")
+    assert read(stop_reason=7).sequence is None
+    assert read(native_finish_reason="eos").native_stop == "eos"
+    assert read(logprobs={"content": [{"token": "a"}]}).logprobs == ({"token": "a"},)
 
 
 DETAILS = [{"type": "reasoning.summary", "summary": "why"}]

@@ -61,8 +61,8 @@ def by_the_byte(stream: bytes) -> list[Frame]:
 _USUAL = st.sampled_from([b"data: {}", b"event: a\ndata: {}", b"event: b\ndata: 1", b"data: [DONE]"])
 _ODD = st.sampled_from(
     [b": x", b"event: a", b"event: a\ndata: 1\nid: 2", b"id: 2\nevent: a\ndata: 1", b"data:c", b"data: a\rb",
-     b"data: a\r", b"\rdata: a", b"event: a\rb\ndata: 1", b"event: a\n: x", b"event:a\ndata: 1", b"event: a\ndata:1", b"", b"\n",
-     b"\r\n",     b"data: a\ndata: b", b"\xef\xbb\xbfdata: 1"]
+     b"data: a\r", b"\rdata: a", b"event: a\rb\ndata: 1", b"event: a\n: x", b"event:a\ndata: 1", b"event: a\ndata:1",
+     b"", b"\n", b"\r\n", b"data: a\ndata: b", b"\xef\xbb\xbfdata: 1"]
 )  # fmt: skip
 _BLANK_LINES = st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\n\n", b"\n\r\n", b"\r\r"])
 
@@ -86,6 +86,7 @@ def shaped_streams(draw: st.DrawFn) -> bytes:
 @example(b"data: a\r\n\r\ndata: b\r\r\ndata: c\n\n", [11])
 @example(b"data: a\n\ndata: b\r\n\r\n\r\n", [9])
 @example(b"data: 1\r\n\r\ndata: a\rb\r\n\r\n", [11])
+@example(b"data: 1\r\n\r\ndata: 2\n\n", [])
 def test_frames_of_the_usual_shapes_are_those_of_the_general_parse(stream: bytes, cuts: list[int]) -> None:
     places = sorted({min(cut, len(stream)) for cut in cuts})
     pieces = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]

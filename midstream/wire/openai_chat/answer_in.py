@@ -40,15 +40,14 @@ def read_answer(body: bytes) -> Answer:
     if not reply.choices:
         raise Garbled("the reply holds no choices")
     answer_id = reply.id or ""
-    numbered = [(choice.index if choice.index is not None else at, choice) for at, choice in enumerate(reply.choices)]
-    numbered.sort(key=lambda pair: pair[0])
+    choices = reply.choices if len(reply.choices) == 1 else _in_order(reply.choices)
     # A list is Mistral's way, which clients of this dialect do not read: such a reply is written anew for them.
-    as_lists = any(isinstance(one.message.content, list) for _, one in numbered if one.message is not None)
+    as_lists = list in [type(one.message.content) for one in choices if one.message is not None]
     return Answer(
         id=answer_id,
         model=reply.model or "",
         created=int(reply.created or 0),
-        choices=tuple(_choice(choice, answer_id, at) for at, (_, choice) in enumerate(numbered)),
+        choices=tuple([_choice(choice, answer_id, at) for at, choice in enumerate(choices)]),
         usage=read_usage(reply.usage) if reply.usage is not None else Usage(),
         native=None if as_lists else Native(NAME, body),
     )
@@ -66,9 +65,19 @@ def _decoded(body: bytes) -> Body:
         raise Garbled(f"the reply is not valid JSON: {error}") from None
 
 
+def _in_order(choices: list[BodyChoice]) -> list[BodyChoice]:
+    numbered = [(choice.index if choice.index is not None else at, choice) for at, choice in enumerate(choices)]
+    numbered.sort(key=lambda pair: pair[0])
+    return [choice for _, choice in numbered]
+
+
 def _choice(choice: BodyChoice, answer_id: str, number: int) -> Choice:
-    parts = _parts(choice.message or Said(), answer_id, number)
+    said = choice.message or Said()
     word = choice.finish_reason or ""
+    if choice.logprobs is None and choice.native_finish_reason is None and _is_plain(said):
+        stop = choice.stop_reason if isinstance(choice.stop_reason, str) else None
+        return Choice((Text(said.content),), read_reason(word, False), word, stop)  # type: ignore[arg-type]
+    parts = _parts(said, answer_id, number)
     probs = choice.logprobs or {}
     tokens = probs.get("content") or probs.get("refusal")
     return Choice(
@@ -77,6 +86,23 @@ def _choice(choice: BodyChoice, answer_id: str, number: int) -> Choice:
         native_stop=choice.native_finish_reason or word,
         sequence=choice.stop_reason if isinstance(choice.stop_reason, str) else None,
         logprobs=tuple(tokens) if isinstance(tokens, list) else (),
+    )
+
+
+def _is_plain(said: Said) -> bool:
+    """Is there a text and nothing else? (most replies)"""
+    return type(said.content) is str and not (
+        not said.content
+        or said.reasoning_content
+        or said.reasoning
+        or said.reasoning_details
+        or said.refusal
+        or said.tool_calls
+        or said.function_call
+        or said.audio
+        or said.images
+        or said.annotations
+        or said.executed_tools
     )
 
 

@@ -10,6 +10,26 @@ from .shapes import InDetails, OutDetails, Tokens
 
 def read_usage(tokens: Tokens) -> Usage:
     """Never negative; classes that together exceed the total are cut so that the total holds."""
+    if _is_plain(tokens):
+        return Usage(uncached_in=max(tokens.prompt_tokens or 0, 0), out_text=max(tokens.completion_tokens or 0, 0))
+    return _classed(tokens)
+
+
+def _is_plain(tokens: Tokens) -> bool:
+    """Is there nothing but two totals? (most replies of small services)"""
+    if tokens.prompt_cache_hit_tokens or tokens.num_cached_tokens or tokens.cached_tokens:
+        return False
+    inside, outside = tokens.prompt_tokens_details, tokens.completion_tokens_details
+    if inside is not None and (
+        inside.cached_tokens or inside.cache_write_tokens or inside.audio_tokens or inside.image_tokens
+    ):
+        return False
+    if outside is not None and (outside.reasoning_tokens or outside.audio_tokens or outside.image_tokens):
+        return False
+    return not tokens.server_tool_use_details
+
+
+def _classed(tokens: Tokens) -> Usage:
     prompt = max(tokens.prompt_tokens or 0, 0)
     inside = tokens.prompt_tokens_details or InDetails()
     cached = inside.cached_tokens or tokens.prompt_cache_hit_tokens or tokens.num_cached_tokens or tokens.cached_tokens
