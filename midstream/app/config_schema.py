@@ -52,8 +52,8 @@ class ServerConfig(Struct, frozen=True):
     admin_key: Secret = Secret("")
     secret_key: Secret = Secret("")
     full_sync: bool = False
-    lame_duck_seconds: float = 2.0
-    drain_seconds: float = 20.0
+    lame_duck_seconds: float = 5.0
+    drain_seconds: float = 120.0
 
     @property
     def store_url(self) -> str:
