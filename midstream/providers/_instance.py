@@ -3,9 +3,11 @@ structured answers."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-MAX_DEPTH = 12
+#: Schemas are written by callers: those that go on for ever, or grow with every level, end here.
+MAX_DEPTH, MAX_NODES, MAX_ITEMS, MAX_LENGTH = 12, 2000, 100, 10_000
 _FORMATS = {
     "date-time": "2026-01-02T03:04:05Z",
     "date": "2026-01-02",
@@ -17,97 +19,164 @@ _FORMATS = {
     "ipv4": "192.0.2.1",
     "hostname": "example.org",
 }
+_STEPS = {"~1": "/", "~0": "~"}
+Schema = dict[str, Any]
 
 
 def instance_of(schema: Any) -> Any:
     """Keywords read: $ref, const, enum, default, examples, anyOf, oneOf, allOf, type, properties, required, items,
-    prefixItems, minItems, minLength, maxLength, format, minimum, exclusiveMinimum, maximum, multipleOf."""
-    return _Maker(schema if isinstance(schema, dict) else {}).make(schema, "value", 0)
+    prefixItems, minItems, maxItems, uniqueItems, minLength, maxLength, format, minimum, maximum, exclusiveMinimum,
+    exclusiveMaximum, multipleOf. Others, and words of the wrong type, are passed over."""
+    return _Maker(schema).make(schema, "value", 0)
 
 
 class _Maker:
-    def __init__(self, root: dict[str, Any]) -> None:
+    def __init__(self, root: Any) -> None:
         self._root = root
+        self._nodes = 0
 
     def make(self, schema: Any, name: str, depth: int) -> Any:
-        if not isinstance(schema, dict) or depth > MAX_DEPTH:
+        self._nodes += 1
+        if not isinstance(schema, dict) or depth > MAX_DEPTH or self._nodes > MAX_NODES:
             return name
-        schema = self._resolved(schema)
+        schema = self._whole(schema, 0)
         for keyword in ("const", "default"):
             if keyword in schema:
                 return schema[keyword]
         for keyword in ("enum", "examples"):
-            if schema.get(keyword):
+            if _list(schema, keyword):
                 return schema[keyword][0]
-        for keyword in ("anyOf", "oneOf"):
-            if schema.get(keyword):
-                return self.make(schema[keyword][0], name, depth + 1)
-        return self._typed(schema, name, depth)
-
-    def _typed(self, schema: dict[str, Any], name: str, depth: int) -> Any:
-        kind = schema.get("type")
-        if isinstance(kind, list):
-            kind = next((one for one in kind if one != "null"), "null")
-        if kind is None:
-            kind = "object" if "properties" in schema else "array" if "items" in schema else "string"
-        match kind:
+        match _kind(schema):
             case "object":
                 return self._object(schema, depth)
             case "array":
                 return self._array(schema, name, depth)
-            case "integer" | "number":
-                return _number(schema, kind == "integer")
+            case "integer":
+                return _number(schema, 1)
+            case "number":
+                return float(_number(schema, 0))
             case "boolean":
                 return True
             case "null":
                 return None
         return _string(schema, name)
 
-    def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
-        properties = schema.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
-        wanted = schema.get("required")
-        wanted = wanted if isinstance(wanted, list) else list(properties)
-        return {key: self.make(properties.get(key, {}), key, depth + 1) for key in wanted}
+    def _object(self, schema: Schema, depth: int) -> Schema:
+        properties = _dict(schema, "properties")
+        wanted = _list(schema, "required") if "required" in schema else list(properties)
+        names = [name for name in wanted if isinstance(name, str)]
+        return {name: self.make(properties.get(name, {}), name, depth + 1) for name in names}
 
-    def _array(self, schema: dict[str, Any], name: str, depth: int) -> list[Any]:
-        prefix = [self.make(one, name, depth + 1) for one in schema.get("prefixItems", [])]
-        missing = max(schema.get("minItems", 1) - len(prefix), 0)
-        return prefix + [self.make(schema.get("items", {}), name, depth + 1) for _ in range(min(missing, 100))]
+    def _array(self, schema: Schema, name: str, depth: int) -> list[Any]:
+        most = _count(schema, "maxItems", MAX_ITEMS)
+        least = min(_count(schema, "minItems", 1), most, MAX_ITEMS)
+        made = [self.make(one, name, depth + 1) for one in _list(schema, "prefixItems")[:most]]
+        unlike = schema.get("uniqueItems") is True
+        while len(made) < least and self._nodes <= MAX_NODES:
+            item = self.make(schema.get("items", {}), name, depth + 1)
+            made.append(_another(self._whole_of(schema.get("items")), item, made) if unlike else item)
+        return made
 
-    def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
-        for _ in range(MAX_DEPTH):
-            reference = schema.get("$ref")
-            if not isinstance(reference, str) or not reference.startswith("#/"):
-                break
-            found: Any = self._root
-            for piece in reference[2:].split("/"):
-                found = found.get(piece, {}) if isinstance(found, dict) else {}
-            schema = found if isinstance(found, dict) else {}
-        merged = dict(schema)
-        for part in schema.get("allOf", []):
-            resolved = self._resolved(part) if isinstance(part, dict) else {}
-            properties = {**merged.get("properties", {}), **resolved.get("properties", {})}
-            required = [*merged.get("required", []), *resolved.get("required", [])]
-            merged = {**merged, **resolved}
-            if properties:
-                merged["properties"] = properties
-            if required:
-                merged["required"] = required
-        return merged
+    def _whole_of(self, schema: Any) -> Schema:
+        return self._whole(schema, 0) if isinstance(schema, dict) else {}
+
+    def _whole(self, schema: Schema, depth: int) -> Schema:
+        """One schema that says what this one, its reference, all of its allOf and the first of its choices say."""
+        parts = [*_list(schema, "allOf"), *_list(schema, "anyOf")[:1], *_list(schema, "oneOf")[:1]]
+        if isinstance(schema.get("$ref"), str):
+            parts.append(self._referred(schema["$ref"]))
+        whole = schema
+        for part in parts if depth < MAX_DEPTH else []:
+            self._nodes += 1
+            if isinstance(part, dict) and self._nodes <= MAX_NODES:
+                whole = _merged(whole, self._whole(part, depth + 1))
+        return whole
+
+    def _referred(self, reference: str) -> Any:
+        found = self._root
+        for step in reference.removeprefix("#").split("/")[1:]:
+            for written, meant in _STEPS.items():
+                step = step.replace(written, meant)
+            if isinstance(found, list) and step.isascii() and step.isdigit() and int(step) < len(found):
+                found = found[int(step)]
+            else:
+                found = found.get(step) if isinstance(found, dict) else None
+        return found
 
 
-def _number(schema: dict[str, Any], whole: bool) -> int | float:
-    low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
-    value = low + 1 if "exclusiveMinimum" in schema else max(low, 1) if "maximum" not in schema else low
-    step = schema.get("multipleOf")
-    if step:
-        value = -(-value // step) * step
-    return int(value) if whole else float(value)
+def _merged(one: Schema, two: Schema) -> Schema:
+    merged = {**two, **one}
+    if "properties" in one and "properties" in two:
+        merged["properties"] = {**_dict(two, "properties"), **_dict(one, "properties")}
+    if "required" in one and "required" in two:
+        merged["required"] = [*_list(one, "required"), *_list(two, "required")]
+    return merged
 
 
-def _string(schema: dict[str, Any], name: str) -> str:
-    value = _FORMATS.get(schema.get("format", ""), name)
-    value = value.ljust(schema.get("minLength", 0), "x")
-    longest = schema.get("maxLength")
-    return value if longest is None else value[:longest]
+def _dict(schema: Schema, keyword: str) -> Schema:
+    value = schema.get(keyword)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(schema: Schema, keyword: str) -> list[Any]:
+    value = schema.get(keyword)
+    return value if isinstance(value, list) else []
+
+
+def _count(schema: Schema, keyword: str, otherwise: int) -> int:
+    value = schema.get(keyword)
+    return value if isinstance(value, int) and value >= 0 else otherwise
+
+
+def _bound(schema: Schema, keyword: str) -> float | int | None:
+    value = schema.get(keyword)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53 else None
+
+
+def _kind(schema: Schema) -> str:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = next((one for one in kind if one != "null"), "null")
+    if isinstance(kind, str):
+        return kind
+    return "object" if "properties" in schema else "array" if "items" in schema or "prefixItems" in schema else "string"
+
+
+def _number(schema: Schema, whole: int) -> int | float:
+    """The number within the bounds that is nearest to 1. whole: 1 for an integer, else 0."""
+    least, most = _bound(schema, "minimum"), _bound(schema, "maximum")
+    above, below = _bound(schema, "exclusiveMinimum"), _bound(schema, "exclusiveMaximum")
+    step = _bound(schema, "multipleOf") or whole
+    if step:  # as a multiple of it: bounds become whole numbers of steps
+        lows = [math.ceil(least / step)] if least is not None else []
+        lows += [math.floor(above / step) + 1] if above is not None else []
+        highs = [math.floor(most / step)] if most is not None else []
+        highs += [math.ceil(below / step) - 1] if below is not None else []
+        times = max([min([max(1, round(1 / step)), *highs]), *lows])
+        return int(times * step) if whole and float(times * step).is_integer() else times * step
+    low = max([bound for bound in (least, above) if bound is not None], default=None)
+    high = min([bound for bound in (most, below) if bound is not None], default=None)
+    if low is not None and high is not None:
+        return (low + high) / 2
+    if low is not None:
+        return max(1, low + 1)
+    return 1 if high is None else min(1, high - 1)
+
+
+def _string(schema: Schema, name: str) -> str:
+    form = schema.get("format")
+    value = _FORMATS.get(form, name) if isinstance(form, str) else name
+    value = value.ljust(min(_count(schema, "minLength", 0), MAX_LENGTH), "x")
+    return value[: _count(schema, "maxLength", len(value))]
+
+
+def _another(schema: Schema, item: Any, made: list[Any]) -> Any:
+    """An item like this one that is not among those made, where that is easily had."""
+    for choice in _list(schema, "enum"):
+        if choice not in made:
+            return choice
+    if isinstance(item, str):
+        return item + str(len(made) + 1) if item in made else item
+    if isinstance(item, int | float) and not isinstance(item, bool):
+        return item + len(made) * (_bound(schema, "multipleOf") or 1)
+    return not item if isinstance(item, bool) and item in made else item
