@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,17 @@ KINDS = ("openai", "groq", "mistral", "open_router", "openai_compatible", "opena
 #: These write the version into their own paths.
 _VERSIONED = frozenset({"anthropic", "gemini"})
 _PROVIDER = '[providers.{kind}_{lane}]\nkind = "{kind}"\nbase_url = "{url}"\napi_key = "sk-upstream"\n'
+#: The address of a medium, up to its last name.
+_ADDRESS = re.compile(
+    rb'("(?:url|image_url|document_url|file_data|fileUri|file_uri)":\s*")https?://[^"]*?([^"/?]*)(?=[?"])'
+)
+_MEDIA = {
+    "png": ("image/png", b"\x89PNG\r\n\x1a\n" + bytes(32)),
+    "jpg": ("image/jpeg", b"\xff\xd8\xff" + bytes(32)),
+    "pdf": ("application/pdf", b"%PDF-1.4\n"),
+    "webm": ("video/webm", b"\x1aE\xdf\xa3" + bytes(32)),
+    "txt": ("text/plain", b"Dummy TXT file"),
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +73,15 @@ class Replaying:
         self._upstream.__exit__(kind, error, trace)
 
     def _answer(self, asked: Asked) -> Said:
+        if asked.method == "GET":
+            return medium(asked.path)
         lane = int(asked.path.split("/", 2)[1])
         self._arrived[lane].append(asked)
         return self._says[lane]
+
+    def local(self, request: bytes) -> bytes:
+        """The request with every medium's address led to our own provider, where there is one of its type."""
+        return _ADDRESS.sub(lambda found: found[1] + f"{self._upstream.url}/media/".encode() + found[2], request)
 
     def all(self, asks: Sequence[Ask]) -> list[Got]:
         """Every ask's outcome, in their order."""
@@ -96,8 +114,16 @@ class Replaying:
         return Got(reply.status, told, reply.read(), self._arrived[lane])
 
 
+def medium(path: str) -> Said:
+    """A small file of the type that its address tells."""
+    ending = path.rpartition(".")[2]
+    kind, content = _MEDIA.get(ending, _MEDIA["png"])
+    return Said((content,), content_type=kind)
+
+
 def _configuration(url: str) -> str:
-    return "".join(
+    allowed = '[egress]\nallow = ["{}"]\n'.format(url.removeprefix("http://"))
+    return allowed + "".join(
         _PROVIDER.format(kind=kind, lane=lane, url=f"{url}/{lane}" + ("" if kind in _VERSIONED else "/v1"))
         for kind in KINDS
         for lane in range(LANES)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+from array import array
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -71,7 +74,7 @@ def differences(face: str, recording: Recording, got: Got) -> Iterator[str]:
     came = told(face, got.body, recording.streams) if got.status == 200 else None
     if said is None or came is None:
         if said is not came:
-            yield f"status {got.status}, error: {came is None}, recorded as an error: {said is None}: {got.body[:300]!r}"
+            yield f"status {got.status}, an error: {came is None}, not {said is None}: {got.body[:300]!r}"
         return
     voices = said.voices[:1] if face == "anthropic_messages" else said.voices
     if len(came.voices) != len(voices):
@@ -119,4 +122,69 @@ def test_a_recorded_answer_means_the_same_in_another_dialect(replaying: Replayin
     score = Score(OTHER_ANSWERS)
     for recording, got in zip(chats, replaying.all(asks), strict=True):
         score.add(f"{face}:{recording.id}", differences(face, recording, got))
+    score.hold()
+
+
+def error_message(body: bytes) -> str:
+    value = json.loads(body)
+    return str((value[0] if isinstance(value, list) else value)["error"]["message"])
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_recorded_error_keeps_its_status_and_its_words_in_another_dialect(replaying: Replaying, face: str):
+    refused = [
+        (one, kind)
+        for service, kind in SERVICES.items()
+        for one in recordings(service)
+        if one.task == "chat" and one.status >= 400 and face != one.dialect != "openai_responses"
+    ]
+    asks = [Ask(kind, partial(hello, face, one), Said((one.body,), one.status, one.type)) for one, kind in refused]
+    score = Score({})
+    for (recording, _), got in zip(refused, replaying.all(asks), strict=True):
+        words = error_message(recording.body)
+        same = got.status == recording.status and words in error_message(got.body)
+        score.add(recording.id, [] if same else [f"{got.status} {got.body[:300]!r}, not {recording.status} {words}"])
+    assert score.total
+    score.hold()
+
+
+def vectors(body: bytes) -> list[list[float]]:
+    """In single precision, which is what services compute in and base64 carries."""
+    value = json.loads(body)
+    if "data" in value:
+        found = [one["embedding"] for one in value["data"]]
+    else:
+        found = [one["values"] for one in value["embeddings"]]
+    return [list(array("f", base64.b64decode(one) if isinstance(one, str) else one)) for one in found]
+
+
+def embed(face: str, recording: Recording, count: int, provider: str) -> tuple[str, bytes]:
+    model, texts = f"{provider}/{recording.model}", [f"text {number}" for number in range(count)]
+    if face == "openai_chat":
+        return "/v1/embeddings", msgspec.json.encode({"model": model, "input": texts})
+    requests = [{"model": f"models/{model}", "content": {"parts": [{"text": text}]}} for text in texts]
+    return f"/v1beta/models/{model}:batchEmbedContents", msgspec.json.encode({"requests": requests})
+
+
+@pytest.mark.parametrize(
+    ("service", "kind", "face"),
+    [
+        ("openai_embeddings", "openai", "gemini"),
+        ("mistral", "mistral", "gemini"),
+        ("vllm_local", "openai_compatible", "gemini"),
+        ("gemini", "gemini", "openai_chat"),
+    ],
+)
+def test_recorded_vectors_are_the_same_in_another_dialect(replaying: Replaying, service: str, kind: str, face: str):
+    told = [one for one in recordings(service) if one.task == "embedding" and one.status == 200]
+    counts = [len(vectors(one.body)) for one in told]
+    asks = [
+        Ask(kind, partial(embed, face, one, count), Said((one.body,), content_type=one.type))
+        for one, count in zip(told, counts, strict=True)
+    ]
+    score = Score({})
+    for recording, got in zip(told, replaying.all(asks), strict=True):
+        same = got.status == 200 and vectors(got.body) == vectors(recording.body)
+        score.add(recording.id, [] if same else [f"{got.status} {got.body[:300]!r}, not {recording.body[:300]!r}"])
+    assert score.total
     score.hold()
