@@ -73,7 +73,7 @@ class Run:
     upstream_seconds: how long it has waited for them. begun: its task has taken its first step. unwanted: it was
     told to stop. ended: all that is left is to settle, so it cannot be stopped any more."""
 
-    __slots__ = ("_task", "attempts", "begun", "ended", "id", "log", "order", "unwanted", "upstream_seconds")
+    __slots__ = ("_task", "attempts", "begun", "ended", "id", "log", "order", "unwanted", "upstream_seconds", "why")
 
     def __init__(self, order: Order, keep_log: bool = False) -> None:
         self.id = new_id("run_")
@@ -82,14 +82,17 @@ class Run:
         self.attempts = 0
         self.begun = self.unwanted = self.ended = False
         self.upstream_seconds = 0.0
+        self.why: MidstreamError | None = None
         self._task: asyncio.Task[None] | None = None
 
     def own(self, task: asyncio.Task[None] | None) -> None:
         self._task = task
 
-    def cancel(self) -> None:
-        """Stops the work: the upstream call is cut at once, what was spent is settled. Idempotent."""
+    def cancel(self, why: MidstreamError | None = None) -> None:
+        """Stops the work: the upstream call is cut at once, what was spent is settled. Idempotent.
+        why: what its followers are told."""
         self.unwanted = True
+        self.why = self.why or why
         if self._task is not None and self.begun and not self.ended:
             self._task.cancel()
 
@@ -149,8 +152,9 @@ class Runs:
             await asyncio.wait(list(self._unsettled), timeout=5.0)
 
     def cancel_all(self) -> None:
+        """The server ends now."""
         for run in list(self._active):
-            run.cancel()
+            run.cancel(Busy("the server is shutting down", retry_after=5.0))
 
     async def _own(self, run: Run) -> None:
         try:
@@ -218,7 +222,7 @@ class _Work:
         try:
             end: Event = await self._attempts()
         except asyncio.CancelledError:
-            end = Failed(Cancelled("cancelled"))
+            end = Failed(run.why or Cancelled("cancelled"))
         except MidstreamError as error:
             end = Failed(error)
         except Exception:  # boundary: a run never ends without its terminal event
@@ -247,6 +251,7 @@ class _Work:
             if failure is None:
                 break
             chosen = route.after(failure, chosen.key)
+            forget_frames(failure)
         ended = self._attempt.ended if self._attempt is not None else None
         return ended or Done()
 

@@ -29,7 +29,10 @@ class Clock:
     steady = staticmethod(time.monotonic)
 
 
-def answer(text: str = "hello", usage: Usage | None = Usage(uncached_in=3, out_text=2)) -> list[Event]:
+SPENT = Usage(uncached_in=3, out_text=2)
+
+
+def answer(text: str = "hello", usage: Usage | None = SPENT) -> list[Event]:
     events: list[Event] = [Attempted("one", ""), PartStarted(0, Text("")), Delta(0, text), Stopped("stop")]
     if usage is not None:
         events.append(Used(usage))
