@@ -15,6 +15,7 @@ SERVICE = chat_service(
         media=frozenset({"image"}),
         custom_tools=False,
         allowed_tools=False,
+        refuses=frozenset({"refusal", "annotations", "audio", "images", "reasoning_content", "reasoning_details"}),
     ),
     embeds=False,
 )

@@ -26,6 +26,12 @@ SERVICE = chat_service(
         names=False,
         prefix=True,
         short_ids=True,
+        refuses=frozenset(
+            {
+                "refusal", "annotations", "audio", "function_call", "images", "executed_tools",
+                "reasoning_content", "reasoning", "reasoning_details",
+            }
+        ),
         custom_tools=False,
         allowed_tools=False,
         file_urls="document_url",

@@ -8,11 +8,14 @@ from ..core.turn import Asked, Plan
 from ..wire.openai_chat import Quirks, write_ask
 from ._chat import chat_service
 
-_PLAIN = Quirks(forwards_store=True)
+#: What only other services put into an answer.
+_FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "images", "executed_tools"})
+_PLAIN = Quirks(forwards_store=True, refuses=_FOREIGN)
 #: The reasoning models sample as they see fit and refuse to be told otherwise. Only a caller of another dialect is
 #: spared that: who speaks OpenAI's own is told by OpenAI.
 _REASONING = Quirks(
     forwards_store=True,
+    refuses=_FOREIGN,
     lacks=frozenset(
         {
             "temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,11 @@ def merged(response: str) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     return [choices[number] for number in sorted(choices)], usage
 
 
+def as_lists(response: str) -> bool:
+    """Does it tell its content as a list, which clients of this dialect do not read?"""
+    return re.search(r'"content":\[\{"(type|thinking)"', "".join(response.split())) is not None
+
+
 WORDS = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls"}
 
 
@@ -162,7 +168,12 @@ def test_every_whole_answer_means_the_same_and_goes_back_as_it_came() -> None:
         answer, told = openai_chat.read_answer(body.encode()), json.loads(body)
         check(answer, told["choices"], told.get("usage"), exchange["id"])
         assert (answer.id, answer.model, answer.created) == (told["id"], told["model"], told["created"])
-        assert openai_chat.write_answer(answer, SAY) == body.encode()
+        if as_lists(body):
+            again = openai_chat.write_answer(answer, SAY)
+            assert not as_lists(again.decode())
+            assert openai_chat.read_answer(again).choices == answer.choices
+        else:
+            assert openai_chat.write_answer(answer, SAY) == body.encode()
 
 
 def test_every_stream_means_the_same() -> None:
@@ -184,7 +195,11 @@ def test_every_stream_is_relayed_byte_for_byte() -> None:
             sent = writer.write([Attempted("p", openai_chat.NAME)]) + b"".join(
                 writer.write([event]) for event in events
             )
-            assert sent.decode() == exchange["response"], exchange["id"]
+            if as_lists(exchange["response"]):
+                assert read(sent.decode())[1] == read(exchange["response"])[1]
+                assert not as_lists(sent.decode())
+            else:
+                assert sent.decode() == exchange["response"], exchange["id"]
 
 
 def test_every_stream_written_anew_means_the_same() -> None:

@@ -204,3 +204,33 @@ def test_executed_tools_survive_translation() -> None:
     part = Foreign("executed_tools", State(NAME, {"index": 0, "output": "x"}))
     answer = Answer("i", "m", 1, (Choice((part,), "stop", "stop"),))
     assert answer_of(wire(Whole(answer), Done())).choices == answer.choices
+
+
+def test_content_told_as_a_list_is_written_anew_inside_a_relay() -> None:
+    thinking = chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]})
+    plain = chunk({"content": "a"}, zz=1)
+    end = chunk({"content": ""}, "stop", usage=USAGE)
+    told = wire(Attempted("p", NAME), *events_of(ROLE, thinking, thinking, plain, end, DONE))
+    assert told.startswith(ROLE)
+    assert told.endswith(plain + end + DONE)
+    between = chunks(told)[1:-2]
+    assert [one["choices"][0]["delta"] for one in between] == [{"reasoning_content": "hm"}] * 2
+    assert {(one["id"], one["model"], one["created"]) for one in between} == {("c1", "m", 9)}
+
+
+def test_a_stream_that_begins_with_a_list_gets_its_role_and_its_usage() -> None:
+    first = {"role": "assistant", "content": [{"type": "text", "text": "a"}]}
+    last = {"content": [{"type": "text", "text": "b"}]}
+    relay = [Attempted("p", NAME), *events_of(chunk(first), chunk(last, "stop", usage=USAGE), DONE)]
+    told = chunks(wire(*relay, say=Say("x", 5, "alias", include_usage=True)))
+    deltas = [one["choices"][0]["delta"] for one in told[:-1]]
+    assert deltas == [{"role": "assistant", "content": "", "refusal": None}, {"content": "a"}, {"content": "b"}, {}]
+    assert told[-2]["choices"][0]["finish_reason"] == "stop"
+    assert (told[-1]["choices"], told[-1]["usage"]["completion_tokens"]) == ([], 4)
+
+
+def test_a_part_that_began_as_plain_text_goes_on_in_a_list() -> None:
+    listed = chunk({"content": [{"type": "text", "text": "b"}]})
+    relay = events_of(ROLE, chunk({"content": "a"}), listed, chunk({"content": "c"}, "stop"), DONE)
+    told = chunks(wire(Attempted("p", NAME), *relay))
+    assert [one["choices"][0]["delta"].get("content") for one in told] == ["", "a", "b", "c"]

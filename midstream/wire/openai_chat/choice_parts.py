@@ -46,7 +46,7 @@ class ChoiceParts:
     """open: the kind of text that is open (Text, Reasoning, Refusal: at most one of these is); open_index: its part."""
 
     __slots__ = (
-        "_answer_id", "_calls", "_details", "_next", "_sound", "_sound_data", "_taken", "_text_index",
+        "_answer_id", "_calls", "_details", "_listed", "_next", "_sound", "_sound_data", "_taken", "_text_index",
         "number", "open", "open_index", "stopped",
     )  # fmt: skip
 
@@ -57,6 +57,7 @@ class ChoiceParts:
         self.stopped = False
         self._answer_id = answer_id
         self._next = 0
+        self._listed = False
         self._text_index = -1
         self._calls: list[_Calling] = []
         self._taken: set[str] = set()
@@ -70,6 +71,10 @@ class ChoiceParts:
             return
         said = choice.delta
         if said is not None:
+            listed = type(said.content) is list
+            if listed is not self._listed:  # a part is told in one way to its end
+                self._listed = listed
+                self._close(out)
             self._reasoning(said, out)
             self._content(said, out)
             if said.refusal:

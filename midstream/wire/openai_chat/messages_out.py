@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
@@ -26,13 +24,13 @@ from ...core.parts import (
     text_of,
 )
 from .dropped import Dropped
+from .fitted import fitted_message, short_id
 from .params_out import cache_mark
 from .parts_out import media_url, own, own_members, write_call
 from .quirks import NAME, Quirks
 
 Written: TypeAlias = dict[str, Any] | Raw
 _encode = msgspec.json.Encoder().encode
-_SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
 
 
 class MessagesWriter:
@@ -50,7 +48,7 @@ class MessagesWriter:
                 out.append(self._shown(held))
                 held = []
             if message.native is not None and message.native.dialect == NAME:
-                out.append(Raw(message.native.raw))
+                out.append(Raw(fitted_message(message.native.raw, self._quirks, [])))
             elif message.role == "assistant":
                 out += self._assistant(message)
             else:
@@ -154,9 +152,7 @@ class MessagesWriter:
         return written
 
     def _id(self, call_id: str) -> str:
-        if not self._quirks.short_ids or _SHORT_ID.fullmatch(call_id):
-            return call_id
-        return hashlib.sha256(call_id.encode()).hexdigest()[:9]
+        return short_id(call_id) if self._quirks.short_ids else call_id
 
     def _mark(self, written: dict[str, Any], cache: Cache | None) -> dict[str, Any]:
         if cache is not None:
@@ -215,12 +211,12 @@ class MessagesWriter:
     def _file(self, media: Media, url: str | None) -> dict[str, Any] | None:
         named = {} if media.name is None else {"filename": media.name}
         if self._quirks.file_urls == "document_url" and url is not None:
-        if media.data is not None:  # OpenAI takes a file without a name for one without data
-            named = {"filename": media.name or f"file.{media.mime.partition('/')[2] or 'pdf'}"}
             name = {} if media.name is None else {"document_name": media.name}
             return {"type": "document_url", "document_url": url, **name}
         if media.file_id is not None:
             return {"type": "file", "file": {"file_id": media.file_id, **named}}
+        if media.data is not None:  # OpenAI takes a file without a name for one without data
+            named = {"filename": media.name or f"file.{media.mime.partition('/')[2] or 'pdf'}"}
         if media.data is not None or (media.url is not None and self._quirks.file_urls == "file_data"):
             return {"type": "file", "file": {"file_data": url, **named}}
         return None

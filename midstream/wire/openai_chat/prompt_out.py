@@ -11,13 +11,13 @@ from ...core.errors import BadRequest
 from ...core.parts import Message
 from ...core.turn import Asked, Plan
 from .dropped import Dropped
+from .fitted import fitted
 from .messages_out import MessagesWriter
 from .params_out import instruction_for, write_params, write_tool_choice, write_tools
 from .quirks import NAME, OPENAI, Quirks
 
 _encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
-_list = msgspec.json.Decoder(list[Raw]).decode
 
 #: OpenAI's own request fields: what a service that refuses unknown fields may still be given.
 _FIELDS = (
@@ -68,7 +68,7 @@ def _patched(plan: Plan, quirks: Quirks) -> Asked:
 def _patch(name: str, raw: Raw, plan: Plan, quirks: Quirks, out: list[Any], dropped: list[str]) -> None:
     value: Any = None
     if name == "messages":
-        value = _messages(raw, plan, quirks)
+        value = _messages(raw, plan, quirks, dropped)
     elif name == "model":
         value = _encode(plan.model)
     elif name == "stream":
@@ -111,10 +111,8 @@ def _renamed(name: str, raw: Raw, plan: Plan, quirks: Quirks, out: list[Any]) ->
     return True
 
 
-def _messages(raw: Raw, plan: Plan, quirks: Quirks) -> Raw | bytes:
-    whole: Raw | bytes = raw
-    if not quirks.developer_role and b'"developer"' in bytes(raw):
-        whole = _without_developers(raw)
+def _messages(raw: Raw, plan: Plan, quirks: Quirks, dropped: list[str]) -> Raw | bytes:
+    whole = fitted(raw, quirks, dropped)
     if not plan.history:
         return whole
     own = bytes(whole).strip()
@@ -129,25 +127,6 @@ def _earlier(history: tuple[Message, ...], quirks: Quirks) -> list[bytes]:
     """What is left out of earlier turns was reported then."""
     written = MessagesWriter(quirks, Dropped(NAME)).write(history)
     return [bytes(message) if isinstance(message, Raw) else _encode(message) for message in written]
-
-
-def _without_developers(raw: Raw) -> bytes:
-    try:
-        messages = _list(raw)
-    except msgspec.ValidationError:
-        return bytes(raw)
-    return b"[" + b",".join(as_system(bytes(message)) for message in messages) + b"]"
-
-
-def as_system(message: bytes) -> bytes:
-    """A developer's message as a system message; any other as it is."""
-    try:
-        members = _members(message)
-    except msgspec.ValidationError:
-        return message
-    if bytes(members.get("role", b"")) != b'"developer"':
-        return message
-    return _encode({**members, "role": "system"})
 
 
 def _translated(plan: Plan, quirks: Quirks) -> Asked:

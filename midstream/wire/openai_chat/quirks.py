@@ -31,7 +31,8 @@ class Quirks(Struct, frozen=True):
     efforts: the words that it knows, weakest first.
     reasoning_history: the field in which earlier reasoning goes back ("thinking": Mistral's content part).
     prefix: a last message of role assistant carries `prefix: true` to be continued.
-    short_ids: tool call ids must be nine letters or digits (others are replaced, the same one each time)."""
+    short_ids: tool call ids must be nine letters or digits (others are replaced, the same one each time).
+    refuses: members of an earlier answer's message that it does not want to see again."""
 
     lacks: frozenset[str] = frozenset()
     known: frozenset[str] | None = None
@@ -58,6 +59,7 @@ class Quirks(Struct, frozen=True):
     reasoning_history: Literal["reasoning_content", "reasoning", "reasoning_details", "thinking"] | None = None
     prefix: bool = False
     short_ids: bool = False
+    refuses: frozenset[str] = frozenset()
 
 
 OPENAI = Quirks()

@@ -34,7 +34,7 @@ from .usage import usage_object
 _encode = msgspec.json.Encoder().encode
 _DONE = b"data: [DONE]\n\n"
 #: Events whose bytes a relay may have to leave out or to write itself.
-_NOT_AS_IT_CAME = frozenset({Used, Done, Failed, Whole})
+_NOT_AS_IT_CAME = frozenset({Started, Used, Done, Failed, Whole})
 _PLAIN_END = b'},"logprobs":null,"finish_reason":null}]}\n\n'
 _FIELD = {Text: b'"content":', Reasoning: b'"reasoning_content":', Refusal: b'"refusal":'}
 
@@ -46,6 +46,7 @@ class StreamWriter:
         self._ended = False
         self._head = b""
         self._spoken: set[int] = set()
+        self._introduced = False
         self._calls: dict[int, int] = {}
         self._open: dict[tuple[int, int], tuple[bytes, bytes]] = {}
         self._usage: Usage | None = None
@@ -87,13 +88,29 @@ class StreamWriter:
         return b"".join(out)
 
     def _relay(self, event: Event, out: list[bytes]) -> None:
+        """Events without bytes came in a frame that clients of this dialect could not read: they are written anew."""
         match event:
+            case Started():
+                self._name(event.id, event.model, event.created)
+                if event.native is not None:
+                    self._introduced = True
+                    out.append(event.native)
+            case Delta():
+                around = self._open.get((event.choice, event.index))
+                if around is not None and event.text:
+                    out += (around[0], _encode(event.text), around[1])
+            case PartStarted() | Marked() | Stopped():
+                self._translate(event, out)
             case Used():
                 # Its frame holds nothing but usage: of others the first event is another one.
                 if event.native and self._say.include_usage:
                     out.append(event.native)
+                elif event.native is None:
+                    self._usage = event.usage
             case Done():
                 self._ended = True
+                if self._usage is not None and self._say.include_usage:
+                    out.append(self._used(self._usage))
                 out.append(event.native or _DONE)
             case Failed():
                 self._ended = True
@@ -134,7 +151,7 @@ class StreamWriter:
 
     def _speak(self, choice: int, out: list[bytes]) -> None:
         """The role stands in a choice's first chunk only."""
-        if choice not in self._spoken:
+        if choice not in self._spoken and not self._introduced:
             self._spoken.add(choice)
             out.append(self._chunk(choice, {"role": "assistant", "content": "", "refusal": None}))
 
@@ -200,5 +217,8 @@ class StreamWriter:
     def _done(self, out: list[bytes]) -> None:
         self._ended = True
         if self._say.include_usage:
-            out.append(self._head + b'],"usage":' + _encode(usage_object(self._usage or Usage())) + b"}\n\n")
+            out.append(self._used(self._usage or Usage()))
         out.append(_DONE)
+
+    def _used(self, usage: Usage) -> bytes:
+        return self._head + b'],"usage":' + _encode(usage_object(usage)) + b"}\n\n"
