@@ -14,7 +14,8 @@ from ..core.web import Request, Route
 
 class Face(Protocol):
     """A module of `faces`. ID_PREFIX: of the answers' ids. MESSAGES: the member that holds the messages.
-    PING: bytes that keep a silent stream alive. KEY_IN_QUERY: its clients may send their API key as `?key=`."""
+    PING: bytes that keep a silent stream alive. MARK: a header that only its clients send ("" = none).
+    KEY_IN_QUERY: its clients may send their API key as `?key=`."""
 
     NAME: str
     DIALECT: Dialect
@@ -22,6 +23,7 @@ class Face(Protocol):
     MESSAGES: str
     STREAM_TYPE: str
     PING: bytes
+    MARK: str
     KEY_IN_QUERY: bool
     ROUTES: tuple[Route, ...]
 

@@ -10,15 +10,11 @@ from .services import Services
 async def listed(services: Services, face: Face, task: str, request: Request) -> Reply:
     """Raises NotFound for a model that nobody serves."""
     await services.identify(request.headers, request.query if face.KEY_IN_QUERY else None)
-    if "anthropic-version" in request.headers:
-        face = next((other for other in services.faces.values() if "/v1/messages" in _paths(other)), face)
+    # Several vendors have their lists at the same path: who asks is told by what its clients send along.
+    face = next((other for other in services.faces.values() if other.MARK in request.headers), face)
     if task == "models":
         names = [*services.catalog.names(), *await services.offered.names()]
         return Reply(face.write_models(list(dict.fromkeys(names))))
     model = request.params["model"]
     services.catalog.targets(model, face.NAME)
     return Reply(face.write_model(model))
-
-
-def _paths(face: Face) -> list[str]:
-    return [route.path for route in face.ROUTES]

@@ -20,6 +20,7 @@ ID_PREFIX = "msg_"
 MESSAGES = "messages"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+MARK = "anthropic-version"
 KEY_IN_QUERY = False
 ROUTES = (
     Route("POST", "/v1/messages", "chat", "Create a message"),

@@ -19,6 +19,7 @@ ID_PREFIX = ""
 MESSAGES = "contents"
 STREAM_TYPE = "text/event-stream"
 PING = b": keepalive\n\n"
+MARK = "x-goog-api-client"
 KEY_IN_QUERY = True
 #: google-genai says v1 or v1beta, by its own configuration; the lists under /v1 are OpenAI's.
 ROUTES = (

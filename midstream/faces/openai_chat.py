@@ -20,6 +20,7 @@ ID_PREFIX = "chatcmpl-"
 MESSAGES = "messages"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 PING = b": keepalive\n\n"
+MARK = ""
 KEY_IN_QUERY = False
 ROUTES = (
     Route("POST", "/v1/chat/completions", "chat", "Create a chat completion"),

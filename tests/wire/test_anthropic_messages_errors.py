@@ -59,4 +59,5 @@ def test_models_and_counts_there_and_back() -> None:
     assert (page["first_id"], page["last_id"], page["has_more"]) == ("a", "b", False)
     assert json.loads(dialect.write_models([]))["first_id"] is None
     assert json.loads(dialect.write_model("a")) == page["data"][0]
+    assert page["data"][0]["lifecycle"] == "active"
     assert dialect.read_count(dialect.write_count(12)) == 12

@@ -46,7 +46,9 @@ def write_models(ids: Sequence[str]) -> bytes:
 
 def _model(id: str) -> dict[str, str]:
     # When a model was made is not known here; the service itself gives the epoch then.
-    return {"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"}
+    return {
+        "type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active",
+    }  # fmt: skip
 
 
 def read_models(body: bytes) -> list[str]:
