@@ -103,7 +103,7 @@ def _text(prompt: Prompt, messages: tuple[Message, ...], asked: str) -> str:
     wanted = _SAY.search(asked)
     if wanted:
         return " ".join(f"word{number}" for number in range(1, min(int(wanted[1]), MAX_WORDS) + 1))
-    results = [part for part in messages[-1].parts if isinstance(part, ToolResult)] if messages else []
+    results = _last_results(messages)
     if results:
         said = "; ".join(f"{part.name or part.id} said: {text_of(part.parts)}" for part in results)
         return f"This is the rehearsal model. The tools answered: {said}"
@@ -111,6 +111,17 @@ def _text(prompt: Prompt, messages: tuple[Message, ...], asked: str) -> str:
     seen = sum(isinstance(part, Media) for message in messages if message.role == "user" for part in message.parts)
     media = f" I was also given {seen} file{'s' if seen > 1 else ''}." if seen else ""
     return f"This is the rehearsal model. You said ({count} word{'' if count == 1 else 's'}): {asked}{media}"
+
+
+def _last_results(messages: tuple[Message, ...]) -> list[ToolResult]:
+    """What the tools answered since the model last spoke: in one message or in one for each."""
+    results: list[ToolResult] = []
+    for message in reversed(messages):
+        found = [part for part in message.parts if isinstance(part, ToolResult)]
+        if not found:
+            break
+        results = found + results
+    return results
 
 
 def _tool_calls(prompt: Prompt, messages: tuple[Message, ...], asked: str) -> list[ToolCall]:
