@@ -19,9 +19,14 @@ def _auth(key: str) -> Headers:
     return (("x-goog-api-key", key),)
 
 
+def _escaped(model: str) -> str:
+    """One segment of a path, whatever the caller named."""
+    return quote(model, safe="")
+
+
 def _path(model: str, stream: bool) -> str:
     verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
-    return f"/v1beta/models/{quote(model)}:{verb}"
+    return f"/v1beta/models/{_escaped(model)}:{verb}"
 
 
 def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
@@ -37,10 +42,10 @@ SERVICE = Service(
     auth=_auth,
     path=_path,
     embedding=Embedding(
-        lambda model: f"/v1beta/models/{quote(model)}:batchEmbedContents", _write_embed, gemini.read_embedded
+        lambda model: f"/v1beta/models/{_escaped(model)}:batchEmbedContents", _write_embed, gemini.read_embedded
     ),
     counting=Counting(
-        lambda model: f"/v1beta/models/{quote(model)}:countTokens", gemini.write_count_ask, gemini.read_count
+        lambda model: f"/v1beta/models/{_escaped(model)}:countTokens", gemini.write_count_ask, gemini.read_count
     ),
     models_path="/v1beta/models?pageSize=1000",
     read_models=gemini.read_models,

@@ -1,0 +1,166 @@
+"""What every provider's file promises. Golden requests are written by
+
+    pytest tests/providers --golden
+
+and read before they are committed: a new provider fails here until it has its own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from midstream import providers
+from midstream.core.errors import BadRequest
+from midstream.core.registry import modules_of
+from midstream.core.turn import EmbedAsk, Plan, Turn
+
+from .asking import KEY, MODEL, REMOTE, SERVICES, Watched, fields_of, plan_of, shown, turn_of
+from .cases import CASES, HI
+
+GOLDEN = Path(__file__).parent / "golden"
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
+
+
+def formatted(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_each_request_goes_out_as_its_golden_file_says(kind: str, case: str, writes_golden: bool):
+    watched = Watched(kind)
+    plan = plan_of(turn_of(CASES[case]))
+    sent = formatted(shown(watched.ask(plan), plan, watched.service))
+    path = GOLDEN / kind / f"{case}.json"
+    if writes_golden:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sent)
+    assert path.exists(), "no golden request: `pytest tests/providers --golden` writes it"
+    assert sent == path.read_bytes()
+
+
+def test_every_golden_file_is_of_a_provider_and_a_case():
+    assert {path.parent.name for path in GOLDEN.glob("*/*")} == set(REMOTE)
+    assert {path.stem for path in GOLDEN.glob("*/*")} == set(CASES)
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+def test_a_file_says_what_its_service_is_for(kind: str):
+    module = modules_of(providers)[kind]
+    assert module.__doc__
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", kind)
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+def test_a_services_fields_make_sense_together(kind: str):
+    service = REMOTE[kind]
+    address = urlsplit(service.base_url)
+    assert not service.base_url.endswith("/")
+    assert address.scheme in ("", "https") or address.hostname == "127.0.0.1"
+    assert service.base_url or service.url_env or service.keyless, "nobody could say where it is"
+    assert service.keyless or service.key_env, "nobody could switch it on"
+    assert all(VARIABLE.fullmatch(name) for name in (service.key_env, service.url_env) if name)
+    assert bool(service.vendor) == (not service.keyless), "whoever needs a key sends bills"
+    assert service.path(MODEL, True).startswith("/")
+    assert service.path(MODEL, False).startswith("/")
+    assert (service.models_path is None) == (service.read_models is None)
+    assert all(name == name.lower() for name, _ in service.headers)
+    assert all(name == name.lower() for name in service.forwards)
+    assert not service.models
+    assert service.answers is None
+
+
+def test_an_environment_variable_switches_on_one_vendor_only():
+    by_key: dict[str, set[str]] = {}
+    for service in REMOTE.values():
+        if service.key_env:
+            by_key.setdefault(service.key_env, set()).add(service.vendor)
+    assert all(len(vendors) == 1 for vendors in by_key.values()), by_key
+    addresses = [service.url_env for service in REMOTE.values() if service.url_env]
+    assert len(addresses) == len(set(addresses))
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+def test_the_key_stands_in_one_header_and_nowhere_else(kind: str):
+    outgoing = Watched(kind).ask(plan_of(turn_of({"messages": HI})))
+    assert sum(KEY in value for _, value in outgoing.headers) == 1
+    assert KEY not in outgoing.url
+    assert KEY.encode() not in outgoing.body
+
+
+def every_exchange(kind: str) -> list[Any]:
+    """All kinds of requests that a provider makes of its own service."""
+    sent = []
+    text = fields_of({"model": MODEL, "messages": HI})
+    chat = turn_of({"messages": HI})
+    embedding = Turn("openai_chat", text, lambda fields: chat.prompt, model=MODEL, kind="embedding",
+                     embed=EmbedAsk(("a",), MODEL))  # fmt: skip
+    counting = Turn("openai_chat", text, lambda fields: chat.prompt, model=MODEL, kind="count_tokens")
+    for turn, stream in ((chat, False), (chat, True), (embedding, False), (counting, False)):
+        watched = Watched(kind)
+        service = watched.service
+        if (turn is embedding and service.embedding is None) or (turn is counting and service.counting is None):
+            continue
+        watched.ask(Plan(turn, MODEL, stream))
+        sent += watched.sent
+    return sent
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+def test_a_key_goes_to_its_own_host_only_and_follows_no_redirect(kind: str):
+    home = urlsplit(Watched(kind).provider.base_url)
+    for outgoing in every_exchange(kind):
+        address = urlsplit(outgoing.url)
+        assert (address.scheme, address.netloc) == (home.scheme, home.netloc)
+        assert outgoing.redirects == 0
+
+
+HOSTILE = [
+    "../../../../evil.example",
+    "//evil.example/x",
+    "@evil.example",
+    "x?key=1#",
+    "x\r\nhost: evil.example",
+    "\u00e9 /",
+]
+
+
+@pytest.mark.parametrize("model", HOSTILE)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_no_models_name_leads_a_key_to_another_place(kind: str, model: str):
+    watched = Watched(kind)
+    home = urlsplit(watched.provider.base_url)
+    outgoing = watched.ask(Plan(turn_of({"messages": HI}), model, False))
+    address = urlsplit(outgoing.url)
+    assert (address.scheme, address.netloc) == (home.scheme, home.netloc)
+    assert re.fullmatch(r"[!-~]+", outgoing.url)
+    assert ".." not in address.path.split("/")
+    assert "key=1" not in address.query
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+def test_media_that_is_fetched_for_a_service_is_fetched_without_its_key(kind: str):
+    watched = Watched(kind)
+    image = {"type": "image_url", "image_url": {"url": "https://pictures.example/x.png"}}
+    with contextlib.suppress(BadRequest):  # it cannot be had
+        watched.ask(plan_of(turn_of({"messages": [{"role": "user", "content": [image]}]})))
+    [outgoing] = watched.sent
+    if urlsplit(outgoing.url).hostname == "pictures.example":
+        assert not any(KEY in value for _, value in outgoing.headers)
+        assert not outgoing.trusted
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+def test_asking_twice_says_the_same_and_leaves_the_callers_words_alone(kind: str):
+    for value in CASES.values():
+        turn = turn_of(value)
+        before = {name: bytes(raw) for name, raw in turn.fields.items()}
+        first, second = (Watched(kind).ask(plan_of(turn)) for _ in range(2))
+        assert first == second
+        assert {name: bytes(raw) for name, raw in turn.fields.items()} == before
