@@ -20,7 +20,8 @@ class Call:
 
 @dataclass
 class Voice:
-    """One choice. stop: stop | length | tool_calls | content_filter | pause | error."""
+    """One choice. stop: stop | length | tool_calls | content_filter | pause | error, as the dialect's own word says:
+    some say "stop" when tools are called."""
 
     text: str = ""
     thought: str = ""
@@ -29,10 +30,6 @@ class Voice:
 
     def called(self, id: str | None, name: str, arguments: Any) -> None:
         self.calls.append(Call(id or "", name, parsed(arguments)))
-
-    def stopped(self, reason: str) -> None:
-        """That tools were called tells more than the word: a forced call says "stop" in some dialects."""
-        self.stop = "tool_calls" if self.calls and reason == "stop" else reason
 
 
 class Broken(Exception):
@@ -88,7 +85,7 @@ def _chat(body: Json) -> Heard:
             _chat_call(voice, call)
         if message.get("function_call"):
             voice.called("", message["function_call"]["name"], message["function_call"]["arguments"])
-        voice.stopped(_CHAT_STOPS.get(choice["finish_reason"], choice["finish_reason"]))
+        voice.stop = _CHAT_STOPS.get(choice["finish_reason"], choice["finish_reason"])
         voices.append(voice)
     return Heard(voices, _chat_usage(body.get("usage")))
 
@@ -150,7 +147,7 @@ def _chat_stream(chunks: list[Json]) -> Heard:
     for number, called in messages.items():
         voices[number].called("", called["name"], called.get("arguments"))
     for number, voice in voices.items():
-        voice.stopped(_CHAT_STOPS.get(stops[number], stops[number]))
+        voice.stop = _CHAT_STOPS.get(stops[number], stops[number])
     return Heard([voices[number] for number in sorted(voices)], _chat_usage(usage))
 
 
@@ -189,7 +186,7 @@ def _anthropic(body: Json) -> Heard:
                 voice.thought += block["thinking"]
             case "tool_use":
                 voice.called(block["id"], block["name"], block["input"])
-    voice.stopped(_ANTHROPIC_STOPS[body["stop_reason"]])
+    voice.stop = _ANTHROPIC_STOPS[body["stop_reason"]]
     return Heard([voice], _anthropic_usage(body["usage"]))
 
 
@@ -266,7 +263,7 @@ def _gemini_stream(pieces: list[Json]) -> Heard:
             _gemini_parts(voices.setdefault(number, Voice()), (candidate.get("content") or {}).get("parts") or ())
             stops[number] = candidate.get("finishReason") or stops.get(number, "")
     for number, voice in voices.items():
-        voice.stopped(_GEMINI_STOPS.get(stops[number], "error"))
+        voice.stop = _GEMINI_STOPS.get(stops[number], "error")
     return Heard([voices[number] for number in sorted(voices)], _gemini_usage(usage))
 
 
@@ -315,7 +312,7 @@ def _responses(body: Json) -> Heard:
                 told = item.get("summary") or item.get("content") or ()
                 voice.thought += "\n\n".join(part["text"] for part in told)
     reason = (body.get("incomplete_details") or {}).get("reason") or body["status"]
-    voice.stopped(_RESPONSES_STOPS.get(reason, "error"))
+    voice.stop = _RESPONSES_STOPS.get(reason, "error")
     usage = body.get("usage")
     if not usage:
         return Heard([voice])

@@ -215,4 +215,5 @@ def test_a_recorded_request_means_the_same_to_a_provider_of_another_dialect(
         score.add(f"{kind}:{recording.id}", differences(recording, request, dialect, got))
         if f"{kind}:{recording.id}" in OTHER_ASKS:
             assert got.status == 400 or got.headers["x-midstream-dropped-params"], "left out without a word"
+    assert score.total
     score.hold()
