@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from midstream.core.errors import BadRequest
+from midstream.wire import strict_json
 from midstream.wire.strict_json import MAX_DEPTH, read_field, read_object, read_value, write_object
 
 REFUSED = {
@@ -41,6 +42,11 @@ REFUSED = {
     "a key twice beside an escaped colon": b'{"a":1,"a":"\\u003ax"}',
     "a key twice beside an escaped colon in capitals": b'{"a":1,"a":"\\u003Ax"}',
     "a key twice beside an escaped quote": b'{"a":1,"a":"x\\u0022:y"}',
+    "a key twice beside two escaped quotes": b'{"a":1,"a":"\\u0022\\u0022"}',
+    "a key twice before a long text": b'{"a":1,"a":2,"b":"' + b"x" * 9000 + b'"}',
+    "a key twice, inside, beside a long text": b'{"b":["' + b"x" * 9000 + b'",{"a":{},"a":[]}]}',
+    "a long key twice": b'{"%b":1,"%b":1}' % (b"k" * 9000, b"k" * 9000),
+    "a key twice among many objects": b'{"x":[' + b"{}," * 100 + b'{"a":1,"a":1}]}',
     "a key twice that ends in a backslash": b'{"a\\\\":1,"a\\\\":2}',
     "__proto__ twice": b'{"__proto__":1,"__proto__":2}',
 }
@@ -61,6 +67,10 @@ ACCEPTED = {
     "the same key in two objects": b'{"a":{"k":1},"b":{"k":1}}',
     "a backslash and u0000 as text": b'{"a":"\\\\u0000"}',
     "text that looks like keys": b'{"a":"\\"a\\":1,\\"a\\":2"}',
+    "a long text": b'{"a":["' + b"x: {" * 3000 + b'",{"b":null}],"c":{"a":"z"}}',
+    "a long text with escapes": b'{"a":["' + b'\\n\\"x\\\\' * 3000 + b'",{"b":null}],"c":{"a":"z"}}',
+    "the same key in many objects": b'{"x":[' + b'{"a":1},' * 100 + b'{"a":1,"b":1}]}',
+    "escaped quotes": b'{"a":"\\u0022","b":1}',
     "2^63": b'{"a":9223372036854775808}',
     "an unknown key": b'{"__proto__":{}}',
     "spaces everywhere": b' { "a" : [ 1 , 2 ] } ',
@@ -83,12 +93,17 @@ class Pairs(list[Any]):
     """An object as its members in order, so that a key may occur twice."""
 
 
-_TEXT = st.text(alphabet='a:"\\ \n\u00e9{}[],/', max_size=5)
-_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | _TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(_TEXT, inner), max_size=4).map(Pairs),
-    max_leaves=8,
-)
+def _objects(text: st.SearchStrategy[str]) -> st.SearchStrategy[Pairs]:
+    values = st.recursive(
+        st.none() | st.booleans() | st.integers(-5, 5) | text,
+        lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(text, inner), max_size=4).map(Pairs),
+        max_leaves=8,
+    )
+    return st.lists(st.tuples(text, values), max_size=4).map(Pairs)
+
+
+_OBJECTS = _objects(st.text(alphabet='a:"\\ \n\u00e9{}[],/', max_size=5))
+_PLAIN_OBJECTS = _objects(st.text(alphabet="a: \u00e9{}[],", max_size=3))
 
 
 def _written(value: Any, style: int) -> str:
@@ -110,10 +125,11 @@ def _has_twice(value: Any) -> bool:
     return isinstance(value, list) and any(_has_twice(item) for item in value)
 
 
-@given(st.lists(st.tuples(_TEXT, _VALUES), max_size=4).map(Pairs), st.integers(0, 5))
-@example(Pairs([("a", 1), ("a", ":x")]), 3)
-def test_a_key_is_refused_when_it_occurs_twice_and_only_then(value: Pairs, style: int) -> None:
-    body = _written(value, style).encode()
+@given(_OBJECTS | _PLAIN_OBJECTS, st.integers(0, 5), st.sampled_from(["[]", f'"{"x" * 5000}"', f"[{'[],' * 70}[]]"]))
+@example(Pairs([("a", 1), ("a", ":x")]), 3, "1")
+def test_a_key_is_refused_when_it_occurs_twice_and_only_then(value: Pairs, style: int, beside: str) -> None:
+    """beside: what makes the body long, or full of brackets."""
+    body = f'{{"v": {_written(value, style)},"beside":{beside}}}'.encode()
     if _has_twice(value):
         with pytest.raises(BadRequest):
             read_value(body)
@@ -141,3 +157,9 @@ def test_a_field_of_the_wrong_type_is_named() -> None:
     assert read_field(fields, "none", int, 7) == 7
     assert read_field(fields, "absent", int, 7) == 7
     assert MAX_DEPTH == 64
+
+
+@pytest.mark.parametrize("name", ["a long text", "a long text with escapes", "many brackets side by side", "2^63"])
+def test_ordinary_bodies_are_cleared_without_the_slow_search(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strict_json, "_refuse_duplicates", lambda body: pytest.fail("searched"))
+    read_value(ACCEPTED[name])
