@@ -12,7 +12,7 @@ frame carries them; None when there are none. A face of the provider's dialect w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
@@ -247,27 +247,35 @@ class Fold:
         if type(event) is Delta:  # by far the most frequent
             self._choices[event.choice][event.index].pieces.append(event.text)
             return
-        match event:
-            case PartStarted():
-                self._choices.setdefault(event.choice, {})[event.index] = _Open(event.part)
-            case Marked():
-                self._mark(event)
-            case Started():
-                self.id, self.model, self.created = event.id, event.model, event.created
-            case Used():
-                self.usage = event.usage
-            case Stopped():
-                self._stops[event.choice] = event
-                self._choices.setdefault(event.choice, {})
-            case Whole():
-                self.whole = event.answer
-                self.usage = event.answer.usage
-            case Gave():
-                self.usage = getattr(event.result, "usage", None)
-            case Failed():
-                self.error, self.ended = event.error, True
-            case Done():
-                self.ended = True
+        folds = _FOLDS.get(type(event))
+        if folds is not None:
+            folds(self, event)
+
+    def _start(self, event: Started) -> None:
+        self.id, self.model, self.created = event.id, event.model, event.created
+
+    def _open(self, event: PartStarted) -> None:
+        self._choices.setdefault(event.choice, {})[event.index] = _Open(event.part)
+
+    def _use(self, event: Used) -> None:
+        self.usage = event.usage
+
+    def _stop(self, event: Stopped) -> None:
+        self._stops[event.choice] = event
+        self._choices.setdefault(event.choice, {})
+
+    def _take(self, event: Whole) -> None:
+        self.whole = event.answer
+        self.usage = event.answer.usage
+
+    def _give(self, event: Gave) -> None:
+        self.usage = getattr(event.result, "usage", None)
+
+    def _fail(self, event: Failed) -> None:
+        self.error, self.ended = event.error, True
+
+    def _end(self, event: Done) -> None:
+        self.ended = True
 
     def _mark(self, event: Marked) -> None:
         opened = self._choices.setdefault(event.choice, {}).get(event.index)
@@ -295,6 +303,20 @@ class Fold:
                 )
             )
         return Answer(self.id, self.model, self.created, tuple(choices), self.usage or Usage())
+
+
+#: What each kind of event does; found by its type, as an event is often the last of many kinds.
+_FOLDS: dict[type[Event], Callable[[Fold, Any], None]] = {
+    Started: Fold._start,
+    PartStarted: Fold._open,
+    Marked: Fold._mark,
+    Used: Fold._use,
+    Stopped: Fold._stop,
+    Whole: Fold._take,
+    Gave: Fold._give,
+    Failed: Fold._fail,
+    Done: Fold._end,
+}
 
 
 def fold(events: Iterable[Event]) -> Answer:
