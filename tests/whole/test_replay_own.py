@@ -36,10 +36,10 @@ KINDS = {
 }
 #: Recordings that differ, and why that is right.
 LOST_ASKS: dict[str, str] = {}
-LOST_ANSWERS: dict[str, str] = {
-    one: "content as a list is written anew: clients of OpenAI Chat read it as reasoning_content and text"
-    for one in ("63977b7d07b5", "894a25c099f2")
-}
+LOST_ANSWERS: dict[str, str] = dict.fromkeys(
+    ("63977b7d07b5", "894a25c099f2"),
+    "content as a list is written anew: clients of OpenAI Chat read it as reasoning_content and text",
+)
 _FACES = {"openai_chat": ("/v1/chat/completions", "/v1/embeddings")}
 
 
