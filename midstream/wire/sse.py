@@ -18,6 +18,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 # Atomic groups: "\r\n" is one line end, never a "\r" and then a "\n". After "\n" a "\r" at the very end is left alone:
 # its "\n" is on the way and belongs to this frame's bytes. After "\r" it is not: such lines all end in "\r".
 _FRAME_END = re.compile(rb"(?>\r\n|\n)(?>\r\n|\n|\r(?!\Z))|\r\r\n?")
+_CR = 13  # as a number it is found several times faster than as bytes
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -81,16 +82,16 @@ class SSEReader:
         buffer += data
         # Three bytes back: a line end and the first half of another may have been there before.
         fresh = max(0, self._scanned - 3)
-        mark = b"\r\n\r\n" if b"\r" in data else b"\n\n"
+        mark = b"\r\n\r\n" if _CR in data else b"\n\n"
         found = buffer.rfind(mark, fresh)
         if found < 0:
-            return self._split(fresh) if b"\r" in buffer else []
+            return self._split(fresh) if _CR in buffer else []
         whole = bytes(buffer[: found + len(mark)])
         frames = _plain_frames(whole)
         if frames is None:
             return self._split(fresh)
         del buffer[: len(whole)]
-        return frames + self._split(0) if buffer and b"\r" in data else frames
+        return frames + self._split(0) if buffer and _CR in data else frames
 
     def _split(self, scan: int) -> list[Frame]:
         frames: list[Frame] = []
@@ -111,17 +112,17 @@ class SSEReader:
 def _plain_frames(data: bytes) -> list[Frame] | None:
     """The frames of data when it is whole frames of one kind: `data: ` lines, ended by LFs or by CRLFs, or pairs of an
     `event: ` and a `data: ` line, ended by LFs. None when it is anything else."""
-    end = data.find(b"\n")
-    if data[:6] == b"data: ":
-        if data[end:] == b"\n\n" and b"\r" not in data:
-            return [Frame(b"", data[6:end], data)]
-        if data[end - 1 :] == b"\r\n\r\n" and data.find(b"\r") == end - 1:
-            return [Frame(b"", data[6 : end - 1], data)]
-    elif data[end : end + 7] == b"\ndata: " and data[:7] == b"event: ":
-        last = data.find(b"\n", end + 7)
-        if data[last:] == b"\n\n" and b"\r" not in data:
-            return [Frame(data[7:end], data[end + 7 : last], data)]
-    if b"\r" in data:
+    line, _, more = data.partition(b"\n")
+    if line[:6] == b"data: ":
+        if more == b"\n" and _CR not in line:
+            return [Frame(b"", line[6:], data)]
+        if more == b"\r\n" and line.find(_CR) == len(line) - 1:
+            return [Frame(b"", line[6:-1], data)]
+    elif more[:6] == b"data: " and line[:7] == b"event: ":
+        told, _, more = more.partition(b"\n")
+        if more == b"\n" and _CR not in data:
+            return [Frame(line[7:], told[6:], data)]
+    if _CR in data:
         return _crlf_frames(data)
     if data[-2:] != b"\n\n":
         return None

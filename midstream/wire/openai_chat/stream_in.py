@@ -44,21 +44,16 @@ class StreamReader:
             return self._end(out, Failed(error))
         choices = self._choices
         for frame in frames:
-            if self._ended:
-                break
             line = frame.data
-            if line is None or frame.event or line == b"[DONE]":
-                self._odd(frame, out)
-                continue
-            if choices:
+            if choices and line is not None and not frame.event:
                 try:
                     (choice,) = _plain(line).choices
                 except _UNREADABLE:
                     pass
                 else:
                     parts = choices.get(choice.index)
-                    said = choice.delta
                     if parts is not None:
+                        said = choice.delta
                         text, thought = said.content, said.reasoning_content or said.reasoning
                         if text and not thought and parts.open is Text:
                             out.append(Delta(parts.open_index, text, choice.index, frame.raw))
@@ -66,13 +61,23 @@ class StreamReader:
                         if thought and not text and parts.open is Reasoning:
                             out.append(Delta(parts.open_index, thought, choice.index, frame.raw))
                             continue
-            try:
-                chunk = self._decode(line)
-            except _UNREADABLE:
-                self._unread(frame, out)
-            else:
-                self._chunk(chunk, frame, out)
+            self._other(frame, out)
+            if self._ended:
+                break
         return out
+
+    def _other(self, frame: Frame, out: list[Event]) -> None:
+        """Whatever is not more text of a part that is open."""
+        line = frame.data
+        if line is None or frame.event or line == b"[DONE]":
+            self._odd(frame, out)
+            return
+        try:
+            chunk = self._decode(line)
+        except _UNREADABLE:
+            self._unread(frame, out)
+        else:
+            self._chunk(chunk, frame, out)
 
     def finish(self) -> list[Event]:
         out: list[Event] = []
