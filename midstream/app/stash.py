@@ -47,14 +47,16 @@ class Stash:
     def _restored(self, org: str, message: Message) -> Message:
         if message.role != "assistant":
             return message
-        carried = any(isinstance(part, Reasoning) and part.state is not None for part in message.parts)
+        carried = {one.state.issuer for one in message.parts if isinstance(one, Reasoning) and one.state is not None}
         parts: list[Part] = []
         changed = False
         for part in message.parts:
             found = self._calls.get((org, part.id)) if isinstance(part, ToolCall) else None
             if found is not None and isinstance(part, ToolCall):
                 state, before = found
-                if before and not carried:
+                if before and not any(one.state is not None and one.state.issuer in carried for one in before):
+                    told = {one.text for one in before}  # the client may have sent the bare text of them
+                    parts = [one for one in parts if not isinstance(one, Reasoning) or one.text not in told]
                     parts += before
                     changed = True
                 if state is not None and part.state is None:

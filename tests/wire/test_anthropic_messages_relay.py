@@ -107,6 +107,28 @@ def test_thinking_that_another_service_did_is_not_sent_to_this_one() -> None:
     assert broken in relay(b'{"model":"x","messages":' + broken + b"}").body
 
 
+@pytest.mark.parametrize(
+    ("first", "kind", "thinks"),
+    [
+        ({"type": "thinking", "thinking": "hm", "signature": "s"}, "enabled", True),
+        ({"type": "thinking", "thinking": "hm", "signature": ""}, "enabled", False),
+        ({"type": "redacted_thinking", "data": "d"}, "enabled", True),
+        ({"type": "text", "text": "a"}, "enabled", False),
+        ({"type": "text", "text": "a"}, "adaptive", True),
+    ],
+)
+def test_a_tool_turn_of_another_service_goes_on_without_thinking(first: Any, kind: str, thinks: bool) -> None:
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "1"}
+    messages = [{"role": "assistant", "content": [first, call]}, {"role": "user", "content": [result]}]
+    for ended in (False, True):
+        asked = [*messages, {"role": "user", "content": "next"}] if ended else messages
+        body = {"model": "x", "messages": asked, "thinking": {"type": kind, "budget_tokens": 1024}}
+        out = relay(json.dumps(body).encode())
+        assert ("thinking" in json.loads(out.body)) is (thinks or ended)
+        assert out.dropped == (() if thinks or ended else ("thinking",))
+
+
 def test_history_cannot_be_put_before_what_is_no_list() -> None:
     with pytest.raises(BadRequest):
         relay(b'{"model":"x","messages":"hello"}', history=(USER,))

@@ -15,7 +15,7 @@ from .block_write import Block, BlockWriter
 from .names import NAME, own_state, write_cache
 from .params import write_params
 from .quirks import Quirks, quirks_of
-from .unsigned import signed_messages
+from .unsigned import goes_on_unsigned, signed_messages
 
 _encode = msgspec.json.Encoder().encode
 #: Members that are ours, not the service's.
@@ -53,10 +53,14 @@ def write_count_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
 
 def _relayed(plan: Plan) -> tuple[dict[str, Raw], tuple[str, ...]]:
     fields = {name: raw for name, raw in plan.turn.fields.items() if name not in _OURS}
+    dropped: tuple[str, ...] = ()
     fields["model"] = Raw(_encode(plan.model))
     if "messages" in fields:
         fields["messages"] = Raw(signed_messages(bytes(fields["messages"])))
-    return fields, _put_history(plan, fields) if plan.history else ()
+        if b'"enabled"' in bytes(fields.get("thinking", b"")) and goes_on_unsigned(bytes(fields["messages"])):
+            del fields["thinking"]
+            dropped = ("thinking",)
+    return fields, (*dropped, *_put_history(plan, fields)) if plan.history else dropped
 
 
 def _put_history(plan: Plan, fields: dict[str, Raw]) -> tuple[str, ...]:

@@ -51,6 +51,21 @@ def signed_message(raw: bytes) -> bytes | None:
     return _encode({"role": message.role, "content": kept}) if kept else None
 
 
+def goes_on_unsigned(raw: bytes) -> bool:
+    """Do the messages end in results of a tool turn that began without thinking? The service refuses to go on with
+    thinking enabled then: another service, or this one without thinking, has made the calls."""
+    if b'"tool_result"' not in raw:
+        return False
+    try:
+        messages = _messages(raw)
+    except msgspec.DecodeError:
+        return False
+    if len(messages) < 2 or b'"tool_result"' not in bytes(messages[-1]):
+        return False
+    before = bytes(messages[-2])
+    return b'"tool_use"' in before and b'"thinking"' not in before and b'"redacted_thinking"' not in before
+
+
 def _is_unsigned(raw: Raw) -> bool:
     if not _EMPTY.search(bytes(raw)):
         return False

@@ -1,0 +1,61 @@
+"""What providers want back is put back: for the org that got it, where the client has left it out."""
+
+from __future__ import annotations
+
+from midstream.app.stash import Stash
+from midstream.core.events import Answer, Choice
+from midstream.core.parts import Message, Part, Reasoning, State, Text, ToolCall
+from midstream.core.turn import Prompt
+
+SIGNED = Reasoning("hm", state=State("anthropic_messages", {"signature": "s"}))
+ENCRYPTED = Reasoning("hm", state=State("openai_responses", {"encrypted_content": "e"}))
+MARKED = ToolCall("b", "f", "{}", state=State("gemini", {"thoughtSignature": "t"}))
+CALL = ToolCall("a", "f", "{}")
+
+
+def told(*parts: Part) -> Stash:
+    stash = Stash()
+    stash.remember("org", Answer(choices=(Choice(parts=parts),)))
+    return stash
+
+
+def restored(stash: Stash, *parts: Part, org: str = "org", role: str = "assistant") -> tuple[Part, ...]:
+    (message,) = stash.restore(org, Prompt((Message(role, parts),))).messages  # type: ignore[arg-type]
+    return message.parts
+
+
+def test_thoughts_stand_before_their_call_again() -> None:
+    stash = told(SIGNED, Text("so"), CALL, MARKED)
+    assert restored(stash, Text("so"), CALL) == (Text("so"), SIGNED, CALL)
+    assert restored(stash, CALL, ToolCall("b", "f", "{}")) == (SIGNED, CALL, MARKED)
+
+
+def test_nobody_else_gets_them() -> None:
+    stash = told(SIGNED, CALL)
+    assert restored(stash, CALL, org="other") == (CALL,)
+    assert restored(stash, ToolCall("c", "f", "{}")) == (ToolCall("c", "f", "{}"),)
+    assert restored(stash, CALL, role="user") == (CALL,)
+
+
+def test_what_the_client_carries_itself_is_not_doubled() -> None:
+    stash = told(SIGNED, CALL, MARKED)
+    other = Reasoning("mine", state=State("anthropic_messages", {"signature": "z"}))
+    assert restored(stash, other, CALL) == (other, CALL)
+    own = ToolCall("b", "f", "{}", state=State("gemini", {"thoughtSignature": "mine"}))
+    assert restored(stash, own) == (own,)
+
+
+def test_the_bare_text_of_a_thought_makes_room_for_the_thought() -> None:
+    stash = told(ENCRYPTED, CALL)
+    unsigned = Reasoning("hm", state=State("anthropic_messages", {"signature": ""}))
+    assert restored(stash, unsigned, CALL) == (ENCRYPTED, CALL)
+    assert restored(stash, Reasoning("hm"), CALL) == (ENCRYPTED, CALL)
+    assert restored(stash, Reasoning("else"), CALL) == (Reasoning("else"), ENCRYPTED, CALL)
+
+
+def test_the_oldest_are_forgotten() -> None:
+    stash = Stash(entries=2)
+    for id in "abc":
+        stash.remember("org", Answer(choices=(Choice(parts=(SIGNED, ToolCall(id, "f"))),)))
+    assert restored(stash, ToolCall("a", "f")) == (ToolCall("a", "f"),)
+    assert restored(stash, ToolCall("c", "f")) == (SIGNED, ToolCall("c", "f"))
