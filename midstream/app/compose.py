@@ -66,12 +66,13 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     faces = all_faces()
     stash = Stash()
     metrics = Metrics()
+    runs = Runs(store.ledger, completing(served), prices, clock, random.random, metrics, stash.answered)
     services = Services(
         identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),
         catalog=Catalog(served, {name: alias.targets for name, alias in config.models.items()}),
         offered=Offered(served, clock.steady),
-        conversations=Conversations(store, faces),
-        runs=Runs(store.ledger, completing(served), prices, clock, random.random, metrics, stash.answered),
+        conversations=Conversations(store, faces, runs.unsettled),
+        runs=runs,
         store=store,
         egress=egress,
         faces=faces,

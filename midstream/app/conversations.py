@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import msgspec
 from msgspec import Raw, Struct
 
+from ..core.errors import StoreDown
 from ..core.parts import Message, Native, text_of
 from ..core.turn import Turn
 from ..core.web import Caller
@@ -32,16 +33,19 @@ _NOTHING = nullcontext(Opened())
 
 
 class Conversations:
-    """One turn of a conversation at a time; the others wait their turn."""
+    """One turn of a conversation at a time; the others wait their turn. unsettled: whether the end of a turn is still
+    to be written, by the conversation's id."""
 
-    def __init__(self, store: Store, faces: Mapping[str, Face]) -> None:
+    def __init__(self, store: Store, faces: Mapping[str, Face], unsettled: Callable[[str], bool]) -> None:
         self._store = store
+        self._unsettled = unsettled
         self._by_dialect = {face.NAME: face for face in faces.values()}
         #: By org as well: nobody waits for a conversation that is not theirs.
         self._turns: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
 
     def open(self, caller: Caller, turn: Turn) -> AbstractAsyncContextManager[Opened]:
-        """Raises NotFound for a conversation that is not this org's."""
+        """Raises NotFound for a conversation that is not this org's, StoreDown for one whose last turn is still to be
+        written."""
         return _NOTHING if turn.conversation is None else self._open(caller, turn)
 
     @asynccontextmanager
@@ -69,6 +73,8 @@ class Conversations:
     async def _load(self, caller: Caller, id: str) -> Opened:
         org = self._store.org(caller.org)
         conversation = await org.conversation(id)
+        if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
+            raise StoreDown
         rows = await org.last_messages(id, HISTORY)
         history: list[Message] = []
         for row in rows:

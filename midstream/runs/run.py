@@ -119,7 +119,8 @@ class Runs:
         self._jitter = jitter
         self._health = Health(clock.steady)
         self._active: dict[Run, asyncio.Task[None]] = {}
-        self._unsettled: set[asyncio.Task[None]] = set()
+        #: Those who try to settle again, each with its conversation.
+        self._unsettled: dict[asyncio.Task[None], str | None] = {}
         self.draining = False
 
     @property
@@ -173,7 +174,11 @@ class Runs:
         if task is not None:
             await asyncio.wait([task])
 
-    async def settle(self, records: list[Record]) -> None:
+    def unsettled(self, conversation: str) -> bool:
+        """The end of one of its turns is still to be written, so what is stored of it is not all."""
+        return conversation in self._unsettled.values()
+
+    async def settle(self, records: list[Record], conversation: str | None = None) -> None:
         """Durable before the caller sees the end; while the store is away the answer still goes out and settling is
         tried again behind it (a process that dies meanwhile leaves the attempt to the next start: `unknown`)."""
         try:
@@ -181,8 +186,8 @@ class Runs:
         except StoreDown:
             logger.warning("the store is away: settling %d records later", len(records))
             task = asyncio.get_running_loop().create_task(self._settle_later(records))
-            self._unsettled.add(task)
-            task.add_done_callback(self._unsettled.discard)
+            self._unsettled[task] = conversation
+            task.add_done_callback(self._unsettled.pop)
         except MidstreamError as error:  # waiting mends nothing, and the caller's answer does not depend on it
             logger.error("the store refuses %d records: %s", len(records), error.message)
 
@@ -234,7 +239,7 @@ class _Work:
             self._attempt.fail(end.error)
             self._settle_attempt(self._attempt)
         self._end(end)
-        await self._runs.settle(self._records)
+        await self._runs.settle(self._records, self._order.conversation)
         return end
 
     async def _attempts(self) -> Event:
