@@ -1,0 +1,170 @@
+"""What the guide and the examples say is done, and what they print is printed.
+
+A page's `sh` and `python` blocks run in order against one server. A `text` block after one of them is what it prints,
+with `...` for what differs from time to time. A `toml` block is a configuration; with a `text` block after it, one with
+a mistake. `console` blocks are for a person's terminal: only the commands that they name are looked up."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from midstream.app.cli import main
+from midstream.app.cli_options import provider_kinds
+from midstream.app.config import Config, ConfigError, load
+
+from .serving import START, Serving
+from .upstream import Asked, Said, Upstream, whole
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "docs" / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+TOML = """
+[providers.anthropic]
+base_url = "{url}"
+api_key = "sk-ant-1"
+[models.fast]
+targets = ["anthropic/claude-sonnet-4-5", "midstream/rehearsal"]
+"""
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+
+
+def named(path: Path) -> str:
+    return path.stem
+
+
+def blocks(path: Path, *languages: str) -> list[tuple[str, str, str | None]]:
+    """(language, text, what it prints)"""
+    found = [match.groups() for match in _BLOCK.finditer(path.read_text())]
+    return [block for block in found if block[0] in languages]
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "midstream-data").symlink_to(folder / "data")
+    command = folder / "bin" / "midstream"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{START}" "$@"\n')
+    command.chmod(0o755)
+    with (
+        Upstream(answer) as upstream,
+        Serving(folder, TOML.format(url=upstream.url), MIDSTREAM_ADMIN_KEY="") as running,
+    ):
+        yield running
+
+
+def answer(asked: Asked) -> Said:
+    return whole({
+        "id": "msg_1", "type": "message", "role": "assistant", "model": asked.json["model"],
+        "content": [{"type": "text", "text": "Hello!"}], "stop_reason": "end_turn", "stop_sequence": None,
+        "usage": {"input_tokens": 3, "output_tokens": 2},
+    })  # fmt: skip
+
+
+def surroundings(serving: Serving) -> Mapping[str, str]:
+    key = (serving.data / "admin.key").read_text().strip()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIDSTREAM_", "OPENAI_"))}
+    return {
+        **kept, "PATH": f"{serving.folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "KEY": key,
+        "MIDSTREAM_PORT": str(serving.port), "NO_PROXY": "*", "MIDSTREAM_URL": serving.url, "MIDSTREAM_KEY": key,
+    }  # fmt: skip
+
+
+def printed(serving: Serving, command: list[str]) -> str:
+    done = subprocess.run(
+        command, cwd=serving.folder, env=surroundings(serving), timeout=60, check=False, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def agrees(shown: str, said: str) -> bool:
+    """shown: with `...` for anything. Line ends and blanks are only layout."""
+    pieces = ["".join(piece.split()) for piece in shown.split("...")]
+    pattern = ".*".join(re.escape(piece) for piece in pieces)
+    return re.fullmatch(pattern, "".join(said.split()), re.DOTALL) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_what_a_page_does_works_and_prints_what_it_shows(serving: Serving, page: Path):
+    for language, text, shown in blocks(page, "sh", "python"):
+        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{serving.port}")
+        interpreter = ["sh", "-ec"] if language == "sh" else [sys.executable, "-c"]
+        said = printed(serving, [*interpreter, text])
+        assert shown is None or agrees(shown, said), f"{text}\nprinted\n{said}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=named)
+def test_an_example_prints_what_its_last_lines_say(serving: Serving, example: Path):
+    shown = example.read_text().rpartition("# It prints:\n")[2].replace("# ", "")
+    said = printed(serving, [sys.executable, str(example)])
+    assert agrees(shown, said), said
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_the_configurations_of_a_page_are_good_or_have_the_mistake_that_is_shown(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for _, text, mistake in blocks(page, "toml"):
+        Path("midstream.toml").write_text(text)
+        if mistake is None:
+            load(None, {"OPENAI_API_KEY": "sk-1"}, provider_kinds())
+            continue
+        with pytest.raises(ConfigError) as refusal:
+            load(None, {}, provider_kinds())
+        assert str(refusal.value) == mistake.strip()
+
+
+def test_the_guide_tells_every_key_of_the_configuration():
+    text = (ROOT / "docs" / "guide" / "configuration.md").read_text()
+    config = Config()
+    for table in msgspec.structs.fields(Config):
+        assert table.name in text
+    for part in (config.server, config.egress):
+        for field in msgspec.structs.fields(part):
+            assert re.search(rf"\b{field.name}\b", text), field.name
+
+
+def test_the_guide_shows_the_defaults_of_the_server_table():
+    text, _ = next((text, shown) for _, text, shown in blocks(ROOT / "docs" / "guide" / "configuration.md", "toml"))
+    shown: dict[str, Any] = tomllib.loads(text)["server"]
+    for name, value in shown.items():
+        default = getattr(Config().server, name)
+        assert (default.reveal() if hasattr(default, "reveal") else default) == (
+            tuple(value) if isinstance(value, list) else value
+        ), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_the_commands_that_are_named_exist(page: Path):
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = page.read_text()
+    consoles = "\n".join(text for _, text, _ in blocks(page, "console"))
+    for target in re.findall(r"(?:`|^)make ([\w-]+)", text + consoles, re.MULTILINE):
+        assert target in targets
+    for command in re.findall(r"(?:`|^)midstream ([\w-]+)", text + consoles, re.MULTILINE):
+        assert command in main.commands, command
+
+
+def test_every_link_leads_somewhere():
+    pages = [*PAGES, ROOT / "README.md"]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+            path, _, anchor = target.partition("#")
+            goal = (page.parent / path).resolve() if path else page
+            assert goal.exists() or goal.name == "reliability.md", f"{page.name}: {target}"
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", goal.read_text(), re.MULTILINE)
+                assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, target
