@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from urllib.parse import quote
@@ -170,6 +171,9 @@ def differences(recording: Recording, request: bytes, dialect: str, got: Got) ->
     if came.tools != said.tools and came.tools != [name for name in said.tools if name in said.allowed]:
         yield f"tools {came.tools}, not {said.tools}"
     yield from parameters(said, came, got.headers)
+    for name in got.headers.get("x-midstream-dropped-params", "").split(","):
+        if not re.search(rf"\b{re.escape(name.rpartition('.')[2])}\b".encode(), request):
+            yield f"{name} is told as dropped, which is no word of the caller's"
 
 
 def wants_json(recording: Recording) -> bool:

@@ -328,6 +328,20 @@ def test_what_the_service_has_no_word_for_is_told() -> None:
     assert ask(params=Params(n=1, logprobs=False, modalities=("text",), service_tier="default"))[1] == ()
 
 
+@pytest.mark.parametrize(
+    ("caller", "words"),
+    [
+        ("openai_chat", {"prompt_cache_key", "frequency_penalty", "n"}),
+        ("openai_responses", {"prompt_cache_key", "frequency_penalty", "n"}),
+        ("gemini", {"cache_key", "frequencyPenalty", "candidateCount"}),
+    ],
+)
+def test_what_is_left_out_is_told_in_the_callers_words(caller: str, words: set[str]) -> None:
+    prompt = Prompt((USER,), params=Params(cache_key="k", frequency_penalty=1, n=2))
+    turn = Turn(caller, {}, lambda _: prompt, model="x")
+    assert set(dialect.write_ask(Plan(turn, "m", False)).dropped) == words
+
+
 def test_names_of_authors_are_told() -> None:
     assert ask(Message("user", (Text("x"),), name="bob"))[1] == ("messages.name",)
 

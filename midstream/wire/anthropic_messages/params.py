@@ -26,6 +26,24 @@ _UNKNOWN = ("frequency_penalty", "presence_penalty", "seed", "logit_bias", "verb
 #: What callers call their reasoning knob.
 _THINKING_NAMES = ("reasoning_effort", "reasoning", "thinking", "generationConfig")
 
+#: What callers call the parameters that this format lacks, where their word is another than ours.
+_CALLERS_WORDS = {
+    "openai_chat": {"cache_key": "prompt_cache_key"},
+    "openai_responses": {"cache_key": "prompt_cache_key", "verbosity": "text.verbosity"},
+    "gemini": {
+        "top_p": "topP",
+        "top_k": "topK",
+        "stop": "stopSequences",
+        "n": "candidateCount",
+        "frequency_penalty": "frequencyPenalty",
+        "presence_penalty": "presencePenalty",
+        "logprobs": "responseLogprobs",
+        "top_logprobs": "logprobs",
+        "modalities": "responseModalities",
+        "audio": "speechConfig",
+    },
+}
+
 
 class Written(Struct):
     """members: of the request. instructions: blocks to add to the system prompt."""
@@ -47,6 +65,8 @@ def write_params(plan: Plan, quirks: Quirks, turns: Sequence[Turned], tools: boo
     if tools:
         _tool_choice(prompt.tool_choice, params.parallel_tools, out)
     _others(params, out)
+    words = _CALLERS_WORDS.get(plan.turn.dialect, {})
+    out.dropped = [words.get(name, name) for name in out.dropped]
     return out
 
 
