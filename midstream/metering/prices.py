@@ -190,7 +190,7 @@ def price_table(folder: Path) -> bytes:
     """The compiled table, made once per version of the price list and kept in folder."""
     path = folder / f"prices-{version('genai-prices')}.json"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         compiler = [sys.executable, "-m", "midstream.metering.compile_prices", str(path)]
         run(compiler, check=True, timeout=60)  # noqa: S603 (our own module, no outside input)
     return path.read_bytes()

@@ -7,6 +7,7 @@ commit waits for the disk, so groups go through one worker thread. Readers have 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -90,8 +91,10 @@ class SqliteDatabase:
         self._closed = False
         try:
             if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._lock = DirectoryLock(path.parent)
+                # What people said stands in it: nobody else reads it. SQLite gives its log the same mode.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._open(path, full_sync)
         except (sqlite3.Error, OSError) as error:
             self._release()

@@ -200,3 +200,8 @@ def test_the_table_is_compiled_once_per_version_of_the_price_list(tmp_path: Path
     file.write_bytes(b"{}")
     assert first != b"{}"
     assert price_table(tmp_path) == b"{}"
+
+
+def test_a_data_directory_that_the_table_is_the_first_in_is_its_owners_alone(tmp_path: Path) -> None:
+    price_table(tmp_path / "data")
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700

@@ -33,6 +33,17 @@ def test_a_second_server_is_refused_with_the_reason(sqlite_url: str) -> None:
     with_store(sqlite_url, again)
 
 
+def test_nobody_but_its_owner_reads_what_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "midstream.db"
+
+    async def work(store: Store) -> None:
+        await store.ledger.commit(*begin())
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (file.parent, *file.parent.glob("midstream.db*"))}
+        assert modes == {"new": 0o700, "midstream.db": 0o600, "midstream.db-wal": 0o600, "midstream.db-shm": 0o600}
+
+    with_store(f"sqlite:///{file}", work)
+
+
 def test_a_dead_servers_lock_is_free(sqlite_url: str) -> None:
     text = (
         "import asyncio, os, signal, sys\n"
