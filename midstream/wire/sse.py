@@ -34,7 +34,7 @@ class Frame(Struct, frozen=True, gc=False):
 class SSEReader:
     """feed(bytes) -> the frames that are now complete. `rest` is what came after the last one."""
 
-    __slots__ = ("_at_start", "_between", "_buffer", "_limit", "_scanned", "_skip_lf")
+    __slots__ = ("_at_start", "_between", "_buffer", "_has_cr", "_limit", "_scanned", "_skip_lf")
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
         self._buffer = bytearray()
@@ -42,6 +42,7 @@ class SSEReader:
         self._limit = limit
         self._at_start = True
         self._skip_lf = False
+        self._has_cr = False  # perhaps in what is held back
         self._between = False  # frames: nothing is held back, and a byte order mark can no longer come
 
     @property
@@ -79,13 +80,15 @@ class SSEReader:
     def _whole(self, data: bytes) -> list[Frame]:
         """The frames that data completes. Everything up to the last blank line is tried as plain frames first."""
         buffer = self._buffer
+        # Remembered, as looking for it in all that is held back would cost its square.
+        self._has_cr = _CR in data or (self._has_cr and bool(buffer))
         buffer += data
         # Three bytes back: a line end and the first half of another may have been there before.
         fresh = max(0, self._scanned - 3)
         mark = b"\r\n\r\n" if _CR in data else b"\n\n"
         found = buffer.rfind(mark, fresh)
         if found < 0:
-            return self._split(fresh) if _CR in buffer else []
+            return self._split(fresh) if self._has_cr else []
         whole = bytes(buffer[: found + len(mark)])
         frames = _plain_frames(whole)
         if frames is None:
