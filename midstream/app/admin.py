@@ -29,7 +29,8 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 
 def admin_app(services: Services) -> FastAPI:
-    app = FastAPI(title="Midstream", version=__version__, docs_url=None, redoc_url=None)
+    # A redirect would go where the Host header says.
+    app = FastAPI(title="Midstream", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = services
     app.exception_handler(MidstreamError)(_refused)
     app.exception_handler(RequestValidationError)(_invalid)

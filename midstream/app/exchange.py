@@ -45,6 +45,8 @@ class Exchange:
 
     async def body(self, limit: int) -> bytes:
         """Raises TooLarge, and Cancelled when the client goes away in the middle."""
+        if self._declared() > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
         message = await self._receive()
         body: bytes = message.get("body", b"")
         if not message.get("more_body"):
@@ -63,6 +65,12 @@ class Exchange:
             if size > limit:
                 raise TooLarge(f"the body is larger than {limit} bytes")
         return b"".join(pieces)
+
+    def _declared(self) -> int:
+        for name, value in self.scope["headers"]:
+            if name == b"content-length":
+                return int(value)
+        return 0
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """callback is called once if the client goes away before its answer is complete."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from msgspec import Struct
 
 from ..core.dialect import Dialect
-from ..core.errors import BadRequest, UpstreamError
+from ..core.errors import BadRequest, Garbled, UpstreamError, forget_frames
 from ..core.events import Attempted, Counted, Done, Embedded, Event, Gave, Whole
 from ..core.http import Incoming, Outgoing, Send, Timeouts
 from ..core.parts import Media, Native
@@ -96,6 +96,7 @@ class Provider:
         self._send = send
         fixed = (("content-type", "application/json"), *service.headers, *headers)
         self._headers = {label: (*service.auth(key), *fixed) for label, key in keys.items()} if keys else {"0": fixed}
+        self._secrets = {label: key.encode() for label, key in keys.items()} if keys else {"0": b""}
 
     async def complete(
         self, target: Target, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]
@@ -217,10 +218,16 @@ class Provider:
             return incoming
         try:
             refusal = await incoming.read(ERROR_BODY)
-        except UpstreamError:
+        except UpstreamError as error:
+            forget_frames(error)  # they hold what was read of it
             refusal = b""
         finally:
             incoming.close()
+        if not 400 <= incoming.status < 600:
+            raise Garbled(f"the upstream answered {incoming.status}, which is neither an answer nor an error")
+        secret = self._secrets[key]
+        if secret:
+            refusal = refusal.replace(secret, b"***")  # some services repeat the key that they refuse
         raise self.service.dialect.read_error(incoming.status, incoming.headers, refusal)
 
     def _forwarded(self, plan: Plan) -> Headers:

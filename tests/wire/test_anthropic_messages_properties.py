@@ -71,7 +71,11 @@ hosted = st.builds(
     names,
     words,
 )
-answer_parts = st.lists(cited | thoughts | redacted | calls | hosted, max_size=5).map(tuple)
+answer_parts = st.lists(
+    cited | thoughts | redacted | calls | hosted,
+    max_size=5,
+    unique_by=lambda part: ("call", part.id) if isinstance(part, ToolCall) else id(part),
+).map(tuple)
 counts = st.integers(0, 999)
 usages = st.builds(
     Usage,
@@ -329,3 +333,12 @@ def test_changed_ids_stay_apart(ids: list[str]) -> None:
     content = json.loads(dialect.write_ask(Plan(turn, "m", False)).body)["messages"][1]["content"]
     if parts:
         assert len({block["id"] for block in content}) == len(parts)
+
+
+def test_a_call_id_that_a_provider_uses_twice_becomes_two() -> None:
+    calls = [ToolCall("a", "f", "{}"), ToolCall("a", "g", "{}")]
+    events: list[Event] = [Attempted("p", "another"), Started("msg_1", "claude")]
+    for index, call in enumerate(calls):
+        events += [PartStarted(index, call), PartEnded(index)]
+    written = dialect.answer_writer(SAY).write([*events, Stopped("tool_calls"), Done()])
+    assert [part.id for part in fold(read(written)).choices[0].parts if isinstance(part, ToolCall)] == ["a", "a_1"]

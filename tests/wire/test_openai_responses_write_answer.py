@@ -346,6 +346,7 @@ PARTS = st.lists(
     | st.just(Foreign("web_search_call", State(MINE, {"id": "ws_q", "type": "web_search_call"})))
     | st.just(Media("image", "image/png", "aGk=", state=State(MINE, {"id": "ig", "type": "image_generation_call"}))),
     max_size=5,
+    unique_by=lambda part: ("call", part.id) if isinstance(part, ToolCall) else id(part),
 )
 USAGES = st.builds(
     Usage, *[st.integers(0, 99)] * 3, out_text=st.integers(0, 99), out_reasoning=st.integers(0, 99)
@@ -402,3 +403,9 @@ def test_a_whole_answer_reads_back_as_it_was_written(parts: list[Part], usage: U
     assert (again.id, again.model, again.created) == ("resp_q", "m", 5)
     assert again.choices[0].stop == answer.choices[0].stop
     assert msgspec.structs.replace(again.usage, searches=0) == usage
+
+
+def test_a_call_id_that_a_provider_uses_twice_becomes_two():
+    calls = [ToolCall("a", "f", "{}"), ToolCall("a", "g", "{}"), ToolCall("b", "h", "{}")]
+    answer = fold(_read(_written(*_streamed(list(calls), False), Stopped("tool_calls"), Done())))
+    assert [part.id for part in answer.choices[0].parts] == ["a", "a_1", "b"]

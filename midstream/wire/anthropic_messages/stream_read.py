@@ -90,12 +90,13 @@ class _Block:
 class MessagesReader:
     """core.dialect.AnswerReader for this format."""
 
-    __slots__ = ("_called", "_ended", "_next", "_open", "_sse", "_started", "_stopped", "_usage")
+    __slots__ = ("_called", "_ended", "_ids", "_next", "_open", "_sse", "_started", "_stopped", "_usage")
 
     def __init__(self) -> None:
         self._sse = SSEReader()
         self._open: dict[int, _Block] = {}
         self._usage: dict[str, Any] = {}
+        self._ids: set[str] = set()
         self._next = 0
         self._started = self._stopped = self._called = self._ended = False
 
@@ -132,7 +133,8 @@ class MessagesReader:
         try:
             event = _event(frame.data)
         except msgspec.ValidationError:
-            out.append(Passed(raw))  # JSON, but nothing that we know: its own clients may
+            if frame.data.lstrip()[:1] == b"{":
+                out.append(Passed(raw))  # nothing that we know: its own clients may
             return
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return  # one broken frame would end the stream of every client that got it
@@ -207,7 +209,10 @@ class MessagesReader:
                     part = Reasoning(part.text)  # its signature is still to come
             case ToolCall():
                 block.kind, block.input = _CALL, part.arguments if part.arguments != "{}" else ""
-                part = msgspec.structs.replace(part, arguments="")
+                # An id used twice would answer two calls with one result.
+                id = f"{part.id}_{block.index}" if part.id in self._ids else part.id
+                self._ids.add(id)
+                part = msgspec.structs.replace(part, id=id, arguments="")
                 self._called = True
             case Foreign():
                 block.block = part.state.payload

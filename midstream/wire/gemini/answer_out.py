@@ -129,8 +129,9 @@ class Writer:
     def _reframe(self, native: bytes, out: list[bytes]) -> None:
         """Google's own frame in the framing that this caller asked for; its JSON stays as it is, but that an event
         must fit on one line."""
-        if native[:1] in b"{[ \n":
-            self._frame(native.strip(), out)
+        bare = native.strip()
+        if bare.startswith((b"{", b"[")):
+            self._frame(bare, out)
             return
         for frame in SSEReader().feed(native):
             if frame.data and frame.data != b"[DONE]":

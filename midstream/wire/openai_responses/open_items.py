@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...core.events import Delta, Event, Marked, PartEnded, PartStarted
 from ...core.parts import Foreign, Part, Reasoning, Refusal, State, Text
 from .contents import call_of, citation_of, image_of, parts_of, reasoning_of
@@ -50,6 +52,7 @@ class Opened:
         self.items: dict[int, OpenItem] = {}
         self.texts: dict[tuple[int, int], OpenPart] = {}
         self.has_calls = False
+        self._ids: set[str] = set()
         self._next = 0
 
     def _start(self, part: Part, made: list[Event]) -> OpenPart:
@@ -77,6 +80,9 @@ class Opened:
         elif kind in CALLS:
             self.has_calls = True
             call = call_of(item)
+            if call.id in self._ids:  # an id used twice would answer two calls with one result
+                call = replace(call, id=f"{call.id}_{self._next}")
+            self._ids.add(call.id)
             opened.part = self._start(call, made)
             opened.part.length = len(call.arguments)
         elif kind not in _LATE:
