@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from midstream import providers
+from midstream.app.catalog import Catalog, Served
+from midstream.core.errors import NotFound
+from midstream.core.registry import modules_of
+from midstream.providers._service import Provider
+
+
+async def nowhere(outgoing: Any) -> Any:
+    raise AssertionError("nothing is sent")
+
+
+def served(name: str, kind: str, *models: str) -> Served:
+    service = modules_of(providers)[kind].SERVICE
+    return Served(
+        Provider(name, service, nowhere, base_url="http://127.0.0.1:9", keys={"0": "a", "1": "b"}), models or ("*",)
+    )
+
+
+def catalog(*some: Served, **aliases: list[str]) -> Catalog:
+    builtin = served("midstream", "midstream", "rehearsal")
+    return Catalog({one.provider.name: one for one in (*some, builtin)}, aliases)
+
+
+ALL = catalog(
+    served("one", "openai_compatible", "llama-*", "exact"),
+    served("two", "openai_compatible", "exact", "llama-3"),
+    served("gpt", "openai"),
+    served("claude", "anthropic"),
+    served("flash", "gemini"),
+    fast=["one/llama-3", "gpt/gpt-4o-mini", "claude-x"],
+    exact=["two/exact"],
+)
+
+
+def found(model: str, dialect: str = "openai_chat", where: Catalog = ALL) -> list[str]:
+    return [f"{target.provider}/{target.model}" for target in where.targets(model, dialect)]
+
+
+@pytest.mark.parametrize(
+    "model, dialect, targets",
+    [
+        ("fast", "openai_chat", ["one/llama-3", "gpt/gpt-4o-mini", "gpt/claude-x"]),
+        ("fast", "anthropic_messages", ["one/llama-3", "gpt/gpt-4o-mini", "claude/claude-x"]),
+        ("exact", "openai_chat", ["two/exact"]),  # an alias wins over a model's own name
+        ("gpt/anything", "gemini", ["gpt/anything"]),
+        ("gpt/with/slashes", "openai_chat", ["gpt/with/slashes"]),
+        ("llama-3", "openai_chat", ["one/llama-3"]),  # two have it: the file's order
+        ("llama-3", "anthropic_messages", ["one/llama-3"]),
+        ("anything", "openai_chat", ["gpt/anything"]),  # the face's own dialect
+        ("anything", "anthropic_messages", ["claude/anything"]),
+        ("anything", "gemini", ["flash/anything"]),
+        ("meta/unknown-vendor", "openai_chat", ["gpt/meta/unknown-vendor"]),
+        ("midstream/rehearsal", "gemini", ["midstream/rehearsal"]),
+        ("rehearsal", "openai_chat", ["midstream/rehearsal"]),
+    ],
+)
+def test_a_name_leads_to_its_targets(model: str, dialect: str, targets: list[str]):
+    assert found(model, dialect) == targets
+    assert found(model, dialect) == targets  # remembered
+
+
+@pytest.mark.parametrize("model", ["one/exakt", "one/other", "midstream/other"])
+def test_a_provider_serves_only_what_its_list_says(model: str):
+    with pytest.raises(NotFound):
+        found(model)
+
+
+def test_a_near_miss_is_named():
+    few = catalog(served("one", "openai_compatible", "llama-3-70b"), swift=["one/llama-3-70b"])
+    with pytest.raises(NotFound) as refused:
+        found("one/llama-3-70", where=few)
+    assert "one/llama-3-70b" in refused.value.message
+    assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
+    with pytest.raises(NotFound) as refused:
+        found("swifft", where=few)
+    assert "swift" in refused.value.message
+    with pytest.raises(NotFound) as refused:
+        found("zzzz", where=few)
+    assert "one/llama-3-70b" in refused.value.message
+
+
+def test_without_any_provider_the_refusal_says_how_to_get_one():
+    with pytest.raises(NotFound) as refused:
+        found("gpt-4o", where=catalog())
+    for hint in ("OPENAI_API_KEY", "midstream.toml", "midstream/rehearsal"):
+        assert hint in refused.value.message
+
+
+def test_a_target_is_what_its_provider_was_configured_to_be():
+    [target] = ALL.targets("gpt/x", "openai_chat")
+    assert (target.family, target.keys, target.max_tokens) == ("openai", ("0", "1"), 4096)
+
+
+def test_names_that_can_be_listed_are_aliases_and_models_without_a_pattern():
+    assert ALL.names() == ["fast", "exact", "one/exact", "two/exact", "two/llama-3", "midstream/rehearsal"]
+
+
+def test_names_that_callers_make_up_do_not_fill_the_memory():
+    where = catalog(served("gpt", "openai"))
+    for number in range(10_050):
+        where.targets(f"gpt/{number}", "openai_chat")
+    assert len(where._cache) <= 10_002

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midstream.app import edge
+
+from .asgi import KEY, MODEL, Here, here
+
+HI = [{"role": "user", "content": "hi"}]
+BODY = {"model": MODEL, "messages": HI}
+JSON = "application/json"
+
+
+def test_every_answer_has_a_request_id_the_callers_own_when_it_is_one(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for path in ("/healthz", "/nothing", "/v1/models", "/v1/admin/runs"):
+            assert re.fullmatch(r"req_[0-9a-f]{24}", (await app.ask("GET", path)).headers["x-request-id"])
+            given = await app.ask("GET", path, **{"x-request-id": "abc-1.2:3"})
+            assert given.headers["x-request-id"] == "abc-1.2:3"
+            for wrong in ("a b", "x" * 129, "\u00e9", ""):
+                assert (await app.ask("GET", path, **{"x-request-id": wrong})).headers["x-request-id"] != wrong
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "method, path, status",
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/v1/chat/completions", 405),
+        ("POST", "/v1/models", 405),
+        ("DELETE", "/healthz", 405),
+        ("POST", "/v1/administrators", 404),
+        ("PUT", "/v1/messages", 405),
+        ("POST", "/v1beta/models/m:inventContent", 405),
+        ("PATCH", "/v1/admin/keys", 405),
+    ],
+)
+def test_a_path_or_method_that_is_not_here_says_so(tmp_path: Path, method: str, path: str, status: int):
+    async def test(app: Here) -> None:
+        reply = await app.ask(method, path, b"{}", content_type=JSON)
+        assert reply.status == status
+        assert reply.json["error"]
+
+    here(tmp_path, test)
+
+
+def test_errors_are_in_the_grammar_of_the_face_that_was_asked(tmp_path: Path):
+    async def test(app: Here) -> None:
+        chat = (await app.ask("POST", "/v1/chat/completions", {}, key="")).json
+        assert set(chat["error"]) >= {"message", "type", "param", "code"}
+        messages = (await app.ask("POST", "/v1/messages", {}, key="")).json
+        assert (messages["type"], messages["error"]["type"]) == ("error", "authentication_error")
+        google = (await app.ask("POST", "/v1beta/models/m:generateContent", {}, key="")).json
+        assert (google["error"]["code"], google["error"]["status"]) == (401, "UNAUTHENTICATED")
+        plain = (await app.ask("GET", "/nothing")).json
+        assert set(plain["error"]) == {"code", "message", "param", "request_id"}
+
+    here(tmp_path, test)
+
+
+def test_who_asks_is_known_before_the_body_is_read(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for path in ("/v1/chat/completions", "/v1/messages", "/v1/embeddings", "/v1beta/models/m:generateContent"):
+            assert (await app.ask("POST", path, b"{", key="")).status == 401
+            assert (await app.ask("POST", path, b"{")).status == 400
+        for path in ("/v1/models", "/v1beta/models", "/v1/admin/runs", "/metrics", "/v1/admin/keys"):
+            assert (await app.ask("GET", path, key="")).status == 401
+        for path in ("/healthz", "/readyz", "/v1/version", "/openapi.json", "/docs"):
+            assert (await app.ask("GET", path, key="")).status == 200
+
+    here(tmp_path, test)
+
+
+def test_a_key_in_the_address_is_for_geminis_clients_only(tmp_path: Path):
+    async def test(app: Here) -> None:
+        body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+        for version in ("v1beta", "v1"):
+            path = f"/{version}/models/{MODEL}:generateContent?key={KEY}"
+            assert (await app.ask("POST", path, body, key="")).status == 200
+        assert (await app.ask("GET", f"/v1beta/models?key={KEY}", key="")).status == 200
+        for method, path in (
+            ("POST", "/v1/chat/completions"), ("POST", "/v1/messages"), ("GET", "/v1/models"),
+            ("GET", "/v1/admin/runs"), ("GET", "/metrics"),
+        ):  # fmt: skip
+            assert (await app.ask(method, f"{path}?key={KEY}", BODY, key="")).status == 401
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"content-type": "text/plain"}, {"content-type": JSON, "content-encoding": "gzip"}, {"content-type": ""}],
+)
+def test_what_is_not_plain_json_is_not_taken(tmp_path: Path, headers: dict[str, str]):
+    async def test(app: Here) -> None:
+        assert (await app.ask("POST", "/v1/chat/completions", BODY, **headers)).status == 415
+
+    here(tmp_path, test)
+
+
+def test_json_with_a_charset_is_json(tmp_path: Path):
+    async def test(app: Here) -> None:
+        reply = await app.ask("POST", "/v1/chat/completions", BODY, content_type="Application/JSON; charset=utf-8")
+        assert reply.status == 200
+
+    here(tmp_path, test)
+
+
+def test_a_body_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("midstream.app.serve.MAX_BODY", 100)
+
+    async def test(app: Here) -> None:
+        reply = await app.ask("POST", "/v1/chat/completions", b"{" + b" " * 100)
+        assert reply.status == 413
+
+    here(tmp_path, test)
+
+
+ORIGIN = "https://app.example.org"
+
+
+def test_browsers_of_a_listed_origin_may_ask_and_read_our_headers(tmp_path: Path):
+    async def test(app: Here) -> None:
+        preflight = await app.ask("OPTIONS", "/v1/chat/completions", key="", origin=ORIGIN)
+        assert preflight.status == 204
+        assert preflight.headers["access-control-allow-origin"] == ORIGIN
+        assert "authorization" in preflight.headers["access-control-allow-headers"]
+        for path in ("/v1/chat/completions", "/v1/admin/runs", "/nothing"):
+            reply = await app.ask("GET", path, origin=ORIGIN)
+            assert reply.headers["access-control-allow-origin"] == ORIGIN
+            assert reply.headers["vary"] == "origin"
+            assert "x-run-id" in reply.headers["access-control-expose-headers"]
+            assert "access-control-allow-credentials" not in reply.headers
+
+    here(tmp_path, test, cors_origins=(ORIGIN,))
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "https://app.example.org.evil.example", "null", "\u00e9"])
+def test_browsers_of_another_origin_may_not(tmp_path: Path, origin: str):
+    async def test(app: Here) -> None:
+        preflight = await app.ask("OPTIONS", "/v1/chat/completions", key="", origin=origin)
+        assert preflight.status == 405
+        reply = await app.ask("GET", "/v1/models", origin=origin)
+        assert not any(name.startswith("access-control") for name in reply.headers)
+
+    here(tmp_path, test, cors_origins=(ORIGIN,))
+
+
+def test_a_star_lets_every_origin_ask(tmp_path: Path):
+    async def test(app: Here) -> None:
+        reply = await app.ask("OPTIONS", "/v1/models", key="", origin="https://any.example")
+        assert (reply.status, reply.headers["access-control-allow-origin"]) == (204, "https://any.example")
+
+    here(tmp_path, test, cors_origins=("*",))
+
+
+def test_head_is_get_without_its_body(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for path in ("/healthz", "/v1/models"):
+            assert (await app.ask("HEAD", path)).status == 200
+        assert (await app.ask("HEAD", "/v1/chat/completions")).status == 405
+
+    here(tmp_path, test)
+
+
+def test_a_bug_is_a_500_with_an_id_that_the_log_knows_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async def broken(*arguments: Any) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(edge, "serve", broken)
+
+    async def test(app: Here) -> None:
+        reply = await app.ask("POST", "/v1/chat/completions", BODY)
+        assert reply.status == 500
+        [bug] = re.findall(r"bug_[0-9a-f]+", reply.json["error"]["message"])
+        assert bug in caplog.text
+        assert reply.headers["x-request-id"] in caplog.text
+        assert KEY not in caplog.text
+        assert "surprise" not in reply.body.decode()
+
+    here(tmp_path, test)
+
+
+def test_when_our_attempts_are_spent_clients_are_told_not_to_try_again_themselves(tmp_path: Path):
+    async def test(app: Here) -> None:
+        reply = await app.chat("fail:400").end()
+        assert (reply.status, reply.headers["x-should-retry"]) == (400, "false")
+
+    here(tmp_path, test)
+
+
+def test_other_kinds_of_connections_are_closed(tmp_path: Path):
+    async def test(app: Here) -> None:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            return {"type": "lifespan.shutdown"}
+
+        await app.process.application({"type": "websocket"}, receive, send)
+        assert sent == [{"type": "websocket.close", "code": 1008}]
+        await asyncio.wait_for(app.process.application({"type": "lifespan"}, receive, send), 5)
+        assert sent[-1] == {"type": "lifespan.shutdown.complete"}
+
+    here(tmp_path, test)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from midstream.app import exchange
+from midstream.core.errors import BadRequest
+
+from .asgi import MODEL, Here, here
+
+
+def chat_body(text: str, **more: object) -> dict[str, object]:
+    return {"model": MODEL, "messages": [{"role": "user", "content": text}], "stream": True, **more}
+
+
+async def settled(app: Here) -> list[str]:
+    """The states of all runs once none is under way."""
+    while app.services.runs.active:
+        await asyncio.sleep(0.005)
+    return [row.status for row in await app.services.store.all_orgs().runs()]
+
+
+def test_the_first_words_leave_before_the_last_ones_are_known(tmp_path: Path):
+    async def test(app: Here) -> None:
+        asking = app.chat("say 3 words pace 20", stream=True)
+        reply = await asking.until(lambda reply: b"word1" in reply.body)
+        assert not reply.ended
+        assert b"word3" not in reply.body
+        assert (await asking.end()).body.endswith(b"data: [DONE]\n\n")
+
+    here(tmp_path, test)
+
+
+def test_a_failure_before_the_first_output_is_a_status_and_not_a_stream(tmp_path: Path):
+    async def test(app: Here) -> None:
+        reply = await app.chat("fail:400", stream=True).end()
+        assert (reply.status, reply.headers["content-type"]) == (400, "application/json")
+
+    here(tmp_path, test)
+
+
+def test_a_failure_after_it_is_an_event_and_no_done(tmp_path: Path):
+    async def test(app: Here) -> None:
+        reply = await app.chat("say 6 words cut", stream=True).end()
+        assert reply.status == 200
+        assert b'"error"' in reply.body
+        assert b"[DONE]" not in reply.body
+        assert reply.ended
+
+    here(tmp_path, test)
+
+
+def test_a_provider_that_stays_silent_is_waited_for_and_then_the_client_is_kept_awake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(exchange, "HOLD_SECONDS", 0.03)
+    monkeypatch.setattr(exchange, "PING_SECONDS", 0.02)
+
+    async def test(app: Here) -> None:
+        asking = app.chat("say 2 words pace 400", stream=True)
+        reply = await asking.until(lambda reply: reply.body.count(b": keepalive\n\n") >= 3)
+        assert reply.status == 200
+        asking.leave()
+        await asking.end()
+
+    here(tmp_path, test)
+
+
+def test_until_then_nothing_is_sent_so_that_a_late_failure_is_still_a_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def test(app: Here) -> None:
+        async def late(*arguments: object) -> None:
+            await asyncio.sleep(0.05)
+            raise BadRequest("late")
+
+        monkeypatch.setattr(app.services.runs, "_complete", late)
+        monkeypatch.setattr(exchange, "HOLD_SECONDS", 5.0)
+        reply = await app.chat("hi", stream=True).end()
+        assert reply.status == 400
+
+    here(tmp_path, test)
+
+
+def test_after_the_hold_a_failure_is_an_event_of_a_stream_that_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(exchange, "HOLD_SECONDS", 0.01)
+
+    async def test(app: Here) -> None:
+        async def late(*arguments: object) -> None:
+            await asyncio.sleep(0.1)
+            raise BadRequest("late")
+
+        monkeypatch.setattr(app.services.runs, "_complete", late)
+        reply = await app.chat("hi", stream=True).end()
+        assert reply.status == 200
+        assert b": keepalive\n\n" in reply.body
+        assert b"late" in reply.body
+        assert b"[DONE]" not in reply.body
+
+    here(tmp_path, test)
+
+
+def test_pings_do_not_break_a_json_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(exchange, "HOLD_SECONDS", 0.01)
+    monkeypatch.setattr(exchange, "PING_SECONDS", 0.01)
+
+    async def test(app: Here) -> None:
+        body = {"contents": [{"role": "user", "parts": [{"text": "say 3 words pace 60"}]}]}
+        reply = await app.ask("POST", f"/v1beta/models/{MODEL}:streamGenerateContent", body)
+        assert reply.headers["content-type"] == "application/json"
+        assert b"\n" in reply.pieces
+        texts = [
+            part.get("text", "") for one in reply.json for part in one["candidates"][0]["content"].get("parts", [])
+        ]
+        assert "".join(texts).split() == ["word1", "word2", "word3"]
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_hangs_up_ends_the_run_and_its_own_request(tmp_path: Path, stream: bool):
+    async def test(app: Here) -> None:
+        asking = app.chat("stall", stream=stream)
+        while not app.services.runs.active:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
+        asking.leave()
+        await asking.end()
+        assert await settled(app) == ["cancelled"]
+        [attempt] = await app.services.store.all_orgs().attempts()
+        assert attempt.status == "partial"
+        assert attempt.usage.estimated
+
+    here(tmp_path, test)
+
+
+def test_a_client_that_hangs_up_before_its_body_is_read_costs_nothing(tmp_path: Path):
+    async def test(app: Here) -> None:
+        asking = app.begin("POST", "/v1/chat/completions", chat_body("hi"))
+        asking._body = None
+        asking.leave()
+        await asking.end()
+        assert await settled(app) == []
+
+    here(tmp_path, test)
+
+
+def test_streams_are_not_to_be_buffered_on_their_way(tmp_path: Path):
+    async def test(app: Here) -> None:
+        reply = await app.chat("hi", stream=True).end()
+        assert reply.headers["x-accel-buffering"] == "no"
+        assert reply.headers["cache-control"] == "no-cache"
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        assert "content-length" not in reply.headers
+
+    here(tmp_path, test)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midstream.app.routing import Routes
+from midstream.core.errors import MethodNotAllowed, MidstreamError, NotFound
+from midstream.core.web import Route
+
+ROUTES: Routes[str] = Routes(
+    (Route(method, path, "task", "Says"), path)
+    for method, path in (
+        ("GET", "/a"), ("POST", "/a"), ("GET", "/a/{id}"), ("DELETE", "/a/{id}"), ("GET", "/m/{model:rest}"),
+        ("POST", "/m/{model:rest}:generate"), ("POST", "/m/{model:rest}:count"), ("GET", "/a/{id}/items/{item}"),
+        ("GET", "/dots.in+it"),
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "method, path, owner, params",
+    [
+        ("GET", "/a", "/a", {}),
+        ("POST", "/a", "/a", {}),
+        ("GET", "/a/1", "/a/{id}", {"id": "1"}),
+        ("DELETE", "/a/1", "/a/{id}", {"id": "1"}),
+        ("GET", "/a/1/items/2", "/a/{id}/items/{item}", {"id": "1", "item": "2"}),
+        ("GET", "/m/x", "/m/{model:rest}", {"model": "x"}),
+        ("GET", "/m/up/x/y", "/m/{model:rest}", {"model": "up/x/y"}),
+        ("POST", "/m/up/x:generate", "/m/{model:rest}:generate", {"model": "up/x"}),
+        ("POST", "/m/a:b:count", "/m/{model:rest}:count", {"model": "a:b"}),
+        ("GET", "/dots.in+it", "/dots.in+it", {}),
+    ],
+)
+def test_a_path_belongs_to_its_route(method: str, path: str, owner: str, params: dict[str, str]):
+    found, route, given = ROUTES.find(method, path)
+    assert (found, route.path, route.method, given) == (owner, owner, method, params)
+
+
+@pytest.mark.parametrize("path", ["/", "", "/b", "/a/", "/a/1/2", "/m/", "/dotsXin+it", "/A", "/a/1/items/", "a"])
+def test_no_other_path_is_known(path: str):
+    with pytest.raises(NotFound) as refused:
+        ROUTES.find("GET", path)
+    assert refused.value.code == "unknown_path"
+
+
+@pytest.mark.parametrize("method, path, allowed", [("PUT", "/a", "GET, POST"), ("POST", "/a/1", "DELETE, GET")])
+def test_a_known_path_says_which_methods_it_has(method: str, path: str, allowed: str):
+    with pytest.raises(MethodNotAllowed) as refused:
+        ROUTES.find(method, path)
+    assert allowed in refused.value.message
+
+
+@given(st.sampled_from(["GET", "POST", "PUT", "BREW"]), st.text(max_size=20).map(lambda text: "/" + text))
+def test_any_path_is_found_or_refused(method: str, path: str):
+    try:
+        ROUTES.find(method, path)
+    except MidstreamError as error:
+        refusal = error
+    else:
+        return
+    assert refusal.status in (404, 405)
