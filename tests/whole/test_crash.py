@@ -4,12 +4,16 @@ there twice. The same for a cancelled run, a client that hangs up and a store th
 from __future__ import annotations
 
 import asyncio
+import http.client
+import itertools
+import random
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,8 @@ from midstream.store import Store, open_store, recovery
 from midstream.store.orgs import DEFAULT_ORG
 
 from ..postgres import Server, postgres
-from .crashing import Acked, End, Kind, Spec, Swept
+from .crashing import Acked, End, Kind, Spec, Swept, request, silence
+from .serving import Serving
 from .upstream import Asked, Said, Upstream, stream, whole
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +55,10 @@ class Recording(Upstream):
     def __init__(self) -> None:
         super().__init__(answer)
         self.open = 0
+
+    def __enter__(self) -> Recording:
+        super().__enter__()
+        return self
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
@@ -117,24 +126,14 @@ def url(request: pytest.FixtureRequest, server: Server | None, tmp_path: Path) -
         server.drop(made)
 
 
-class Sweep:
-    """One sweep over one database, and what there was to be seen of it."""
+class Seen:
+    """What the provider, the clients and the store know of the same requests. conversation: the one they share."""
 
-    def __init__(self, url: str, folder: Path, kinds: list[Kind], end: End, **chosen: int) -> None:
-        self.conversation = asyncio.run(_conversation(url))
-        config, acks = folder / "midstream.toml", folder / "acks"
-        with Recording() as upstream:
-            config.write_text(TOML.format(data=folder / "data", url=url, upstream=upstream.url))
-            spec = Spec(url, str(config), str(acks), self.conversation, kinds, end, **chosen)
-            command = [sys.executable, "-m", "tests.whole.crashing", msgspec.json.encode(spec).decode()]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1800)
-            assert done.returncode == 0, done.stderr[-5000:]
-            self.calls = upstream.calls()
-            self.asked = list(upstream.asked)
-        self.swept = msgspec.json.decode(done.stdout, type=list[Swept])
-        print(self.swept)
-        lines = acks.read_text().splitlines() if acks.exists() else []
-        self.acked = {one.name: one for one in (msgspec.json.decode(line, type=Acked) for line in lines)}
+    def __init__(self, url: str, upstream: Recording, acked: dict[str, Acked], conversation: str = "") -> None:
+        self.conversation = conversation
+        self.calls = upstream.calls()
+        self.asked = list(upstream.asked)
+        self.acked = acked
         self.rows = asyncio.run(_recovered(url))
         assert asyncio.run(_recovered(url)) == self.rows, "a second restart changes nothing"
 
@@ -143,6 +142,23 @@ class Sweep:
 
     def messages(self, run: str) -> list[dict[str, Any]]:
         return sorted((row for row in self.rows["messages"] if row["run_id"] == run), key=lambda row: row["seq"])
+
+
+def swept(url: str, folder: Path, kinds: list[Kind], end: End, **chosen: int) -> tuple[Seen, list[Swept]]:
+    conversation = asyncio.run(_conversation(url))
+    config, acks = folder / "midstream.toml", folder / "acks"
+    with Recording() as upstream:
+        config.write_text(TOML.format(data=folder / "data", url=url, upstream=upstream.url))
+        spec = Spec(url, str(config), str(acks), conversation, kinds, end, **chosen)
+        command = [sys.executable, "-m", "tests.whole.crashing", msgspec.json.encode(spec).decode()]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1800)
+        assert done.returncode == 0, done.stderr[-5000:]
+        lines = acks.read_text().splitlines() if acks.exists() else []
+        acked = {one.name: one for one in (msgspec.json.decode(line, type=Acked) for line in lines)}
+        seen = Seen(url, upstream, acked, conversation)
+    sweeps = msgspec.json.decode(done.stdout, type=list[Swept])
+    print(*sweeps, sep="\n")
+    return seen, sweeps
 
 
 async def _conversation(url: str) -> str:
@@ -173,7 +189,7 @@ async def _table(store: Store, table: str, columns: str) -> list[dict[str, Any]]
     return [dict(zip(columns.split(", "), row, strict=True)) for row in rows]
 
 
-def check(sweep: Sweep, end: End) -> None:
+def check(sweep: Seen, end: End) -> None:
     runs = {row["request_id"]: row for row in sweep.rows["runs"]}
     assert len(runs) == len(sweep.rows["runs"]), "no run is there twice"
     assert not sweep.calls.keys() - runs.keys(), "no call without its run"
@@ -184,7 +200,7 @@ def check(sweep: Sweep, end: End) -> None:
     _check_conversation(sweep)
 
 
-def _check_attempts(sweep: Sweep, name: str, run: dict[str, Any], end: End) -> None:
+def _check_attempts(sweep: Seen, name: str, run: dict[str, Any], end: End) -> None:
     attempts = sweep.attempts(run["id"])
     acked = sweep.acked.get(name)
     shown = (name, run, attempts, sweep.calls[name], acked)
@@ -196,6 +212,9 @@ def _check_attempts(sweep: Sweep, name: str, run: dict[str, Any], end: End) -> N
     assert 0 <= never_left <= 1, shown
     if never_left:
         assert attempts[-1]["status"] == "unknown" or (end != "kill" and attempts[-1]["out_text"] == 0), shown
+    if end != "kill":
+        assert all(row["status"] != "unknown" for row in attempts), shown
+        assert run["error_code"] != "interrupted", shown
     if end == "kill":
         interrupted = run["error_code"] == "interrupted"
         assert run["status"] == ("failed" if interrupted else "completed"), shown
@@ -211,7 +230,7 @@ def _check_attempts(sweep: Sweep, name: str, run: dict[str, Any], end: End) -> N
         assert acked.status in ((200,) if end == "kill" else (200, 499, 503)), shown
 
 
-def _check_messages(sweep: Sweep, name: str, run: dict[str, Any], end: End) -> None:
+def _check_messages(sweep: Seen, name: str, run: dict[str, Any], end: End) -> None:
     """The question once; the answer once when there was one, or what was heard of it when the run was cut."""
     if name.startswith("embedding") and not name.endswith("-before"):
         assert sweep.messages(run["id"]) == []
@@ -228,11 +247,11 @@ def _check_messages(sweep: Sweep, name: str, run: dict[str, Any], end: End) -> N
         assert "re: " in heard[0], (name, run, answers)
 
 
-def _check_conversation(sweep: Sweep) -> None:
+def _check_conversation(sweep: Seen) -> None:
     rows = [row for row in sweep.rows["messages"] if row["conversation_id"] == sweep.conversation]
     rows.sort(key=lambda row: row["seq"])
     assert [row["seq"] for row in rows] == [*range(len(rows))], "each has its own place"
-    for before, after in pairwise(rows):
+    for before, after in itertools.pairwise(rows):
         assert after["role"] == "user" or after["run_id"] == before["run_id"], "an answer follows its question"
     texts = [bytes(row["content"]).decode() for row in rows]
     for asked in sweep.asked:
@@ -243,25 +262,89 @@ def _check_conversation(sweep: Sweep) -> None:
                 assert part in text, "the provider hears all that was said before, in order"
 
 
-SAMPLE_KILLS = {"sqlite": (3, 11), "postgres": (5, 17)}
+SAMPLE_KILLS = {"sqlite": (3, 11), "postgresql": (5, 17)}
 
 
 def test_kill_9_between_two_steps_of_a_request_loses_nothing_and_repeats_nothing(url: str, tmp_path: Path) -> None:
-    first, stride = SAMPLE_KILLS[url.partition(":")[0].removesuffix("ql")]
-    sweep = Sweep(url, tmp_path, KILLED, "kill", first=first, stride=stride)
-    assert sum(one.struck for one in sweep.swept) >= 3 * len(KILLED)
-    check(sweep, "kill")
+    first, stride = SAMPLE_KILLS[url.partition(":")[0]]
+    seen, sweeps = swept(url, tmp_path, KILLED, "kill", first=first, stride=stride)
+    assert sum(one.struck for one in sweeps) >= 3 * len(KILLED)
+    check(seen, "kill")
 
 
 @pytest.mark.long
 def test_kill_9_at_every_step_of_a_request_loses_nothing_and_repeats_nothing(url: str, tmp_path: Path) -> None:
-    sweep = Sweep(url, tmp_path, KILLED, "kill")
-    assert all(one.struck >= 30 for one in sweep.swept)
-    check(sweep, "kill")
+    seen, sweeps = swept(url, tmp_path, KILLED, "kill")
+    assert all(one.struck >= 30 for one in sweeps)
+    check(seen, "kill")
 
 
-@pytest.mark.parametrize("end", ["cancel", "gone", "before", "after"])
-def test_a_request_that_is_struck_at_any_step_is_accounted_for_once(url: str, tmp_path: Path, end: End) -> None:
-    sweep = Sweep(url, tmp_path, KINDS, end)
-    assert all(one.struck >= 2 for one in sweep.swept)
-    check(sweep, end)
+#: What is struck, and at which steps: there are few commits.
+STRUCK = [
+    ("before", 1), ("after", 1), ("cancel", 3), ("gone", 3),
+    pytest.param("cancel", 1, marks=pytest.mark.long), pytest.param("gone", 1, marks=pytest.mark.long),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("end", "stride"), STRUCK)
+def test_a_request_that_is_struck_at_any_step_is_accounted_for_once(
+    url: str, tmp_path: Path, end: End, stride: int
+) -> None:
+    seen, sweeps = swept(url, tmp_path, KINDS, end, stride=stride)
+    assert all(one.struck >= 2 for one in sweeps)
+    check(seen, end)
+
+
+CLIENTS = 32
+
+
+class Load:
+    """Clients that ask as long as the server answers."""
+
+    def __init__(self, serving: Serving, number: int) -> None:
+        self.acked: dict[str, Acked] = {}
+        self._serving = serving
+        self._number = number
+        self._threads = [threading.Thread(target=self._ask, args=(client,)) for client in range(CLIENTS)]
+
+    def run_for(self, seconds: float) -> None:
+        """At their end the server is killed."""
+        for thread in self._threads:
+            thread.start()
+        time.sleep(seconds)
+        self._serving.kill()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, client: int) -> None:
+        kind: Kind = "stream" if client % 2 else "whole"
+        for count in itertools.count():
+            name = f"{kind}-{self._number}-{client}-{count}"
+            path, body = request(kind, name, "")
+            try:
+                reply = self._serving.ask("POST", path, body, x_request_id=name)
+            except (OSError, http.client.HTTPException):
+                return
+            self.acked[name] = Acked(name, reply.status, reply.body.decode(), True)
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.long)])
+def test_kill_9_of_a_server_under_load_leaves_one_attempt_for_each_call(url: str, tmp_path: Path, rounds: int) -> None:
+    acked: dict[str, Acked] = {}
+    with Recording() as upstream:
+        config = TOML.format(data=tmp_path / "data", url=url, upstream=upstream.url)
+        serving = Serving(tmp_path, config)
+        for number in range(rounds):
+            serving.start()
+            load = Load(serving, number)
+            load.run_for(random.uniform(0.3, 1.0))
+            acked |= load.acked
+            asyncio.run(silence(url))
+        with serving:  # once more, and it serves
+            body = request("whole", "whole-again", "")[1]
+            assert serving.ask("POST", "/v1/chat/completions", body, x_request_id="whole-again").status == 200
+        seen = Seen(url, upstream, acked)
+    check(seen, "kill")
+    assert len(acked) >= CLIENTS * rounds
+    cut = [row for row in seen.rows["runs"] if row["error_code"] == "interrupted"]
+    assert cut, "nothing was under way when the server died"
