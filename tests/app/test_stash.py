@@ -68,3 +68,7 @@ def test_an_answer_without_states_takes_no_room():
     stash = Stash()
     stash.remember("o", answer(Reasoning("hm"), Text("x"), ToolCall("1", "f", "{}")))
     assert not stash._calls
+
+
+def test_an_answer_without_states_takes_no_room() -> None:
+    assert not told(Reasoning("hm"), Text("x"), CALL)._calls
