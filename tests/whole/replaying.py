@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from .corpus import Recording
 from .serving import ADMIN_KEY, Serving
 from .upstream import Asked, Said, Upstream
 
 LANES = 4
+PIECES = 40
 KINDS = ("openai", "groq", "mistral", "open_router", "openai_compatible", "openai_response", "anthropic", "gemini")
 #: These write the version into their own paths.
 _VERSIONED = frozenset({"anthropic", "gemini"})
@@ -103,6 +106,17 @@ class Replaying:
         self._upstream.asked.clear()
         return [got for _, got in sorted(every, key=lambda pair: pair[0])]
 
+    def attempts(self) -> dict[str, dict[str, Any]]:
+        """The account of every attempt so far, by its run."""
+        found: dict[str, dict[str, Any]] = {}
+        query = "limit=1000"
+        while True:
+            page = self.serving.ask("GET", f"/v1/admin/attempts?{query}").json
+            found |= {one["run_id"]: one for one in page["data"]}
+            if not page["has_more"]:
+                return found
+            query = f"limit=1000&after={page['last_id']}"
+
     def _one(self, connection: HTTPConnection, lane: int, ask: Ask) -> Got:
         path, body = ask.write(f"{ask.kind}_{lane}")
         self._says[lane] = ask.said
@@ -112,6 +126,14 @@ class Replaying:
         reply = connection.getresponse()
         told = {name.lower(): value for name, value in reply.headers.items()}
         return Got(reply.status, told, reply.read(), self._arrived[lane])
+
+
+def recorded(recording: Recording) -> Said:
+    """The recorded answer; one that streams comes in pieces that know nothing of its frames."""
+    body = recording.body
+    size = max(len(body) // PIECES + 1, 7) if recording.streams else len(body) or 1
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    return Said(pieces, recording.status, recording.type)
 
 
 def medium(path: str) -> Said:

@@ -15,8 +15,7 @@ import pytest
 
 from .corpus import Recording, Score, needed, recordings
 from .naive_answers import Broken, Heard, Voice, heard
-from .replaying import Ask, Got, Replaying
-from .upstream import Said
+from .replaying import Ask, Got, Replaying, recorded
 
 pytestmark = needed
 
@@ -126,10 +125,7 @@ ACROSS = [
 def test_a_recorded_answer_means_the_same_in_another_dialect(replaying: Replaying, service: str, face: str):
     chats = [one for one in recordings(service) if one.task == "chat" and one.status == 200 and one.dialect != face]
     kinds = {one.id: "openai_response" if one.dialect == "openai_responses" else SERVICES[service] for one in chats}
-    asks = [
-        Ask(kinds[one.id], partial(hello, face, one, one.streams), Said((one.body,), content_type=one.type))
-        for one in chats
-    ]
+    asks = [Ask(kinds[one.id], partial(hello, face, one, one.streams), recorded(one)) for one in chats]
     score = Score(OTHER_ANSWERS)
     for recording, got in zip(chats, replaying.all(asks), strict=True):
         score.add(f"{face}:{recording.id}", differences(face, recording, recording.streams, got))
@@ -142,9 +138,7 @@ def test_a_whole_answer_means_the_same_to_who_asked_for_a_stream(replaying: Repl
     """Also of its own dialect: some servers do not stream what they are asked to stream."""
     wholes = [one for one in recordings(service) if one.task == "chat" and one.status == 200 and not one.streams]
     kinds = {one.id: "openai_response" if one.dialect == "openai_responses" else SERVICES[service] for one in wholes}
-    asks = [
-        Ask(kinds[one.id], partial(hello, face, one, True), Said((one.body,), content_type=one.type)) for one in wholes
-    ]
+    asks = [Ask(kinds[one.id], partial(hello, face, one, True), recorded(one)) for one in wholes]
     score = Score(OTHER_STREAMS)
     for recording, got in zip(wholes, replaying.all(asks), strict=True):
         score.add(f"{face}:{recording.id}", differences(face, recording, True, got))
@@ -164,10 +158,7 @@ def test_a_recorded_error_keeps_its_status_and_its_words_in_another_dialect(repl
         for one in recordings(service)
         if one.task == "chat" and one.status >= 400 and face != one.dialect != "openai_responses"
     ]
-    asks = [
-        Ask(kind, partial(hello, face, one, one.streams), Said((one.body,), one.status, one.type))
-        for one, kind in refused
-    ]
+    asks = [Ask(kind, partial(hello, face, one, one.streams), recorded(one)) for one, kind in refused]
     score = Score({})
     for (recording, _), got in zip(refused, replaying.all(asks), strict=True):
         words = error_message(recording.body)
@@ -207,10 +198,7 @@ def embed(face: str, recording: Recording, count: int, provider: str) -> tuple[s
 def test_recorded_vectors_are_the_same_in_another_dialect(replaying: Replaying, service: str, kind: str, face: str):
     told = [one for one in recordings(service) if one.task == "embedding" and one.status == 200]
     counts = [len(vectors(one.body)) for one in told]
-    asks = [
-        Ask(kind, partial(embed, face, one, count), Said((one.body,), content_type=one.type))
-        for one, count in zip(told, counts, strict=True)
-    ]
+    asks = [Ask(kind, partial(embed, face, one, count), recorded(one)) for one, count in zip(told, counts, strict=True)]
     score = Score({})
     for recording, got in zip(told, replaying.all(asks), strict=True):
         same = got.status == 200 and vectors(got.body) == vectors(recording.body)

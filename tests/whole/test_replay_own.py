@@ -13,8 +13,8 @@ import pytest
 from msgspec import Raw
 
 from .corpus import Recording, Score, needed, object_of, recordings
-from .replaying import Ask, Got, Replaying
-from .upstream import Said
+from .naive_answers import Broken, heard
+from .replaying import Ask, Got, Replaying, recorded
 
 pytestmark = needed
 
@@ -50,8 +50,7 @@ def replaying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replaying]:
 
 
 def own(recording: Recording, kind: str) -> Ask:
-    said = Said((recording.body,), recording.status, recording.type)
-    return Ask(kind, partial(as_recorded, recording), said)
+    return Ask(kind, partial(as_recorded, recording), recorded(recording))
 
 
 def as_recorded(recording: Recording, provider: str) -> tuple[str, bytes]:
@@ -101,6 +100,22 @@ def lost_of_answer(recording: Recording, got: Got) -> Iterator[str]:
         yield difference(recording.body, got.body)
 
 
+def wrong_in_account(recording: Recording, attempt: dict[str, Any]) -> Iterator[str]:
+    """What was spent is written down as the service told it; where it told nothing, it is marked as an estimate."""
+    used = attempt["usage"]
+    try:
+        told = heard(recording.dialect, recording.body, recording.streams).usage
+    except Broken:
+        return
+    if attempt["status"] != "ok":
+        yield f"status {attempt['status']}"
+    if bool(used["estimated"]) != (told is None):
+        yield f"estimated: {used['estimated']}, told: {told}"
+    counted = (used["input_tokens"], used["output_tokens"], used["cached_tokens"])
+    if told is not None and counted != told:
+        yield f"counted {counted}, told {told}"
+
+
 def difference(recorded: bytes, came: bytes) -> str:
     at = next((place for place, (a, b) in enumerate(zip(recorded, came, strict=False)) if a != b), None)
     at = min(len(recorded), len(came)) if at is None else at
@@ -115,12 +130,17 @@ PAIRS = [(service, kind) for service, kinds in KINDS.items() for kind in kinds]
 def test_a_recorded_exchange_loses_nothing_in_its_own_dialect(replaying: Replaying, service: str, kind: str):
     replayed = [one for one in recordings(service) if one.dialect != "openai_responses"]
     assert replayed
-    asks, answers = Score(LOST_ASKS), Score(LOST_ANSWERS)
-    for recording, got in zip(replayed, replaying.all([own(one, kind) for one in replayed]), strict=True):
+    asks, answers, accounts = Score(LOST_ASKS), Score(LOST_ANSWERS), Score({})
+    outcomes = replaying.all([own(one, kind) for one in replayed])
+    attempts = replaying.attempts()
+    for recording, got in zip(replayed, outcomes, strict=True):
         asks.add(recording.id, lost_of_ask(recording, got))
         answers.add(recording.id, lost_of_answer(recording, got))
+        if recording.task == "chat" and recording.status == 200:
+            accounts.add(recording.id, wrong_in_account(recording, attempts[got.headers["x-run-id"]]))
     asks.hold()
     answers.hold()
+    accounts.hold()
 
 
 def without_asking_for_usage(recording: Recording, provider: str) -> tuple[str, bytes]:
@@ -137,9 +157,7 @@ def holds_only_usage(frame: bytes) -> bool:
 def test_who_did_not_ask_for_usage_gets_every_byte_but_the_usage_chunk(replaying: Replaying):
     told = [one for one in recordings("openai") if options_of(one).get("include_usage") and one.status == 200]
     assert told
-    asks = [
-        Ask("openai", partial(without_asking_for_usage, one), Said((one.body,), content_type=one.type)) for one in told
-    ]
+    asks = [Ask("openai", partial(without_asking_for_usage, one), recorded(one)) for one in told]
     answers = Score({})
     for recording, got in zip(told, replaying.all(asks), strict=True):
         frames = recording.body.split(b"\n\n")
