@@ -1,3 +1,5 @@
+"""What providers want back is put back: for the org that got it, where the client has left it out."""
+
 from __future__ import annotations
 
 from midstream.app.stash import Stash
@@ -5,69 +7,58 @@ from midstream.core.events import Answer, Choice
 from midstream.core.parts import Message, Part, Reasoning, State, Text, ToolCall
 from midstream.core.turn import Prompt
 
-SIGNED = Reasoning("hm", state=State("anthropic_messages", {"signature": "s1"}))
-MARK = State("gemini", {"thoughtSignature": "s2"})
+SIGNED = Reasoning("hm", state=State("anthropic_messages", {"signature": "s"}))
+ENCRYPTED = Reasoning("hm", state=State("openai_responses", {"encrypted_content": "e"}))
+MARKED = ToolCall("b", "f", "{}", state=State("gemini", {"thoughtSignature": "t"}))
+CALL = ToolCall("a", "f", "{}")
 
 
-def answer(*parts: Part) -> Answer:
-    return Answer(choices=(Choice(parts),))
-
-
-def prompt(*parts: Part) -> Prompt:
-    return Prompt((Message("user", (Text("hi"),)), Message("assistant", parts)))
-
-
-def restored(stash: Stash, *parts: Part, org: str = "o") -> tuple[Part, ...]:
-    return stash.restore(org, prompt(*parts)).messages[1].parts
-
-
-def test_signed_thoughts_come_back_before_the_call_that_they_led_to():
+def told(*parts: Part) -> Stash:
     stash = Stash()
-    stash.remember("o", answer(SIGNED, Text("so"), ToolCall("1", "f", "{}"), ToolCall("2", "g", "{}")))
-    back = restored(stash, Text("so"), ToolCall("1", "f", "{}"), ToolCall("2", "g", "{}"))
-    assert back == (Text("so"), SIGNED, ToolCall("1", "f", "{}"), ToolCall("2", "g", "{}"))
+    stash.remember("org", Answer(choices=(Choice(parts=parts),)))
+    return stash
 
 
-def test_a_mark_on_a_call_comes_back_on_that_call():
-    stash = Stash()
-    stash.remember("o", answer(ToolCall("1", "f", "{}", state=MARK), ToolCall("2", "f", "{}")))
-    back = restored(stash, ToolCall("1", "f", "{}"), ToolCall("2", "f", "{}"))
-    assert back == (ToolCall("1", "f", "{}", state=MARK), ToolCall("2", "f", "{}"))
+def restored(stash: Stash, *parts: Part, org: str = "org", role: str = "assistant") -> tuple[Part, ...]:
+    (message,) = stash.restore(org, Prompt((Message(role, parts),))).messages  # type: ignore[arg-type]
+    return message.parts
 
 
-def test_what_the_client_carries_itself_is_left_alone():
-    stash = Stash()
-    stash.remember("o", answer(SIGNED, ToolCall("1", "f", "{}", state=MARK)))
-    own = (SIGNED, ToolCall("1", "f", "{}", state=State("gemini", "its own")))
-    assert restored(stash, *own) == own
+def test_thoughts_stand_before_their_call_again() -> None:
+    stash = told(SIGNED, Text("so"), CALL, MARKED)
+    assert restored(stash, Text("so"), CALL) == (Text("so"), SIGNED, CALL)
+    assert restored(stash, CALL, ToolCall("b", "f", "{}")) == (SIGNED, CALL, MARKED)
 
 
-def test_another_org_gets_nothing_though_it_knows_the_id():
-    stash = Stash()
-    stash.remember("o", answer(SIGNED, ToolCall("1", "f", "{}", state=MARK)))
-    assert restored(stash, ToolCall("1", "f", "{}"), org="other") == (ToolCall("1", "f", "{}"),)
+def test_nobody_else_gets_them() -> None:
+    stash = told(SIGNED, CALL)
+    assert restored(stash, CALL, org="other") == (CALL,)
+    assert restored(stash, ToolCall("c", "f", "{}")) == (ToolCall("c", "f", "{}"),)
+    assert restored(stash, CALL, role="user") == (CALL,)
 
 
-def test_only_what_the_model_said_is_completed():
-    stash = Stash()
-    stash.remember("o", answer(SIGNED, ToolCall("1", "f", "{}")))
-    said = Prompt((Message("user", (ToolCall("1", "f", "{}"),)),))
-    assert stash.restore("o", said).messages == said.messages
+def test_what_the_client_carries_itself_is_not_doubled() -> None:
+    stash = told(SIGNED, CALL, MARKED)
+    other = Reasoning("mine", state=State("anthropic_messages", {"signature": "z"}))
+    assert restored(stash, other, CALL) == (other, CALL)
+    own = ToolCall("b", "f", "{}", state=State("gemini", {"thoughtSignature": "mine"}))
+    assert restored(stash, own) == (own,)
 
 
-def test_what_is_remembered_is_bounded_and_the_oldest_goes_first():
-    stash = Stash(entries=10)
-    for number in range(25):
-        stash.remember("o", answer(ToolCall(str(number), "f", "{}", state=MARK)))
-    assert len(stash._calls) == 10
-    assert restored(stash, ToolCall("14", "f", "{}")) == (ToolCall("14", "f", "{}"),)
-    assert restored(stash, ToolCall("15", "f", "{}")) == (ToolCall("15", "f", "{}", state=MARK),)
+def test_the_bare_text_of_a_thought_makes_room_for_the_thought() -> None:
+    stash = told(ENCRYPTED, CALL)
+    unsigned = Reasoning("hm", state=State("anthropic_messages", {"signature": ""}))
+    assert restored(stash, unsigned, CALL) == (ENCRYPTED, CALL)
+    assert restored(stash, Reasoning("hm"), CALL) == (ENCRYPTED, CALL)
+    assert restored(stash, Reasoning("else"), CALL) == (Reasoning("else"), ENCRYPTED, CALL)
 
 
-def test_an_answer_without_states_takes_no_room():
-    stash = Stash()
-    stash.remember("o", answer(Reasoning("hm"), Text("x"), ToolCall("1", "f", "{}")))
-    assert not stash._calls
+def test_the_oldest_are_forgotten() -> None:
+    stash = Stash(entries=2)
+    for id in "abc":
+        stash.remember("org", Answer(choices=(Choice(parts=(SIGNED, ToolCall(id, "f"))),)))
+    assert restored(stash, ToolCall("a", "f")) == (ToolCall("a", "f"),)
+    assert restored(stash, ToolCall("c", "f")) == (SIGNED, ToolCall("c", "f"))
 
 
 def test_an_answer_without_states_takes_no_room() -> None:
