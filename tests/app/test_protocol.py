@@ -1,0 +1,250 @@
+"""The listening side over real connections on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+import uvicorn
+
+from midstream.app import protocol
+from midstream.app.protocol import EdgeProtocol
+
+HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n"
+
+
+class Listening:
+    """An application that answers with what it read; it waits for `go` first when the path is /wait. gone: clients that
+    went away."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.waits = asyncio.Event()
+        self.gone: list[str] = []
+        self.talks: list[Talk] = []
+        self.port = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope["path"]
+        if path == "/late":
+            self.waits.set()
+            await self.go.wait()
+        scope["extensions"]["midstream.gone"](lambda: self.gone.append(path))
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if path == "/wait":
+            self.waits.set()
+            await self.go.wait()
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def connect(self) -> Talk:
+        talk = Talk(*await asyncio.open_connection("127.0.0.1", self.port))
+        self.talks.append(talk)
+        return talk
+
+
+class Talk:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def say(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def heard(self) -> tuple[int, bytes]:
+        """Status and body of one answer."""
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)
+        [length] = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        return int(head.split(b" ")[1]), await self.reader.readexactly(int(length.split(b":")[1]))
+
+    async def closed(self) -> bool:
+        return await asyncio.wait_for(self.reader.read(), 5) == b""
+
+    def leave(self) -> None:
+        self.writer.transport.abort()
+
+
+def listening(test: Callable[[Listening], Awaitable[None]]) -> None:
+    async def run() -> None:
+        application = Listening()
+        config = uvicorn.Config(
+            application, http=EdgeProtocol, ws="none", lifespan="off", log_config=None, access_log=False, port=0,
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        config.load()
+        server.lifespan = config.lifespan_class(config)
+        await server.startup()
+        application.port = server.servers[0].sockets[0].getsockname()[1]
+        try:
+            await asyncio.wait_for(test(application), 20)
+        finally:
+            application.go.set()
+            for talk in application.talks:
+                talk.leave()
+                with contextlib.suppress(ConnectionError):
+                    await talk.writer.wait_closed()
+            server.should_exit = True
+            await server.shutdown()
+
+    asyncio.run(run())
+
+
+async def asked(server: Listening, data: bytes) -> tuple[int, bytes]:
+    talk = await server.connect()
+    talk.say(data)
+    answer = await talk.heard()
+    talk.leave()
+    return answer
+
+
+def test_a_request_in_one_piece_and_one_in_single_bytes_are_the_same():
+    async def test(server: Listening) -> None:
+        assert await asked(server, HEAD + b"hello") == (200, b"hello")
+        talk = await server.connect()
+        for byte in HEAD + b"hello":
+            talk.say(bytes([byte]))
+            await asyncio.sleep(0)
+        assert await talk.heard() == (200, b"hello")
+        talk.say(HEAD + b"again")
+        assert await talk.heard() == (200, b"again")
+        talk.leave()
+
+    listening(test)
+
+
+@pytest.mark.parametrize(
+    "head, status",
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"GET /" + b"x" * (protocol.MAX_URL + 1) + b" HTTP/1.1\r\nhost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * (protocol.MAX_HEADERS + 1) + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"b" * protocol.MAX_HEADER_BYTES + b"\r\n\r\n", 431),
+    ],
+)
+def test_a_head_that_breaks_a_rule_is_refused_and_its_connection_closed(head: bytes, status: int):
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        talk.say(head)
+        got, body = await talk.heard()
+        assert got == status
+        assert msgspec.json.decode(body)["error"]["message"]
+        assert await talk.closed()
+
+    listening(test)
+
+
+def test_a_head_at_the_limit_is_taken():
+    async def test(server: Listening) -> None:
+        many = b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * (protocol.MAX_HEADERS - 1) + b"\r\n"
+        assert (await asked(server, many))[0] == 200
+
+    listening(test)
+
+
+def test_an_old_client_needs_no_host():
+    async def test(server: Listening) -> None:
+        assert (await asked(server, b"GET / HTTP/1.0\r\n\r\n"))[0] == 200
+
+    listening(test)
+
+
+def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
+
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        assert await talk.closed()
+
+    listening(test)
+
+
+def test_a_head_that_comes_too_slowly_is_told_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
+
+    async def test(server: Listening) -> None:
+        assert (await asked(server, b"GET / HTTP/1.1\r\nhos"))[0] == 408
+
+    listening(test)
+
+
+def test_a_body_that_comes_too_slowly_is_told_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.05)
+
+    async def test(server: Listening) -> None:
+        assert (await asked(server, HEAD + b"he"))[0] == 408
+
+    listening(test)
+
+
+def test_a_body_that_is_long_but_keeps_coming_is_taken(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "BODY_RATE", 10)
+
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        talk.say(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 200\r\n\r\n")
+        for _ in range(10):
+            talk.say(b"x" * 20)
+            await asyncio.sleep(0.03)
+        assert await talk.heard() == (200, b"x" * 200)
+        talk.leave()
+
+    listening(test)
+
+
+def test_thinking_about_an_answer_has_no_deadline_here(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.03)
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.03)
+
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        talk.say(HEAD.replace(b"/ ", b"/wait ", 1) + b"hello")
+        await server.waits.wait()
+        await asyncio.sleep(0.1)
+        server.go.set()
+        assert await talk.heard() == (200, b"hello")
+        talk.leave()
+
+    listening(test)
+
+
+@pytest.mark.parametrize("path", ["/wait", "/late"])
+def test_a_client_that_goes_away_is_noticed_also_by_who_asks_to_be_told_too_late(path: str):
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        talk.say(HEAD.replace(b"/ ", path.encode() + b" ", 1) + b"hello")
+        await server.waits.wait()
+        talk.leave()
+        await asyncio.sleep(0.05)
+        server.go.set()
+        while not server.gone:
+            await asyncio.sleep(0.005)
+        assert server.gone == [path]
+
+    listening(test)
+
+
+def test_a_client_that_got_its_answer_has_not_gone_away():
+    async def test(server: Listening) -> None:
+        await asked(server, HEAD + b"hello")
+        await asyncio.sleep(0.02)
+        assert server.gone == []
+
+    listening(test)
