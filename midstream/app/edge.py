@@ -11,12 +11,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ..access.identify import require_admin
-from ..core.errors import Bug, Cancelled, MidstreamError, UpstreamError, WrongContentType, forget_frames
+from ..core.errors import Bug, Cancelled, MidstreamError, NotBuilt, UpstreamError, WrongContentType, forget_frames
 from ..core.ids import new_id
 from ..core.web import Reply, Request
 from .exchange import Exchange
 from .faces import Face
 from .models import listed
+from .not_built import not_built
 from .operations import Operations, plain_error
 from .routing import Routes
 from .serve import serve
@@ -85,9 +86,9 @@ class Edge:
                 # The server leaves out the body of an answer to HEAD.
                 method = "GET" if scope["method"] == "HEAD" else scope["method"]
                 face, route, params = self.routes.find(method, path)
-            except MidstreamError:
+            except MidstreamError as error:
                 face = self._face_for(path)
-                raise
+                raise not_built(path) or error from None
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"))) if scope["query_string"] else {}
             request = Request(route.method, path, query, headers, params, request_id)
             if route.method == "GET":
@@ -170,8 +171,8 @@ def _error_headers(error: MidstreamError) -> tuple[tuple[str, str], ...]:
     if error.retry_after is not None:
         headers.append(("retry-after", str(max(1, round(error.retry_after)))))
         headers.append(("retry-after-ms", str(round(error.retry_after * 1000))))
-    if isinstance(error, UpstreamError):
-        headers.append(("x-should-retry", "false"))  # our own attempts are spent
+    if isinstance(error, UpstreamError | NotBuilt):  # our own attempts are spent, or there is nothing to try
+        headers.append(("x-should-retry", "false"))
     return tuple(headers)
 
 

@@ -72,6 +72,15 @@ def test_metrics_count_runs_attempts_and_tokens(serving: Serving):
     assert "midstream_active_runs 0" in text
 
 
+def test_what_is_not_built_is_refused_by_name_and_not_asked_for_again(serving: Serving):
+    reply = serving.ask("POST", "/v1/completions", {"model": "m", "prompt": "hi"})
+    assert (reply.status, reply.json["error"]["code"]) == (501, "not_implemented")
+    assert "legacy completions" in reply.json["error"]["message"]
+    assert reply.headers["x-should-retry"] == "false"
+    assert serving.ask("POST", "/v1/messages/batches", {}).json["error"]["type"] == "api_error"
+    assert serving.ask("GET", "/v1/nothing").status == 404
+
+
 def test_the_openapi_document_has_every_route(serving: Serving):
     paths = serving.ask("GET", "/openapi.json", key="").json["paths"]
     for path in (

@@ -20,7 +20,10 @@ import pytest
 
 from midstream.app.cli import main
 from midstream.app.cli_options import provider_kinds
-from midstream.app.config import Config, ConfigError, load
+from midstream.app.config import Config, ConfigError, ProviderConfig, load
+from midstream.core.errors import MidstreamError
+from midstream.core.http import Timeouts
+from midstream.wire import anthropic_messages, gemini, openai_chat
 
 from .serving import START, Serving
 from .upstream import Asked, Said, Upstream, whole
@@ -145,6 +148,42 @@ def test_the_guide_shows_the_defaults_of_the_server_table():
         assert (default.reveal() if hasattr(default, "reveal") else default) == (
             tuple(value) if isinstance(value, list) else value
         ), name
+
+
+def test_the_guide_shows_the_defaults_of_a_provider():
+    text, _ = next((text, shown) for _, text, shown in blocks(ROOT / "docs" / "guide" / "configuration.md", "toml"))
+    shown = tomllib.loads(text)["providers"]["local"]
+    assert shown["timeouts"] == msgspec.structs.asdict(Timeouts())
+    assert shown["max_tokens_default"] == ProviderConfig().max_tokens_default
+
+
+def error_rows() -> list[list[str]]:
+    text = (ROOT / "docs" / "guide" / "errors.md").read_text()
+    rows = [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    return [row for row in rows if len(row) == 6 and row[0].isdecimal()]
+
+
+@pytest.mark.parametrize("row", error_rows(), ids=lambda row: f"{row[0]} {row[1]}")
+def test_the_table_of_errors_is_what_the_faces_write(row: list[str]):
+    status, codes, *words, _ = row
+    for code in codes.split(", "):
+        error = MidstreamError("m", status=int(status), code=code)
+        said = [msgspec.json.decode(face.write_error(error, "")) for face in (openai_chat, anthropic_messages, gemini)]
+        openai, anthropic, google = (one["error"] for one in said)
+        assert [openai["type"], anthropic["type"], google["status"]] == words
+        assert openai["code"] == code
+        assert google["details"][0]["reason"] == code.upper()
+
+
+def test_every_code_of_the_error_tree_is_explained():
+    text = (ROOT / "docs" / "guide" / "errors.md").read_text()
+    kinds = [MidstreamError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    abstract = {"error", "upstream_error", "unavailable", "upstream_timeout"}
+    offered = {kind.code for kind in kinds if kind.__module__ == "midstream.core.errors"} - abstract
+    left = {code for code in offered if f"`{code}`" not in text}
+    assert left <= {"rate_limit_exceeded", "conflict"}, left
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
