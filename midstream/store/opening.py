@@ -56,11 +56,14 @@ class Store:
         self._beating = asyncio.get_running_loop().create_task(self._beat())
 
     async def _beat(self) -> None:
+        through = 0
         while True:
             await asyncio.sleep(recovery.HEARTBEAT)
             try:
-                await recovery.beat(self.db, self.worker)
+                await recovery.beat(self.db, self.worker, watched=through)
+                through += 1
             except MidstreamError as error:
+                through = 0
                 logger.warning("heartbeat of worker %s failed: %s", self.worker, error.message)
 
     async def close(self) -> None:

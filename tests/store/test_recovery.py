@@ -4,12 +4,15 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from midstream.core.errors import StoreDown
 from midstream.core.usage import Usage
 from midstream.store import Store, open_store, recovery
+from midstream.store.database import Statement
 
 from .turns import ORG, attempt_settled, attempt_started, begin, end, run_ended, run_started, with_store
 
@@ -96,6 +99,45 @@ def test_two_workers_recover_a_third_once(postgres_url: str) -> None:
         assert (await _statuses(one))["att_a"] == "unknown"
         assert (await one.org(ORG).run("run_a")).error_code == "interrupted"
         for store in (dead, one, two):
+            await store.close()
+
+    asyncio.run(run())
+
+
+def test_after_an_outage_of_the_database_nobody_counts_as_dead_for_having_been_silent(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All were silent meanwhile: who comes back first, or is new, waits until the others could be heard."""
+    monkeypatch.setattr(recovery, "HEARTBEAT", 0.05)
+
+    async def run() -> None:
+        living = await open_store(postgres_url, worker="w")
+        away = await open_store(postgres_url, worker="w")
+        assert away._beating is not None
+        away._beating.cancel()  # its next heartbeat is some seconds off
+        await away.ledger.commit(*begin("goes_on"))
+        write, down = living.db.write, True
+
+        async def failing(statements: Sequence[Statement]) -> None:
+            if down:
+                raise StoreDown
+            await write(statements)
+
+        living.db.write = failing  # type: ignore[method-assign]
+        await asyncio.sleep(0.15)
+        await write([("UPDATE workers SET seen_at = seen_at - 60", ())])
+        down = False
+        new = await open_store(postgres_url, worker="w")
+        await asyncio.sleep(0.08)
+        await recovery.beat(away.db, away.worker)
+        await asyncio.sleep(0.5)
+        await away.ledger.commit(*end("goes_on"))
+        assert await _statuses(new) == {"att_goes_on": "ok"}
+        await write([("UPDATE workers SET seen_at = seen_at - 60 WHERE id = $1", (away.worker,))])
+        await away.ledger.commit(*begin("lost"))
+        await asyncio.sleep(0.3)
+        assert (await _statuses(new))["att_lost"] == "unknown"
+        for store in (living, new, away):
             await store.close()
 
     asyncio.run(run())
