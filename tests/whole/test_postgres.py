@@ -89,7 +89,7 @@ class Stream:
         request = urllib.request.Request(serving.url + "/v1/chat/completions", body, headers)
         self.reply: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=60)
         self.run: str = self.reply.headers["x-run-id"]
-        self.text = self.reply.readline()
+        self.text: bytes = self.reply.readline()
 
     def rest(self) -> bytes:
         self.text += self.reply.read()
