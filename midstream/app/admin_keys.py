@@ -15,18 +15,21 @@ from ..store.keys import ApiKey
 from ..store.orgs import DEFAULT_ORG
 from .services import Services
 
+#: Anything but NUL, which PostgreSQL takes in no text.
+WORDS = r"^[^\x00]*$"
+
 
 class NewKey(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, pattern=WORDS)
     org_id: str = Field(DEFAULT_ORG, max_length=64)
-    scopes: list[str] = Field(default_factory=list, max_length=32)
-    expires_at: float | None = Field(None, description="unix seconds")
+    scopes: list[Annotated[str, Field(pattern=r"^[\w.:-]{1,64}$")]] = Field(default_factory=list, max_length=32)
+    expires_at: float | None = Field(None, allow_inf_nan=False, description="unix seconds")
 
 
 class NewOrg(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, pattern=WORDS)
 
 
 async def admin_caller(request: Request) -> Caller:

@@ -20,6 +20,8 @@ Headers = tuple[tuple[str, str], ...]
 #: An upstream that said its answer is complete gets this long to end its body, so that the connection can be kept.
 LINGER = 0.25
 ERROR_BODY = 1024 * 1024
+#: Shorter ones stand in ordinary words.
+SECRET_LENGTH = 6
 
 
 def bearer(key: str) -> Headers:
@@ -96,7 +98,8 @@ class Provider:
         self._send = send
         fixed = (("content-type", "application/json"), *service.headers, *headers)
         self._headers = {label: (*service.auth(key), *fixed) for label, key in keys.items()} if keys else {"0": fixed}
-        self._secrets = {label: key.encode() for label, key in keys.items()} if keys else {"0": b""}
+        own = [value.encode() for _, value in headers]
+        self._secrets = {label: (key.encode(), *own) for label, key in (keys or {"0": ""}).items()}
 
     async def complete(
         self, target: Target, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]
@@ -225,9 +228,9 @@ class Provider:
             incoming.close()
         if not 400 <= incoming.status < 600:
             raise Garbled(f"the upstream answered {incoming.status}, which is neither an answer nor an error")
-        secret = self._secrets[key]
-        if secret:
-            refusal = refusal.replace(secret, b"***")  # some services repeat the key that they refuse
+        for secret in self._secrets[key]:  # some services repeat the key that they refuse
+            if len(secret) >= SECRET_LENGTH:
+                refusal = refusal.replace(secret, b"***")
         raise self.service.dialect.read_error(incoming.status, incoming.headers, refusal)
 
     def _forwarded(self, plan: Plan) -> Headers:
