@@ -71,8 +71,9 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)
-    except OSError:
+    except OSError as error:
         listener.close()
+        error.filename = f"{host}:{port}"  # whoever reports it says which address
         raise
     listener.setblocking(False)
     return listener

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -184,3 +185,14 @@ def test_doctor_names_each_trouble(serving: Serving) -> None:
     assert "BAD  configuration: midstream.toml:2:" in run("doctor").stdout
     Path("midstream.toml").write_text("[server]\ndata = 'midstream.toml'")
     assert "BAD  data directory" in run("doctor").stdout
+
+
+def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-c", "from midstream.app.cli import main; main()", "serve", "--port", str(port)],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": HERE}, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}: Address already in use" in done.stderr
