@@ -192,7 +192,8 @@ def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         done = subprocess.run(
             [sys.executable, "-c", "from midstream.app.cli import main; main()", "serve", "--port", str(port)],
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": HERE}, capture_output=True, text=True, timeout=30, check=False,
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": HERE}, timeout=30, check=False,
+            capture_output=True, text=True,
         )  # fmt: skip
     assert done.returncode == 1
     assert f"127.0.0.1:{port}: Address already in use" in done.stderr
