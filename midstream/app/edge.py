@@ -31,6 +31,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 ADMIN = ("/v1/admin", "/openapi.json", "/docs")
+#: Bytes of a body there.
+ADMIN_BODY = 1024 * 1024
 ALLOWED_HEADERS = (
     b"authorization, content-type, x-api-key, api-key, x-goog-api-key, anthropic-version, anthropic-beta, "
     b"x-request-id, x-midstream-strict, idempotency-key, last-event-id"
@@ -80,7 +82,10 @@ class Edge:
                 await exchange.reply(await self._operations.answer(scope["method"], path))
                 return
             if path.startswith(ADMIN):
-                await self._administer(scope, receive, send, exchange, request_id)
+                if path.startswith(ADMIN[0]):  # who asks is known before a body is read
+                    require_admin(await self._services.identify(headers))
+                given = _given(await exchange.body(ADMIN_BODY), receive)
+                await self._administer(scope, given, send, exchange, request_id)
                 return
             try:
                 # The server leaves out the body of an answer to HEAD.
@@ -150,6 +155,16 @@ class Edge:
             (b"access-control-max-age", b"600"),
         ]
         return True
+
+
+def _given(body: bytes, receive: Receive) -> Receive:
+    """Gives a body that was read already, then what comes after it."""
+    first: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def given() -> MutableMapping[str, Any]:
+        return first.pop() if first else await receive()
+
+    return given
 
 
 def _request_id(headers: dict[str, str]) -> str:

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midstream.app import edge
+from midstream.store.orgs import DEFAULT_ORG
+
+from .asgi import KEY, Here, here
+
+JSON = "application/json"
+
+
+async def new_key(app: Here, **more: Any) -> Any:
+    return await app.ask("POST", "/v1/admin/keys", {"name": "k", **more}, content_type=JSON)
+
+
+def test_a_key_is_shown_once_works_and_is_gone_at_once_when_revoked(tmp_path: Path):
+    async def test(app: Here) -> None:
+        made = await new_key(app)
+        assert made.status == 201
+        key = made.json["key"]
+        assert (await app.ask("GET", "/v1/models", key=key)).status == 200
+        listed = await app.ask("GET", "/v1/admin/keys")
+        assert key not in listed.body.decode()
+        assert [one["id"] for one in listed.json["data"]] == [made.json["id"]]
+        assert key.startswith(listed.json["data"][0]["prefix"])
+        for _ in range(2):
+            assert (await app.ask("DELETE", f"/v1/admin/keys/{made.json['id']}")).status == 200
+        assert (await app.ask("GET", "/v1/models", key=key)).status == 401
+        assert (await app.ask("DELETE", "/v1/admin/keys/key_nobody")).status == 404
+
+    here(tmp_path, test)
+
+
+def test_a_key_ends_when_it_was_said_to(tmp_path: Path):
+    async def test(app: Here) -> None:
+        past = (await new_key(app, expires_at=time.time() - 1)).json["key"]
+        later = (await new_key(app, expires_at=time.time() + 60)).json["key"]
+        assert (await app.ask("GET", "/v1/models", key=past)).status == 401
+        assert (await app.ask("GET", "/v1/models", key=later)).status == 200
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "more, param",
+    [
+        ({"name": ""}, "name"), ({"name": 7}, "name"), ({"nmae": "x"}, "nmae"), ({"scopes": "admin"}, "scopes"),
+        ({"scopes": ["a admin"]}, "scopes.0"), ({"expires_at": "soon"}, "expires_at"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_and_nothing_is_made(tmp_path: Path, more: dict[str, Any], param: str):
+    async def test(app: Here) -> None:
+        reply = await new_key(app, **more)
+        assert reply.status == 400
+        assert reply.json["error"]["param"] == param
+        assert reply.json["error"]["request_id"] == reply.headers["x-request-id"]
+        assert await app.services.store.keys.list(DEFAULT_ORG) == []
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"name":"k","expires_at":NaN}', b"[]", b""])
+def test_a_body_that_is_no_request_is_refused(tmp_path: Path, body: bytes):
+    async def test(app: Here) -> None:
+        assert (await app.ask("POST", "/v1/admin/keys", body, content_type=JSON)).status == 400
+
+    here(tmp_path, test)
+
+
+def test_who_asks_is_known_before_a_body_is_read_and_no_body_is_endless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(edge, "ADMIN_BODY", 100)
+
+    async def test(app: Here) -> None:
+        long = b'{"name":"' + b"x" * 100 + b'"}'
+        assert (await app.ask("POST", "/v1/admin/keys", long, key="", content_type=JSON)).status == 401
+        assert (await app.ask("POST", "/v1/admin/keys", long, content_type=JSON)).status == 413
+
+    here(tmp_path, test)
+
+
+def test_an_orgs_own_admin_stays_in_its_org(tmp_path: Path):
+    async def test(app: Here) -> None:
+        org = (await app.ask("POST", "/v1/admin/orgs", {"name": "other"}, content_type=JSON)).json["id"]
+        boss = (await new_key(app, org_id=org, scopes=["admin"])).json["key"]
+        theirs = await app.ask("POST", "/v1/admin/keys", {"name": "k", "org_id": DEFAULT_ORG}, boss, content_type=JSON)
+        assert theirs.json["org_id"] == org
+        listed = await app.ask("GET", f"/v1/admin/keys?org_id={DEFAULT_ORG}", key=boss)
+        assert {one["org_id"] for one in listed.json["data"]} == {org}
+        ours = (await new_key(app)).json["id"]
+        assert (await app.ask("DELETE", f"/v1/admin/keys/{ours}?org_id={DEFAULT_ORG}", key=boss)).status == 404
+        assert (await app.ask("GET", "/v1/admin/orgs", key=boss)).status == 403
+        assert (await app.ask("GET", "/v1/admin/orgs")).status == 200
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=-1"])
+def test_a_page_has_its_bounds(tmp_path: Path, query: str):
+    async def test(app: Here) -> None:
+        for path in ("attempts", "runs"):
+            assert (await app.ask("GET", f"/v1/admin/{path}?{query}")).status == 400
+
+    here(tmp_path, test)
+
+
+def test_pages_hold_every_attempt_once(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for _ in range(5):
+            await app.chat("hi").end()
+        seen: list[str] = []
+        after = ""
+        while True:
+            page = (await app.ask("GET", f"/v1/admin/attempts?limit=2{after}")).json
+            seen += [row["id"] for row in page["data"]]
+            if not page["has_more"]:
+                break
+            after = f"&after={page['last_id']}"
+        assert len(seen) == len(set(seen)) == 5
+        assert KEY not in str(page)
+
+    here(tmp_path, test)
