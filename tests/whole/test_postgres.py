@@ -176,6 +176,24 @@ def test_after_a_crash_of_postgres_under_traffic_the_server_serves_again(
     until_served(serving, ADMIN_KEY)
 
 
+@pytest.mark.long
+def test_what_a_killed_server_left_is_ended_by_the_next_once_it_has_been_silent_for_long(
+    upstream: Upstream, postgres: PrivateServer, tmp_path: Path
+) -> None:
+    """By itself, in real time: no clock is moved."""
+    upstream.answer = lambda asked: stream(chunk("one"), 30.0, DONE)
+    with Serving(tmp_path, TOML.format(url=upstream.url), MIDSTREAM_DATABASE_URL=postgres.create()) as serving:
+        cut = Stream(serving)
+        serving.kill()
+        serving.start()
+        deadline = time.monotonic() + 90
+        while (run := serving.ask("GET", f"/v1/admin/runs/{cut.run}").json)["status"] == "running":
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert (run["status"], run["error_code"]) == ("failed", "interrupted")
+        assert [attempt["status"] for attempt in run["attempts"]] == ["unknown"]
+
+
 def test_two_servers_share_one_database_and_no_two_ids_are_the_same(
     serving: Serving, other: Serving, upstream: Upstream
 ) -> None:
