@@ -13,7 +13,7 @@ from .. import providers
 from ..access.identify import Identify
 from ..core.errors import MidstreamError
 from ..core.registry import modules_of
-from ..core.serving import Complete, Emit, Target
+from ..core.serving import Complete, Line, Target
 from ..core.turn import Plan
 from ..egress import Egress
 from ..metering.metrics import Metrics
@@ -117,10 +117,8 @@ def completing(served: Mapping[str, Served]) -> Complete:
     """Sends each attempt to its target's provider."""
     by_name = {name: one.provider.complete for name, one in served.items()}
 
-    async def complete(
-        target: Target, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]
-    ) -> None:
-        await by_name[target.provider](target, key, plan, emit, opened)
+    async def complete(target: Target, key: str, plan: Plan, line: Line) -> None:
+        await by_name[target.provider](target, key, plan, line)
 
     return complete
 

@@ -40,7 +40,7 @@ class Reading(Struct, frozen=True):
         )
 
     def headers(self, attempted: Attempted | None) -> list[tuple[str, str]]:
-        pairs = [("x-run-id", self.run.id), ("x-midstream-attempts", str(max(self.run.attempts, 1)))]
+        pairs = [("x-run-id", self.run.id), ("x-midstream-attempts", str(self.run.attempts))]
         if self.opened.id is not None:
             pairs.append(("x-conversation-id", self.opened.id))
         if attempted is not None and attempted.dropped:

@@ -26,19 +26,28 @@ class Target(Struct, frozen=True):
     max_tokens: int = 4096
 
 
-#: Takes events as they arrive and the number of bytes they came in. False: the reader is behind, stop reading until
-#: the `resume` given to `opened` is called.
 Emit = Callable[[Sequence[Event], int], bool]
 
 
-class Complete(Protocol):
-    """One exchange with a provider: events go to `emit`, the last is Done or Failed.
-    Raises errors.UpstreamError when it fails before any event, CallerError when the plan cannot be sent.
-    opened is called once with a function that goes on reading after emit said False."""
+class Line(Protocol):
+    """The run's end of one exchange with a provider."""
 
-    async def __call__(
-        self, target: Target, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]
-    ) -> None: ...
+    async def leaving(self) -> None:
+        """Awaited once, right before anything leaves for the provider: the attempt is in the ledger on return.
+        What fails before it was no attempt."""
+
+    def emit(self, events: Sequence[Event], size: int) -> bool:
+        """Takes events as they arrive, and the number of bytes they came in. False: the reader is behind, stop
+        reading until the function given to `opened` is called."""
+
+    def opened(self, resume: Callable[[], None]) -> None: ...
+
+
+class Complete(Protocol):
+    """One exchange with a provider: events go to `line`, the last is Done or Failed.
+    Raises errors.UpstreamError when it fails before any event, CallerError when the plan cannot be sent."""
+
+    async def __call__(self, target: Target, key: str, plan: Plan, line: Line) -> None: ...
 
 
 class Priced(Struct, frozen=True):

@@ -12,7 +12,7 @@ from ..core.errors import BadRequest, Garbled, UpstreamError, forget_frames
 from ..core.events import Attempted, Counted, Done, Embedded, Event, Gave, Whole
 from ..core.http import Incoming, Outgoing, Send, Timeouts
 from ..core.parts import Media, Native
-from ..core.serving import Emit, Target
+from ..core.serving import Emit, Line, Target
 from ..core.turn import Asked, EmbedAsk, Plan
 from ._inline import inlined
 
@@ -101,19 +101,18 @@ class Provider:
         own = [value.encode() for _, value in headers]
         self._secrets = {label: (key.encode(), *own) for label, key in (keys or {"0": ""}).items()}
 
-    async def complete(
-        self, target: Target, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]
-    ) -> None:
+    async def complete(self, target: Target, key: str, plan: Plan, line: Line) -> None:
         """One exchange (core.serving.Complete)."""
         try:
             if plan.turn.kind == "embedding":
-                await self._embed(key, plan, emit)
+                await self._embed(key, plan, line)
             elif plan.turn.kind == "count_tokens":
-                await self._count(key, plan, emit)
+                await self._count(key, plan, line)
             elif self.service.answers is not None:
-                await self.service.answers(plan, emit)
+                await line.leaving()
+                await self.service.answers(plan, line.emit)
             else:
-                await self._answer(key, plan, emit, opened)
+                await self._answer(key, plan, line)
         except UpstreamError as error:
             error.provider = self.name
             raise
@@ -128,7 +127,7 @@ class Provider:
         finally:
             incoming.close()
 
-    async def _answer(self, key: str, plan: Plan, emit: Emit, opened: Callable[[Callable[[], None]], None]) -> None:
+    async def _answer(self, key: str, plan: Plan, line: Line) -> None:
         service = self.service
         if service.fetches is not None and plan.turn.dialect != service.dialect.NAME:
             plan.turn.put_prompt(await inlined(plan.turn.prompt, self._send, service.fetches))
@@ -137,6 +136,8 @@ class Provider:
             raise BadRequest(
                 f"{self.name} cannot honour: {', '.join(asked.dropped)}", param=asked.dropped[0], code="unsupported"
             )
+        await line.leaving()
+        emit = line.emit
         incoming = await self._exchange(
             "POST", service.path(plan.model, plan.stream), key, asked.body, self._forwarded(plan)
         )
@@ -144,7 +145,7 @@ class Provider:
         try:
             if plan.stream and not incoming.headers.get("content-type", "").startswith("application/json"):
                 emit((begun,), 0)
-                opened(incoming.resume)
+                line.opened(incoming.resume)
                 await self._stream(incoming, emit)
             elif plan.stream:
                 await self._json_stream(incoming, begun, emit)
@@ -187,30 +188,34 @@ class Provider:
             events = [Whole(self.service.dialect.read_answer(body)), Done()]
         emit((begun, *events), len(body))
 
-    async def _embed(self, key: str, plan: Plan, emit: Emit) -> None:
+    async def _embed(self, key: str, plan: Plan, line: Line) -> None:
         way, ask = self.service.embedding, plan.turn.embed
         if way is None or ask is None:
             raise BadRequest(f"the provider {self.name!r} offers no embeddings", param="model", code="unsupported")
-        incoming = await self._exchange("POST", way.path(plan.model), key, way.write(ask, plan))
+        asked = way.write(ask, plan)
+        await line.leaving()
+        incoming = await self._exchange("POST", way.path(plan.model), key, asked)
         try:
             body = await incoming.read()
         finally:
             incoming.close()
-        emit((Attempted(self.name, self.service.dialect.NAME), Gave(way.read(body)), Done()), len(body))
+        line.emit((Attempted(self.name, self.service.dialect.NAME), Gave(way.read(body)), Done()), len(body))
 
-    async def _count(self, key: str, plan: Plan, emit: Emit) -> None:
+    async def _count(self, key: str, plan: Plan, line: Line) -> None:
         way = self.service.counting
         if way is None:
-            emit((Attempted(self.name, ""), Gave(Counted(estimated_tokens(plan))), Done()), 0)
+            line.emit((Attempted(self.name, ""), Gave(Counted(estimated_tokens(plan))), Done()), 0)
             return
-        incoming = await self._exchange("POST", way.path(plan.model), key, way.write(plan), self._forwarded(plan))
+        asked = way.write(plan)
+        await line.leaving()
+        incoming = await self._exchange("POST", way.path(plan.model), key, asked, self._forwarded(plan))
         try:
             body = await incoming.read()
         finally:
             incoming.close()
         dialect = self.service.dialect.NAME
         counted = Counted(way.read(body), Native(dialect, body))
-        emit((Attempted(self.name, dialect), Gave(counted), Done()), len(body))
+        line.emit((Attempted(self.name, dialect), Gave(counted), Done()), len(body))
 
     async def _exchange(self, method: str, path: str, key: str, body: bytes, more: Headers = ()) -> Incoming:
         """Sends and returns an answer with a good status; raises the service's error otherwise."""

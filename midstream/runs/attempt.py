@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec.structs import astuple, replace
 
@@ -25,19 +25,25 @@ _OUTPUT_OR_COUNT = frozenset({Delta, PartStarted, Used})
 
 
 class Attempt:
-    """committed: the caller has seen output, so no other attempt may follow. ended: Done or Failed, once known."""
+    """Implements core.serving.Line. committed: the caller has seen output, so no other attempt may follow.
+    left: it is in the ledger, its call may have gone out. ended: Done or Failed, once known.
+    leave: writes it into the ledger."""
 
     __slots__ = (
-        "_counted", "_held", "_late", "_log", "_loop", "_rest", "_task", "_timer", "committed", "ended", "fold", "id",
-        "next", "number",
+        "_counted", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed", "ended",
+        "fold", "id", "left", "next", "number",
     )  # fmt: skip
 
-    def __init__(self, id: str, number: int, chosen: Next, log: EventLog) -> None:
+    def __init__(
+        self, id: str, number: int, chosen: Next, log: EventLog, leave: Callable[[Attempt], Awaitable[None]]
+    ) -> None:
         self.id = id
         self.number = number
         self.next = chosen
         self.fold = Fold()
         self.committed = False
+        self.left = False
+        self._leave = leave
         self.ended: Done | Failed | None = None
         #: The provider's last word on usage came after all output so far.
         self._counted = False
@@ -58,7 +64,7 @@ class Attempt:
         self._timer = self._loop.call_later(limit, self._overdue)
         self._rest = timeouts.total - limit
         try:
-            await complete(self.next.target, self.next.key, plan, self._emit, self._log.on_room)
+            await complete(self.next.target, self.next.key, plan, self)
         except asyncio.CancelledError:
             if not self._late or self._task is None or self._task.uncancel():
                 raise  # it is somebody else who wants an end
@@ -87,7 +93,14 @@ class Attempt:
             self.ended = Failed(error)
             self.fold.add(self.ended)
 
-    def _emit(self, events: Sequence[Event], size: int) -> bool:
+    async def leaving(self) -> None:
+        await self._leave(self)
+        self.left = True
+
+    def opened(self, resume: Callable[[], None]) -> None:
+        self._log.on_room(resume)
+
+    def emit(self, events: Sequence[Event], size: int) -> bool:
         if self.ended is not None:
             return True
         fold = self.fold

@@ -217,8 +217,8 @@ class _Work:
         self._records: list[Record] = []
         self._attempt: Attempt | None = None
         self._tried_at = 0.0
-        #: Of the last attempt: its call may have left; its end is among the records.
-        self._sent = self._settled = False
+        #: The end of the last attempt is among the records, or need not be.
+        self._settled = True
 
     async def do(self) -> Event:
         """Returns the terminal event once everything about the run is settled."""
@@ -269,8 +269,12 @@ class _Work:
         try:
             if chosen.wait:
                 await asyncio.sleep(chosen.wait)
-            attempt = await self._written_down(chosen)
+            attempt = Attempt(new_id("att_"), self._run.attempts + 1, chosen, self._run.log, self._write_down)
+            self._settled = True  # there is nothing to settle before it is written down
+            self._attempt = attempt
             failure = await self._call(attempt)
+            if not attempt.left and failure is not None:
+                raise failure  # the request itself, or our store: no other target would help
             probes = False
         finally:
             if probes:
@@ -280,23 +284,20 @@ class _Work:
             circuit.succeed(runs._clock.steady())
         else:
             circuit.fail(seen, runs._clock.steady())
-        self._settle_attempt(attempt)
+        if attempt.left:
+            self._settle_attempt(attempt)
         return failure
 
-    async def _written_down(self, chosen: Next) -> Attempt:
-        """A new attempt, durable in the ledger before anything of it leaves."""
-        run = self._run
-        run.attempts += 1
-        attempt = Attempt(new_id("att_"), run.attempts, chosen, run.log)
+    async def _write_down(self, attempt: Attempt) -> None:
+        """The attempt is durable in the ledger before anything of it leaves."""
+        self._run.attempts = attempt.number
         self._records.append(self._attempt_started(attempt))
         records = self._records
         # What has ended is not forgotten when the store is away now; what would have begun then has not.
         self._records = [record for record in records if isinstance(record, AttemptSettled)]
-        self._sent = self._settled = False
-        self._attempt = attempt
+        self._settled = False
         await self._runs._ledger.commit(*records)
         self._records = []
-        return attempt
 
     async def _call(self, attempt: Attempt) -> MidstreamError | None:
         """Makes the call; the error of one that failed before its first visible output."""
@@ -304,7 +305,6 @@ class _Work:
         target, retry = attempt.next.target, attempt.next.retry
         plan = Plan(order.turn, target.model, order.turn.stream, order.history, target.max_tokens)
         runs._health.enter(target.provider, retry)
-        self._sent = True
         began = runs._clock.steady()
         try:
             await attempt.run(runs._complete, plan)
@@ -366,7 +366,7 @@ class _Work:
     def _settle_attempt(self, attempt: Attempt) -> None:
         self._settled = True
         now = self._runs._clock.wall()
-        if self._sent:
+        if attempt.left:
             usage = attempt.usage(self._estimate_in)
         else:
             usage = Fold().answer().usage  # cancelled before the call left

@@ -49,15 +49,22 @@ class Watched:
         self.sent.append(outgoing)
         raise Unreachable("not sent")
 
+    async def leaving(self) -> None:
+        """As a run's line does, nothing leaves before it is told."""
+        assert not self.sent
+
+    def emit(self, events: Any, size: int) -> bool:
+        self.events += events
+        return True
+
+    def opened(self, resume: Any) -> None:
+        pass
+
     def ask(self, plan: Plan) -> Outgoing:
         """What goes out first."""
 
-        def emit(events: Any, size: int) -> bool:
-            self.events += events
-            return True
-
         with contextlib.suppress(Unreachable):
-            asyncio.run(self.provider.complete(None, "0", plan, emit, lambda resume: None))  # type: ignore[arg-type]
+            asyncio.run(self.provider.complete(None, "0", plan, self))  # type: ignore[arg-type]
         return self.sent[0]
 
 

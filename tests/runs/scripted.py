@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from midstream.core.events import Attempted, Delta, Done, Event, PartStarted, Stopped, Used
 from midstream.core.parts import Native, Text
-from midstream.core.serving import Emit, Priced, Target
+from midstream.core.serving import Emit, Line, Priced, Target
 from midstream.core.turn import Plan, Prompt, Turn
 from midstream.core.usage import Usage
 from midstream.metering.metrics import Metrics
@@ -62,11 +62,12 @@ class Scripted:
         self._scripts = {name: list(steps) for name, steps in scripts.items()}
         self.calls: list[tuple[str, str]] = []
 
-    async def __call__(self, target: Target, key: str, plan: Plan, emit: Emit, opened: Any) -> None:
+    async def __call__(self, target: Target, key: str, plan: Plan, line: Line) -> None:
+        await line.leaving()
         self.calls.append((target.provider, key))
         steps = self._scripts[target.provider]
         step = steps.pop(0) if len(steps) > 1 else steps[0]
-        await step(plan, emit)
+        await step(plan, line.emit)
 
 
 class Bench:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from midstream.core.errors import BadRequest, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
 from midstream.core.events import Attempted, Delta, Done, Event, Failed, PartStarted, Started, Stopped, Used
 from midstream.core.parts import Reasoning, Text, ToolCall
-from midstream.core.serving import Emit, Target
+from midstream.core.serving import Line, Target
 from midstream.core.turn import Plan, Prompt, Turn
 from midstream.core.usage import Usage
 from midstream.runs.attempt import Attempt
@@ -17,6 +16,10 @@ from midstream.runs.route import Next
 
 PROMPT = 100
 OPENED = [Attempted("one", ""), Started("id"), PartStarted(0, Text(""))]
+
+
+async def _written(attempt: Attempt) -> None:
+    assert not attempt.left
 
 
 class Tried:
@@ -33,7 +36,7 @@ class Tried:
     async def _run(self) -> None:
         log = EventLog(keep=True)
         chosen = Next(Target("one", "m", ""), "0", 0.0, False)
-        self.attempt = Attempt("att_1", self._number, chosen, log)
+        self.attempt = Attempt("att_1", self._number, chosen, log, _written)
         turn = Turn("d", {}, lambda fields: Prompt(()), model="m", stream=True)
         try:
             await self.attempt.run(self._complete, Plan(turn, "m", True))
@@ -41,9 +44,10 @@ class Tried:
             self.raised = error
         self.events = log.follow()._events
 
-    async def _complete(self, target: Target, key: str, plan: Plan, emit: Emit, opened: Any) -> None:
+    async def _complete(self, target: Target, key: str, plan: Plan, line: Line) -> None:
+        await line.leaving()
         for batch in self._batches:
-            emit(batch, 10)
+            line.emit(batch, 10)
         if self._error is not None:
             raise self._error
 

@@ -9,7 +9,7 @@ from midstream.core.errors import BadRequest, Bug, Busy, Cut, Garbled, Refused, 
 from midstream.core.events import Attempted, Delta, Done, Failed, PartStarted, Started, Used
 from midstream.core.http import Timeouts
 from midstream.core.parts import Text
-from midstream.core.serving import Emit, Target
+from midstream.core.serving import Emit, Line, Target
 from midstream.core.turn import Plan
 from midstream.core.usage import Usage
 
@@ -318,3 +318,19 @@ def test_what_the_store_refuses_keeps_nobody_waiting(caplog: pytest.LogCaptureFi
         assert "the store refuses" in caplog.text
 
     on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_what_cannot_be_sent_is_no_attempt_and_says_nothing_about_the_provider():
+    async def refuses(target: Target, key: str, plan: Plan, line: Line) -> None:
+        raise BadRequest("no such thing", param="x")
+
+    async def test(bench: Bench) -> None:
+        for _ in range(6):  # more often than a circuit bears
+            run, follower = bench.start()
+            [end] = await everything(follower)
+            assert isinstance(end.error, BadRequest)
+            assert run.attempts == 0
+        assert await bench.attempts() == []
+        assert await bench.statuses() == ["failed"] * 6
+
+    on_bench(refuses, test)  # type: ignore[arg-type]

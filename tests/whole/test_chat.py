@@ -265,3 +265,16 @@ def test_the_callers_key_never_travels_upstream(serving: Serving, upstream: Upst
     upstream.answer = lambda asked: whole(REPLY)
     ask(serving)
     assert all(_no_key_in(asked) for asked in upstream.asked)
+
+
+def test_strict_refuses_what_cannot_be_honoured_before_anything_is_called_or_recorded(
+    serving: Serving, upstream: Upstream
+):
+    made = len(serving.attempts())
+    body = {"model": "claude/x", "messages": HI, "logit_bias": {"1": 5}}
+    refused = serving.ask("POST", "/v1/chat/completions", body, x_midstream_strict="true")
+    assert refused.status == 400
+    assert "logit_bias" in refused.json["error"]["message"]
+    assert refused.headers["x-midstream-attempts"] == "0"
+    assert not upstream.asked
+    assert len(serving.attempts()) == made
