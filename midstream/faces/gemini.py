@@ -21,11 +21,12 @@ STREAM_TYPE = "text/event-stream"
 PING = b": keepalive\n\n"
 MARK = "x-goog-api-client"
 KEY_IN_QUERY = True
-#: google-genai says v1 or v1beta, by its own configuration; the lists under /v1 are OpenAI's.
+#: google-genai says v1 or v1beta, by its own configuration; the lists under /v1 are OpenAI's. Vercel's package leaves
+#: `models/` out before a name that has a slash in it.
 ROUTES = (
     *(
-        Route("POST", f"/{version}/models/{{model:rest}}:{verb}", task, summary)
-        for version in ("v1beta", "v1")
+        Route("POST", f"/{models}/{{model:rest}}:{verb}", task, summary)
+        for models in ("v1beta/models", "v1/models", "v1beta")
         for verb, task, summary in (
             ("generateContent", "chat", "Generate content"),
             ("streamGenerateContent", "stream", "Generate content as a stream"),

@@ -83,6 +83,7 @@ def test_a_key_in_the_address_is_for_geminis_clients_only(tmp_path: Path):
         for version in ("v1beta", "v1"):
             path = f"/{version}/models/{MODEL}:generateContent?key={KEY}"
             assert (await app.ask("POST", path, body, key="")).status == 200
+        assert (await app.ask("POST", f"/v1beta/{MODEL}:generateContent?key={KEY}", body, key="")).status == 200
         assert (await app.ask("GET", f"/v1beta/models?key={KEY}", key="")).status == 200
         for method, path in (
             ("POST", "/v1/chat/completions"), ("POST", "/v1/messages"), ("GET", "/v1/models"),
