@@ -193,6 +193,25 @@ def test_googles_schema_becomes_json_schema() -> None:
     }  # fmt: skip
 
 
+def test_numbers_stand_for_words_in_what_googles_rest_clients_send() -> None:
+    schema = {"type": 6, "properties": {"a": {"type": 5, "items": {"type": 1}}, "b": {"type": 99}}}
+    prompt = read(
+        {
+            **says({"text": "x"}),
+            "tools": [{"functionDeclarations": [{"name": "f", "parameters": schema}]}],
+            "toolConfig": {"functionCallingConfig": {"mode": 2}},
+        }
+    )
+    assert prompt.tools[0].parameters == {
+        "type": "object",
+        "properties": {"a": {"type": "array", "items": {"type": "string"}}, "b": {"type": 99}},
+    }
+    assert prompt.tool_choice == ToolChoice("required")
+    for mode in (99, -1):
+        with pytest.raises(BadRequest):
+            read({**says({"text": "x"}), "toolConfig": {"functionCallingConfig": {"mode": mode}}})
+
+
 def test_tools_and_their_choice_are_read() -> None:
     prompt = read(
         {

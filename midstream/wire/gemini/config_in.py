@@ -55,8 +55,12 @@ def members_kept(value: Any, path: str) -> dict[str, Any]:
     return value
 
 
+#: By the numbers that Google's own REST clients send in their place.
+_MODES = ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED")
+
+
 class _Calling(Struct, frozen=True):
-    mode: str = "AUTO"
+    mode: str | int = "AUTO"
     allowedFunctionNames: list[str] = []
 
 
@@ -69,7 +73,8 @@ def read_choice(value: Any) -> tuple[ToolChoice | None, dict[str, Any]]:
         return None, extras
     calling = shaped(members(config["functionCallingConfig"], path), _Calling, path)
     names = tuple(calling.allowedFunctionNames)
-    match calling.mode.upper():
+    mode = calling.mode
+    match _MODES[mode] if isinstance(mode, int) and 0 <= mode < len(_MODES) else str(mode).upper():
         case "NONE":
             return ToolChoice("none"), extras
         case "ANY":

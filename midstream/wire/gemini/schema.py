@@ -9,6 +9,8 @@ from .shape import members
 
 _COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
 _MAX_DEPTH = 64
+#: By the numbers that Google's own REST clients send in their place.
+_TYPES = ("", "string", "number", "integer", "boolean", "array", "object", "null")
 
 
 def json_schema_of(schema: Any, path: str, depth: int = 0) -> dict[str, Any]:
@@ -48,6 +50,8 @@ def json_schema_of(schema: Any, path: str, depth: int = 0) -> dict[str, Any]:
 def _type(value: Any) -> Any:
     if isinstance(value, str):
         return value.lower()
+    if type(value) is int and 0 < value < len(_TYPES):
+        return _TYPES[value]
     if isinstance(value, list):
         return [item.lower() if isinstance(item, str) else item for item in value]
     return value
