@@ -35,6 +35,19 @@ class Heard:
     max_tokens: int | None = None
     thinks: bool = False
 
+    @property
+    def must_call(self) -> str:
+        """The name of the tool that the answer has to call; "" when it may speak."""
+        choice: Any = self.body.get("tool_choice")
+        if self.dialect == "gemini":
+            choice = (self.body.get("toolConfig") or {}).get("functionCallingConfig") or {}
+            names = choice.get("allowedFunctionNames") or list(self.tools)
+            return names[0] if choice.get("mode") == "ANY" else ""
+        if isinstance(choice, dict) and (name := choice.get("name") or (choice.get("function") or {}).get("name")):
+            return str(name)
+        word = choice.get("type") if isinstance(choice, dict) else choice
+        return next(iter(self.tools)) if word in ("any", "required") else ""
+
 
 def _names(text: str) -> set[str]:
     return set(text.split())
@@ -271,7 +284,10 @@ def _gemini(heard: Heard) -> None:
 
 
 def _response_text(response: dict[str, Any]) -> str:
-    return next((str(response[key]) for key in ("output", "result") if key in response), json.dumps(response))
+    return next(
+        (str(response[key]) for key in ("output", "result") if key in response),
+        json.dumps(response, separators=(",", ":")),
+    )
 
 
 def _typed(content: Any, kind: str) -> list[dict[str, Any]]:

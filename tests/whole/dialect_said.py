@@ -283,7 +283,9 @@ class _Anthropic(_Dialect):
             for delta in self._deltas(block):
                 yield {"type": "content_block_delta", "index": index, "delta": delta}
             yield {"type": "content_block_stop", "index": index}
-        yield {"type": "message_delta", "delta": self._stopped(), "usage": {"output_tokens": OUTPUT}}
+        told = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+        usage = {name: count for name, count in self._usage(OUTPUT).items() if name in told}
+        yield {"type": "message_delta", "delta": self._stopped(), "usage": usage}
         yield {"type": "message_stop"}
 
     def _deltas(self, block: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ that each kind gets its service's own habits. What it says depends on the last u
     short              stops at the limit of its length
     (an image)         names what it was shown
     (a schema)         an instance
+    (a forced tool)    calls it
     otherwise          "Hé🙂 from KIND: TEXT", and the system prompt if there is one
 
 Given tool results, it reports them."""
@@ -18,6 +19,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,10 +58,12 @@ class Failure(Exception):
 
 
 class DialectUpstream:
-    """arguments: what a tool is called with, by its name. heard: every chat request that was understood, and
+    """arguments: what a tool is called with, by its name. agent: of the words above, take only "please use NAME" (an
+    agent's own long prompts are full of the others). heard: every chat request that was understood, and
     refused: every complaint about one that was not."""
 
-    def __init__(self, arguments: Mapping[str, dict[str, Any]] | None = None) -> None:
+    def __init__(self, arguments: Mapping[str, dict[str, Any]] | None = None, agent: bool = False) -> None:
+        self.agent = agent
         self.arguments = dict(arguments or {})
         self.heard: list[Heard] = []
         self.refused: list[str] = []
@@ -93,7 +97,7 @@ class DialectUpstream:
         return said_in.answer(heard, saying)
 
     def _script(self, heard: Heard) -> Saying:
-        text = heard.text
+        text = "".join(re.findall(r"please use \w+", heard.text)) if self.agent else heard.text
         for status in (400, 429, 529):
             if f"fail {status}" in text:
                 raise Failure(status, f"the upstream says no with {status}")
@@ -104,7 +108,7 @@ class DialectUpstream:
         if heard.results:
             saying.text = "The tools said: " + "; ".join(sorted(result for _, _, result in heard.results))
             return saying
-        names = [name for name in heard.tools if name in text]
+        names = [name for name in heard.tools if name in text] or [name for name in (heard.must_call,) if name]
         saying.calls = [Call(self._id(heard), name, self.arguments.get(name, {"city": name})) for name in names]
         if names:
             return saying
