@@ -34,7 +34,7 @@ class Exchange:
         began: float,
     ) -> None:
         self.scope = scope
-        self._direct: Direct | None = scope.get("extensions", {}).get("midstream.direct")
+        self._direct: Direct | None = scope.get("extensions", {}).pop("midstream.direct", None)
         self._receive = receive
         self._send = send
         self.sent = False

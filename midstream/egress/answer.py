@@ -45,7 +45,7 @@ class Answer:
         self._deadline = deadline
         self._last = now
         self._silence = outgoing.timeouts.first_byte
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | _Over = httptools.HttpResponseParser(self)
         self._sink: Sink = self._hold
         self._held: deque[bytes] = deque()
 
@@ -128,14 +128,15 @@ class Answer:
             self._wake()
 
     def close(self) -> None:
-        if self._gone or (self.complete and not self._held):
-            return
-        self._gone = True
-        self._held.clear()
+        if not self._gone and (self._held or not self.complete):
+            self._gone = True
+            self._held.clear()
+            if not self.complete:
+                self._connection.abort()
+            self._wake()
+        # Both hold this answer, which holds them: without them it is freed at once instead of by the collector.
         self._sink = _discard
-        if not self.complete:
-            self._connection.abort()
-        self._wake()
+        self._parser = _OVER
 
     async def _wait(self) -> None:
         waiter = self._waiter = self._loop.create_future()
@@ -346,6 +347,25 @@ def _size(headers: dict[str, str]) -> int:
 
 def _too_large() -> Garbled:
     return Garbled("the upstream's answer has more than 100 headers, or more than 32 KiB of them")
+
+
+class _Over:
+    """In the parser's place after close, which a sink may call in the middle of a packet."""
+
+    def feed_data(self, data: bytes) -> None:
+        pass
+
+    def should_keep_alive(self) -> bool:
+        return False
+
+    def get_status_code(self) -> int:
+        return 0
+
+    def get_http_version(self) -> str:
+        return ""
+
+
+_OVER = _Over()
 
 
 def _discard(body: bytes) -> None:
