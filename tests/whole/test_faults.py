@@ -370,6 +370,12 @@ def test_usage_is_what_was_reported_or_marked_as_estimated(swept: Swept):
             usage = row["usage"]
             if min(usage["input_tokens"], usage["output_tokens"]) < 0:
                 return f"negative: {usage}"
+            code = (row["error"] or {}).get("code", "")
+            if code in _NOT_SENT and (usage["input_tokens"] or row["cost"] not in (None, "0", "0.000000000")):
+                return f"billed, though nothing was sent: {usage} {row['cost']}"
+            sent = row["status"] == "failed" and code in ("upstream_cut", "upstream_timeout_first_byte")
+            if sent and not (usage["input_tokens"] and usage["estimated"]):
+                return f"sent, but neither counted nor estimated: {usage}"
             if row["status"] == "partial" and not usage["estimated"] and usage["output_tokens"] != OUTPUT_TOKENS:
                 return f"partial, neither reported nor estimated: {usage}"
         if one.case.expected != "ok":
