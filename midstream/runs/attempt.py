@@ -43,7 +43,7 @@ class Attempt:
         self.fold = Fold()
         self.committed = False
         self.left = False
-        self._leave = leave
+        self._leave: Callable[[Attempt], Awaitable[None]] | None = leave
         self.ended: Done | Failed | None = None
         #: The provider's last word on usage came after all output so far.
         self._counted = False
@@ -74,7 +74,7 @@ class Attempt:
             self.fail(error)
         finally:
             self._timer.cancel()
-            self._task = None
+            self._timer = self._task = self._leave = None  # an attempt that has ended holds nobody
         if self.ended is None:
             self.fail(Cut("the answer ended before its end was said"))
         if isinstance(self.ended, Failed) and not self.committed:
@@ -94,8 +94,10 @@ class Attempt:
             self.fold.add(self.ended)
 
     async def leaving(self) -> None:
-        await self._leave(self)
-        self.left = True
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            await leave(self)
+            self.left = True
 
     def opened(self, resume: Callable[[], None]) -> None:
         self._log.on_room(resume)
