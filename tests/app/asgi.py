@@ -115,9 +115,14 @@ def _prices() -> bytes:
         return price_table(Path(folder))
 
 
+def priced(folder: Path) -> None:
+    """Puts the price list where a process with this data directory looks for it."""
+    (folder / f"prices-{version('genai-prices')}.json").write_bytes(_prices())
+
+
 @asynccontextmanager
 async def opened(folder: Path, **server: Any) -> AsyncIterator[Here]:
-    (folder / f"prices-{version('genai-prices')}.json").write_bytes(_prices())
+    priced(folder)
     config = Config(server=ServerConfig(data=str(folder), **server))
     process = await open_process(config, KEY, Clock())
     try:
