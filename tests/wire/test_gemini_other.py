@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from midstream.core.errors import BadRequest, Busy, Garbled, LimitReached, NotFound, Refused, Unauthenticated
-from midstream.core.events import Embedded
+from midstream.core.events import Embedded, Failed
 from midstream.core.parts import Message, Text
 from midstream.core.turn import EmbedAsk, Plan, Prompt, Tool, Turn
 from midstream.core.usage import Usage
@@ -227,3 +227,9 @@ def test_counts_and_models_read_back() -> None:
 
 def test_one_model_is_described_like_those_of_the_list() -> None:
     assert json.loads(gemini.write_models(["a"]))["models"] == [json.loads(gemini.write_model("a"))]
+
+
+def test_a_stream_of_white_space_ends_before_it_costs_anything() -> None:
+    reader = gemini.answer_reader()
+    events = [event for _ in range(2000) for event in reader.feed(b" " * 65_536)]
+    assert [type(event) for event in events] == [Failed]

@@ -11,6 +11,8 @@ from ..sse import MAX_EVENT, Frame, SSEReader
 _OUTSIDE = re.compile(rb'["{}]')
 _INSIDE = re.compile(rb'["\\]')
 _BLANK = b" \t\r\n"
+#: Before the first byte of a stream; every piece of it is looked at again with the next.
+_MAX_BLANK = 64 * 1024
 
 
 class ArrayReader:
@@ -81,6 +83,8 @@ class Frames:
             data = self._lead + data
             first = data.lstrip(_BLANK)[:1]
             if not first:
+                if len(data) > _MAX_BLANK:
+                    raise Garbled("the stream begins with nothing but white space")
                 self._lead = data
                 return []
             reader = self._reader = ArrayReader() if first in b"[{" else SSEReader()
