@@ -45,9 +45,7 @@ _MEDIA = st.one_of(
     st.builds(Media, st.just("image"), mime=st.just("image/png"), data=_DATA, cache=_CACHE),
     st.builds(Media, st.just("audio"), mime=st.sampled_from(["audio/wav", "audio/mpeg"]), data=_DATA),
     st.builds(Media, st.just("video"), url=st.just("https://x/v")),
-    st.builds(
-        Media, st.just("file"), mime=st.just("application/pdf"), data=_DATA, name=_NAME, cache=_CACHE
-    ),
+    st.builds(Media, st.just("file"), mime=st.just("application/pdf"), data=_DATA, name=_NAME, cache=_CACHE),
     st.builds(Media, st.just("file"), file_id=_NAME, name=st.none() | _NAME),
     st.builds(Media, st.just("file"), url=st.just("https://x/f"), name=st.none() | _NAME),
 )
