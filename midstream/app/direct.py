@@ -37,6 +37,11 @@ class Direct:
             cycle.transport.close()
         cycle.on_response()
 
+    @property
+    def is_behind(self) -> bool:
+        """The client reads more slowly than it is written to."""
+        return self._cycle.flow.write_paused
+
     def chunk(self, data: bytes) -> bool:
         """A piece of a streamed body. False: the client is behind, so it must go through `send`, which waits."""
         cycle = self._cycle

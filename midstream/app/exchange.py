@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..core.dialect import AnswerWriter
@@ -115,6 +116,8 @@ class Exchange:
             if events and isinstance(events[0], Failed):
                 raise events[0].error
             await self._start(content_type, headers(_attempted(events)))
+            if self._direct is not None:
+                follower.deliver = partial(_deliver, self._direct, writer, beat)
             while not (events and isinstance(events[-1], Done | Failed)):
                 if events:
                     data = writer.write(events)
@@ -129,6 +132,7 @@ class Exchange:
                 events = await follower.take()
             await self._send({"type": "http.response.body", "body": writer.write(events), "more_body": False})
         finally:
+            follower.deliver = None
             beat.stop()
 
     async def _start(self, content_type: str, headers: Pairs) -> None:
@@ -146,6 +150,17 @@ class Exchange:
         if self._direct is not None and self._direct.chunk(data):
             return
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+def _deliver(direct: Direct, writer: AnswerWriter, beat: _Beat, events: Sequence[Event]) -> bool:
+    """Events as bytes on their way to the client, unless it is behind."""
+    if direct.is_behind:
+        return False
+    data = writer.write(events)
+    if data:
+        direct.chunk(data)
+        beat.reset()
+    return True
 
 
 def _attempted(events: list[Event]) -> Attempted | None:

@@ -109,19 +109,14 @@ class Attempt:
         add = fold.add
         for event in events:
             add(event)
-        self._note_count(events)
+            if type(event) in _OUTPUT_OR_COUNT:
+                self._counted = type(event) is Used
         if fold.ended:  # the terminal event waits until the ledger knows
             events = self._without_end(events)
         if self.committed:
             return self._log.append(events, size)
         self._hold(events)
         return True
-
-    def _note_count(self, events: Sequence[Event]) -> None:
-        for event in reversed(events):
-            if type(event) in _OUTPUT_OR_COUNT:
-                self._counted = type(event) is Used
-                return
 
     def _hold(self, events: Sequence[Event]) -> None:
         """Until one of them can be seen."""

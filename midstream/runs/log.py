@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from ..core.events import Event
+from ..core.events import Done, Event, Failed
 
 #: A follower that is this many bytes behind makes the owner stop reading from the provider.
 MAX_BEHIND = 256 * 1024
+_ENDS = (Done, Failed)
 
 
 class Follower:
-    """One reader's place in the log. Events it has taken are forgotten unless the log keeps them."""
+    """One reader's place in the log. Events it has taken are forgotten unless the log keeps them.
 
-    __slots__ = ("_behind", "_events", "_left", "_log", "_loop", "_waiter")
+    deliver: while `take` waits, events that do not end the log are handed to it at once, in the call that logged them,
+    instead of waking the waiting task: a chunk then costs no turn of the event loop. False: it takes none of them now
+    (its client is behind), so the task is woken for them."""
+
+    __slots__ = ("_behind", "_events", "_left", "_log", "_loop", "_waiter", "deliver")
 
     def __init__(self, log: EventLog, events: list[Event]) -> None:
         self._log = log
@@ -23,6 +28,7 @@ class Follower:
         self._left = False
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
+        self.deliver: Callable[[Sequence[Event]], bool] | None = None
 
     async def take(self) -> list[Event]:
         """All events since the last take, waiting for some. Empty when the log is closed, and after `wake` or
@@ -53,10 +59,14 @@ class Follower:
         self._log.leave(self)
 
     def push(self, events: Sequence[Event], size: int) -> bool:
+        waiter = self._waiter
+        waits = waiter is not None and not waiter.done()
+        if waits and self.deliver is not None and type(events[-1]) not in _ENDS and self.deliver(events):
+            return True
         self._events.extend(events)
         self._behind += size
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if waits and waiter is not None:
+            waiter.set_result(None)
         return self._behind <= MAX_BEHIND
 
     @property
