@@ -32,11 +32,6 @@ _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 USER_AGENT = "midstream"
 
 
-def write_head(outgoing: Outgoing, target: Target, forward: Proxy | None) -> bytes:
-    """forward: the proxy that is given the whole URL (plain http), or None. Raises BadRequest."""
-    return finish(head_lines(outgoing, target, forward), outgoing)
-
-
 def finish(lines: bytes, outgoing: Outgoing) -> bytes:
     """The whole head: its lines, and how long the body is."""
     if outgoing.body or outgoing.method in _WITH_BODY:
@@ -45,7 +40,8 @@ def finish(lines: bytes, outgoing: Outgoing) -> bytes:
 
 
 def head_lines(outgoing: Outgoing, target: Target, forward: Proxy | None) -> bytes:
-    """The head of every request with this method, address and these headers, without its end. Raises BadRequest."""
+    """The head of every request with this method, address and these headers, without its end.
+    forward: the proxy that is given the whole URL (plain http), or None. Raises BadRequest."""
     lines = []
     encoding = agent = login = False
     for name, value in outgoing.headers:

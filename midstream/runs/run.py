@@ -15,11 +15,12 @@ import msgspec
 from msgspec import Struct
 
 from ..core.errors import Bug, Busy, Cancelled, MidstreamError, StoreDown, forget_frames
-from ..core.events import Answer, Done, Event, Failed, Fold
+from ..core.events import Answer, Done, Event, Failed
 from ..core.ids import new_id
 from ..core.parts import Message, Native
 from ..core.serving import Complete, Observer, Price, Target
 from ..core.turn import Plan, Turn
+from ..core.usage import Usage
 from ..store.ledger import (
     AttemptSettled,
     AttemptStarted,
@@ -369,7 +370,7 @@ class _Work:
         if attempt.left:
             usage = attempt.usage(self._estimate_in)
         else:
-            usage = Fold().answer().usage  # cancelled before the call left
+            usage = Usage()  # it ended before the call left
         priced = self._runs._price(attempt.next.target, usage, now)
         self._runs._observer.attempt_settled(attempt.next.target, attempt.status, usage, now - self._tried_at)
         error = attempt.error

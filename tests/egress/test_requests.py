@@ -4,14 +4,15 @@ from hypothesis import strategies as st
 
 from midstream.core.errors import BadRequest
 from midstream.core.http import Outgoing
-from midstream.egress.requests import write_head
+from midstream.egress.requests import finish, head_lines
 from midstream.egress.targets import parse_target
 
 TARGET = parse_target("http://api.example.com/v1")
 
 
 def head(headers=(), method="POST", body=b"", url=None):
-    return write_head(Outgoing(method, "", tuple(headers), body), parse_target(url) if url else TARGET, None)
+    outgoing = Outgoing(method, "", tuple(headers), body)
+    return finish(head_lines(outgoing, parse_target(url) if url else TARGET, None), outgoing)
 
 
 def test_the_head_is_exactly_this():

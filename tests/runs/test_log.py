@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from midstream.core.events import Delta, Event
+from midstream.core.events import Delta, Done, Event
 from midstream.runs.log import MAX_BEHIND, EventLog, Follower
 
 
@@ -193,5 +193,42 @@ def test_waking_a_follower_lets_it_do_something_else_and_loses_nothing():
         assert await soon(task) == []
         log.append(said(1))
         assert await follower.take() == said(1)
+
+    asyncio.run(test())
+
+
+def test_a_reader_that_waits_is_handed_events_at_once_in_order_and_woken_only_for_the_end():
+    async def test() -> None:
+        log = EventLog()
+        follower = log.follow()
+        handed: list[Event] = []
+        takes = True
+
+        def deliver(events: Any) -> bool:
+            if takes:
+                handed.extend(events)
+            return takes
+
+        follower.deliver = deliver
+        log.append(said(1))  # nobody waits yet: kept for the take that comes
+        assert handed == []
+        assert await follower.take() == said(1)
+        task = waiting(follower)
+        await asyncio.sleep(0)
+        log.append(said(2))
+        log.append(said(3))
+        assert handed == said(2, 3)
+        assert not task.done()
+        takes = False  # the client is behind
+        log.append(said(4))
+        takes = True
+        log.append(said(5))  # may not overtake what was not taken
+        assert handed == said(2, 3)
+        assert await soon(task) == said(4, 5)
+        task = waiting(follower)
+        await asyncio.sleep(0)
+        log.append([Done()])
+        assert await soon(task) == [Done()]
+        assert handed == said(2, 3)
 
     asyncio.run(test())
