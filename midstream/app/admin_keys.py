@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..access.identify import OPERATOR, require_admin, require_operator
+from ..access.identify import OPERATOR, require_operator
 from ..core.web import Caller
 from ..store.keys import ApiKey
 from ..store.orgs import DEFAULT_ORG
+from .nouns import Who, json_reply
 from .services import Services
 
 #: Anything but NUL, which PostgreSQL takes in no text.
@@ -32,17 +33,6 @@ class NewOrg(BaseModel):
     name: str = Field(min_length=1, max_length=200, pattern=WORDS)
 
 
-async def admin_caller(request: Request) -> Caller:
-    """Whoever holds the operator's key or a key with the scope `admin`. Raises Unauthenticated, Forbidden."""
-    services: Services = request.app.state.services
-    caller = await services.identify(request.headers)
-    require_admin(caller)
-    return caller
-
-
-Who = Annotated[Caller, Depends(admin_caller)]
-
-
 def keys_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/v1/admin", tags=["keys"])
 
@@ -54,35 +44,31 @@ def keys_router(services: Services) -> APIRouter:
     async def create_key(caller: Who, new: NewKey) -> Response:
         org = org_of(caller, new.org_id)
         key, secret = await services.store.keys.create(org, new.name, new.scopes, expires_at=new.expires_at)
-        return _json({**_shown(key), "key": secret}, 201)
+        return json_reply({**_shown(key), "key": secret}, 201)
 
     @router.get("/keys", summary="An org's API keys")
     async def list_keys(caller: Who, org_id: str | None = None) -> Response:
         rows = await services.store.keys.list(org_of(caller, org_id))
-        return _json({"data": [_shown(key) for key in rows]})
+        return json_reply({"data": [_shown(key) for key in rows]})
 
     @router.delete("/keys/{key_id}", summary="Revoke an API key")
     async def revoke_key(caller: Who, key_id: str, org_id: str | None = None) -> Response:
         await services.store.keys.revoke(org_of(caller, org_id), key_id)
         services.identify.forget()
-        return _json({"id": key_id, "revoked": True})
+        return json_reply({"id": key_id, "revoked": True})
 
     @router.post("/orgs", status_code=201, summary="Make an org")
     async def create_org(caller: Who, new: NewOrg) -> Response:
         require_operator(caller)
-        return _json(msgspec.structs.asdict(await services.store.all_orgs().create_org(new.name)), 201)
+        return json_reply(msgspec.structs.asdict(await services.store.all_orgs().create_org(new.name)), 201)
 
     @router.get("/orgs", summary="All orgs")
     async def list_orgs(caller: Who) -> Response:
         require_operator(caller)
-        return _json({"data": [msgspec.structs.asdict(row) for row in await services.store.all_orgs().orgs()]})
+        return json_reply({"data": [msgspec.structs.asdict(row) for row in await services.store.all_orgs().orgs()]})
 
     return router
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:
     return {**msgspec.structs.asdict(key), "scopes": sorted(key.scopes)}
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -23,12 +23,14 @@ from ..runs.run import Runs
 from ..store import open_store
 from ..store.orgs import DEFAULT_ORG
 from .admin import admin_app
+from .agent_turns import AgentTurns
 from .catalog import Catalog, Served
 from .clock import Clock
 from .config import Config, ProviderConfig
 from .conversations import Conversations
 from .edge import ASGIApp, Edge
 from .faces import all_faces
+from .nouns import Nouns
 from .offered import Offered
 from .operations import Operations
 from .services import Services
@@ -78,13 +80,21 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         faces=faces,
         clock=clock,
         stash=stash,
+        agents=AgentTurns(),
         keep=config.server.store,
     )
-    process = Process(config, services, admin_app(services))
+    nouns = all_nouns(services)
+    admin = admin_app(services, nouns)
+    process = Process(config, services, admin)
     _gauge(metrics, services)
     operations = Operations(_readiness(process), metrics)
-    process.application = Edge(services, process.application, operations, config.server.cors_origins)
+    process.application = Edge(services, admin, operations, config.server.cors_origins, nouns)
     return process
+
+
+def all_nouns(services: Services) -> tuple[Nouns, ...]:
+    """What is listed, read and changed beside the faces' own routes."""
+    return ()
 
 
 def served_by(configured: Mapping[str, ProviderConfig], egress: Egress) -> dict[str, Served]:

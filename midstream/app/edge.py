@@ -18,6 +18,7 @@ from .exchange import Exchange
 from .faces import Face
 from .models import listed
 from .not_built import not_built
+from .nouns import Nouns, WriteError
 from .operations import Operations, plain_error
 from .routing import Routes
 from .serve import serve
@@ -44,11 +45,20 @@ EXPOSED_HEADERS = (
 
 
 class Edge:
-    """admin: the application behind ADMIN paths. cors: origins that browsers may call from."""
+    """admin: the application behind ADMIN paths. nouns: those behind other paths that no face answers.
+    cors: origins that browsers may call from."""
 
-    def __init__(self, services: Services, admin: ASGIApp, operations: Operations, cors: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        services: Services,
+        admin: ASGIApp,
+        operations: Operations,
+        cors: Sequence[str] = (),
+        nouns: Sequence[Nouns] = (),
+    ) -> None:
         self._services = services
-        self._admin = admin
+        self._admin = Nouns(ADMIN[0], admin, plain_error)
+        self._nouns = nouns
         self._operations = operations
         self._cors = frozenset(origin.encode() for origin in cors)
         faces = services.faces.values()
@@ -71,6 +81,7 @@ class Edge:
         exchange.always.append((b"x-request-id", request_id.encode()))
         path: str = scope["path"]
         face: Face | None = None
+        write_error: WriteError = plain_error
         try:
             origin = headers.get("origin")
             if origin is not None and self._answered_preflight(origin, scope, exchange):
@@ -84,14 +95,19 @@ class Edge:
             if path.startswith(ADMIN):
                 if path.startswith(ADMIN[0]):  # who asks is known before a body is read
                     require_admin(await self._services.identify(headers))
-                given = _given(await exchange.body(ADMIN_BODY), receive)
-                await self._administer(scope, given, send, exchange, request_id)
+                await self._give(self._admin, scope, receive, send, exchange)
                 return
             try:
                 # The server leaves out the body of an answer to HEAD.
                 method = "GET" if scope["method"] == "HEAD" else scope["method"]
                 face, route, params = self.routes.find(method, path)
             except MidstreamError as error:
+                noun = next((one for one in self._nouns if path.startswith(one.prefix)), None)
+                if noun is not None:
+                    write_error = noun.write_error
+                    await self._services.identify(headers)  # who asks is known before a body is read
+                    await self._give(noun, scope, receive, send, exchange)
+                    return
                 face = self._face_for(path)
                 raise not_built(path) or error from None
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"))) if scope["query_string"] else {}
@@ -102,37 +118,37 @@ class Edge:
             _require_json(headers)
             await serve(self._services, face, route.task, request, exchange)
         except MidstreamError as error:
-            await self._refuse(exchange, face, error, request_id)
+            await self._refuse(exchange, face.DIALECT.write_error if face else write_error, error, request_id)
             forget_frames(error)
         except Exception:  # boundary: a request never ends without an answer
             bug = Bug(new_id("bug_"))
             logger.error("bug %s in request %s\n%s", bug.bug_id, request_id, traceback.format_exc())
-            await self._refuse(exchange, face, bug, request_id)
+            await self._refuse(exchange, face.DIALECT.write_error if face else write_error, bug, request_id)
         finally:
             exchange.over()
 
-    async def _administer(
-        self, scope: Scope, receive: Receive, send: Send, exchange: Exchange, request_id: str
-    ) -> None:
+    async def _give(self, nouns: Nouns, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+        """Lets another application answer, with our own headers on its reply."""
+
         async def send_named(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 exchange.sent = True
                 message["headers"] = [*message.get("headers", ()), *exchange.always]
             await send(message)
 
+        given = _given(await exchange.body(ADMIN_BODY), receive)
+        request_id = exchange.always[0][1].decode()
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
-        await self._admin(scope, receive, send_named)
+        await nouns.application(scope, given, send_named)
 
-    async def _refuse(self, exchange: Exchange, face: Face | None, error: MidstreamError, request_id: str) -> None:
+    async def _refuse(
+        self, exchange: Exchange, write_error: WriteError, error: MidstreamError, request_id: str
+    ) -> None:
         if exchange.sent:
             if not isinstance(error, Cancelled):
                 raise error  # the server cuts the connection: the client must not take this for an end
             return
-        headers = _error_headers(error)
-        if face is None:
-            await exchange.reply(Reply(plain_error(error, request_id), error.status, headers))
-            return
-        await exchange.reply(Reply(face.DIALECT.write_error(error, request_id), error.status, headers))
+        await exchange.reply(Reply(write_error(error, request_id), error.status, _error_headers(error)))
 
     def _face_for(self, path: str) -> Face | None:
         """Whose grammar an error about this path is written in, also when no route fits."""

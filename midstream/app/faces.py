@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from .. import faces
-from ..core.dialect import AnswerWriter, Dialect, Say
+from ..core.dialect import AnswerWriter, FaceDialect, Say
 from ..core.events import Counted, Embedded
+from ..core.outcome import Outcome
 from ..core.registry import modules_of
 from ..core.turn import Turn
 from ..core.web import Request, Route
@@ -14,17 +15,19 @@ from ..core.web import Request, Route
 
 class Face(Protocol):
     """A module of `faces`. ID_PREFIX: of the answers' ids. MESSAGES: the member that holds the messages.
+    TRANSACTIONS: every model call it leads to is published as a transaction event.
     PING: bytes that keep a silent stream alive. MARK: a header that only its clients send ("" = none).
     KEY_IN_QUERY: its clients may send their API key as `?key=`."""
 
     NAME: str
-    DIALECT: Dialect
+    DIALECT: FaceDialect
     ID_PREFIX: str
     MESSAGES: str
     STREAM_TYPE: str
     PING: bytes
     MARK: str
     KEY_IN_QUERY: bool
+    TRANSACTIONS: bool
     ROUTES: tuple[Route, ...]
 
     def read(self, task: str, request: Request) -> Turn: ...
@@ -32,6 +35,17 @@ class Face(Protocol):
     def write_result(self, turn: Turn, result: Embedded | Counted) -> bytes: ...
     def write_models(self, ids: list[str]) -> bytes: ...
     def write_model(self, id: str) -> bytes: ...
+
+
+@runtime_checkable
+class AgentFace(Protocol):
+    """What a face of agents' turns has besides."""
+
+    def write_outcome(self, turn: Turn, outcome: Outcome, say: Say) -> bytes:
+        """The reply in one piece."""
+
+    def write_accepted(self, turn: Turn, id: str) -> bytes:
+        """The reply to a turn whose answer goes elsewhere, later."""
 
 
 def all_faces() -> dict[str, Face]:

@@ -13,7 +13,7 @@ from ..core.web import Reply
 from ..runs.run import Run
 from .clock import Clock
 from .conversations import Opened, mentioned
-from .faces import Face
+from .faces import AgentFace, Face
 
 #: Marks that parameters' names and paths are made of.
 PLAIN = "._-[]$:/"
@@ -57,7 +57,9 @@ def _listed(names: tuple[str, ...]) -> str:
 def written(reading: Reading, attempted: Attempted | None, fold: Fold, gave: Gave | None, clock: Clock) -> Reply:
     """The reply of a run that has ended well."""
     face, turn = reading.face, reading.turn
-    if gave is not None:
+    if fold.outcome is not None and isinstance(face, AgentFace):
+        body = face.write_outcome(turn, fold.outcome, reading.say(clock.wall()))
+    elif gave is not None:
         body = face.write_result(turn, gave.result)
     else:
         body = face.DIALECT.write_answer(fold.answer(), reading.say(clock.wall()))

@@ -21,9 +21,13 @@ async def serve(services: Services, face: Face, task: str, request: Request, exc
     caller = await services.identify(request.headers, request.query if face.KEY_IN_QUERY else None)
     request.body = await exchange.body(MAX_BODY)
     turn = face.read(task, request)
-    targets = services.catalog.targets(turn.model, face.NAME)
+    targets = services.catalog.targets(turn.model, face.NAME) if turn.agent is None else ()
     async with services.conversations.open(caller, turn) as opened:
-        run = services.runs.start(services.order(caller, turn, face, request, targets, opened))
+        if turn.agent is None:
+            order = services.order(caller, turn, face, request, targets, opened)
+        else:
+            order = await services.agents.order(caller, turn, face, request)
+        run = services.runs.start(order)
         follower = run.log.follow()
         exchange.on_gone(follower.leave)
         reading = Reading(run, turn, request.id, face, opened, exchange.began)

@@ -11,8 +11,10 @@ from ..core.serving import Target
 from ..core.turn import Turn
 from ..core.web import Caller, Request
 from ..egress import Egress
-from ..runs.run import Order, Runs
+from ..runs.order import Order
+from ..runs.run import Runs
 from ..store import Store
+from .agent_turns import AgentTurns
 from .catalog import Catalog
 from .clock import Clock
 from .conversations import Conversations, Opened
@@ -35,6 +37,7 @@ class Services:
     faces: Mapping[str, Face]
     clock: Clock
     stash: Stash
+    agents: AgentTurns
     keep: str = "all"
 
     def order(
@@ -59,4 +62,5 @@ class Services:
             keep_answer=keep,
             seq=opened.seq,
             size=len(request.body),
+            transactions=face.TRANSACTIONS,
         )

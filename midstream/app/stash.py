@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..core.events import Answer
 from ..core.parts import Message, Part, Reasoning, State, ToolCall
 from ..core.turn import Prompt
-from ..runs.run import Order
+from ..runs.order import Order
 
 ENTRIES = 10_000
 

@@ -40,16 +40,19 @@ class AnswerWriter(Protocol):
     def write(self, events: Iterable[Event]) -> bytes: ...
 
 
-class Dialect(Protocol):
-    """A module of `wire`. NAME: its name in Turn.dialect, State.issuer and Attempted.dialect."""
+class FaceDialect(Protocol):
+    """A format as a server reads and answers it: all that a face of our own needs, as no provider speaks it."""
 
-    NAME: str
-
-    # as a server reads and answers
+    @property
+    def NAME(self) -> str: ...
     def read_ask(self, fields: Fields) -> Prompt: ...
     def write_answer(self, answer: Answer, say: Say) -> bytes: ...
     def answer_writer(self, say: Say) -> AnswerWriter: ...
     def write_error(self, error: MidstreamError, request_id: str) -> bytes: ...
+
+
+class Dialect(FaceDialect, Protocol):
+    """A module of `wire`. NAME: its name in Turn.dialect, State.issuer and Attempted.dialect."""
 
     # as a client asks and reads
     def write_ask(self, plan: Plan) -> Asked: ...

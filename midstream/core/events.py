@@ -5,6 +5,9 @@ Grammar of one attempt's events, per choice:
     Attempted Started? (PartStarted (Delta | Marked)* PartEnded)* Used? Stopped Used? (Done | Failed)
     Attempted Whole Done                                            (an answer that came in one piece)
 
+A run of an agent logs `Opened`, then for each model call such a grammar without its Done, with the tools' events
+between them, then `Concluded` and the one Done or Failed of the whole run.
+
 Part indexes rise from 0 per choice and are never reused; parts may overlap in time (parallel tool calls).
 `native` on an event: the provider's own bytes of the frame that it came from; b"" when an earlier event of the same
 frame carries them; None when there are none. A face of the provider's dialect writes these bytes and nothing else.
@@ -13,17 +16,15 @@ frame carries them; None when there are none. A face of the provider's dialect w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from .errors import MidstreamError
+from .outcome import Outcome, StopReason
 from .parts import Citation, Foreign, Media, Native, Part, Reasoning, Refusal, State, Text, ToolCall
 from .usage import Usage
-
-#: One set of words for all services; the service's own word is kept beside it. "pause": ask again to go on.
-StopReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error", "pause"]
 
 
 class Attempted(Struct, frozen=True, gc=False):
@@ -166,6 +167,55 @@ class Gave(Struct, frozen=True, gc=False):
     native: bytes | None = None
 
 
+class Opened(Struct, frozen=True, gc=False):
+    """An agent's turn begins: where it is kept. conversation, message: ids ("" when nothing is kept)."""
+
+    conversation: str
+    message: str
+    thread: str = ""
+    sub_thread: str = ""
+    native: bytes | None = None
+
+
+class ToolStarted(Struct, frozen=True):
+    """A tool is about to run. round: from 1. arguments: as the tool gets them, mapped ones left out."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    round: int = 1
+    native: bytes | None = None
+
+
+class ToolNoted(Struct, frozen=True, gc=False):
+    """A tool that is still running says something."""
+
+    id: str
+    text: str
+    native: bytes | None = None
+
+
+class ToolEnded(Struct, frozen=True, gc=False):
+    """status: ok | failed | timeout | in_doubt | denied. text: what the model is told. failure: why, for people.
+    ms: how long it took."""
+
+    id: str
+    name: str
+    status: str
+    text: str
+    failure: str = ""
+    ms: int = 0
+    round: int = 1
+    native: bytes | None = None
+
+
+class Concluded(Struct, frozen=True, gc=False):
+    """All that an agent's turn came to, before its Done."""
+
+    outcome: Outcome
+    native: bytes | None = None
+
+
 Event: TypeAlias = (
     Attempted
     | Started
@@ -180,6 +230,11 @@ Event: TypeAlias = (
     | Failed
     | Whole
     | Gave
+    | Opened
+    | ToolStarted
+    | ToolNoted
+    | ToolEnded
+    | Concluded
 )
 
 _NO_OUTPUT = (Attempted, Started, Used, Passed, Marked, PartEnded)
@@ -230,7 +285,19 @@ class _Open:
 class Fold:
     """Folds events into the answer they make, one at a time: `add` each, then `answer()` (at any moment)."""
 
-    __slots__ = ("_choices", "_logprobs", "_stops", "created", "ended", "error", "id", "model", "usage", "whole")
+    __slots__ = (
+        "_choices",
+        "_logprobs",
+        "_stops",
+        "created",
+        "ended",
+        "error",
+        "id",
+        "model",
+        "outcome",
+        "usage",
+        "whole",
+    )
 
     def __init__(self) -> None:
         self._choices: dict[int, dict[int, _Open]] = {}
@@ -240,6 +307,7 @@ class Fold:
         self.created = 0
         self.usage: Usage | None = None
         self.whole: Answer | None = None
+        self.outcome: Outcome | None = None
         self.error: MidstreamError | None = None
         self.ended = False
 
@@ -250,6 +318,16 @@ class Fold:
         folds = _FOLDS.get(type(event))
         if folds is not None:
             folds(self, event)
+
+    def _begin(self, event: Attempted) -> None:
+        """Another model call of an agent's run: what counts as the answer is the last one's."""
+        self._choices.clear()
+        self._stops.clear()
+        self._logprobs.clear()
+        self.whole = None
+
+    def _conclude(self, event: Concluded) -> None:
+        self.outcome = event.outcome
 
     def _start(self, event: Started) -> None:
         self.id, self.model, self.created = event.id, event.model, event.created
@@ -307,6 +385,7 @@ class Fold:
 
 #: What each kind of event does; found by its type, as an event is often the last of many kinds.
 _FOLDS: dict[type[Event], Callable[[Fold, Any], None]] = {
+    Attempted: Fold._begin,
     Started: Fold._start,
     PartStarted: Fold._open,
     Marked: Fold._mark,
@@ -314,6 +393,7 @@ _FOLDS: dict[type[Event], Callable[[Fold, Any], None]] = {
     Stopped: Fold._stop,
     Whole: Fold._take,
     Gave: Fold._give,
+    Concluded: Fold._conclude,
     Failed: Fold._fail,
     Done: Fold._end,
 }

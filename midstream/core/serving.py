@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from .events import Event
+from .events import Answer, Event
 from .http import Timeouts
-from .turn import Plan
+from .turn import Plan, Turn
 from .usage import Usage
 
 
@@ -69,3 +69,37 @@ class Observer(Protocol):
 
     def run_ended(self, face: str, kind: str, status: str) -> None: ...
     def attempt_settled(self, target: Target, status: str, usage: Usage, seconds: float) -> None: ...
+
+
+class Completed(Struct, frozen=True):
+    """One model call of a run, after its retries and fallbacks. target: who answered. first_error: what the first
+    attempt failed with, when it was not the one that answered; "" otherwise. dropped: parameters left out."""
+
+    answer: Answer
+    target: Target
+    first_error: str = ""
+    dropped: tuple[str, ...] = ()
+
+
+class Desk(Protocol):
+    """A run as the work inside it sees it: model calls and the log. usage: of all attempts so far, failed ones too.
+    cost: decimal USD of them, None once one has no known price."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def usage(self) -> Usage: ...
+    @property
+    def cost(self) -> str | None: ...
+    @property
+    def attempts(self) -> int: ...
+
+    async def complete(self, turn: Turn, targets: Sequence[Target], *, quiet: bool = False) -> Completed:
+        """Logs the answer's events as they come, but for its Done; every attempt is in the ledger when this returns.
+        quiet: logs none of them (a check, a summary). Raises the error of the last attempt."""
+
+    def log(self, *events: Event) -> None: ...
+
+
+#: What a run does instead of one model call. Its end is logged by the run: Done when it returns, Failed when it raises.
+Work: TypeAlias = Callable[[Desk], Awaitable[None]]

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
+from .agents import AgentAsk
 from .parts import Cache, Message, Native, State
 
 TurnKind: TypeAlias = Literal["chat", "embedding", "count_tokens"]
@@ -123,11 +124,12 @@ class Turn:
     embed: what to embed, for a turn of kind "embedding". fresh: the messages this turn adds to its conversation,
     in the caller's own words (with their roles). headers: the caller's, for what a provider may be told of them.
     as_array: the stream shall be one JSON array (Gemini without alt=sse).
+    agent: what it asks of an agent; the run is then that agent's turn instead of one model call.
     amend: applied to the prompt when it is read (puts back what the caller's dialect cannot carry)."""
 
     __slots__ = (
-        "_prompt", "_read", "amend", "as_array", "conversation", "dialect", "embed", "fields", "fresh", "headers",
-        "include_usage", "kind", "model", "store", "stream", "strict",
+        "_prompt", "_read", "agent", "amend", "as_array", "conversation", "dialect", "embed", "fields", "fresh",
+        "headers", "include_usage", "kind", "model", "store", "stream", "strict",
     )  # fmt: skip
 
     def __init__(
@@ -147,6 +149,7 @@ class Turn:
         fresh: tuple[tuple[str, Native], ...] = (),
         headers: Mapping[str, str] | None = None,
         as_array: bool = False,
+        agent: AgentAsk | None = None,
     ) -> None:
         self.dialect = dialect
         self.fields = fields
@@ -163,6 +166,7 @@ class Turn:
         self.fresh = fresh
         self.headers = headers
         self.as_array = as_array
+        self.agent = agent
         self.amend: Callable[[Prompt], Prompt] | None = None
 
     @property

@@ -22,6 +22,7 @@ STREAM_TYPE = "text/event-stream; charset=utf-8"
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 MARK = "anthropic-version"
 KEY_IN_QUERY = False
+TRANSACTIONS = False
 ROUTES = (
     Route("POST", "/v1/messages", "chat", "Create a message"),
     Route("POST", "/v1/messages/count_tokens", "count_tokens", "Count the tokens of a message"),

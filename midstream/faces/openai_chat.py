@@ -22,6 +22,7 @@ STREAM_TYPE = "text/event-stream; charset=utf-8"
 PING = b": keepalive\n\n"
 MARK = ""
 KEY_IN_QUERY = False
+TRANSACTIONS = False
 ROUTES = (
     Route("POST", "/v1/chat/completions", "chat", "Create a chat completion"),
     Route("POST", "/v1/embeddings", "embedding", "Create embeddings"),

@@ -27,11 +27,11 @@ _OUTPUT_OR_COUNT = frozenset({Delta, PartStarted, Used})
 class Attempt:
     """Implements core.serving.Line. committed: the caller has seen output, so no other attempt may follow.
     left: it is in the ledger, its call may have gone out. ended: Done or Failed, once known.
-    leave: writes it into the ledger."""
+    leave: writes it into the ledger. dropped: parameters that the provider does not take."""
 
     __slots__ = (
-        "_counted", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed", "ended",
-        "fold", "id", "left", "next", "number",
+        "_counted", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed", "dropped",
+        "ended", "fold", "id", "left", "next", "number",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,7 @@ class Attempt:
         self.fold = Fold()
         self.committed = False
         self.left = False
+        self.dropped: tuple[str, ...] = ()
         self._leave: Callable[[Attempt], Awaitable[None]] | None = leave
         self.ended: Done | Failed | None = None
         #: The provider's last word on usage came after all output so far.
@@ -124,6 +125,7 @@ class Attempt:
         for event in events:
             if type(event) is Attempted:
                 event = replace(event, number=self.number)
+                self.dropped = event.dropped
             self._held.append(event)
             seen = seen or visible(event)
         if seen:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Protocol
 
 import msgspec
-from msgspec import Struct
 
 from ..core.errors import Bug, Busy, Cancelled, MidstreamError, StoreDown, forget_frames
 from ..core.events import Answer, Done, Event, Failed
 from ..core.ids import new_id
-from ..core.parts import Message, Native
-from ..core.serving import Complete, Observer, Price, Target
+from ..core.parts import Message
+from ..core.serving import Complete, Completed, Observer, Price, Target
 from ..core.turn import Plan, Turn
 from ..core.usage import Usage
 from ..store.ledger import (
@@ -35,31 +35,15 @@ from ..store.ledger import (
 from .attempt import BYTES_PER_TOKEN, Attempt
 from .health import Health
 from .log import EventLog
+from .order import Order
 from .route import Next, Route
+from .transactions import transaction
 
 logger = logging.getLogger("midstream.runs")
 _encode = msgspec.json.Encoder().encode
 
 #: Seconds between tries to settle while the store is away.
 SETTLE_AGAIN = 1.0
-
-
-class Order(Struct, frozen=True):
-    """What a run shall do. messages: what the turn adds to the store, as (role, the caller's words); empty when
-    content is not kept. keep_answer: store the assistant's message too. seq: number of the first message."""
-
-    org: str
-    key_id: str
-    face: str
-    request_id: str
-    turn: Turn
-    targets: tuple[Target, ...]
-    history: tuple[Message, ...] = ()
-    conversation: str | None = None
-    messages: tuple[tuple[str, Native], ...] = ()
-    keep_answer: bool = False
-    seq: int = 0
-    size: int = 0
 
 
 class Clock(Protocol):
@@ -160,7 +144,7 @@ class Runs:
 
     async def _own(self, run: Run) -> None:
         try:
-            end = await _Work(self, run).do()
+            end = await _Owner(self, run).do()
             if isinstance(end, Failed):
                 forget_frames(end.error)
             run.log.append([end])
@@ -207,8 +191,8 @@ def _storable(text: str, limit: int) -> str:
     return text[:limit].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-class _Work:
-    """The steps of one run."""
+class _Owner:
+    """The steps of one run. Implements core.serving.Desk for the work inside it."""
 
     def __init__(self, runs: Runs, run: Run) -> None:
         self._runs = runs
@@ -220,6 +204,9 @@ class _Work:
         self._tried_at = 0.0
         #: The end of the last attempt is among the records, or need not be.
         self._settled = True
+        self._log = run.log
+        self.usage = Usage()
+        self._cost: Decimal | None = Decimal(0)
 
     async def do(self) -> Event:
         """Returns the terminal event once everything about the run is settled."""
@@ -244,24 +231,67 @@ class _Work:
         return end
 
     async def _attempts(self) -> Event:
-        """Tries until an attempt has given its answer; raises the error of the last one that may be tried."""
-        runs, order = self._runs, self._order
+        """Does what was ordered; the terminal event. Raises the error of the last attempt that may be made."""
+        order = self._order
         if self._run.unwanted:
             raise Cancelled("cancelled")
-        self._records = self._beginning(runs._clock.wall())
-        longest = max((target.timeouts.total for target in order.targets), default=0.0)
-        route = Route(order.targets, runs._health, runs._clock.steady() + longest, runs._jitter)
+        self._records = self._beginning(self._runs._clock.wall())
+        if order.work is not None:
+            await self._write_out()
+            await order.work(self)
+            return Done()
+        attempt, _ = await self._answered(order.turn, order.targets)
+        return attempt.ended or Done()
+
+    async def _answered(self, turn: Turn, targets: Sequence[Target]) -> tuple[Attempt, MidstreamError | None]:
+        """Tries until an attempt has given its answer: that one, and the error of the first that did not."""
+        runs = self._runs
+        longest = max((target.timeouts.total for target in targets), default=0.0)
+        route = Route(targets, runs._health, runs._clock.steady() + longest, runs._jitter)
         chosen = route.first()
+        first: MidstreamError | None = None
         while True:
-            failure = await self._try(chosen)
+            attempt, failure = await self._try(chosen, turn)
             if failure is None:
-                break
+                return attempt, first
+            first = first or failure
             chosen = route.after(failure, chosen.key)
             forget_frames(failure)
-        ended = self._attempt.ended if self._attempt is not None else None
-        return ended or Done()
 
-    async def _try(self, chosen: Next) -> MidstreamError | None:
+    # core.serving.Desk
+
+    @property
+    def run_id(self) -> str:
+        return self._run.id
+
+    @property
+    def attempts(self) -> int:
+        return self._run.attempts
+
+    @property
+    def cost(self) -> str | None:
+        return None if self._cost is None else f"{self._cost:f}"
+
+    def log(self, *events: Event) -> None:
+        self._run.log.append(events)
+
+    async def complete(self, turn: Turn, targets: Sequence[Target], *, quiet: bool = False) -> Completed:
+        self._log = EventLog() if quiet else self._run.log
+        attempt, first = await self._answered(turn, targets)
+        await self._write_out()
+        if attempt.error is not None:
+            raise attempt.error
+        return Completed(
+            attempt.fold.answer(), attempt.next.target, first.message if first is not None else "", attempt.dropped
+        )
+
+    async def _write_out(self) -> None:
+        """What has been recorded so far is durable on return."""
+        records, self._records = self._records, []
+        if records:
+            await self._runs._ledger.commit(*records)
+
+    async def _try(self, chosen: Next, turn: Turn) -> tuple[Attempt, MidstreamError | None]:
         """One attempt: written before the call, settled after. The error that lets another one follow, or None."""
         runs, target = self._runs, chosen.target
         circuit = runs._health.circuit(target.provider, chosen.key, target.model)
@@ -270,10 +300,10 @@ class _Work:
         try:
             if chosen.wait:
                 await asyncio.sleep(chosen.wait)
-            attempt = Attempt(new_id("att_"), self._run.attempts + 1, chosen, self._run.log, self._write_down)
+            attempt = Attempt(new_id("att_"), self._run.attempts + 1, chosen, self._log, self._write_down)
             self._settled = True  # there is nothing to settle before it is written down
             self._attempt = attempt
-            failure = await self._call(attempt)
+            failure = await self._call(attempt, turn)
             if not attempt.left and failure is not None:
                 raise failure  # the request itself, or our store: no other target would help
             probes = False
@@ -287,7 +317,7 @@ class _Work:
             circuit.fail(seen, runs._clock.steady())
         if attempt.left:
             self._settle_attempt(attempt)
-        return failure
+        return attempt, failure
 
     async def _write_down(self, attempt: Attempt) -> None:
         """The attempt is durable in the ledger before anything of it leaves."""
@@ -300,11 +330,11 @@ class _Work:
         await self._runs._ledger.commit(*records)
         self._records = []
 
-    async def _call(self, attempt: Attempt) -> MidstreamError | None:
+    async def _call(self, attempt: Attempt, turn: Turn) -> MidstreamError | None:
         """Makes the call; the error of one that failed before its first visible output."""
         runs, run, order = self._runs, self._run, self._order
         target, retry = attempt.next.target, attempt.next.retry
-        plan = Plan(order.turn, target.model, order.turn.stream, order.history, target.max_tokens)
+        plan = Plan(turn, target.model, turn.stream, order.history, target.max_tokens)
         runs._health.enter(target.provider, retry)
         began = runs._clock.steady()
         try:
@@ -330,10 +360,14 @@ class _Work:
                 conversation_id=order.conversation,
                 request_id=order.request_id,
                 created_at=now,
+                agent_id=order.agent,
+                version_id=order.version,
+                parent_run_id=order.parent,
             )
         ]
         for place, (role, native) in enumerate(order.messages):
             records.append(self._message(role, native.dialect, native.raw, order.seq + place, now))
+        records += order.beginning
         return records
 
     def _message(self, role: str, dialect: str, content: bytes, seq: int, now: float) -> Record:
@@ -374,6 +408,7 @@ class _Work:
         priced = self._runs._price(attempt.next.target, usage, now)
         self._runs._observer.attempt_settled(attempt.next.target, attempt.status, usage, now - self._tried_at)
         error = attempt.error
+        self._spend(attempt, usage, priced.cost, now)
         self._records.append(
             AttemptSettled(
                 id=attempt.id,
@@ -386,6 +421,14 @@ class _Work:
                 ended_at=now,
             )
         )
+
+    def _spend(self, attempt: Attempt, usage: Usage, cost: str | None, now: float) -> None:
+        """Counts the attempt into the run's sums, and puts its account into the outbox for those who want each."""
+        if self._order.work is not None:
+            self.usage += usage
+            self._cost = None if self._cost is None or cost is None else self._cost + Decimal(cost)
+        if self._order.transactions:
+            self._records.append(transaction(self._order, self._run.id, attempt, usage, cost, now))
 
     def _end(self, end: Event) -> None:
         run, order, now = self._run, self._order, self._runs._clock.wall()
@@ -403,6 +446,9 @@ class _Work:
         self._runs._observer.run_ended(order.face, order.turn.kind, status)
         if order.conversation is not None:
             self._records.append(ConversationTouched(id=order.conversation, org_id=order.org, updated_at=now))
+        if order.work is not None:
+            self._records += order.closing(end) if order.closing is not None else ()
+            return
         if self._attempt is not None and self._attempt.committed:
             answer = self._attempt.fold.answer()
             self._runs._answered(order, answer)

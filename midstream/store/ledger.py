@@ -32,6 +32,9 @@ class RunStarted(Struct, frozen=True, gc=False):
     conversation_id: str | None
     request_id: str
     created_at: float
+    agent_id: str | None = None
+    version_id: str | None = None
+    parent_run_id: str | None = None
 
 
 class RunEnded(Struct, frozen=True, gc=False):
@@ -134,8 +137,9 @@ Record: TypeAlias = (
 )
 
 _RUN_STARTED = """
-INSERT INTO runs (id, org_id, key_id, kind, face, model, conversation_id, request_id, created_at, status, worker)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', $10) ON CONFLICT (id) DO NOTHING"""
+INSERT INTO runs (id, org_id, key_id, kind, face, model, conversation_id, request_id, created_at, agent_id, version_id,
+    parent_run_id, status, worker)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'running', $13) ON CONFLICT (id) DO NOTHING"""
 _RUN_ENDED = """
 UPDATE runs SET status = $2, ended_at = $3, error_code = $4, error_message = $5
 WHERE id = $1 AND status = 'running'"""

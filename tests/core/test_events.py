@@ -11,6 +11,7 @@ from midstream.core.events import (
     Answer,
     Attempted,
     Choice,
+    Concluded,
     Counted,
     Delta,
     Done,
@@ -20,17 +21,22 @@ from midstream.core.events import (
     Fold,
     Gave,
     Marked,
+    Opened,
     PartEnded,
     PartStarted,
     Passed,
     Started,
     Stopped,
+    ToolEnded,
+    ToolNoted,
+    ToolStarted,
     Used,
     Whole,
     fold,
     unfold,
     visible,
 )  # fmt: skip
+from midstream.core.outcome import Outcome
 from midstream.core.parts import Citation, Foreign, Media, Reasoning, Refusal, State, Text, ToolCall
 from midstream.core.usage import Usage
 
@@ -168,6 +174,12 @@ SEEN: list[tuple[Event, bool]] = [
     (Gave(Counted(1)), True),
     (Done(), True),
     (Failed(Cut("cut")), True),
+    # Logged by an agent's turn itself, between its model calls: never held back.
+    (Opened("conv_1", "msg_1"), True),
+    (ToolStarted("call", "name", {}), True),
+    (ToolNoted("call", "half way"), True),
+    (ToolEnded("call", "name", "ok", "text"), True),
+    (Concluded(Outcome("text")), True),
 ]
 
 

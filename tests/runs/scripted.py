@@ -16,7 +16,8 @@ from midstream.core.turn import Plan, Prompt, Turn
 from midstream.core.usage import Usage
 from midstream.metering.metrics import Metrics
 from midstream.runs.log import Follower
-from midstream.runs.run import Order, Run, Runs
+from midstream.runs.order import Order
+from midstream.runs.run import Run, Runs
 from midstream.store.ledger import Ledger
 from midstream.store.migrate import migrate
 from midstream.store.sqlite import SqliteDatabase

@@ -29,7 +29,8 @@ from midstream.core.errors import StoreDown
 from midstream.egress.connection import Connection
 from midstream.runs import run as run_module
 from midstream.runs.health import Health
-from midstream.runs.run import Order, Run, Runs
+from midstream.runs.order import Order
+from midstream.runs.run import Run, Runs
 
 Kind = Literal["whole", "stream", "fallback", "conversation", "first_turn", "embedding", "opening"]
 #: kill: SIGKILL; cancel: the run is cancelled; gone: the client hangs up; before, after: the k-th commit says that the

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Any
 
-from ...core.events import StopReason
+from ...core.outcome import StopReason
 from ...core.parts import Cache, State
 
 NAME = "anthropic_messages"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.events import StopReason
+from ...core.outcome import StopReason
 
 _NEUTRAL: dict[str, StopReason] = {
     "stop": "stop",

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from ...core.errors import Garbled
-from ...core.events import Answer, Choice, Stopped, StopReason
+from ...core.events import Answer, Choice, Stopped
+from ...core.outcome import StopReason
 from ...core.parts import Native, Part, ToolCall
 from ...core.usage import Usage
 from .contents import logprobs_of, parts_of

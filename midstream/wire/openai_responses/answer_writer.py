@@ -22,11 +22,11 @@ from ...core.events import (
     PartStarted,
     Started,
     Stopped,
-    StopReason,
     Used,
     Whole,
     unfold,
 )  # fmt: skip
+from ...core.outcome import StopReason
 from ...core.usage import Usage
 from .failures import error_object, response_error
 from .grammar import NAME

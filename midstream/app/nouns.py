@@ -1,0 +1,94 @@
+"""FastAPI applications for what is listed, read and changed: the operator's under /v1/admin, and the nouns of faces
+(histories, tools, batches), each with the errors of its face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from msgspec import Struct
+from starlette.exceptions import HTTPException
+
+from .. import __version__
+from ..access.identify import require_admin
+from ..core.errors import BadRequest, MethodNotAllowed, MidstreamError, NotFound
+from ..core.web import Caller
+from .services import Services
+
+WriteError = Callable[[MidstreamError, str], bytes]
+
+
+class Nouns(Struct, frozen=True):
+    """Paths below `prefix` that no face's route has are answered by `application`."""
+
+    prefix: str
+    application: Any
+    write_error: WriteError
+
+
+async def any_caller(request: Request) -> Caller:
+    """Raises Unauthenticated."""
+    services: Services = request.app.state.services
+    return await services.identify(request.headers)
+
+
+async def admin_caller(request: Request) -> Caller:
+    """Whoever holds the operator's key or a key with the scope `admin`. Raises Unauthenticated, Forbidden."""
+    caller = await any_caller(request)
+    require_admin(caller)
+    return caller
+
+
+#: Parameters of a route: anyone with a key; a key of an admin.
+Anyone = Annotated[Caller, Depends(any_caller)]
+Who = Annotated[Caller, Depends(admin_caller)]
+
+
+def noun_app(services: Services, write_error: WriteError, routers: Iterable[APIRouter] = ()) -> FastAPI:
+    # A redirect would go where the Host header says.
+    app = FastAPI(title="Midstream", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.services = services
+    app.state.write_error = write_error
+    app.exception_handler(MidstreamError)(_refused)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_not_here)
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+def json_reply(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def page(data: list[dict[str, Any]], limit: int, name: str = "id") -> Response:
+    """data: one more than `limit` when there are more."""
+    shown = data[:limit]
+    last = shown[-1][name] if shown else None
+    return json_reply({"data": shown, "has_more": len(data) > limit, "last_id": last})
+
+
+def _error(request: Request, error: MidstreamError) -> Response:
+    headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after else None
+    body = request.app.state.write_error(error, request.scope["state"]["request_id"])
+    return Response(body, error.status, headers, media_type="application/json")
+
+
+async def _refused(request: Request, error: Any) -> Response:
+    return _error(request, error)
+
+
+async def _invalid(request: Request, error: Any) -> Response:
+    first = error.errors()[0]
+    path = ".".join(str(piece) for piece in first["loc"][1:])
+    return _error(request, BadRequest(f"{path}: {first['msg']}", param=path))
+
+
+async def _not_here(request: Request, error: Any) -> Response:
+    if error.status_code == 405:
+        return _error(request, MethodNotAllowed(f"{request.method} is not offered here"))
+    return _error(request, NotFound(f"no such path: {request.url.path}", code="unknown_path"))

@@ -1,0 +1,184 @@
+"""Agents as rooms hand them to each other: what is stored of one, and what a turn asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from .parts import Media
+
+AgentType: TypeAlias = Literal["chat", "chatbot", "embedding", "image"]
+ToolKind: TypeAlias = Literal["http", "mcp", "agent", "knowledge", "builtin"]
+#: What running a call a second time means. pure: nothing. idempotent: nothing, with the same key. unsafe: harm.
+Effect: TypeAlias = Literal["pure", "idempotent", "unsafe"]
+ResponseType: TypeAlias = Literal["text", "json", "json_schema"]
+
+
+class HttpTool(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """method, url (`{name}` in its path or query stands for an argument), headers (values may be `{{secret:NAME}}`),
+    query and body: argument name -> place there; None = all arguments that stand nowhere else go to the body (or the
+    query, for GET and DELETE). response_path: dotted path of the part of the answer that the model sees."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    url: str = ""
+    headers: dict[str, str] = {}
+    query: dict[str, Any] | None = None
+    body: dict[str, Any] | None = None
+    response_path: str = ""
+    retries: int = 0
+
+
+class Tool(Struct, frozen=True, omit_defaults=True):
+    """A stored tool. parameters: JSON Schema of an object. target: what the kind needs besides: kind "mcp"
+    {server, tool}, "agent" {agent_id, version_id, thread: "own"|"shared", transfer}, "knowledge" {document_ids},
+    "builtin" {name}. mapped: argument -> path into the turn's variables; such arguments are hidden from the model.
+    approved: hash of the schema that was agreed to, for tools of MCP servers."""
+
+    id: str
+    name: str
+    description: str = ""
+    kind: ToolKind = "http"
+    parameters: dict[str, Any] = {}
+    http: HttpTool | None = None
+    target: dict[str, Any] = {}
+    effect: Effect = "unsafe"
+    timeout_seconds: float | None = None
+    mapped: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    approved: str = ""
+
+
+class PreTool(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Runs before the first model call. args: argument -> a value, in which `{{name}}` stands for a variable.
+    The result becomes the variable `into`, the tool's name when empty."""
+
+    tool_id: str
+    args: dict[str, Any] = {}
+    into: str = ""
+
+
+class Fallback(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    service: str = ""
+    model: str = ""
+    is_enable: bool = True
+
+
+class Settings(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """maximum_iterations: rounds of tool calls (SPEC's tool_call_count). history_messages, history_tokens: what of
+    the conversation is shown to the model. seconds, tokens, cost: ceilings of one run (cost: decimal USD).
+    guardrails: see agent.guardrails. suggestions: offer what to ask next (type chatbot)."""
+
+    maximum_iterations: int | None = None
+    tone: str = ""
+    response_style: str = ""
+    guardrails: dict[str, Any] = {}
+    fall_back: Fallback | None = None
+    history_messages: int = 200
+    history_tokens: int | None = None
+    seconds: float = 600.0
+    tokens: int | None = None
+    cost: str | None = None
+    suggestions: bool = False
+    parallel_tools: int = 8
+
+
+class Variable(Struct, frozen=True, omit_defaults=True):
+    """default: used when the caller gives none."""
+
+    required: bool = False
+    default: Any = None
+
+
+class Spec(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """All that a version says. configuration: model, prompt, parameters by their neutral names, tool_choice,
+    response_type, fine_tune_model, ... as the caller of /api/v2 would write them. keys: stored key's id by service.
+    variables_path: tool name or id -> {argument: path into variables}. limits: points by kind ("agent", "thread")."""
+
+    type: AgentType = "chat"
+    service: str = ""
+    configuration: dict[str, Any] = {}
+    keys: dict[str, str] = {}
+    tool_ids: tuple[str, ...] = ()
+    pre_tools: tuple[PreTool, ...] = ()
+    variables_state: dict[str, Variable] = {}
+    variables_path: dict[str, dict[str, str]] = {}
+    connected_agents: dict[str, dict[str, Any]] = {}
+    doc_ids: tuple[str, ...] = ()
+    built_in_tools: tuple[str, ...] = ()
+    mcp_servers: tuple[str, ...] = ()
+    memory: bool = False
+    memory_prompt: str = ""
+    limits: dict[str, int] = {}
+    settings: Settings = Settings()
+
+
+class Loaded(Struct, frozen=True):
+    """An agent with everything that its turns need, in one piece; one org's only. version_id: what runs.
+    tools: of tool_ids, connected agents, MCP servers and built-in ones, in that order. templates: text by id.
+    timezone: the org's. secrets: text by name, for tools' headers (core.secret.Secret values)."""
+
+    org: str
+    id: str
+    slug: str
+    name: str
+    status: str
+    version_id: str
+    spec: Spec
+    tools: tuple[Tool, ...] = ()
+    pre_tools: tuple[tuple[PreTool, Tool], ...] = ()
+    templates: Mapping[str, str] = {}
+    timezone: str = "UTC"
+    secrets: Mapping[str, Any] = {}
+
+
+class Delivery(Struct, frozen=True, omit_defaults=True):
+    """Where a later answer goes. kind: default (the reply itself) | webhook {url, headers, secret} |
+    live {channel} | queue {name}."""
+
+    kind: Literal["default", "webhook", "live", "queue"] = "default"
+    target: dict[str, Any] = {}
+
+
+class AgentAsk(Struct, frozen=True, omit_defaults=True):
+    """What a turn asks of an agent, neutral of the face it came by. Values given here win over the version's.
+
+    agent: any spelling of its id ("" = none: the configuration alone makes one). version: runs a draft.
+    calls: most model calls that the face allows, the last one without tools (None = the agent's own limit of rounds).
+    text, media: the user's message. messages: a whole transcript instead of it (core.parts.Message values).
+    tools: names or ids that replace the agent's set (None = the agent's own). extra_tools: whole tools for this call.
+    conversation: id of the conversation, "" = a new one, None = found by thread. wait: False = 409 when another turn of
+    the conversation is under way. edit: id of the message that this one replaces (a new branch); regenerate: answer
+    that message once more. playground: nothing is kept but the attempts."""
+
+    agent: str = ""
+    version: str = ""
+    text: str = ""
+    media: tuple[Media, ...] = ()
+    messages: tuple[Any, ...] = ()
+    instructions: str = ""
+    user: str = ""
+    thread: str = ""
+    sub_thread: str = ""
+    conversation: str | None = None
+    wait: bool = True
+    edit: str = ""
+    regenerate: str = ""
+    variables: dict[str, Any] = {}
+    variables_path: dict[str, dict[str, str]] = {}
+    configuration: dict[str, Any] = {}
+    service: str = ""
+    model: str = ""
+    api_key: Any = None
+    response_type: Any = None
+    tools: tuple[str, ...] | None = None
+    extra_tools: tuple[Tool, ...] = ()
+    built_in_tools: tuple[str, ...] = ()
+    tool_choice: Any = None
+    document_ids: tuple[str, ...] = ()
+    template: str = ""
+    guardrails: dict[str, Any] = {}
+    playground: bool = False
+    calls: int | None = None
+    delivery: Delivery = Delivery()

@@ -1,0 +1,62 @@
+"""How an agent's turn ended, as every face, channel and later reader is told."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from .parts import Media
+from .usage import Usage
+
+#: One set of words for all services; the service's own word is kept beside it. "pause": ask again to go on.
+StopReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error", "pause"]
+
+
+class Step(Struct, frozen=True, omit_defaults=True):
+    """One tool call as it is shown to callers. status: ok | failed | timeout | in_doubt | denied.
+    result: what the model was told. round: from 1. ms: how long it took."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    status: str
+    result: str = ""
+    error: str = ""
+    round: int = 1
+    ms: int = 0
+    kind: str = ""
+
+
+class Outcome(Struct, frozen=True, omit_defaults=True):
+    """How an agent's turn ended. text: what the user reads. usage, cost: of all model calls of the run, children
+    included (cost: decimal USD, None when one has no known price). rounds: model calls made.
+    first_error: of the primary model, when the fallback answered. missing: required variables without a value.
+    dropped: parameters that the model does not take. blocked: why a guardrail refused it. message, answer: ids of the
+    stored messages ("" when nothing is kept)."""
+
+    text: str
+    stop: StopReason = "stop"
+    native_stop: str = ""
+    model: str = ""
+    service: str = ""
+    usage: Usage = Usage()
+    cost: str | None = None
+    rounds: int = 1
+    steps: tuple[Step, ...] = ()
+    images: tuple[Media, ...] = ()
+    annotations: tuple[Any, ...] = ()
+    fallback: bool = False
+    first_error: str = ""
+    missing: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    blocked: str = ""
+    value: Any = None
+    id: str = ""
+    conversation: str = ""
+    thread: str = ""
+    sub_thread: str = ""
+    message: str = ""
+    answer: str = ""
+    title: str = ""
+    suggestions: tuple[str, ...] = ()

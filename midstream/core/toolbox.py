@@ -1,0 +1,70 @@
+"""How the loop reaches tools without knowing what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from .agents import Tool
+from .parts import Media, ToolCall
+
+#: in_doubt: an unsafe call was begun by a process that died, so it may have happened. denied: not approved.
+ToolStatus: TypeAlias = Literal["ok", "failed", "timeout", "in_doubt", "denied"]
+
+
+class ToolAnswer(Struct, frozen=True):
+    """A failure is a value too. text: for the model. value: JSON-ready, for readers who want the data.
+    media: what the tool gave besides text. ms: how long it took. transfer: the agent that goes on instead of this one
+    (its answer is then the turn's answer)."""
+
+    status: ToolStatus
+    text: str
+    value: Any = None
+    media: tuple[Media, ...] = ()
+    error: str = ""
+    ms: int = 0
+    transfer: bool = False
+
+
+class ToolScope(Struct, frozen=True):
+    """Under what a tool runs. run: "" outside of one. variables: the turn's, for mapped arguments. secrets: text by
+    name. path: ids of the agents that called each other down to this one. depth: its length. key: the caller's key id.
+    progress: told (call id, text) while a tool runs. deadline: loop time at which the run ends."""
+
+    org: str
+    run: str = ""
+    agent: str = ""
+    thread: str = ""
+    sub_thread: str = ""
+    key: str = ""
+    variables: dict[str, Any] = {}
+    secrets: dict[str, Any] = {}
+    document_ids: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    playground: bool = False
+    parallel: int = 8
+    deadline: float | None = None
+    progress: Callable[[str, str], None] = lambda call, text: None
+
+
+class Toolbox(Protocol):
+    async def call(
+        self, round: int, calls: Sequence[ToolCall], tools: Sequence[Tool], scope: ToolScope
+    ) -> list[ToolAnswer]:
+        """Answers in the order of calls, whatever happens to each: journalled, validated, run concurrently, bounded.
+        An unknown name and arguments that do not fit the schema are failures told to the model. Never raises but for
+        errors.StoreDown (nothing was run that is not in the journal) and cancellation."""
+
+
+class RunAgent(Protocol):
+    """An agent's turn within another run (the agent tool): its events go nowhere, its spending to the parent's."""
+
+    async def __call__(self, agent: str, text: str, arguments: dict[str, Any], scope: ToolScope) -> ToolAnswer: ...
+
+
+class Search(Protocol):
+    """Pieces of an org's documents nearest to the query: [{document_id, name, text, score}]."""
+
+    async def __call__(self, org: str, query: str, document_ids: Sequence[str], limit: int) -> list[dict[str, Any]]: ...
