@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 
@@ -13,13 +13,27 @@ from ..core.turn import Turn
 from ..store.ledger import Record
 
 
+class Act(Struct, frozen=True):
+    """What a run does instead of one model call: an agent's turn. beginning: more records of its start, durable before
+    the work begins. closing: more records of its end, given its terminal event, in the same transaction. over: awaited
+    once everything is settled, whatever happened. agent, version, thread: who acts where. parent: the run that called
+    this one. run: id of an earlier run that was cut and now goes on ("" = a new one)."""
+
+    work: Work
+    beginning: tuple[Record, ...] = ()
+    closing: Callable[[Event], Sequence[Record]] = lambda end: ()
+    over: Callable[[], Awaitable[None]] | None = None
+    agent: str = ""
+    version: str = ""
+    thread: str = ""
+    parent: str | None = None
+    run: str = ""
+
+
 class Order(Struct, frozen=True):
     """What a run shall do. messages: what the turn adds to the store, as (role, the caller's words); empty when
     content is not kept. keep_answer: store the assistant's message too. seq: number of the first message.
-    work: what the run does instead of one model call (an agent's turn). beginning: more records of its start, before
-    the first call leaves. closing: more records of its end, given its terminal event and in the same transaction.
-    transactions: each attempt's account is put into the outbox as well. agent, version, thread: who
-    acts where. parent: the run that called this one."""
+    transactions: each attempt's account is put into the outbox as well."""
 
     org: str
     key_id: str
@@ -33,11 +47,5 @@ class Order(Struct, frozen=True):
     keep_answer: bool = False
     seq: int = 0
     size: int = 0
-    work: Work | None = None
-    beginning: tuple[Record, ...] = ()
-    closing: Callable[[Event], Sequence[Record]] | None = None
     transactions: bool = False
-    agent: str | None = None
-    version: str | None = None
-    parent: str | None = None
-    thread: str | None = None
+    act: Act | None = None

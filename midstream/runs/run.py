@@ -29,6 +29,7 @@ from ..store.ledger import (
     MessageAdded,
     Record,
     RunEnded,
+    RunReopened,
     RunStarted,
     RunStatus,
 )
@@ -61,7 +62,7 @@ class Run:
     __slots__ = ("_task", "attempts", "begun", "ended", "id", "log", "order", "unwanted", "upstream_seconds", "why")
 
     def __init__(self, order: Order, keep_log: bool = False) -> None:
-        self.id = new_id("run_")
+        self.id = (order.act is not None and order.act.run) or new_id("run_")
         self.order = order
         self.log = EventLog(keep_log)
         self.attempts = 0
@@ -152,6 +153,8 @@ class Runs:
             del self._active[run]
             run.own(None)
             run.log.close()
+            if run.order.act is not None and run.order.act.over is not None:
+                await run.order.act.over()
 
     async def ended(self, run: Run) -> None:
         """Returns when everything about the run is settled."""
@@ -236,9 +239,9 @@ class _Owner:
         if self._run.unwanted:
             raise Cancelled("cancelled")
         self._records = self._beginning(self._runs._clock.wall())
-        if order.work is not None:
+        if order.act is not None:
             await self._write_out()
-            await order.work(self)
+            await order.act.work(self)
             return Done()
         attempt, _ = await self._answered(order.turn, order.targets)
         return attempt.ended or Done()
@@ -267,6 +270,11 @@ class _Owner:
     @property
     def attempts(self) -> int:
         return self._run.attempts
+
+    @property
+    def partial(self) -> Answer:
+        """What the present model call has said so far."""
+        return self._attempt.fold.answer() if self._attempt is not None else Answer()
 
     @property
     def cost(self) -> str | None:
@@ -347,7 +355,7 @@ class _Owner:
         return None
 
     def _beginning(self, now: float) -> list[Record]:
-        run, order = self._run, self._order
+        run, order, act = self._run, self._order, self._order.act
         turn = order.turn
         records: list[Record] = [
             RunStarted(
@@ -360,14 +368,15 @@ class _Owner:
                 conversation_id=order.conversation,
                 request_id=order.request_id,
                 created_at=now,
-                agent_id=order.agent,
-                version_id=order.version,
-                parent_run_id=order.parent,
+                agent_id=act.agent if act is not None else None,
+                version_id=act.version if act is not None else None,
+                parent_run_id=act.parent if act is not None else None,
             )
         ]
         for place, (role, native) in enumerate(order.messages):
             records.append(self._message(role, native.dialect, native.raw, order.seq + place, now))
-        records += order.beginning
+        if act is not None:
+            records += [RunReopened(run.id, order.org), *act.beginning] if act.run else act.beginning
         return records
 
     def _message(self, role: str, dialect: str, content: bytes, seq: int, now: float) -> Record:
@@ -424,7 +433,7 @@ class _Owner:
 
     def _spend(self, attempt: Attempt, usage: Usage, cost: str | None, now: float) -> None:
         """Counts the attempt into the run's sums, and puts its account into the outbox for those who want each."""
-        if self._order.work is not None:
+        if self._order.act is not None:
             self.usage += usage
             self._cost = None if self._cost is None or cost is None else self._cost + Decimal(cost)
         if self._order.transactions:
@@ -446,8 +455,8 @@ class _Owner:
         self._runs._observer.run_ended(order.face, order.turn.kind, status)
         if order.conversation is not None:
             self._records.append(ConversationTouched(id=order.conversation, org_id=order.org, updated_at=now))
-        if order.work is not None:
-            self._records += order.closing(end) if order.closing is not None else ()
+        if order.act is not None:
+            self._records += order.act.closing(end)
             return
         if self._attempt is not None and self._attempt.committed:
             answer = self._attempt.fold.answer()

@@ -15,13 +15,13 @@ _encode = msgspec.json.Encoder().encode
 
 def transaction(order: Order, run_id: str, attempt: Attempt, usage: Usage, cost: str | None, now: float) -> OutboxAdded:
     """Its id is the attempt's, so that whoever reads it twice knows it again."""
-    target = attempt.next.target
+    target, act = attempt.next.target, order.act
     data = {
         "id": attempt.id,
         "org_id": order.org,
         "run_id": run_id,
-        "agent_id": order.agent,
-        "thread_id": order.thread,
+        "agent_id": act.agent if act is not None else None,
+        "thread_id": act.thread if act is not None else None,
         "key_id": order.key_id,
         "service": target.provider,
         "model": target.model,

@@ -45,6 +45,13 @@ class RunEnded(Struct, frozen=True, gc=False):
     error_message: str | None = None
 
 
+class RunReopened(Struct, frozen=True, gc=False):
+    """A run that its worker's death had ended goes on in this one."""
+
+    id: str
+    org_id: str
+
+
 class AttemptStarted(Struct, frozen=True, gc=False):
     """estimate_in: tokens of the prompt, counted by us. number: from 1 within its run."""
 
@@ -126,6 +133,7 @@ class OutboxAdded(Struct, frozen=True, gc=False):
 
 Record: TypeAlias = (
     RunStarted
+    | RunReopened
     | RunEnded
     | AttemptStarted
     | AttemptSettled
@@ -140,6 +148,9 @@ _RUN_STARTED = """
 INSERT INTO runs (id, org_id, key_id, kind, face, model, conversation_id, request_id, created_at, agent_id, version_id,
     parent_run_id, status, worker)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'running', $13) ON CONFLICT (id) DO NOTHING"""
+_RUN_REOPENED = """
+UPDATE runs SET status = 'running', ended_at = NULL, error_code = NULL, error_message = NULL, worker = $3
+WHERE id = $1 AND org_id = $2 AND (status = 'running' OR error_code = 'interrupted')"""
 _RUN_ENDED = """
 UPDATE runs SET status = $2, ended_at = $3, error_code = $4, error_message = $5
 WHERE id = $1 AND status = 'running'"""
@@ -201,6 +212,7 @@ def _plain(sql: str) -> Callable[[Struct, str], Statement]:
 
 _STATEMENTS: dict[type, Callable[..., Statement]] = {
     RunStarted: _owned(_RUN_STARTED),
+    RunReopened: _owned(_RUN_REOPENED),
     RunEnded: _run_ended,
     AttemptStarted: _owned(_ATTEMPT_STARTED),
     AttemptSettled: _attempt_settled,

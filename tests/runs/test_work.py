@@ -1,0 +1,206 @@
+"""A run with work in it: several model calls, their accounts, and one end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from midstream.core.errors import Cancelled, Cut, Refused
+from midstream.core.events import Attempted, Concluded, Done, Event, Failed, Opened
+from midstream.core.outcome import Outcome
+from midstream.core.parts import text_of
+from midstream.core.serving import Completed, Desk, Target
+from midstream.core.turn import Prompt, Turn
+from midstream.core.usage import Usage
+from midstream.runs.order import Act
+from midstream.store.ledger import OutboxAdded, Record
+
+from .scripted import Bench, Scripted, answer, everything, on_bench, raises, says
+
+TARGETS = (Target("one", "m", "v"),)
+DOWN = Refused("down", status=503)
+
+
+def turn() -> Turn:
+    return Turn("own", {}, lambda fields: Prompt(()), model="m", stream=True)
+
+
+def noted(topic: str) -> OutboxAdded:
+    return OutboxAdded(f"out_{topic}", "org_default", topic, b"{}", 1.0, 1.0)
+
+
+def spoken(completed: Completed) -> str:
+    return text_of(completed.answer.choices[0].parts)
+
+
+async def twice(desk: Desk) -> None:
+    desk.log(Opened("conv_1", "msg_1"))
+    first = await desk.complete(turn(), TARGETS)
+    second = await desk.complete(turn(), TARGETS)
+    desk.log(Concluded(Outcome(f"{spoken(first)}, {spoken(second)}", usage=desk.usage, cost=desk.cost)))
+
+
+async def topics(bench: Bench) -> list[str]:
+    return [row[0] for row in await bench.db.read("SELECT topic FROM outbox ORDER BY created_at, id")]
+
+
+def test_each_model_call_is_an_attempt_and_only_the_run_has_an_end():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(act=Act(twice, agent="agt_1", version="ver_1"))
+        events = await everything(follower)
+        assert [type(event) for event in events if isinstance(event, Opened | Attempted | Concluded | Done)] == [
+            Opened, Attempted, Attempted, Concluded, Done,
+        ]  # fmt: skip
+        assert events[-2].outcome == Outcome("hello, hello", usage=Usage(uncached_in=6, out_text=4), cost="1.0")
+        assert [row[:4] for row in await bench.attempts()] == [("one", "ok", 3, 2)] * 2
+        assert await bench.db.read("SELECT status, agent_id, version_id FROM runs") == [("completed", "agt_1", "ver_1")]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_what_begins_it_is_durable_before_it_works_and_what_closes_it_goes_with_its_end():
+    async def test(bench: Bench) -> None:
+        seen: list[Any] = []
+
+        async def work(desk: Desk) -> None:
+            seen.append(await topics(bench))
+
+        def closing(end: Event) -> list[Record]:
+            seen.append(type(end))
+            return [noted("closing")]
+
+        async def over() -> None:
+            seen.append(await bench.statuses())
+
+        _, follower = bench.start(act=Act(work, (noted("beginning"),), closing, over))
+        await everything(follower)
+        await asyncio.sleep(0.01)
+        assert seen == [["beginning"], Done, ["completed"]]
+        assert await topics(bench) == ["beginning", "closing"]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_each_call_has_its_own_retries_and_tells_what_failed_first():
+    async def test(bench: Bench) -> None:
+        told: list[str] = []
+
+        async def work(desk: Desk) -> None:
+            told.append((await desk.complete(turn(), TARGETS)).first_error)
+            told.append((await desk.complete(turn(), TARGETS)).first_error)
+
+        _, follower = bench.start(act=Act(work))
+        await everything(follower)
+        assert told == ["down", ""]
+        assert [row[1] for row in await bench.attempts()] == ["failed", "ok", "ok"]
+
+    on_bench(Scripted(one=[raises(DOWN), says(answer())]), test)
+
+
+def test_a_call_that_fails_raises_in_the_work_and_ends_the_run_once():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(act=Act(twice))
+        events = await everything(follower)
+        assert isinstance(events[-1], Failed)
+        assert events[-1].error.status == 400
+        assert await bench.statuses() == ["failed"]
+        assert [row[1] for row in await bench.attempts()] == ["ok", "failed"]
+
+    on_bench(Scripted(one=[says(answer()), raises(Refused("no", status=400))]), test)
+
+
+def test_a_call_that_breaks_off_after_output_raises_too():
+    async def test(bench: Bench) -> None:
+        kept: list[str] = []
+
+        async def work(desk: Desk) -> None:
+            try:
+                await desk.complete(turn(), TARGETS)
+            except Cut:
+                kept.append(text_of(desk.partial.choices[0].parts))
+                raise
+
+        _, follower = bench.start(act=Act(work))
+        events = await everything(follower)
+        assert isinstance(events[-1], Failed)
+        assert sum(isinstance(event, Failed) for event in events) == 1
+        assert kept == ["hello"]
+        assert [row[1] for row in await bench.attempts()] == ["partial"]
+
+    on_bench(Scripted(one=[says([*answer()[:-1], Failed(Cut("cut"))])]), test)
+
+
+def test_a_quiet_call_is_billed_and_not_told():
+    async def test(bench: Bench) -> None:
+        async def work(desk: Desk) -> None:
+            await desk.complete(turn(), TARGETS, quiet=True)
+
+        _, follower = bench.start(act=Act(work))
+        assert [type(event) for event in await everything(follower)] == [Done]
+        assert len(await bench.attempts()) == 1
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_each_account_is_in_the_outbox_exactly_where_it_is_wanted(wanted: bool):
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(act=Act(twice, agent="agt_1", thread="t"), transactions=wanted)
+        await everything(follower)
+        rows = await bench.db.read("SELECT id, payload FROM outbox ORDER BY id")
+        attempts = await bench.db.read("SELECT id FROM attempts ORDER BY id")
+        assert [(id,) for id, _ in rows] == (attempts if wanted else [])
+        for id, payload in rows:
+            envelope = msgspec.json.decode(payload)
+            assert (envelope["pattern"], envelope["id"]) == ("transaction", id)
+            data = envelope["data"]
+            assert (data["agent_id"], data["thread_id"], data["input_tokens"], data["cost"]) == ("agt_1", "t", 3, "0.5")
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_who_is_cancelled_is_settled_and_over():
+    async def test(bench: Bench) -> None:
+        ends: list[Any] = []
+        began = asyncio.Event()
+
+        async def work(desk: Desk) -> None:
+            began.set()
+            await asyncio.Event().wait()
+
+        async def over() -> None:
+            ends.append("over")
+
+        def closing(end: Event) -> list[Record]:
+            assert isinstance(end, Failed)
+            ends.append(type(end.error))
+            return []
+
+        run, follower = bench.start(act=Act(work, (), closing, over))
+        await began.wait()
+        run.cancel()
+        await everything(follower)
+        await asyncio.sleep(0.01)
+        assert ends == [Cancelled, "over"]
+        assert await bench.statuses() == ["cancelled"]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_a_run_that_its_worker_had_left_goes_on_under_its_own_id():
+    async def test(bench: Bench) -> None:
+        async def nothing(desk: Desk) -> None:
+            pass
+
+        _, follower = bench.start(act=Act(nothing, run="run_before"))
+        await everything(follower)
+        await bench.db.write([("UPDATE runs SET status = 'failed', error_code = 'interrupted'", ())])
+        run, follower = bench.start(act=Act(nothing, run="run_before"))
+        await everything(follower)
+        assert run.id == "run_before"
+        assert await bench.db.read("SELECT id, status, error_code FROM runs") == [("run_before", "completed", None)]
+
+    on_bench(Scripted(one=[says(answer())]), test)
