@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from ..core.dialect import Dialect
+from ..core.dialect import AnswerReader, Dialect
 from ..core.errors import BadRequest, Garbled, UpstreamError, forget_frames
 from ..core.events import Attempted, Counted, Done, Embedded, Event, Gave, Whole
 from ..core.http import Incoming, Outgoing, Send, Timeouts
@@ -146,7 +146,7 @@ class Provider:
             if plan.stream and not incoming.headers.get("content-type", "").startswith("application/json"):
                 emit((begun,), 0)
                 line.opened(incoming.resume)
-                await self._stream(incoming, emit)
+                await self._stream(incoming, line)
             elif plan.stream:
                 await self._json_stream(incoming, begun, emit)
             else:
@@ -156,26 +156,14 @@ class Provider:
         finally:
             incoming.close()
 
-    async def _stream(self, incoming: Incoming, emit: Emit) -> None:
+    async def _stream(self, incoming: Incoming, line: Line) -> None:
         reader = self.service.dialect.answer_reader()
-        feed = reader.feed
-        loop = asyncio.get_running_loop()
-        linger: list[asyncio.TimerHandle] = []
-
-        def sink(data: bytes) -> bool:
-            events = feed(data)
-            if not events:
-                return True
-            if type(events[-1]) is Done:
-                linger.append(loop.call_later(LINGER, incoming.close))
-            return emit(events, len(data))
-
+        relay = _Relay(reader, line, incoming)
         try:
-            await incoming.pump(sink)
+            await incoming.pump(relay.take)
         finally:
-            for timer in linger:
-                timer.cancel()
-        emit(reader.finish(), 0)
+            relay.stop()
+        line.emit(reader.finish(), 0)
 
     async def _json_stream(self, incoming: Incoming, begun: Attempted, emit: Emit) -> None:
         """Asked for a stream, answered with JSON: a stream in array form, a whole answer, or an error."""
@@ -242,6 +230,30 @@ class Provider:
         """The caller's headers that mean something to this service (an Anthropic beta, for one)."""
         given = plan.turn.headers
         return tuple((name, given[name]) for name in self.service.forwards if name in given) if given else ()
+
+
+class _Relay:
+    """Reads a stream's bytes as they come and passes on what they say."""
+
+    __slots__ = ("_incoming", "_line", "_linger", "_reader")
+
+    def __init__(self, reader: AnswerReader, line: Line, incoming: Incoming) -> None:
+        self._reader = reader
+        self._line = line
+        self._incoming = incoming
+        self._linger: asyncio.TimerHandle | None = None
+
+    def take(self, data: bytes) -> bool:
+        events = self._reader.feed(data)
+        if not events:
+            return True
+        if type(events[-1]) is Done:
+            self._linger = asyncio.get_running_loop().call_later(LINGER, self._incoming.close)
+        return self._line.emit(events, len(data))
+
+    def stop(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
 
 
 def estimated_tokens(plan: Plan) -> int:

@@ -8,7 +8,7 @@ import msgspec
 
 from ...core.errors import Cut, Garbled, Refused
 from ...core.events import Delta, Done, Event, Failed, Passed, Started, Used, Whole
-from ...core.parts import Reasoning, Text
+from ...core.parts import Part, Reasoning, Text
 from ..sse import Frame, SSEReader
 from .answer_in import read_answer
 from .choice_parts import ChoiceParts
@@ -26,10 +26,16 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class StreamReader:
     """skipped: data lines that could not be read."""
 
+    __slots__ = ("_at", "_choices", "_decode", "_ended", "_id", "_kind", "_number", "_sse", "skipped")
+
     def __init__(self) -> None:
         self._sse = SSEReader()
         self._decode: Any = _first
         self._choices: dict[int, ChoiceParts] = {}
+        #: The choice that was read last, the kind of text that is open there and its part: what the next chunk goes on.
+        self._number = -1
+        self._kind: type[Part] | None = None
+        self._at = 0
         self._id: str | None = None
         self._ended = False
         self.skipped = 0
@@ -42,29 +48,35 @@ class StreamReader:
             frames = self._sse.feed(data)
         except Garbled as error:
             return self._end(out, Failed(error))
-        choices = self._choices
         for frame in frames:
             line = frame.data
-            if choices and line is not None and not frame.event:
+            if self._number >= 0 and line is not None and not frame.event:
                 try:
                     (choice,) = _plain(line).choices
                 except _UNREADABLE:
                     pass
                 else:
-                    parts = choices.get(choice.index)
-                    if parts is not None:
+                    number = choice.index
+                    if number == self._number or self._turn_to(number):
                         said = choice.delta
                         text, thought = said.content, said.reasoning_content or said.reasoning
-                        if text and not thought and parts.open is Text:
-                            out.append(Delta(parts.open_index, text, choice.index, frame.raw))
+                        if text and not thought and self._kind is Text:
+                            out.append(Delta(self._at, text, number, frame.raw))
                             continue
-                        if thought and not text and parts.open is Reasoning:
-                            out.append(Delta(parts.open_index, thought, choice.index, frame.raw))
+                        if thought and not text and self._kind is Reasoning:
+                            out.append(Delta(self._at, thought, number, frame.raw))
                             continue
             self._other(frame, out)
             if self._ended:
                 break
         return out
+
+    def _turn_to(self, number: int) -> bool:
+        parts = self._choices.get(number)
+        if parts is None:
+            return False
+        self._number, self._kind, self._at = number, parts.open, parts.open_index
+        return True
 
     def _other(self, frame: Frame, out: list[Event]) -> None:
         """Whatever is not more text of a part that is open."""
@@ -170,6 +182,7 @@ class StreamReader:
             if parts is None:
                 parts = self._choices[number] = ChoiceParts(number, self._id or "")
             parts.read(choice, out)
+            self._turn_to(number)
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
         if usage is not None:
             if chunk.choices and len(out) == first:

@@ -40,6 +40,10 @@ _FIELD = {Text: b'"content":', Reasoning: b'"reasoning_content":', Refusal: b'"r
 
 
 class StreamWriter:
+    __slots__ = (
+        "_calls", "_ended", "_head", "_introduced", "_open", "_relays", "_say", "_spoken", "_usage",
+    )  # fmt: skip
+
     def __init__(self, say: Say) -> None:
         self._say = say
         self._relays = False
