@@ -10,15 +10,18 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 #: What could end a header line or the head. Values come from us, but some repeat what a caller or provider said.
 _UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+#: As many bytes may wait in our process for a client, as many again make a transport say that it is full.
+_BEHIND = 64 * 1024
 
 
 class Direct:
     """The connection's side of one request."""
 
-    __slots__ = ("_cycle",)
+    __slots__ = ("_cycle", "_transport")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
+        self._transport = cycle.transport
 
     def reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         """A whole answer; headers hold its content-length. Raises ValueError for a header that cannot be sent."""
@@ -38,15 +41,16 @@ class Direct:
         cycle.on_response()
 
     @property
+    def streams(self) -> bool:
+        """The answer that has been started takes pieces as `chunk` writes them."""
+        return bool(self._cycle.chunked_encoding)
+
+    @property
     def is_behind(self) -> bool:
         """The client reads more slowly than it is written to."""
-        return self._cycle.flow.write_paused
+        return self._transport.get_write_buffer_size() > _BEHIND
 
-    def chunk(self, data: bytes) -> bool:
-        """A piece of a streamed body. False: the client is behind, so it must go through `send`, which waits."""
-        cycle = self._cycle
-        if cycle.flow.write_paused or not cycle.chunked_encoding:
-            return False
-        if not cycle.disconnected:
-            cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-        return True
+    def chunk(self, data: bytes) -> None:
+        """A piece of a streamed body, for a client that is not behind."""
+        if not self._transport.is_closing():
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from functools import partial
 from typing import Any
 
 from ..core.dialect import AnswerWriter
@@ -110,30 +109,30 @@ class Exchange:
     ) -> None:  # fmt: skip
         """Writes a run's events as they come; ping keeps a silent stream alive. Raises the error of a run that fails
         before its first output."""
-        beat = _Beat(follower)
+        lane = _Lane(follower, writer, self._direct)
         try:
             events = await follower.take()
             if events and isinstance(events[0], Failed):
                 raise events[0].error
             await self._start(content_type, headers(_attempted(events)))
-            if self._direct is not None:
-                follower.deliver = partial(_deliver, self._direct, writer, beat)
+            if self._direct is not None and self._direct.streams:
+                follower.deliver = lane.deliver
             while not (events and isinstance(events[-1], Done | Failed)):
                 if events:
                     data = writer.write(events)
                     if data:
                         await self._chunk(data)
-                        beat.reset()
-                elif beat.due:
+                        lane.reset()
+                elif lane.due:
                     await self._chunk(ping)
-                    beat.reset()
+                    lane.reset()
                 else:
                     break
                 events = await follower.take()
             await self._send({"type": "http.response.body", "body": writer.write(events), "more_body": False})
         finally:
             follower.deliver = None
-            beat.stop()
+            lane.stop()
 
     async def _start(self, content_type: str, headers: Pairs) -> None:
         self.sent = True
@@ -147,38 +146,40 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": 200, "headers": pairs})
 
     async def _chunk(self, data: bytes) -> None:
-        if self._direct is not None and self._direct.chunk(data):
-            return
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-
-def _deliver(direct: Direct, writer: AnswerWriter, beat: _Beat, events: Sequence[Event]) -> bool:
-    """Events as bytes on their way to the client, unless it is behind."""
-    if direct.is_behind:
-        return False
-    data = writer.write(events)
-    if data:
-        direct.chunk(data)
-        beat.reset()
-    return True
 
 
 def _attempted(events: list[Event]) -> Attempted | None:
     return next((event for event in events if isinstance(event, Attempted)), None)
 
 
-class _Beat:
-    """Wakes a follower that has waited too long: after HOLD_SECONDS first, then every PING_SECONDS of silence.
-    One timer per stream, re-armed only when it fires."""
+class _Lane:
+    """A follower's way to its client: events become bytes on their way in the call that logged them. Wakes a follower
+    that has waited too long: after HOLD_SECONDS first, then every PING_SECONDS of silence. One timer per stream,
+    re-armed only when it fires."""
 
-    __slots__ = ("_follower", "_last", "_loop", "_timer", "due")
+    __slots__ = ("_direct", "_follower", "_last", "_loop", "_timer", "_writer", "due")
 
-    def __init__(self, follower: Follower) -> None:
+    def __init__(self, follower: Follower, writer: AnswerWriter, direct: Direct | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._follower = follower
+        self._writer = writer
+        self._direct = direct
         self._last = self._loop.time()
         self.due = False
         self._timer = self._loop.call_later(HOLD_SECONDS, self._fire, HOLD_SECONDS)
+
+    def deliver(self, events: Sequence[Event]) -> bool:
+        """False: its client is behind."""
+        direct = self._direct
+        if direct is None or direct.is_behind:
+            return False
+        data = self._writer.write(events)
+        if data:
+            direct.chunk(data)
+            self._last = self._loop.time()
+            self.due = False
+        return True
 
     def reset(self) -> None:
         self._last = self._loop.time()

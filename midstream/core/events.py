@@ -16,6 +16,7 @@ frame carries them; None when there are none. A face of the provider's dialect w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from io import StringIO
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -251,19 +252,22 @@ def visible(event: Event) -> bool:
     return kind not in _NO_OUTPUT
 
 
+_NOWHERE = StringIO()
+
+
 class _Open:
     """A part under construction."""
 
-    __slots__ = ("citations", "part", "pieces", "state")
+    __slots__ = ("citations", "more", "part", "state")
 
     def __init__(self, part: Part) -> None:
         self.part = part
-        self.pieces: list[str] = []
+        self.more = StringIO()  # a string a chunk would take several times the memory
         self.state: State | None = None
-        self.citations: list[Citation] = []
+        self.citations: tuple[Citation, ...] = ()
 
     def close(self) -> Part:
-        part, more = self.part, "".join(self.pieces)
+        part, more = self.part, self.more.getvalue()
         if isinstance(part, Text):
             return replace(
                 part,
@@ -283,24 +287,19 @@ class _Open:
 
 
 class Fold:
-    """Folds events into the answer they make, one at a time: `add` each, then `answer()` (at any moment)."""
+    """Folds events into the answer they make: `add` or `extend`, then `answer()` (at any moment).
+    counted: the provider's last word on usage came after all output so far."""
 
     __slots__ = (
-        "_choices",
-        "_logprobs",
-        "_stops",
-        "created",
-        "ended",
-        "error",
-        "id",
-        "model",
-        "outcome",
-        "usage",
-        "whole",
-    )
+        "_choice", "_choices", "_index", "_logprobs", "_more", "_stops", "counted", "created", "ended", "error", "id",
+        "model", "outcome", "usage", "whole",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._choices: dict[int, dict[int, _Open]] = {}
+        #: The part that grew last: nearly always the next one to grow.
+        self._choice = self._index = -1
+        self._more = _NOWHERE
         self._stops: dict[int, Stopped] = {}
         self._logprobs: dict[int, list[Any]] = {}
         self.id = self.model = ""
@@ -309,21 +308,28 @@ class Fold:
         self.whole: Answer | None = None
         self.outcome: Outcome | None = None
         self.error: MidstreamError | None = None
-        self.ended = False
+        self.ended = self.counted = False
 
     def add(self, event: Event) -> None:
-        if type(event) is Delta:  # by far the most frequent
-            self._choices[event.choice][event.index].pieces.append(event.text)
-            return
-        folds = _FOLDS.get(type(event))
-        if folds is not None:
-            folds(self, event)
+        self.extend((event,))
+
+    def extend(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if type(event) is Delta:  # by far the most frequent
+                if event.index != self._index or event.choice != self._choice:
+                    self._more = self._choices[event.choice][event.index].more
+                    self._choice, self._index = event.choice, event.index
+                self._more.write(event.text)
+                self.counted = False
+            elif (folds := _FOLDS.get(type(event))) is not None:
+                folds(self, event)
 
     def _begin(self, event: Attempted) -> None:
         """Another model call of an agent's run: what counts as the answer is the last one's."""
         self._choices.clear()
         self._stops.clear()
         self._logprobs.clear()
+        self._index = -1
         self.whole = None
 
     def _conclude(self, event: Concluded) -> None:
@@ -334,9 +340,12 @@ class Fold:
 
     def _open(self, event: PartStarted) -> None:
         self._choices.setdefault(event.choice, {})[event.index] = _Open(event.part)
+        self._index = -1
+        self.counted = False
 
     def _use(self, event: Used) -> None:
         self.usage = event.usage
+        self.counted = True
 
     def _stop(self, event: Stopped) -> None:
         self._stops[event.choice] = event
@@ -359,7 +368,7 @@ class Fold:
         opened = self._choices.setdefault(event.choice, {}).get(event.index)
         if opened is not None:
             opened.state = event.state or opened.state
-            opened.citations.extend(event.citations)
+            opened.citations += event.citations
         if event.logprobs:
             self._logprobs.setdefault(event.choice, []).extend(event.logprobs)
 
@@ -402,8 +411,7 @@ _FOLDS: dict[type[Event], Callable[[Fold, Any], None]] = {
 def fold(events: Iterable[Event]) -> Answer:
     """The answer that a complete list of events makes. Raises the error of a Failed event."""
     folding = Fold()
-    for event in events:
-        folding.add(event)
+    folding.extend(events)
     if folding.error is not None:
         raise folding.error
     return folding.answer()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec.structs import astuple, replace
 
 from ..core.errors import CallerError, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
-from ..core.events import Attempted, Delta, Done, Event, Failed, Fold, PartStarted, Used, visible
+from ..core.events import Attempted, Done, Event, Failed, Fold, visible
 from ..core.parts import Reasoning, Refusal, Text, ToolCall
 from ..core.serving import Complete
 from ..core.turn import Plan
@@ -21,7 +21,6 @@ from .route import Next
 MAX_TOKENS = 10**9
 #: Rough enough to be called an estimate: bytes of text per token.
 BYTES_PER_TOKEN = 4
-_OUTPUT_OR_COUNT = frozenset({Delta, PartStarted, Used})
 
 
 class Attempt:
@@ -30,8 +29,8 @@ class Attempt:
     leave: writes it into the ledger. dropped: parameters that the provider does not take."""
 
     __slots__ = (
-        "_counted", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed", "dropped",
-        "ended", "fold", "id", "left", "next", "number",
+        "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed", "dropped", "ended",
+        "fold", "id", "left", "next", "number",
     )  # fmt: skip
 
     def __init__(
@@ -46,8 +45,6 @@ class Attempt:
         self.dropped: tuple[str, ...] = ()
         self._leave: Callable[[Attempt], Awaitable[None]] | None = leave
         self.ended: Done | Failed | None = None
-        #: The provider's last word on usage came after all output so far.
-        self._counted = False
         self._log = log
         self._held: list[Event] = []
         self._loop = asyncio.get_running_loop()
@@ -107,11 +104,7 @@ class Attempt:
         if self.ended is not None:
             return True
         fold = self.fold
-        add = fold.add
-        for event in events:
-            add(event)
-            if type(event) in _OUTPUT_OR_COUNT:
-                self._counted = type(event) is Used
+        fold.extend(events)
         if fold.ended:  # the terminal event waits until the ledger knows
             events = self._without_end(events)
         if self.committed:
@@ -167,7 +160,7 @@ class Attempt:
         if reported is not None and max(astuple(reported)) > MAX_TOKENS:
             reported = None
         # A stream often begins with a placeholder: only what is said after the output counts it.
-        if reported is not None and (error is None or (self._counted and reported.output_tokens)):
+        if reported is not None and (error is None or (self.fold.counted and reported.output_tokens)):
             return reported
         if not self.committed and (isinstance(error, CallerError | Refused | Unreachable) or _not_connected(error)):
             return reported or Usage()

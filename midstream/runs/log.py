@@ -15,9 +15,9 @@ _ENDS = (Done, Failed)
 class Follower:
     """One reader's place in the log. Events it has taken are forgotten unless the log keeps them.
 
-    deliver: while `take` waits, events that do not end the log are handed to it at once, in the call that logged them,
-    instead of waking the waiting task: a chunk then costs no turn of the event loop. False: it takes none of them now
-    (its client is behind), so the task is woken for them."""
+    deliver: while `take` waits and nobody else follows, events that do not end the log are handed to it at once, in
+    the call that logged them, instead of waking the waiting task: a chunk then costs no turn of the event loop.
+    False: it takes none of them now (its client is behind), so the task is woken for them."""
 
     __slots__ = ("_behind", "_events", "_left", "_log", "_loop", "_waiter", "deliver")
 
@@ -35,9 +35,11 @@ class Follower:
         `leave`."""
         if not self._events and not self._log.closed and not self._left:
             self._waiter = self._loop.create_future()
+            self._log.waits(self)
             try:
                 await self._waiter
             finally:
+                self._log.straight = None
                 self._waiter = None
         events, self._events = self._events, []
         if self._behind:
@@ -50,6 +52,7 @@ class Follower:
     def wake(self) -> None:
         """Makes a waiting `take` return now."""
         if self._waiter is not None and not self._waiter.done():
+            self._log.straight = None  # what comes before the task runs is for its take
             self._waiter.set_result(None)
 
     def leave(self) -> None:
@@ -59,14 +62,9 @@ class Follower:
         self._log.leave(self)
 
     def push(self, events: Sequence[Event], size: int) -> bool:
-        waiter = self._waiter
-        waits = waiter is not None and not waiter.done()
-        if waits and self.deliver is not None and type(events[-1]) not in _ENDS and self.deliver(events):
-            return True
         self._events.extend(events)
         self._behind += size
-        if waits and waiter is not None:
-            waiter.set_result(None)
+        self.wake()
         return self._behind <= MAX_BEHIND
 
     @property
@@ -76,9 +74,10 @@ class Follower:
 
 class EventLog:
     """keep: hold every event for followers who come later or resume; else only until each follower took it.
-    deserted: called when the last follower leaves before the log is closed."""
+    deserted: called when the last follower leaves before the log is closed.
+    straight: the `deliver` of the only follower, while it waits."""
 
-    __slots__ = ("_followers", "_kept", "_resume", "closed", "deserted")
+    __slots__ = ("_followers", "_kept", "_resume", "closed", "deserted", "straight")
 
     def __init__(self, keep: bool = False) -> None:
         self._followers: list[Follower] = []
@@ -86,12 +85,18 @@ class EventLog:
         self._resume: Callable[[], None] | None = None
         self.closed = False
         self.deserted: Callable[[], None] | None = None
+        self.straight: Callable[[Sequence[Event]], bool] | None = None
 
     def follow(self, after: int = 0) -> Follower:
         """A reader from event number `after` on (numbers count from 0; only a kept log has a past)."""
         follower = Follower(self, self._kept[after:] if self._kept is not None else [])
         self._followers.append(follower)
+        self.straight = None
         return follower
+
+    def waits(self, follower: Follower) -> None:
+        """It has taken everything and waits for more."""
+        self.straight = follower.deliver if len(self._followers) == 1 else None
 
     def append(self, events: Sequence[Event], size: int = 0) -> bool:
         """size: bytes they came in. False: some follower is behind, call again only after `on_room`."""
@@ -99,6 +104,8 @@ class EventLog:
             return not any(follower.is_behind for follower in self._followers)
         if self._kept is not None:
             self._kept.extend(events)
+        if self.straight is not None and type(events[-1]) not in _ENDS and self.straight(events):
+            return True
         room = True
         for follower in self._followers:
             room = follower.push(events, size) and room
