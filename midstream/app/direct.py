@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 #: What could end a header line or the head. Values come from us, but some repeat what a caller or provider said.
@@ -54,3 +56,24 @@ class Direct:
         """A piece of a streamed body, for a client that is not behind."""
         if not self._transport.is_closing():
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+
+def until_close(cycle: RequestResponseCycle, application: ASGI3Application) -> ASGI3Application:
+    """HTTP/1.0 knows no chunks: there a body that says no length ends with its connection."""
+
+    async def answered(scope: Any, receive: Any, send: Any) -> None:
+        endless = False
+
+        async def unframed(message: Any) -> None:
+            nonlocal endless
+            if message["type"] == "http.response.start":
+                endless = all(name.lower() != b"content-length" for name, _ in message["headers"])
+                if endless:
+                    cycle.chunked_encoding = False
+            elif endless:
+                cycle.expected_content_length = len(message["body"])
+            await send(message)
+
+        await application(scope, receive, unframed)
+
+    return answered

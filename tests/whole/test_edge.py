@@ -17,7 +17,7 @@ import pytest
 from .outcomes import read_reply
 from .serving import ADMIN_KEY, Serving
 from .test_faults import resident
-from .upstream import Upstream
+from .upstream import Upstream, stream
 
 TOML = """
 [server]
@@ -184,8 +184,45 @@ def test_old_clients_and_head_are_answered(serving: Serving):
     raw = say(serving, b"HEAD /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     assert statuses(raw) == [200]
     assert raw.endswith(b"\r\n\r\n")
-    old = post(BODY).replace(b"HTTP/1.1", b"HTTP/1.0").replace(b'"hi"', b'"yo"')
-    assert b"chat.completion" in say(serving, old)
+
+
+@pytest.mark.parametrize("lines", [(), (b"connection: keep-alive",)], ids=["plain", "keep-alive"])
+def test_an_old_client_gets_its_answer_unchunked_until_the_connection_closes(
+    serving: Serving, lines: tuple[bytes, ...]
+):
+    for more in ({}, {"stream": True}):
+        body = json.dumps({**HI, **more}).encode()
+        request = post(body, *lines).replace(b"HTTP/1.1", b"HTTP/1.0")
+        if lines:
+            request = request.replace(b"connection: close\r\n", b"")
+        head, _, answer = say(serving, request, seconds=5).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"\r\nconnection: close" in head
+        assert b"transfer-encoding" not in head
+        if more:
+            assert b"content-length" not in head
+            assert answer.startswith(b"data: {"), "no chunk's size stands before it"
+            assert answer.endswith(b"data: [DONE]\n\n")
+            assert all(line[:6] in (b"data: ", b"") for line in answer.split(b"\n"))
+        else:
+            assert json.loads(answer)["object"] == "chat.completion"
+
+
+def test_an_old_client_gets_a_long_stream_whole(serving: Serving, upstream: Upstream):
+    """Longer than what is buffered, so that a part of it goes out while the client is behind."""
+    said = b"".join(
+        b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 60_000) for _ in range(80)
+    )
+    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    upstream.answer = lambda asked: stream(said, end)
+    body = json.dumps({**HI, "model": "up/x", "stream": True}).encode()
+    with socket.create_connection(("127.0.0.1", serving.port), timeout=15) as connection:
+        connection.sendall(post(body).replace(b"HTTP/1.1", b"HTTP/1.0"))
+        time.sleep(0.5)
+        received = bytearray()
+        while data := connection.recv(1 << 16):
+            received += data
+    assert bytes(received).partition(b"\r\n\r\n")[2] == said + end
 
 
 @pytest.mark.parametrize(
