@@ -147,7 +147,9 @@ class Attempt:
 
     @property
     def status(self) -> AttemptStatus:
-        """The ledger's word: ok | partial | failed."""
+        """The ledger's word: ok | partial | failed; unknown for one that was written down and then never called."""
+        if not self.left:
+            return "unknown"
         error = self.error
         if error is None:
             return "ok"

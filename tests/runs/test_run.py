@@ -140,6 +140,7 @@ def test_a_reader_that_leaves_ends_the_run_and_what_was_spent_is_settled():
 
 
 def test_cancelling_at_any_step_leaves_exactly_one_terminal_state():
+    never_called = []
     for steps in range(12):
 
         async def test(bench: Bench, steps: int = steps) -> None:
@@ -150,10 +151,15 @@ def test_cancelling_at_any_step_leaves_exactly_one_terminal_state():
             run.cancel()
             events = await everything(follower)
             assert sum(isinstance(event, Done | Failed) for event in events) == 1
-            assert all(row[1] in ("ok", "partial", "failed") for row in await bench.attempts())
+            rows = await bench.attempts()
+            assert all(row[1] in ("ok", "partial", "failed", "unknown") for row in rows)
+            unknown = [row for row in rows if row[1] == "unknown"]
+            assert len(rows) - len(unknown) == len(bench.complete.calls)
+            never_called.extend(unknown)
             assert await bench.statuses() in (["completed"], ["cancelled"], [])
 
         on_bench(Scripted(one=[says(answer())]), test)
+    assert set(never_called) == {("one", "unknown", 0, 0, 0, "cancelled")}
 
 
 def test_usage_that_came_before_a_cut_is_kept_and_not_replaced_by_an_estimate():
