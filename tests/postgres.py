@@ -103,6 +103,15 @@ class PrivateServer(Server):
         self._process.send_signal(number)
         self._process.wait(20)
 
+    def freeze(self, number: int = signal.SIGSTOP) -> None:
+        """It stands still: connections stay open and nothing is answered. SIGCONT lets it go on."""
+        assert self._process is not None
+        pid = self._process.pid
+        sessions = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (pid, *map(int, sessions)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, number)
+
 
 def _unprivileged() -> dict[str, object]:
     """PostgreSQL refuses to run as root."""

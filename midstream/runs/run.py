@@ -166,18 +166,23 @@ class Runs:
         """The end of one of its turns is still to be written, so what is stored of it is not all."""
         return conversation in self._unsettled.values()
 
-    async def settle(self, records: list[Record], conversation: str | None = None) -> None:
-        """Durable before the caller sees the end; while the store is away the answer still goes out and settling is
-        tried again behind it (a process that dies meanwhile leaves the attempt to the next start: `unknown`)."""
+    async def settle(self, records: list[Record], conversation: str | None = None, *, now: bool = True) -> None:
+        """Durable before the caller sees the end; while the store is away (now: it has not just said so) the answer
+        still goes out and settling is tried again behind it (a process that dies meanwhile leaves the attempt to the
+        next start: `unknown`)."""
         try:
-            await self._ledger.commit(*records)
+            if now:
+                await self._ledger.commit(*records)
+                return
         except StoreDown:
-            logger.warning("the store is away: settling %d records later", len(records))
-            task = asyncio.get_running_loop().create_task(self._settle_later(records))
-            self._unsettled[task] = conversation
-            task.add_done_callback(self._unsettled.pop)
+            pass
         except MidstreamError as error:  # waiting mends nothing, and the caller's answer does not depend on it
             logger.error("the store refuses %d records: %s", len(records), error.message)
+            return
+        logger.warning("the store is away: settling %d records later", len(records))
+        task = asyncio.get_running_loop().create_task(self._settle_later(records))
+        self._unsettled[task] = conversation
+        task.add_done_callback(self._unsettled.pop)
 
     async def _settle_later(self, records: list[Record]) -> None:
         while True:
@@ -230,7 +235,9 @@ class _Owner:
             self._attempt.fail(end.error)
             self._settle_attempt(self._attempt)
         self._end(end)
-        await self._runs.settle(self._records, self._order.conversation)
+        # A caller who has waited for the store in vain does not wait for it once more.
+        away = isinstance(end, Failed) and isinstance(end.error, StoreDown)
+        await self._runs.settle(self._records, self._order.conversation, now=not away)
         return end
 
     async def _attempts(self) -> Event:

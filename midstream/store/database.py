@@ -30,6 +30,9 @@ class Database(Protocol):
         but fails alone. After StoreDown it may still have happened, so every statement must bear being run twice.
         A cancelled caller is told after the outcome is known, so what it writes next comes after it."""
 
+    async def alter(self, statements: Sequence[Statement]) -> None:
+        """Like write, for what may take long because nobody is served yet: it is given an hour."""
+
     async def close(self) -> None:
         """Writes what was handed in, then lets go of everything. Idempotent."""
 

@@ -63,7 +63,7 @@ async def migrate(db: Database, known: list[Migration] | None = None) -> int:
     Raises errors.StoreDown when the database is newer than this code, or was made from other files."""
     known = migrations() if known is None else known
     lock: list[Statement] = [("SELECT pg_advisory_xact_lock($1)", (_LOCK,))] if db.dialect == "postgres" else []
-    await db.write([*lock, (_KEEPER, ())])
+    await db.alter([*lock, (_KEEPER, ())])
     while True:
         applied = await db.read("SELECT number, name, checksum FROM schema_version ORDER BY number")
         _compare(known, {number: (name, checksum) for number, name, checksum in applied})
@@ -75,7 +75,7 @@ async def migrate(db: Database, known: list[Migration] | None = None) -> int:
         work: list[Statement] = [*lock, (record, (step.number, step.name, step.checksum))]
         work += [(sql, ()) for sql in statements(step.text, db.dialect)]
         try:
-            await db.write(work)
+            await db.alter(work)
         except Conflict:  # another process was first: its row is there now
             continue
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,8 +16,11 @@ from .database import DialectName, Row, Statement, Value
 from .group import Entry, Flusher, batched
 
 CONNECTIONS = 10
-#: Seconds: for a free connection, for one statement, for a new connection.
-ACQUIRE_TIMEOUT, STATEMENT_TIMEOUT, CONNECT_TIMEOUT = 2.0, 10.0, 5.0
+#: Seconds: for a free connection, for a new one, for reading much, for bringing tables to a new form.
+ACQUIRE_TIMEOUT, CONNECT_TIMEOUT, READ_TIMEOUT, ALTER_TIMEOUT = 2.0, 5.0, 10.0, 3600.0
+#: Seconds for what a request waits for: a look-up, a commit. After a server has let that pass without a word, those who
+#: ask within SILENT seconds of it get HURRIED each, so that nobody queues behind others who wait in vain.
+PATIENCE, HURRIED, SILENT = 3.0, 1.0, 10.0
 #: Times that a batch is run again when other servers' transactions got in its way.
 TRIES = 4
 
@@ -66,6 +70,8 @@ class PostgresDatabase:
         self._pool = pool
         self._flusher = Flusher(self._commit)
         self._closed = False
+        #: Loop time at which the server was last given up.
+        self._gave_up = -math.inf
 
     @classmethod
     async def connect(cls, dsn: str, *, connections: int = CONNECTIONS) -> PostgresDatabase:
@@ -76,7 +82,6 @@ class PostgresDatabase:
                 min_size=1,
                 max_size=connections,
                 timeout=CONNECT_TIMEOUT,
-                command_timeout=STATEMENT_TIMEOUT,
                 server_settings={"application_name": "midstream"},
             )
         except _ANY as error:
@@ -84,12 +89,31 @@ class PostgresDatabase:
         return cls(pool)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        """Raises TimeoutError when every connection is busy for too long."""
-        connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
+    async def _connection(self, seconds: float) -> AsyncIterator[Any]:
+        """For so long: then it is cut, because a server that stands still would not take a rollback either.
+        Raises TimeoutError for that, and when every connection is busy for too long."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._gave_up + SILENT:
+            seconds = min(seconds, HURRIED)
+        connection = await self._pool.acquire(timeout=min(seconds, ACQUIRE_TIMEOUT))
+        given_up = False
+
+        def give_up() -> None:
+            nonlocal given_up
+            given_up = True
+            self._gave_up = loop.time()
+            connection.terminate()
+
+        timer = loop.call_later(seconds, give_up)
         try:
             yield connection
+            self._gave_up = -math.inf
+        except _ANY as error:
+            if given_up:
+                raise TimeoutError from error
+            raise
         finally:
+            timer.cancel()
             await self._pool.release(connection, timeout=ACQUIRE_TIMEOUT)
 
     async def _renew(self) -> None:
@@ -97,32 +121,42 @@ class PostgresDatabase:
         await self._pool.expire_connections()
 
     async def read(self, sql: str, *args: Value) -> list[Row]:
+        return await self._read(READ_TIMEOUT, sql, args)
+
+    async def look_up(self, sql: str, *args: Value) -> list[Row]:
+        return await self._read(PATIENCE, sql, args)
+
+    async def _read(self, seconds: float, sql: str, args: tuple[Value, ...]) -> list[Row]:
         if self._closed:
             raise StoreDown("the store is closed")
         try:
             try:
-                return await self._fetch(sql, args)
+                return await self._fetch(seconds, sql, args)
             except TimeoutError:
                 raise
             except _GONE:
                 await self._renew()
-                return await self._fetch(sql, args)
+                return await self._fetch(seconds, sql, args)
         except _ANY as error:
             raise mapped(error) from error
 
-    look_up = read
-
-    async def _fetch(self, sql: str, args: tuple[Value, ...]) -> list[Row]:
-        async with self._connection() as connection:
+    async def _fetch(self, seconds: float, sql: str, args: tuple[Value, ...]) -> list[Row]:
+        async with self._connection(seconds) as connection:
             return [tuple(row) for row in await connection.fetch(sql, *args)]
 
     async def write(self, statements: Sequence[Statement]) -> None:
         await self._flusher.write(statements)
 
-    async def _commit(self, entries: list[Entry]) -> None:
+    async def alter(self, statements: Sequence[Statement]) -> None:
+        entry = Entry(statements)
+        await self._commit([entry], ALTER_TIMEOUT)
+        if entry.error is not None:
+            raise entry.error
+
+    async def _commit(self, entries: list[Entry], seconds: float | None = None) -> None:
         """All in one transaction; when one fails, each in its own."""
         try:
-            await self._transact(entries)
+            await self._transact(entries, PATIENCE if seconds is None else seconds)
         except _ANY as error:
             shown = mapped(error)
             if len(entries) > 1 and not isinstance(shown, StoreDown):
@@ -132,13 +166,13 @@ class PostgresDatabase:
             for entry in entries:
                 entry.error = shown
 
-    async def _transact(self, entries: list[Entry]) -> None:
+    async def _transact(self, entries: list[Entry], seconds: float) -> None:
         """Runs again what a lost connection left undecided: every statement bears it."""
         batches = batched(entries)
         lost = False
         for number in range(TRIES):
             try:
-                async with self._connection() as connection, connection.transaction():
+                async with self._connection(seconds) as connection, connection.transaction():
                     for sql, rows in batches:
                         if len(rows) == 1:
                             await connection.execute(sql, *rows[0])

@@ -164,6 +164,8 @@ class SqliteDatabase:
         if entry.error is not None:
             raise entry.error
 
+    alter = write
+
     def _ripen(self) -> None:
         """A commit writes whole pages, so it is cheaper for many: while every turn of the loop brings more callers,
         it waits a few turns. A lone caller waits for one."""

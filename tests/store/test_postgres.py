@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable
 from urllib.parse import urlsplit
 
 import pytest
@@ -194,18 +195,51 @@ def test_no_free_connection_is_an_outage(postgres_url: str, monkeypatch: pytest.
 
 
 def test_a_statement_that_takes_too_long_is_an_outage(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_store, "STATEMENT_TIMEOUT", 0.2)
+    monkeypatch.setattr(postgres_store, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(postgres_store, "PATIENCE", 0.2)
 
     async def run() -> None:
         db = await PostgresDatabase.connect(postgres_url)
-        with pytest.raises(StoreDown):
-            await db.read("SELECT pg_sleep(5)")
+        for ask in (db.read, db.look_up):
+            with pytest.raises(StoreDown):
+                await ask("SELECT pg_sleep(5)")
         with pytest.raises(StoreDown):
             await db.write([("SELECT pg_sleep(5)", ())])
         assert await db.read("SELECT 1") == [(1,)]
+        await db.alter([("SELECT pg_sleep(0.5)", ())])  # nobody is served yet
         await db.close()
 
     asyncio.run(run())
+
+
+def test_a_server_that_stands_still_is_given_up_soon_and_used_again_when_it_goes_on(
+    server: Server, postgres_url: str
+) -> None:
+    private = _private(server)
+
+    async def waited(work: Awaitable[object]) -> float:
+        began = time.monotonic()
+        with pytest.raises(StoreDown):
+            await work
+        return time.monotonic() - began
+
+    async def work(store: Store) -> None:
+        await store.ledger.commit(*begin("before"))
+        private.freeze()
+        try:
+            async with asyncio.TaskGroup() as group:
+                first = [group.create_task(waited(store.ledger.commit(*begin(str(n))))) for n in range(3)]
+                first.append(group.create_task(waited(store.keys.find("ms-nobody"))))
+                await asyncio.sleep(0.2)  # these wait for the end of that commit, then for their own
+                behind = [group.create_task(waited(store.ledger.commit(*begin(f"b{n}")))) for n in range(3)]
+            assert max(task.result() for task in (*first, *behind)) < 6
+            assert await waited(store.ledger.commit(*begin("late"))) < 3, "nobody waits so long for what is known"
+        finally:
+            private.freeze(signal.SIGCONT)
+        await store.ledger.commit(*begin("after"))
+        assert {"att_before", "att_after"} <= {row.id for row in await store.org(ORG).attempts()}
+
+    with_store(postgres_url, work)
 
 
 def test_two_servers_in_each_others_way_both_get_through(postgres_url: str) -> None:

@@ -176,6 +176,43 @@ def test_after_a_crash_of_postgres_under_traffic_the_server_serves_again(
     until_served(serving, ADMIN_KEY)
 
 
+def test_while_postgres_stands_still_streams_go_on_and_nobody_new_waits_for_long(
+    serving: Serving, upstream: Upstream, postgres: PrivateServer
+) -> None:
+    key = new_key(serving)["key"]
+    pieces: list[bytes | float] = []
+    for number in range(30):
+        pieces += [chunk(f"{number} "), 0.1]
+    upstream.answer = lambda asked: (
+        stream(*pieces, chunk(None, "stop"), USAGE, DONE) if asked.json.get("stream") else whole(REPLY)
+    )
+    streams = [Stream(serving) for _ in range(3)]
+    assert chat(serving, key).status == 200
+    calls = len(upstream.asked)
+
+    def timed(number: int) -> tuple[Reply, float]:
+        began = time.monotonic()
+        reply = chat(serving, key if number % 2 else ADMIN_KEY, **({"conversation": {}} if number % 3 else {}))
+        return reply, time.monotonic() - began
+
+    postgres.freeze()
+    try:
+        with ThreadPoolExecutor(12) as clients:
+            for reply, seconds in clients.map(timed, range(24)):
+                refused_well(reply)
+                assert seconds < 6, serving.log()
+        assert serving.ask("GET", "/readyz", key="").status == 503
+        assert serving.ask("GET", "/healthz", key="").status == 200
+        assert all(one.rest().endswith(DONE) for one in streams)
+        assert len(upstream.asked) == calls, "nothing left without its attempt"
+    finally:
+        postgres.freeze(signal.SIGCONT)
+    until_served(serving, key)
+    for one in streams:
+        run = settled(serving, one.run)
+        assert (run["status"], [attempt["status"] for attempt in run["attempts"]]) == ("completed", ["ok"])
+
+
 @pytest.mark.long
 def test_what_a_killed_server_left_is_ended_by_the_next_once_it_has_been_silent_for_long(
     upstream: Upstream, postgres: PrivateServer, tmp_path: Path
