@@ -29,8 +29,9 @@ class Answer:
     # One block of memory an answer: of a thousand streams none is in the processor's cache when its next chunk comes.
     __slots__ = (
         "_connection", "_deadline", "_decoder", "_error", "_fresh", "_gone", "_head_lines", "_head_size", "_held",
-        "_held_size", "_informational", "_keep", "_last", "_loop", "_outgoing", "_parser", "_phase", "_silence", "_sink",
-        "_stopped", "_trailing", "_until_close", "_waiter", "complete", "flushed", "headers", "received", "status",
+        "_held_size", "_informational", "_keep", "_last", "_loop", "_outgoing", "_parser", "_phase", "_silence",
+        "_sink", "_stopped", "_trailing", "_until_close", "_waiter", "complete", "flushed", "headers", "received",
+        "status",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, outgoing: Outgoing, now: float, deadline: float) -> None:

@@ -32,10 +32,10 @@ def unpack(coding, pieces):
 
 
 PACKED = [
-    ("gzip", gzip.compress(TEXT)),
-    ("x-gzip", gzip.compress(TEXT)),
-    ("gzip", gzip.compress(TEXT[:500]) + gzip.compress(TEXT[500:])),
-    ("gzip", gzip.compress(TEXT) + b"\0" * 20),
+    ("gzip", gzip.compress(TEXT, mtime=0)),
+    ("x-gzip", gzip.compress(TEXT, mtime=0)),
+    ("gzip", gzip.compress(TEXT[:500], mtime=0) + gzip.compress(TEXT[500:], mtime=0)),
+    ("gzip", gzip.compress(TEXT, mtime=0) + b"\0" * 20),
     ("deflate", zlib.compress(TEXT)),
     ("deflate", bare(TEXT)),
 ]
@@ -66,7 +66,7 @@ def test_any_bytes_are_read_or_refused(coding, pieces):
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
 def test_any_split_gives_the_whole(data, cuts):
-    packed = gzip.compress(data)
+    packed = gzip.compress(data, mtime=0)
     cuts = sorted(min(cut, len(packed)) for cut in cuts)
     assert unpack("gzip", [packed[a:b] for a, b in zip([0, *cuts], [*cuts, len(packed)], strict=True)]) == data
 
@@ -111,7 +111,7 @@ def test_a_packed_answer_is_read_unpacked(run, serve, door, ask, coding, packed)
 
 def test_gzip_cut_inside_a_whole_message_is_cut(run, serve, door, ask):
     async def go():
-        async with serve(replying(gzip.compress(TEXT)[:-9])) as upstream, door() as egress:
+        async with serve(replying(gzip.compress(TEXT, mtime=0)[:-9])) as upstream, door() as egress:
             with pytest.raises(Cut):
                 await (await egress.send(ask(upstream.url))).read()
 
@@ -129,7 +129,7 @@ def test_what_is_no_gzip_is_garbled(run, serve, door, ask):
 
 def test_the_limit_of_read_counts_unpacked_bytes(run, serve, door, ask):
     async def go():
-        async with serve(replying(gzip.compress(bytes(5_000_000)))) as upstream, door() as egress:
+        async with serve(replying(gzip.compress(bytes(5_000_000), mtime=0))) as upstream, door() as egress:
             with pytest.raises(Garbled):
                 await (await egress.send(ask(upstream.url))).read(4_999_999)
             assert len(await (await egress.send(ask(upstream.url))).read(5_000_000)) == 5_000_000
@@ -141,7 +141,7 @@ def test_a_sink_that_says_stop_is_not_given_the_rest_of_what_was_unpacked(run, s
     body = os.urandom(500_000) + bytes(1_000_000)
 
     async def go():
-        async with serve(replying(gzip.compress(body))) as upstream, door() as egress:
+        async with serve(replying(gzip.compress(body, mtime=0))) as upstream, door() as egress:
             answer = await egress.send(ask(upstream.url))
             loop, got, stopped = asyncio.get_running_loop(), [], False
 

@@ -121,7 +121,7 @@ async def _stale(wire: Wire) -> None:
 @fault("gzip", "ok", "ok")
 async def _gzip(wire: Wire) -> None:
     await wire.begin(200, None, "content-encoding: gzip")
-    packed = gzip.compress(wire.body)
+    packed = gzip.compress(wire.body, mtime=0)
     for at in range(0, len(packed), 7):
         await wire.say(packed[at : at + 7])
     await wire.end()
@@ -130,7 +130,7 @@ async def _gzip(wire: Wire) -> None:
 @fault("gzip_truncated", "any", "refused", TIMED, "upstream_")
 async def _gzip_cut(wire: Wire) -> None:
     await wire.begin(200, None, "content-encoding: gzip")
-    await wire.say(gzip.compress(wire.body)[:-40])
+    await wire.say(gzip.compress(wire.body, mtime=0)[:-40])
     await wire.end()
 
 
