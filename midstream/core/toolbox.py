@@ -31,7 +31,8 @@ class ToolAnswer(Struct, frozen=True):
 class ToolScope(Struct, frozen=True):
     """Under what a tool runs. run: "" outside of one. variables: the turn's, for mapped arguments. secrets: text by
     name. path: ids of the agents that called each other down to this one. depth: its length. key: the caller's key id.
-    progress: told (call id, text) while a tool runs. deadline: loop time at which the run ends."""
+    progress: told (call id, text) while a tool runs. ended: told each answer as soon as it is known.
+    deadline: loop time at which the run ends."""
 
     org: str
     run: str = ""
@@ -47,6 +48,7 @@ class ToolScope(Struct, frozen=True):
     parallel: int = 8
     deadline: float | None = None
     progress: Callable[[str, str], None] = lambda call, text: None
+    ended: Callable[[ToolCall, ToolAnswer], None] = lambda call, answer: None
 
 
 class Toolbox(Protocol):
