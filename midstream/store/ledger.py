@@ -131,6 +131,27 @@ class OutboxAdded(Struct, frozen=True, gc=False):
     available_at: float
 
 
+class JobEnded(Struct, frozen=True, gc=False):
+    """status: done | failed. result: the answer in the face's own words."""
+
+    id: str
+    status: str
+    result: bytes
+    ended_at: float
+
+
+class DeliveryAdded(Struct, frozen=True, gc=False):
+    """A message on its way. kind: webhook | live | queue. target: JSON text, see delivery."""
+
+    id: str
+    org_id: str
+    kind: str
+    target: bytes
+    payload: bytes
+    created_at: float
+    available_at: float
+
+
 Record: TypeAlias = (
     RunStarted
     | RunReopened
@@ -142,6 +163,8 @@ Record: TypeAlias = (
     | ConversationTouched
     | EventLogged
     | OutboxAdded
+    | JobEnded
+    | DeliveryAdded
 )
 
 _RUN_STARTED = """
@@ -176,6 +199,12 @@ INSERT INTO events (run_id, seq, org_id, type, data) VALUES ($1, $2, $3, $4, $5)
 _OUTBOX_ADDED = """
 INSERT INTO outbox (id, org_id, topic, payload, created_at, available_at)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING"""
+
+_JOB_ENDED = """
+UPDATE jobs SET status = $2, result = $3, ended_at = $4 WHERE id = $1 AND status IN ('queued', 'running')"""
+_DELIVERY_ADDED = """
+INSERT INTO deliveries (id, org_id, kind, target, payload, created_at, available_at, status)
+VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting') ON CONFLICT (id) DO NOTHING"""
 
 
 def _text(value: str | None) -> str | None:
@@ -221,7 +250,14 @@ _STATEMENTS: dict[type, Callable[..., Statement]] = {
     ConversationTouched: _plain(_CONVERSATION_TOUCHED),
     EventLogged: _plain(_EVENT_LOGGED),
     OutboxAdded: _plain(_OUTBOX_ADDED),
+    JobEnded: _plain(_JOB_ENDED),
+    DeliveryAdded: _plain(_DELIVERY_ADDED),
 }
+
+
+def statement(record: Record) -> Statement:
+    """For those who write a record beside statements of their own. Not for what a worker owns."""
+    return _STATEMENTS[type(record)](record, "")
 
 
 class Ledger:

@@ -1,0 +1,136 @@
+"""Work that was accepted and is done later: turns whose answer goes elsewhere, and the items of batches.
+
+    queued -> running -> done | failed
+
+A job whose worker died is queued again; what it had done is in its run's journal."""
+
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from .database import Database, Row, Statement
+from .ledger import JobEnded, Record, statement
+from .reading import missing
+
+JobStatus: TypeAlias = Literal["queued", "running", "done", "failed"]
+#: A job that has taken so many workers with it is not given to another.
+TRIES = 5
+
+
+class Job(Struct, frozen=True):
+    """id: what the caller was told. run_id: of its run, the same each time it is tried. request: JSON text of what was
+    asked. delivery: JSON text of where the answer goes. result: the answer in the face's own words, once there is one.
+    Times are unix seconds."""
+
+    id: str
+    org_id: str
+    key_id: str
+    kind: str
+    batch_id: str | None
+    run_id: str
+    request: bytes
+    delivery: bytes | None
+    created_at: float
+    available_at: float
+    status: JobStatus = "queued"
+    tries: int = 0
+    result: bytes | None = None
+    ended_at: float | None = None
+
+
+_COLUMNS = (
+    "id, org_id, key_id, kind, batch_id, run_id, request, delivery, created_at, available_at, status, tries, result, "
+    "ended_at"
+)
+_ADD = """
+INSERT INTO jobs (id, org_id, key_id, kind, batch_id, run_id, request, delivery, created_at, available_at, status)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued') ON CONFLICT (id) DO NOTHING"""
+_DUE = """
+SELECT id FROM jobs WHERE status = 'queued' AND available_at <= $1 ORDER BY available_at, id LIMIT $2"""
+_TAKE = """
+UPDATE jobs SET status = 'running', worker = $2, tries = tries + 1 WHERE id = $1 AND status = 'queued'"""
+_TAKEN = f"SELECT {_COLUMNS} FROM jobs WHERE id = $1 AND status = 'running' AND worker = $2"
+_LET_GO = "UPDATE jobs SET status = 'queued', tries = tries - 1 WHERE id = $1 AND status = 'running' AND worker = $2"
+_AGAIN = """
+UPDATE jobs SET status = 'queued', worker = NULL WHERE status = 'running' AND worker <> $1
+    AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = jobs.worker AND workers.seen_at > 0)"""
+_ONE = f"SELECT {_COLUMNS} FROM jobs WHERE id = $1 AND org_id = $2"
+_OF_BATCH = f"SELECT {_COLUMNS} FROM jobs WHERE batch_id = $1 AND org_id = $2 ORDER BY created_at, id"
+_NEXT = "SELECT min(available_at) FROM jobs WHERE status = 'queued'"
+
+
+class Jobs:
+    """All orgs' queue, for those who work it off. worker: this process's name in the store."""
+
+    def __init__(self, db: Database, worker: str, clock: Callable[[], float]) -> None:
+        self._db = db
+        self._worker = worker
+        self._clock = clock
+
+    async def add(self, jobs: Sequence[Job], also: Sequence[Statement] = ()) -> None:
+        """Durable on return."""
+        await self._db.write([*also, *[_added(job) for job in jobs]])
+
+    async def take(self, limit: int) -> list[Job]:
+        """Jobs that are due, now this worker's; of those that several reach for, one gets each."""
+        found = await self._db.read(_DUE, self._clock(), limit)
+        if not found:
+            return []
+        await self._db.write([(_TAKE, (id, self._worker)) for (id,) in found])
+        taken = [await self._db.look_up(_TAKEN, id, self._worker) for (id,) in found]
+        return [_job(rows[0]) for rows in taken if rows]
+
+    async def end(self, id: str, status: JobStatus, result: bytes, also: Sequence[Record] = ()) -> None:
+        """Of a job whose run never began; others end with their run. The first end is the one that counts."""
+        records = [JobEnded(id, status, result, self._clock()), *also]
+        await self._db.write([statement(record) for record in records])
+
+    async def let_go(self, id: str) -> None:
+        """This worker ends before the job does: another one may have it."""
+        await self._db.write([(_LET_GO, (id, self._worker))])
+
+    async def requeue(self) -> None:
+        """Jobs of workers that are no longer there are due again."""
+        await self._db.write([(_AGAIN, (self._worker,))])
+
+    async def next_at(self) -> float | None:
+        """When the next one is due, unix seconds."""
+        [(at,)] = await self._db.look_up(_NEXT)
+        return None if at is None else float(at)
+
+
+class OrgJobs:
+    """One org's jobs, for those who ask what became of them."""
+
+    def __init__(self, db: Database, org_id: str) -> None:
+        if not org_id:
+            raise ValueError("an org is needed")
+        self._db = db
+        self._org = org_id
+
+    async def job(self, id: str) -> Job:
+        """Raises errors.NotFound."""
+        rows = await self._db.look_up(_ONE, id, self._org)
+        if not rows:
+            raise missing("message", id)
+        return _job(rows[0])
+
+    async def of_batch(self, batch_id: str) -> list[Job]:
+        """In the order of the batch."""
+        return [_job(row) for row in await self._db.read(_OF_BATCH, batch_id, self._org)]
+
+
+def _job(row: Row) -> Job:
+    return Job(*row)
+
+
+def _added(job: Job) -> Statement:
+    return _ADD, (
+        job.id, job.org_id, job.key_id, job.kind, job.batch_id, job.run_id, job.request, job.delivery, job.created_at,
+        job.available_at,
+    )  # fmt: skip
