@@ -114,19 +114,19 @@ class Attempt:
 
     def _hold(self, events: Sequence[Event]) -> None:
         """Until one of them can be seen."""
-        seen = False
-        for event in events:
+        for place, event in enumerate(events):
             if type(event) is Attempted:
                 event = replace(event, number=self.number)
                 self.dropped = event.dropped
             self._held.append(event)
-            seen = seen or visible(event)
-        if seen:
-            self._commit()
+            if visible(event):
+                self._held.extend(events[place + 1 :])
+                self._commit()
+                return
 
     def _without_end(self, events: Sequence[Event]) -> Sequence[Event]:
         for place, event in enumerate(events):
-            if isinstance(event, Done | Failed):
+            if type(event) is Done or type(event) is Failed:
                 self.ended = event
                 return events[:place]
         return events
