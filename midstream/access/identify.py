@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from ..core.errors import Forbidden, Unauthenticated
 from ..core.web import Caller
 from ..store.keys import ApiKey
+from .scopes import SCOPES, require
 
 #: Seconds that a key looked up in the store is believed; also how soon a revocation holds on every worker.
 BELIEVE = 1.0
@@ -21,7 +22,7 @@ FindKey = Callable[[str], Awaitable[ApiKey | None]]
 
 class Identify:
     """admin_key: the operator's own; it works everywhere. find: a key's record by its secret, or None.
-    wall: unix seconds."""
+    wall: unix seconds. used: keys that have been looked up, and when last; whoever writes it down empties it."""
 
     def __init__(self, admin_key: str, admin_org: str, find: FindKey, wall: Callable[[], float]) -> None:
         self._admin = hashlib.sha256(admin_key.encode()).digest()
@@ -29,6 +30,7 @@ class Identify:
         self._find = find
         self._wall = wall
         self._known: dict[bytes, tuple[Caller, float]] = {}
+        self.used: dict[str, float] = {}
 
     async def __call__(self, headers: Mapping[str, str], query: Mapping[str, str] | None = None) -> Caller:
         """Raises Unauthenticated. query: given where `?key=` is a credential too (an address ends up in logs)."""
@@ -45,7 +47,9 @@ class Identify:
         if key is None or not key.valid(now):
             self._known.pop(digest, None)
             raise Unauthenticated("the API key is unknown, expired or revoked")
-        caller = Caller(key.org_id, key.id, key.scopes, "admin" in key.scopes)
+        self.used[key.id] = now
+        scopes = key.scopes & SCOPES.keys()
+        caller = Caller(key.org_id, key.id, scopes, "admin" in scopes, key.requests_per_minute or 0)
         if len(self._known) >= CACHE:
             self._known.clear()
         until = now + BELIEVE if key.expires_at is None else min(now + BELIEVE, key.expires_at)
@@ -73,6 +77,14 @@ def credential(headers: Mapping[str, str], query: Mapping[str, str] | None) -> s
 def require_admin(caller: Caller) -> None:
     if not caller.admin:
         raise Forbidden("this needs the admin key, or a key with the scope `admin`")
+
+
+def require_reader(caller: Caller, method: str) -> None:
+    """For all of `/v1/admin`: what changes something is an admin's; what reads may be a reader's as well."""
+    if method in ("GET", "HEAD"):
+        require(caller, "read", "admin")
+    else:
+        require_admin(caller)
 
 
 def require_operator(caller: Caller) -> None:

@@ -17,7 +17,7 @@ from ..store.rows import AttemptRow, RunRow, UsageRow
 from .admin_events import history
 from .admin_keys import keys_router
 from .docs_page import HEADERS, docs_page
-from .nouns import Nouns, Who, json_reply, noun_app, page
+from .nouns import Nouns, Reader, json_reply, noun_app, page
 from .openapi import describe
 from .operations import OPEN, plain_error
 from .services import Services
@@ -38,7 +38,7 @@ def admin_app(services: Services, nouns: Sequence[Nouns] = ()) -> FastAPI:
 def _add_accounts(app: FastAPI, services: Services) -> None:
     @app.get("/v1/admin/attempts", tags=["accounts"], summary="Upstream calls, oldest first")
     async def attempts(
-        caller: Who,
+        caller: Reader,
         after: str | None = None,
         limit: Limit = 100,
         run_id: str | None = None,
@@ -48,7 +48,7 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
 
     @app.get("/v1/admin/usage", tags=["accounts"], summary="Tokens and cost, summed by group")
     async def usage(
-        caller: Who,
+        caller: Reader,
         since: Annotated[float | None, Query(alias="from", description="unix seconds")] = None,
         until: Annotated[float | None, Query(alias="to", description="unix seconds")] = None,
         group_by: UsageGroup = "model",
@@ -58,7 +58,7 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
 
     @app.get("/v1/admin/runs", tags=["accounts"], summary="Runs, newest first")
     async def runs(
-        caller: Who,
+        caller: Reader,
         after: str | None = None,
         limit: Limit = 100,
     ) -> Response:
@@ -66,7 +66,7 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
         return page([_run(row) for row in rows], limit)
 
     @app.get("/v1/admin/runs/{run_id}", tags=["accounts"], summary="One run with its attempts")
-    async def run(caller: Who, run_id: str) -> Response:
+    async def run(caller: Reader, run_id: str) -> Response:
         reader = _reader(services, caller)
         row = await reader.run(run_id)
         made = await reader.attempts(run_id=run_id, limit=MAX_PAGE)
@@ -74,7 +74,7 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
 
     @app.get("/v1/admin/runs/{run_id}/events", tags=["accounts"], summary="What happened in a run, in order")
     async def events(
-        caller: Who,
+        caller: Reader,
         run_id: str,
         after: int = -1,
         limit: Limit = 1000,

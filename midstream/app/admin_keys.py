@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..access.identify import OPERATOR, require_operator
+from ..access.scopes import SCOPES, known
 from ..core.web import Caller
 from ..store.keys import ApiKey
 from ..store.orgs import DEFAULT_ORG
@@ -20,12 +21,22 @@ from .services import Services
 WORDS = r"^[^\x00]*$"
 
 
+#: More than that is no limit.
+PerMinute = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
+
+
 class NewKey(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     name: str = Field(min_length=1, max_length=200, pattern=WORDS)
     org_id: str = Field(DEFAULT_ORG, max_length=64)
-    scopes: list[Annotated[str, Field(pattern=r"^[\w.:-]{1,64}$")]] = Field(default_factory=list, max_length=32)
+    scopes: list[str] = Field(default_factory=list, max_length=32, description=" | ".join(SCOPES))
     expires_at: float | None = Field(None, allow_inf_nan=False, description="unix seconds")
+    requests_per_minute: PerMinute = Field(None, description="null: any number")
+
+
+class KeyChange(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    requests_per_minute: PerMinute = Field(description="null: any number")
 
 
 class NewOrg(BaseModel):
@@ -42,14 +53,26 @@ def keys_router(services: Services) -> APIRouter:
 
     @router.post("/keys", status_code=201, summary="Make an API key; it is shown once")
     async def create_key(caller: Who, new: NewKey) -> Response:
-        org = org_of(caller, new.org_id)
-        key, secret = await services.store.keys.create(org, new.name, new.scopes, expires_at=new.expires_at)
+        known(new.scopes)
+        key, secret = await services.store.keys.create(
+            org_of(caller, new.org_id),
+            new.name,
+            new.scopes,
+            expires_at=new.expires_at,
+            requests_per_minute=new.requests_per_minute,
+        )
         return json_reply({**_shown(key), "key": secret}, 201)
 
     @router.get("/keys", summary="An org's API keys")
     async def list_keys(caller: Who, org_id: str | None = None) -> Response:
         rows = await services.store.keys.list(org_of(caller, org_id))
         return json_reply({"data": [_shown(key) for key in rows]})
+
+    @router.patch("/keys/{key_id}", summary="Change what an API key may ask in a minute")
+    async def change_key(caller: Who, key_id: str, change: KeyChange, org_id: str | None = None) -> Response:
+        key = await services.store.keys.limit(org_of(caller, org_id), key_id, change.requests_per_minute)
+        services.identify.forget()
+        return json_reply(_shown(key))
 
     @router.delete("/keys/{key_id}", summary="Revoke an API key")
     async def revoke_key(caller: Who, key_id: str, org_id: str | None = None) -> Response:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import click
 import msgspec
 
+from ..access.scopes import SCOPES
 from ..core.errors import StoreDown
 from ..store import Store, open_store
 from ..store.keys import ApiKey
@@ -34,15 +35,25 @@ def keys() -> None:
 @configured
 @click.argument("name")
 @click.option("--org", help="Id of the org that the key belongs to.  [the first one]")
-@click.option("--scope", "scopes", multiple=True, help="What the key may do; repeat for several.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice([*SCOPES]), help="Repeat for several.  [all models]"
+)
+@click.option("--per-minute", type=click.IntRange(1), help="Requests that it may make in a minute.  [any number]")
 @click.option("--days", type=click.IntRange(1), help="How long it is valid.  [for ever]")
-def create(config_file: str | None, name: str, org: str | None, scopes: tuple[str, ...], days: int | None) -> None:
+def create(
+    config_file: str | None, name: str, org: str | None, scopes: tuple[str, ...], per_minute: int | None,
+    days: int | None,
+) -> None:  # fmt: skip
     """Make a key named NAME. It is shown this once."""
     expires = time.time() + days * DAY if days else None
-    new = {"name": name, "scopes": list(scopes), "expires_at": expires, **({"org_id": org} if org else {})}
+    asked = {"expires_at": expires, "requests_per_minute": per_minute}
+    new = {"name": name, "scopes": list(scopes), **asked, **({"org_id": org} if org else {})}
 
     async def here(store: Store) -> str:
-        return (await store.keys.create(org or DEFAULT_ORG, name, scopes, expires_at=expires))[1]
+        made = await store.keys.create(
+            org or DEFAULT_ORG, name, scopes, expires_at=expires, requests_per_minute=per_minute
+        )
+        return made[1]
 
     async def there(config: Config) -> str:
         return str((await _ask(config, "POST", "", new))["key"])
@@ -65,7 +76,9 @@ def list_keys(config_file: str | None, org: str | None) -> None:
     for key in asyncio.run(_either(read_config(config_file), here, there)):
         made = datetime.fromtimestamp(key.created_at, UTC).date()
         state = "valid" if key.valid(time.time()) else "revoked" if key.revoked_at else "expired"
-        click.echo(f"{key.id}  {key.prefix}...  {state:8} {made}  {key.name}  {' '.join(sorted(key.scopes))}".rstrip())
+        limit = [f"{key.requests_per_minute}/min"] if key.requests_per_minute else []
+        may = " ".join([*sorted(key.scopes), *limit])
+        click.echo(f"{key.id}  {key.prefix}...  {state:8} {made}  {key.name}  {may}".rstrip())
 
 
 @keys.command()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .. import providers
 from ..access.identify import Identify
+from ..access.limits import Limits
 from ..core.errors import MidstreamError
 from ..core.registry import modules_of
 from ..core.serving import Complete, Line, Target
@@ -30,6 +31,7 @@ from .config import Config, ProviderConfig
 from .conversations import Conversations
 from .edge import ASGIApp, Edge
 from .faces import all_faces
+from .last_used import LastUsed
 from .nouns import Nouns
 from .offered import Offered
 from .operations import Operations
@@ -44,10 +46,12 @@ class Process:
     config: Config
     services: Services
     application: ASGIApp
+    last_used: LastUsed
     leaving: bool = False
 
     async def close(self) -> None:
         await self.services.egress.close()
+        await self.last_used.close()
         await self.services.store.close()
 
 
@@ -81,11 +85,13 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         clock=clock,
         stash=stash,
         agents=AgentTurns(),
+        limits=Limits(config.limits.org_in_flight, clock.steady),
         keep=config.server.store,
     )
     nouns = all_nouns(services)
     admin = admin_app(services, nouns)
-    process = Process(config, services, admin)
+    process = Process(config, services, admin, LastUsed(services.identify, store.keys))
+    process.last_used.begin()
     _gauge(metrics, services)
     operations = Operations(_readiness(process), metrics)
     process.application = Edge(services, admin, operations, config.server.cors_origins, nouns)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ..access.identify import require_admin
+from ..access.identify import require_admin, require_reader
 from ..core.errors import Bug, Cancelled, MidstreamError, NotBuilt, UpstreamError, WrongContentType, forget_frames
 from ..core.ids import new_id
 from ..core.web import Reply, Request
@@ -94,7 +94,7 @@ class Edge:
                 return
             if path.startswith(ADMIN):
                 if path.startswith(ADMIN[0]):  # who asks is known before a body is read
-                    require_admin(await self._services.identify(headers))
+                    require_reader(await self._services.identify(headers), scope["method"])
                 await self._give(self._admin, scope, receive, send, exchange)
                 return
             try:
@@ -116,7 +116,7 @@ class Edge:
                 await exchange.reply(await listed(self._services, face, route.task, request))
                 return
             _require_json(headers)
-            await serve(self._services, face, route.task, request, exchange)
+            await serve(self._services, face, route, request, exchange)
         except MidstreamError as error:
             await self._refuse(exchange, face.DIALECT.write_error if face else write_error, error, request_id)
             forget_frames(error)

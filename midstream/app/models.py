@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from ..access.scopes import UNSAID, require
 from ..core.web import Reply, Request
 from .faces import Face
 from .services import Services
 
 
 async def listed(services: Services, face: Face, task: str, request: Request) -> Reply:
-    """Raises NotFound for a model that nobody serves."""
-    await services.identify(request.headers, request.query if face.KEY_IN_QUERY else None)
+    """Raises Forbidden; NotFound for a model that nobody serves."""
+    caller = await services.identify(request.headers, request.query if face.KEY_IN_QUERY else None)
+    require(caller, *UNSAID)
     # Several vendors have their lists at the same path: who asks is told by what its clients send along.
     face = next((other for other in services.faces.values() if other.MARK in request.headers), face)
     if task == "models":

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from .. import __version__
 from ..access.identify import require_admin
+from ..access.scopes import UNSAID, require
 from ..core.errors import BadRequest, MethodNotAllowed, MidstreamError, NotFound
 from ..core.web import Caller
 from .services import Services
@@ -30,22 +31,36 @@ class Nouns(Struct, frozen=True):
     write_error: WriteError
 
 
-async def any_caller(request: Request) -> Caller:
-    """Raises Unauthenticated."""
+async def _identified(request: Request) -> Caller:
     services: Services = request.app.state.services
     return await services.identify(request.headers)
 
 
+async def any_caller(request: Request) -> Caller:
+    """Whoever may use models. Raises Unauthenticated, Forbidden."""
+    caller = await _identified(request)
+    require(caller, *UNSAID)
+    return caller
+
+
 async def admin_caller(request: Request) -> Caller:
     """Whoever holds the operator's key or a key with the scope `admin`. Raises Unauthenticated, Forbidden."""
-    caller = await any_caller(request)
+    caller = await _identified(request)
     require_admin(caller)
     return caller
 
 
-#: Parameters of a route: anyone with a key; a key of an admin.
+async def reading_caller(request: Request) -> Caller:
+    """Also one with the scope `read`. Raises Unauthenticated, Forbidden."""
+    caller = await _identified(request)
+    require(caller, "read", "admin")
+    return caller
+
+
+#: Parameters of a route: anyone whose key may use models; a key of an admin; one of a reader.
 Anyone = Annotated[Caller, Depends(any_caller)]
 Who = Annotated[Caller, Depends(admin_caller)]
+Reader = Annotated[Caller, Depends(reading_caller)]
 
 
 def noun_app(services: Services, write_error: WriteError, routers: Iterable[APIRouter] = ()) -> FastAPI:

@@ -12,7 +12,10 @@ from .operations import ROUTES
 
 _WORD = re.compile(r"\w+")
 _TAGS = (
-    ("accounts", "What was asked, what it cost and how it went. Needs the admin key or a key with the scope admin."),
+    (
+        "accounts",
+        "What was asked, what it cost and how it went. Needs the admin key or a key with the scope read or admin.",
+    ),
     ("keys", "API keys and orgs. Needs the admin key or a key with the scope admin."),
     ("operations", "For orchestrators and monitoring."),
 )

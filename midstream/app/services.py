@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..access.identify import Identify
+from ..access.limits import Limits
 from ..core.serving import Target
 from ..core.turn import Turn
 from ..core.web import Caller, Request
@@ -38,6 +39,7 @@ class Services:
     clock: Clock
     stash: Stash
     agents: AgentTurns
+    limits: Limits
     keep: str = "all"
 
     def order(

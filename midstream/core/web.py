@@ -8,12 +8,14 @@ from msgspec import Struct
 
 
 class Caller(Struct, frozen=True):
-    """Who asks. org: everything is scoped to it. scopes: words of access.keys; admin: the operator's key."""
+    """Who asks. org: everything is scoped to it. scopes: words of access.scopes; admin: the operator's key, or one
+    with that scope. requests_per_minute: 0 = any number."""
 
     org: str
     key_id: str
     scopes: frozenset[str] = frozenset()
     admin: bool = False
+    requests_per_minute: int = 0
 
 
 class Request(Struct):
@@ -40,9 +42,10 @@ class Reply(Struct, frozen=True):
 
 class Route(Struct, frozen=True):
     """path: literal, with `{name}` for one segment and `{name:rest}` for the remainder up to a literal suffix.
-    task: what the route asks for."""
+    task: what the route asks for. scope: of access.scopes, which whoever asks needs."""
 
     method: str
     path: str
     task: str
     summary: str
+    scope: str = "chat"

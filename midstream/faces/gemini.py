@@ -26,14 +26,14 @@ TRANSACTIONS = False
 #: `models/` out before a name that has a slash in it.
 ROUTES = (
     *(
-        Route("POST", f"/{models}/{{model:rest}}:{verb}", task, summary)
+        Route("POST", f"/{models}/{{model:rest}}:{verb}", task, summary, scope)
         for models in ("v1beta/models", "v1/models", "v1beta")
-        for verb, task, summary in (
-            ("generateContent", "chat", "Generate content"),
-            ("streamGenerateContent", "stream", "Generate content as a stream"),
-            ("countTokens", "count_tokens", "Count tokens"),
-            ("embedContent", "embedding", "Embed one content"),
-            ("batchEmbedContents", "embeddings", "Embed several contents"),
+        for verb, task, summary, scope in (
+            ("generateContent", "chat", "Generate content", "chat"),
+            ("streamGenerateContent", "stream", "Generate content as a stream", "chat"),
+            ("countTokens", "count_tokens", "Count tokens", "chat"),
+            ("embedContent", "embedding", "Embed one content", "embeddings"),
+            ("batchEmbedContents", "embeddings", "Embed several contents", "embeddings"),
         )
     ),
     Route("GET", "/v1beta/models", "models", "List the models that may be used"),

@@ -25,7 +25,7 @@ KEY_IN_QUERY = False
 TRANSACTIONS = False
 ROUTES = (
     Route("POST", "/v1/chat/completions", "chat", "Create a chat completion"),
-    Route("POST", "/v1/embeddings", "embedding", "Create embeddings"),
+    Route("POST", "/v1/embeddings", "embedding", "Create embeddings", "embeddings"),
     Route("GET", "/v1/models", "models", "List the models that may be used"),
     Route("GET", "/v1/models/{model:rest}", "model", "Describe one model"),
 )

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -19,7 +19,8 @@ SHOWN = len(PREFIX) + 6
 
 
 class ApiKey(Struct, frozen=True):
-    """What is known of a key; never the key. prefix: its first characters. Times are unix seconds."""
+    """What is known of a key; never the key. prefix: its first characters. Times are unix seconds.
+    last_used_at: to the minute."""
 
     id: str
     org_id: str
@@ -30,12 +31,13 @@ class ApiKey(Struct, frozen=True):
     expires_at: float | None = None
     revoked_at: float | None = None
     last_used_at: float | None = None
+    requests_per_minute: int | None = None
 
     def valid(self, now: float) -> bool:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-_COLUMNS = "id, org_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at"
+_COLUMNS = "id, org_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at, requests_per_minute"
 
 
 def hash_of(key: str) -> str:
@@ -56,19 +58,29 @@ class Keys:
         self._clock = clock
 
     async def create(
-        self, org_id: str, name: str, scopes: Iterable[str] = (), *, expires_at: float | None = None
+        self,
+        org_id: str,
+        name: str,
+        scopes: Iterable[str] = (),
+        *,
+        expires_at: float | None = None,
+        requests_per_minute: int | None = None,
     ) -> tuple[ApiKey, str]:
         """The key's record and the key itself, which nobody can read again. Raises errors.NotFound for the org."""
         if not await self._db.look_up("SELECT 1 FROM orgs WHERE id = $1", org_id):
             raise missing("org", org_id)
         text = secret(PREFIX)
         now = self._clock()
-        key = ApiKey(new_id("key_"), org_id, name, text[:SHOWN], frozenset(scopes), now, expires_at)
+        key = ApiKey(
+            new_id("key_"), org_id, name, text[:SHOWN], frozenset(scopes), now, expires_at,
+            requests_per_minute=requests_per_minute,
+        )  # fmt: skip
         sql = """
-INSERT INTO api_keys (id, org_id, name, hash, prefix, scopes, created_at, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING"""
+INSERT INTO api_keys (id, org_id, name, hash, prefix, scopes, created_at, expires_at, requests_per_minute)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING"""
         words = " ".join(sorted(key.scopes))
-        await self._db.write([(sql, (key.id, org_id, name, hash_of(text), key.prefix, words, now, expires_at))])
+        row = (key.id, org_id, name, hash_of(text), key.prefix, words, now, expires_at, requests_per_minute)
+        await self._db.write([(sql, row)])
         return key, text
 
     async def find(self, key: str) -> ApiKey | None:
@@ -88,7 +100,16 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING"""
         sql = "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND org_id = $2 AND revoked_at IS NULL"
         await self._db.write([(sql, (id, org_id, self._clock()))])
 
-    async def touch(self, id: str, at: float) -> None:
-        """The key was used at `at`."""
+    async def limit(self, org_id: str, id: str, requests_per_minute: int | None) -> ApiKey:
+        """requests_per_minute: None = any number. Raises errors.NotFound."""
+        sql = "UPDATE api_keys SET requests_per_minute = $3 WHERE id = $1 AND org_id = $2"
+        await self._db.write([(sql, (id, org_id, requests_per_minute))])
+        rows = await self._db.look_up(f"SELECT {_COLUMNS} FROM api_keys WHERE id = $1 AND org_id = $2", id, org_id)
+        if not rows:
+            raise missing("key", id)
+        return _key(rows[0])
+
+    async def touch(self, used: Mapping[str, float]) -> None:
+        """When each of these keys was used last."""
         sql = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)"
-        await self._db.write([(sql, (id, at))])
+        await self._db.write([(sql, one) for one in used.items()])

@@ -67,7 +67,8 @@ async def migrate(db: Database, known: list[Migration] | None = None) -> int:
     while True:
         applied = await db.read("SELECT number, name, checksum FROM schema_version ORDER BY number")
         _compare(known, {number: (name, checksum) for number, name, checksum in applied})
-        missing = known[len(applied) :]
+        done = {number for number, _, _ in applied}  # two versions of the program may each have brought a step
+        missing = [migration for migration in known if migration.number not in done]
         if not missing:
             return known[-1].number if known else 0
         step = missing[0]

@@ -16,7 +16,7 @@ import msgspec
 
 from midstream.app.clock import Clock
 from midstream.app.compose import Process, open_process
-from midstream.app.config_schema import Config, ServerConfig
+from midstream.app.config_schema import Config, LimitsConfig, ServerConfig
 from midstream.metering.prices import price_table
 
 KEY = "ms-admin-key-of-these-tests"
@@ -121,9 +121,10 @@ def priced(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def opened(folder: Path, **server: Any) -> AsyncIterator[Here]:
+async def opened(folder: Path, *, org_in_flight: int = 4096, **server: Any) -> AsyncIterator[Here]:
     priced(folder)
-    config = Config(server=ServerConfig(data=str(folder), **server))
+    limits = LimitsConfig(org_in_flight=org_in_flight)
+    config = Config(server=ServerConfig(data=str(folder), **server), limits=limits)
     process = await open_process(config, KEY, Clock())
     try:
         yield Here(process)

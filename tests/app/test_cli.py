@@ -110,6 +110,14 @@ def test_keys_are_made_listed_and_revoked_without_a_server() -> None:
     assert run("keys", "revoke", "key_none").stderr.startswith("Error: ")
 
 
+def test_a_key_can_be_limited_and_a_scope_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    assert good("keys", "create", "slow", "--per-minute", "30").startswith("ms-")
+    assert "30/min" in good("keys", "list")
+    refused = run("keys", "create", "mine", "--scope", "everything")
+    assert refused.exit_code == 2
+    assert "'chat', 'embeddings', 'read', 'admin'" in refused.stderr
+
+
 def test_keys_are_made_listed_and_revoked_through_the_running_server(serving: Serving) -> None:
     key = good("keys", "create", "mine", "--days", "2").strip()
     listed = good("keys", "list")

@@ -66,11 +66,29 @@ def test_another_orgs_key_is_as_unknown_as_none(url: str) -> None:
     with_store(url, work)
 
 
+def test_what_a_key_may_ask_in_a_minute_is_kept_and_can_be_changed_by_its_org_alone(url: str) -> None:
+    async def work(store: Store) -> None:
+        key, text = await store.keys.create(ORG, "k", requests_per_minute=7)
+        assert key.requests_per_minute == 7
+        other = (await store.all_orgs().create_org("other")).id
+        with pytest.raises(NotFound, match=f"no such key: {key.id}"):
+            await store.keys.limit(other, key.id, 1)
+        found = await store.keys.find(text)
+        assert found == key
+        for limit in (9, None):
+            assert (await store.keys.limit(ORG, key.id, limit)).requests_per_minute == limit
+            found = await store.keys.find(text)
+            assert found is not None
+            assert found.requests_per_minute == limit
+
+    with_store(url, work)
+
+
 def test_the_last_use_only_moves_forward(url: str) -> None:
     async def work(store: Store) -> None:
         key, text = await store.keys.create(ORG, "k")
         for at in (10.0, 30.0, 20.0):
-            await store.keys.touch(key.id, at)
+            await store.keys.touch({key.id: at, "key_gone": at})
         found = await store.keys.find(text)
         assert found is not None
         assert found.last_used_at == 30.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import threading
@@ -38,6 +39,7 @@ kind = "openai_compatible"
 base_url = "http://127.0.0.1:9/v1"
 api_key = "{PROVIDER_KEY}"
 """
+CLOSE = "connection: close\r\n"
 HI = [{"role": "user", "content": "hi"}]
 
 
@@ -116,11 +118,37 @@ def test_a_secret_is_shown_once_and_kept_nowhere(serving: Watched):
     assert PROVIDER_KEY.encode() not in kept
 
 
+def test_a_thousand_connections_at_once_get_as_many_answers_as_the_limit_says(serving: Watched, upstream: Upstream):
+    upstream.answer = lambda asked: whole(REPLY)
+    key = make(serving, requests_per_minute=100)["key"]
+    body = json.dumps({"model": "up/m", "messages": HI}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{CLOSE}"
+    request = f"{head}authorization: Bearer {key}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+    async def one() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", serving.port)
+        writer.write(request)
+        reply = await reader.read()
+        writer.close()
+        return reply
+
+    async def everybody() -> list[bytes]:
+        return await asyncio.gather(*(one() for _ in range(1000)))
+
+    replies = asyncio.run(everybody())
+    served = [reply for reply in replies if reply.startswith(b"HTTP/1.1 200")]
+    limited = [reply for reply in replies if reply.startswith(b"HTTP/1.1 429")]
+    assert (len(served), len(limited), len(upstream.asked)) == (100, 900, 100)
+    assert all(b"\r\nretry-after: " in reply and b'"error"' in reply for reply in limited)
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {}, {"name": ""}, {"name": 5}, {"name": "x" * 201}, {"name": "k", "org_id": "org_unknown"},
-        {"name": "k", "scopes": "admin"}, {"name": "k", "scopes": [5]}, {"name": "k", "zz": 1}, [], None, 5,
+        {"name": "k", "scopes": "admin"}, {"name": "k", "scopes": [5]}, {"name": "k", "scopes": ["all"]},
+        {"name": "k", "requests_per_minute": 0},
+        {"name": "k", "zz": 1}, [], None, 5,
         {"name": "k", "expires_at": "never"}, {"name": "k", "expires_at": 1e400}, {"name": "k\x00"},
         {"name": "k", "org_id": "' OR 1=1 --"}, {"name": "k", "scopes": ["admin"] * 33},
     ],

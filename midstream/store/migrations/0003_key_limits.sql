@@ -1,0 +1,2 @@
+-- NULL = any number.
+ALTER TABLE api_keys ADD COLUMN requests_per_minute BIGINT;
