@@ -173,7 +173,7 @@ INSERT INTO runs (id, org_id, key_id, kind, face, model, conversation_id, reques
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'running', $13) ON CONFLICT (id) DO NOTHING"""
 _RUN_REOPENED = """
 UPDATE runs SET status = 'running', ended_at = NULL, error_code = NULL, error_message = NULL, worker = $3
-WHERE id = $1 AND org_id = $2 AND (status = 'running' OR error_code = 'interrupted')"""
+WHERE id = $1 AND org_id = $2 AND (status = 'running' OR error_code IN ('interrupted', 'server_busy'))"""
 _RUN_ENDED = """
 UPDATE runs SET status = $2, ended_at = $3, error_code = $4, error_message = $5
 WHERE id = $1 AND status = 'running'"""
