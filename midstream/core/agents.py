@@ -182,3 +182,18 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     playground: bool = False
     calls: int | None = None
     delivery: Delivery = Delivery()
+
+
+class Range(Struct, frozen=True, omit_defaults=True):
+    """What a model takes of a parameter. None = no such bound, no default of its own."""
+
+    min: float | None = None
+    max: float | None = None
+    default: float | None = None
+
+
+class ModelDocument(Struct, frozen=True, omit_defaults=True):
+    """What is known of a model. parameters: by neutral name, None = it does not take that one; a name that is not
+    here is sent as it is."""
+
+    parameters: dict[str, Range | None] = {}
