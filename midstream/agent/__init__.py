@@ -1,0 +1,1 @@
+"""What an agent's turn says and does, without input or output: prompt, parameters, loop, checks."""

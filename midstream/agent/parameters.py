@@ -1,0 +1,233 @@
+"""Parameters by neutral or usual names, fitted to a model: what it does not take is dropped, what is out of its range
+is clamped, and both are said. A value of the wrong type is the caller's mistake."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ..core.agents import ModelDocument, Range
+from ..core.errors import BadRequest
+from ..core.turn import Params, Thinking
+
+#: Neutral name -> field of core.turn.Params.
+NEUTRAL = {
+    "creativity_level": "temperature",
+    "probability_cutoff": "top_p",
+    "repetition_penalty": "frequency_penalty",
+    "novelty_penalty": "presence_penalty",
+    "token_selection_limit": "top_k",
+    "response_count": "n",
+    "additional_stop_sequences": "stop",
+    "log_probability": "logprobs",
+    "parallel_tool_calls": "parallel_tools",
+    "max_completion_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "maxOutputTokens": "max_tokens",
+    "topP": "top_p",
+    "topK": "top_k",
+    "stop_sequences": "stop",
+    "reasoning_effort": "thinking",
+    "reasoning": "thinking",
+    "prompt_cache_key": "cache_key",
+}
+#: Field -> the name that model documents and reports use for it.
+_SHOWN = {
+    "temperature": "creativity_level",
+    "top_p": "probability_cutoff",
+    "frequency_penalty": "repetition_penalty",
+    "presence_penalty": "novelty_penalty",
+    "top_k": "token_selection_limit",
+    "n": "response_count",
+    "stop": "additional_stop_sequences",
+}
+#: Words that stand for the model's own value of a parameter.
+WORDS = ("default", "min", "max")
+_WHOLE = ("max_tokens", "top_k", "seed", "n", "top_logprobs")
+_REAL = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+#: Fields that are numbers.
+NUMBERS = (*_REAL, *_WHOLE)
+
+
+class Fitted(Struct, frozen=True):
+    """dropped: names, as the caller wrote them, that the model does not take. noted: what was clamped, in words."""
+
+    params: Params
+    dropped: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
+
+
+class Given(Struct, frozen=True):
+    """A parameter as it was written. name: in the caller's words. path: where it stood."""
+
+    name: str
+    path: str
+    value: Any
+
+
+def field_of(name: str) -> str | None:
+    """The field of Params that a name means; None when it is no parameter."""
+    field = NEUTRAL.get(name, name)
+    return field if field in _READ else None
+
+
+def gathered(configuration: Mapping[str, Any], path: str = "configuration") -> dict[str, Given]:
+    """The parameters of a configuration by field. Raises BadRequest when one is given by two names."""
+    found: dict[str, Given] = {}
+    for name, value in configuration.items():
+        field = field_of(name)
+        if field is None or value is None:
+            continue
+        if field in found and found[field].value != value:
+            raise _wrong(f"{path}.{name}", f"says something else than {found[field].name}")
+        found[field] = Given(name, f"{path}.{name}", value)
+    return found
+
+
+def fit(given: Mapping[str, Given], model: ModelDocument) -> Fitted:
+    """given: by field, the ones that win. Raises BadRequest with the path of a value of the wrong type."""
+    values: dict[str, Any] = {}
+    dropped: list[str] = []
+    noted: list[str] = []
+    for field, one in given.items():
+        known, limits = _limits(field, one.name, model)
+        if known and limits is None:
+            dropped.append(one.name)
+            continue
+        value = _chosen(one, field, limits or Range(), dropped)
+        if value is None:
+            continue
+        value = _READ[field](value, one.path)
+        values[field] = _clamped(value, limits, one.name, noted) if field in NUMBERS else value
+    return Fitted(Params(**values), tuple(dropped), tuple(noted))
+
+
+def _limits(field: str, name: str, model: ModelDocument) -> tuple[bool, Range | None]:
+    """Does the document say anything of it, and what?"""
+    for word in (name, _SHOWN.get(field, field), field):
+        if word in model.parameters:
+            return True, model.parameters[word]
+    return False, None
+
+
+def _chosen(one: Given, field: str, limits: Range, dropped: list[str]) -> Any:
+    """The value meant by default, min or max; None when there is none to send."""
+    if not isinstance(one.value, str) or one.value not in WORDS:
+        return one.value
+    if one.value == "default":  # without a number of its own, the service's holds
+        return _whole_if_it_is(limits.default)
+    if field not in NUMBERS:
+        return one.value  # "max" is an effort too
+    bound = limits.min if one.value == "min" else limits.max
+    if bound is None:
+        dropped.append(one.name)
+    return _whole_if_it_is(bound)
+
+
+def _whole_if_it_is(value: float | None) -> float | int | None:
+    return int(value) if value is not None and float(value).is_integer() else value
+
+
+def _clamped(value: float, limits: Range | None, name: str, noted: list[str]) -> float:
+    if limits is None:
+        return value
+    nearest = value
+    if limits.max is not None and value > limits.max:
+        nearest = type(value)(math.floor(limits.max) if isinstance(value, int) else limits.max)
+    if limits.min is not None and value < limits.min:
+        nearest = type(value)(math.ceil(limits.min) if isinstance(value, int) else limits.min)
+    if nearest != value:
+        noted.append(f"{name} {value} is outside of what the model takes: {nearest} was sent")
+    return nearest
+
+
+# readers: the value of a field, or BadRequest with the path
+
+
+def _wrong(path: str, why: str) -> BadRequest:
+    return BadRequest(f"{path}: {why}", code="configuration_invalid", param=path)
+
+
+def _real(value: Any, path: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _wrong(path, "must be a number, or default, min or max")
+    return float(value) if isinstance(value, float) else value
+
+
+def _whole(value: Any, path: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value != int(value):
+        raise _wrong(path, "must be a whole number, or default, min or max")
+    return int(value)
+
+
+def _count(value: Any, path: str) -> int:
+    """A whole number that makes no sense below 1."""
+    number = _whole(value, path)
+    if number < 1:
+        raise _wrong(path, "must be at least 1")
+    return number
+
+
+def _stop(value: Any, path: str) -> tuple[str, ...]:
+    words = (value,) if isinstance(value, str) else value
+    return tuple(_text(word, path) for word in _items(words, path))
+
+
+def _items(value: Any, path: str) -> Iterable[Any]:
+    if not isinstance(value, list | tuple):
+        raise _wrong(path, "must be text or a list of texts")
+    return value
+
+
+def _text(value: Any, path: str) -> str:
+    if not isinstance(value, str):
+        raise _wrong(path, "must be text")
+    return value
+
+
+def _flag(value: Any, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(path, "must be true or false")
+    return value
+
+
+def _bias(value: Any, path: str) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        raise _wrong(path, "must be an object of numbers")
+    return {str(token): _real(weight, f"{path}.{token}") for token, weight in value.items()}
+
+
+def _thinking(value: Any, path: str) -> Thinking:
+    if isinstance(value, str):
+        return Thinking(effort=value)
+    if not isinstance(value, Mapping):
+        raise _wrong(path, "must be a word of effort, or an object {effort, budget, show, summary}")
+    readers: dict[str, Callable[[Any, str], Any]] = {
+        "effort": _text, "budget": _whole, "max_tokens": _whole, "show": _flag, "summary": _text,
+    }  # fmt: skip
+    made: dict[str, Any] = {}
+    for name, one in value.items():
+        if name not in readers:
+            raise _wrong(f"{path}.{name}", "is not known here")
+        made["budget" if name == "max_tokens" else name] = readers[name](one, f"{path}.{name}")
+    return Thinking(**made)
+
+
+_READ: dict[str, Callable[[Any, str], Any]] = {
+    **dict.fromkeys(_REAL, _real),
+    **dict.fromkeys(_WHOLE, _whole),
+    "max_tokens": _count,
+    "n": _count,
+    "stop": _stop,
+    "logprobs": _flag,
+    "logit_bias": _bias,
+    "thinking": _thinking,
+    "parallel_tools": _flag,
+    "user": _text,
+    "service_tier": _text,
+    "cache_key": _text,
+    "verbosity": _text,
+}
