@@ -1,0 +1,98 @@
+"""What of a conversation the model is shown: the newest messages that fit, tool calls never without their results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from ..core.parts import Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+
+#: Rough enough to be called an estimate: bytes of text per token, and tokens of a picture or file.
+BYTES_PER_TOKEN, MEDIA_TOKENS, MESSAGE_TOKENS = 4, 1000, 4
+LOST = "No result of this call was recorded."
+
+
+def tokens_of(message: Message) -> int:
+    """An estimate."""
+    size, more = 0, MESSAGE_TOKENS
+    for part in message.parts:
+        if type(part) is ToolResult:
+            for piece in part.parts:
+                size += _bytes(piece)
+                more += MEDIA_TOKENS if type(piece) is Media else 0
+        elif type(part) is Media:
+            more += MEDIA_TOKENS
+        else:
+            size += _bytes(part)
+    return size // BYTES_PER_TOKEN + more
+
+
+def _bytes(part: Part) -> int:
+    if isinstance(part, Text | Reasoning | Refusal):
+        return _length(part.text)
+    if isinstance(part, ToolCall):
+        return _length(part.name) + _length(part.arguments)
+    return 0
+
+
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def window(messages: Sequence[Message], count: int | None = None, tokens: int | None = None) -> tuple[Message, ...]:
+    """The newest messages: at most `count`, and by estimate at most `tokens`. It begins where a user speaks, if
+    that is among them, else never between a call and its result."""
+    start = 0 if count is None else max(0, len(messages) - max(0, count))
+    if tokens is not None:
+        start = max(start, _within(messages, tokens))
+    if start:
+        start = _whole_from(messages, start)
+    return with_results(messages[start:])
+
+
+def _within(messages: Sequence[Message], tokens: int) -> int:
+    """Where the newest messages begin that are estimated at no more than `tokens`."""
+    place = len(messages)
+    for message in reversed(messages):
+        tokens -= tokens_of(message)
+        if tokens < 0:
+            break
+        place -= 1
+    return place
+
+
+def _whole_from(messages: Sequence[Message], start: int) -> int:
+    begins = [place for place, message in enumerate(islice(messages, start, None), start) if message.role != "tool"]
+    spoken = next((place for place in begins if messages[place].role == "user"), None)
+    if spoken is not None:
+        return spoken
+    return begins[0] if begins else len(messages)
+
+
+def with_results(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Every call answered right behind it, as services demand: a result that was lost is said to be, one that no
+    call asked for is left out."""
+    out: list[Message] = []
+    open_calls: dict[str, ToolCall] = {}
+    for message in messages:
+        if message.role == "tool":
+            kept = tuple(part for part in message.parts if type(part) is not ToolResult or part.id in open_calls)
+            for part in kept:
+                if type(part) is ToolResult:
+                    open_calls.pop(part.id, None)
+            if kept:
+                out.append(message if len(kept) == len(message.parts) else Message("tool", kept))
+            continue
+        _close(open_calls, out)
+        out.append(message)
+        if message.role == "assistant":
+            open_calls = {part.id: part for part in message.parts if type(part) is ToolCall}
+    _close(open_calls, out)
+    return tuple(out)
+
+
+def _close(open_calls: dict[str, ToolCall], out: list[Message]) -> None:
+    if open_calls:
+        lost = tuple(ToolResult(id, (Text(LOST),), call.name, is_error=True) for id, call in open_calls.items())
+        out.append(Message("tool", lost))
+        open_calls.clear()

@@ -1,0 +1,98 @@
+"""Which tools a turn has, what the model sees of them, and which of them it shall call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from ..core import turn
+from ..core.agents import AgentAsk, Loaded, Tool
+from ..core.errors import BadRequest
+from ..core.turn import ToolChoice
+
+_MODES = {"auto": "auto", "default": "auto", "none": "none", "required": "required", "any": "required"}
+
+
+def tools_of(loaded: Loaded, ask: AgentAsk, built_in: Sequence[Tool] = ()) -> tuple[Tool, ...]:
+    """The agent's own or those the request names, then the request's built-in and extra ones; each with all mapped
+    arguments that the version and the request say. Of two with one name, the one closer to the request.
+
+    built_in: what may be named in `built_in_tools`. Raises BadRequest, code tool_unknown."""
+    chosen = loaded.tools if ask.tools is None else _named(ask.tools, loaded.tools, "tools")
+    found = {tool.name: tool for tool in reversed(chosen)}  # the first of a name counts
+    ordered = {tool.name: found[tool.name] for tool in chosen}
+    for tool in (*_named(ask.built_in_tools, built_in, "built_in_tools"), *ask.extra_tools):
+        ordered[tool.name] = tool
+    return tuple(_mapped(tool, loaded.spec.variables_path, ask.variables_path) for tool in ordered.values())
+
+
+def _named(names: Iterable[str], tools: Sequence[Tool], field: str) -> tuple[Tool, ...]:
+    known = {word: tool for tool in reversed(tools) for word in (tool.id, tool.name) if word}
+    for place, name in enumerate(names):
+        if name not in known:
+            path = f"{field}.{place}"
+            raise BadRequest(f"{path}: no such tool: {name}", code="tool_unknown", param=path)
+    return tuple(known[name] for name in names)
+
+
+def _mapped(tool: Tool, *layers: Mapping[str, Mapping[str, str]]) -> Tool:
+    """Later layers win, and what is said of a tool by its id wins over what is said by its name."""
+    mapped = dict(tool.mapped)
+    for layer in layers:
+        mapped |= layer.get(tool.name, {})
+        mapped |= layer.get(tool.id, {}) if tool.id else {}
+    return tool if mapped == tool.mapped else replace(tool, mapped=mapped)
+
+
+def shown(tool: Tool) -> turn.Tool:
+    """As the model is told of it: without the mapped arguments."""
+    return turn.Tool(tool.name, tool.description or None, visible_schema(tool.parameters, tool.mapped))
+
+
+def visible_schema(schema: Mapping[str, Any], mapped: Mapping[str, str]) -> dict[str, Any]:
+    """An object's schema without the mapped properties, required ones included."""
+    out = {"type": "object", "properties": {}, **schema}
+    if mapped:
+        out["properties"] = {name: one for name, one in out["properties"].items() if name not in mapped}
+        if "required" in out:
+            out["required"] = [name for name in out["required"] if name not in mapped]
+            if not out["required"]:
+                del out["required"]
+    return out
+
+
+def choice_of(value: Any, tools: Sequence[Tool], path: str) -> ToolChoice | None:
+    """value: a mode, a tool's name or id, or an object that names one as the services write it. None = the default.
+
+    Raises BadRequest, code tool_choice_invalid."""
+    if value is None or value == "" or not tools:
+        return None
+    name = _chosen_name(value)
+    if name is None:
+        raise _invalid(path, "must be auto, none, required, or a tool's name")
+    if name in _MODES and not any(tool.name == name for tool in tools):
+        mode = _MODES[name]
+        return None if mode == "auto" else ToolChoice(mode)  # type: ignore[arg-type]
+    for tool in tools:
+        if name in (tool.name, tool.id):
+            return ToolChoice("tool", (tool.name,))
+    raise _invalid(path, f"no such tool: {name}")
+
+
+def _chosen_name(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        return None
+    function = value.get("function")
+    inner = function.get("name") if isinstance(function, Mapping) else None
+    for name in (inner, value.get("name"), value.get("type"), value.get("mode")):
+        if isinstance(name, str) and name:
+            return name
+    return None
+
+
+def _invalid(path: str, why: str) -> BadRequest:
+    return BadRequest(f"{path}: {why}", code="tool_choice_invalid", param=path)

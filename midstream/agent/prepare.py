@@ -1,0 +1,303 @@
+"""From what is stored of an agent and what a turn asks of it to what its model is asked: request > version > agent.
+
+Pure: no clock, no store; what it needs of the world is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..core.agents import AgentAsk, Fallback, Loaded, ModelDocument, PreTool, Settings, Tool
+from ..core.errors import BadRequest
+from ..core.parts import Message, Part, Text
+from ..core.turn import Format, Params, Prompt, ToolChoice
+from .formats import format_of
+from .history import window
+from .memory import reminder
+from .offered import choice_of, shown, tools_of
+from .parameters import NUMBERS, field_of, fit, gathered
+from .parameters import Given as GivenParameter
+from .template import JSON_ONLY, current_time, manner, within, zone_of
+from .variables import NOTHING, filled, placeholders, substitute, value_at
+
+#: Rounds of tool calls when nobody says another number.
+ROUNDS = 3
+#: What a configuration holds besides parameters.
+_OTHERS = frozenset(
+    {"model", "prompt", "tool_choice", "response_type", "json_schema", "fine_tune_model", "service", "type", "stream",
+     "tool_call_count", "tone", "response_style", "responseStyle", "fall_back", "guardrails"}
+)  # fmt: skip
+
+
+class Given(Struct, frozen=True):
+    """now: unix seconds. history: of the conversation, oldest first. memory: what is remembered of the thread.
+    model: its document. documents: (name, text) of what is attached. variables: the ask's and the results of
+    pre-tools. built_in: the tools that may be asked for as `built_in_tools`."""
+
+    now: float
+    history: tuple[Message, ...] = ()
+    memory: str = ""
+    model: ModelDocument = ModelDocument()
+    documents: tuple[tuple[str, str], ...] = ()
+    variables: dict[str, Any] = {}
+    built_in: tuple[Tool, ...] = ()
+
+
+class Prepared(Struct, frozen=True):
+    """What a turn's loop works with. service: "" = whoever has the model. tools: as the toolbox wants them, with all
+    mapped arguments. rounds: of tool calls. missing: required variables and placeholders without a value.
+    dropped: parameters that the model does not take, in the caller's words. noted: what was changed (clamped values,
+    an unknown time zone), in words. format: None = text. variables: all of the turn, for tools' mapped arguments.
+    guardrails: see agent.guardrails. parameters: what is sent, by name, for the accounts."""
+
+    service: str
+    model: str
+    prompt: Prompt
+    tools: tuple[Tool, ...]
+    tool_choice: ToolChoice | None
+    rounds: int
+    missing: tuple[str, ...]
+    dropped: tuple[str, ...]
+    noted: tuple[str, ...]
+    format: Format | None
+    variables: dict[str, Any]
+    fall_back: Fallback | None
+    guardrails: dict[str, Any]
+    settings: Settings
+    parameters: dict[str, Any]
+
+
+class _Merged(Struct):
+    """One configuration out of two. own: path of each member's layer, for errors."""
+
+    values: dict[str, Any]
+    parameters: dict[str, GivenParameter]
+    unknown: tuple[str, ...]
+
+
+def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
+    """Raises BadRequest: user_message_missing, model_unknown, configuration_invalid, response_type_invalid,
+    tool_unknown, tool_choice_invalid, template_unknown; `param` is the field's path."""
+    if not said(ask, given.history):
+        raise BadRequest("user: a message is needed", code="user_message_missing", param="user")
+    merged = _merge(loaded, ask)
+    values, settings = merged.values, loaded.spec.settings
+    variables = variables_of(loaded, ask, given.variables)
+    tools = tools_of(loaded, ask, given.built_in)
+    choice = choice_of(values.get("tool_choice"), tools, "tool_choice")
+    form = format_of(values.get("response_type"), values.get("json_schema"), "response_type")
+    fitted = fit(merged.parameters, given.model)
+    noted = list(fitted.noted)
+    system, missing = _system(loaded, ask, given, values, variables, form, noted)
+    params = replace(fitted.params, format=form)
+    prompt = Prompt(
+        messages=(*system, *_messages(ask, given, settings)),
+        tools=tuple(shown(tool) for tool in tools),
+        tool_choice=choice,
+        params=params,
+    )
+    return Prepared(
+        service=_text(values, "service"),
+        model=_text(values, "model"),
+        prompt=prompt,
+        tools=tools,
+        tool_choice=choice,
+        rounds=_rounds(values, settings, ask),
+        missing=missing,
+        dropped=(*fitted.dropped, *merged.unknown),
+        noted=tuple(noted),
+        format=form,
+        variables=variables,
+        fall_back=_fall_back(values, settings),
+        guardrails=ask.guardrails or _object(values, "guardrails") or settings.guardrails,
+        settings=settings,
+        parameters=_sent(params),
+    )
+
+
+def said(ask: AgentAsk, history: Sequence[Message]) -> bool:
+    """Is there anything to answer?"""
+    return bool(ask.text.strip() or ask.media or ask.messages) or bool(
+        ask.regenerate and history and history[-1].role == "user"
+    )
+
+
+def variables_of(loaded: Loaded, ask: AgentAsk, more: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """Defaults, then the request's, then `more`; and the user's message."""
+    defaults = {name: one.default for name, one in loaded.spec.variables_state.items() if one.default is not None}
+    given = {name: value for name, value in {**ask.variables, **more}.items() if value is not None}
+    return {**defaults, **given, "_user_message": ask.text}
+
+
+def pre_calls(
+    loaded: Loaded, ask: AgentAsk, variables: Mapping[str, Any] = {}
+) -> list[tuple[PreTool, Tool, dict[str, Any]]]:
+    """What runs before the first model call: each with its arguments, filled from the turn's variables."""
+    known = variables_of(loaded, ask, variables)
+    return [(pre, tool, {name: filled(one, known) for name, one in pre.args.items()}) for pre, tool in loaded.pre_tools]
+
+
+# configuration
+
+
+def _merge(loaded: Loaded, ask: AgentAsk) -> _Merged:
+    """Parameters are compared by what they mean, whatever each layer calls them."""
+    asked = {name: value for name, value in ask.configuration.items() if value is not None}
+    for name in asked:
+        if name not in _OTHERS and field_of(name) is None:
+            path = f"configuration.{name}"
+            raise BadRequest(f"{path}: not known here", code="configuration_invalid", param=path)
+    stored = loaded.spec.configuration
+    unknown = tuple(name for name in stored if name not in _OTHERS and field_of(name) is None)
+    values = {name: value for name, value in stored.items() if name in _OTHERS and value is not None}
+    values["service"] = loaded.spec.service or values.get("service", "")
+    values["model"] = _fine_tuned(values) or values.get("model", "")
+    if isinstance(form := values.get("response_type"), Mapping):  # its schema serves a request that only says the word
+        values.setdefault("json_schema", form.get("json_schema", form.get("schema")))
+    values |= {name: value for name, value in asked.items() if name in _OTHERS}
+    values["model"] = _fine_tuned(asked) or values["model"]
+    direct = {
+        "service": ask.service, "model": ask.model, "tool_choice": ask.tool_choice, "response_type": ask.response_type,
+    }  # fmt: skip
+    values |= {name: value for name, value in direct.items() if value not in (None, "")}
+    if not _text(values, "model"):
+        raise BadRequest("model: none is configured and none was asked for", code="model_unknown", param="model")
+    return _Merged(values, {**gathered(stored), **gathered(asked)}, unknown)
+
+
+def _fine_tuned(values: Mapping[str, Any]) -> str:
+    """The fine-tuned model to use in place of its base: its name, or {current_model}."""
+    chosen = values.get("fine_tune_model")
+    if isinstance(chosen, Mapping):
+        chosen = chosen.get("current_model")
+    return chosen if isinstance(chosen, str) else ""
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name, "")
+    if not isinstance(value, str):
+        path = f"configuration.{name}"
+        raise BadRequest(f"{path}: must be text", code="configuration_invalid", param=path)
+    return value
+
+
+def _object(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = values.get(name, {})
+    if not isinstance(value, dict):
+        path = f"configuration.{name}"
+        raise BadRequest(f"{path}: must be an object", code="configuration_invalid", param=path)
+    return value
+
+
+def _rounds(values: Mapping[str, Any], settings: Settings, ask: AgentAsk) -> int:
+    """The request's or version's number, else what the face's number of calls leaves, else three."""
+    rounds = values.get("tool_call_count")
+    if rounds is None:
+        rounds = settings.maximum_iterations
+    if rounds is None:
+        return ROUNDS if ask.calls is None else max(0, ask.calls - 1)
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or not 0 <= rounds <= 100:
+        path = "configuration.tool_call_count"
+        raise BadRequest(f"{path}: must be a whole number from 0 to 100", code="configuration_invalid", param=path)
+    return rounds
+
+
+def _fall_back(values: Mapping[str, Any], settings: Settings) -> Fallback | None:
+    asked = values.get("fall_back")
+    if asked is None:
+        chosen = settings.fall_back
+    else:
+        one = _object(values, "fall_back")
+        known = {"service", "model", "is_enable"}
+        for name in one:
+            if name not in known:
+                path = f"configuration.fall_back.{name}"
+                raise BadRequest(f"{path}: not known here", code="configuration_invalid", param=path)
+        chosen = Fallback(
+            str(one.get("service") or ""), str(one.get("model") or ""), one.get("is_enable", True) is not False
+        )
+    return chosen if chosen is not None and chosen.is_enable and chosen.model else None
+
+
+def _sent(params: Params) -> dict[str, Any]:
+    return {name: value for name in NUMBERS if (value := getattr(params, name)) is not None}
+
+
+# the system message
+
+
+def _system(
+    loaded: Loaded,
+    ask: AgentAsk,
+    given: Given,
+    values: Mapping[str, Any],
+    variables: dict[str, Any],
+    form: Format | None,
+    noted: list[str],
+) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+    """It, if there is anything to say, and the names of variables without a value. What changes most comes last, so
+    that what a provider keeps of a prompt stays good."""
+    wanted = str(variables.get("timezone") or loaded.timezone)
+    zone = zone_of(wanted)
+    if zone is None:
+        noted.append(f"unknown time zone {wanted[:100]}: UTC was used")
+    time = current_time(given.now, zone or UTC)
+    variables.setdefault("current_time", time)
+    settings = loaded.spec.settings
+    prompt = within(_template(loaded, ask), _text(values, "prompt"))
+    style = values.get("response_style", values.get("responseStyle", settings.response_style))
+    written = (prompt, ask.instructions, manner(str(values.get("tone", settings.tone) or ""), str(style or "")))
+    text, unfilled = substitute("\n\n".join(piece for piece in written if piece.strip()), _optional(loaded, variables))
+    rest = [reminder(given.memory) if loaded.spec.memory else "", JSON_ONLY if form and form.kind == "json" else ""]
+    if loaded.id and "current_time" not in placeholders(prompt):
+        rest.append(f"Current time: {time}")
+    text = "\n\n".join(piece for piece in (text, *rest) if piece)
+    return ((Message("system", (Text(text),)),) if text else ()), _missing(loaded, variables, unfilled)
+
+
+def _template(loaded: Loaded, ask: AgentAsk) -> str:
+    if not ask.template:
+        return ""
+    if ask.template not in loaded.templates:
+        raise BadRequest(
+            f"template_id: no such template: {ask.template}", code="template_unknown", param="template_id", status=404
+        )
+    return loaded.templates[ask.template]
+
+
+def _optional(loaded: Loaded, variables: dict[str, Any]) -> dict[str, Any]:
+    """Variables that the version says may be left out are then nothing, not a placeholder."""
+    states = loaded.spec.variables_state.items()
+    absent = {name: "" for name, one in states if not one.required and value_at(variables, name) is NOTHING}
+    return {**absent, **variables} if absent else variables
+
+
+def _missing(loaded: Loaded, variables: Mapping[str, Any], unfilled: tuple[str, ...]) -> tuple[str, ...]:
+    """A configuration without an agent promises no variables: braces in it are its own."""
+    states = loaded.spec.variables_state.items()
+    required = [name for name, one in states if one.required and value_at(variables, name) is NOTHING]
+    return tuple(dict.fromkeys((*required, *(unfilled if loaded.id else ()))))
+
+
+# messages
+
+
+def _messages(ask: AgentAsk, given: Given, settings: Settings) -> tuple[Message, ...]:
+    before: tuple[Message, ...] = tuple(ask.messages)
+    if not before:
+        before = window(given.history, settings.history_messages, settings.history_tokens)
+    own = _own(ask, given.documents)
+    return (*before, own) if own is not None else before
+
+
+def _own(ask: AgentAsk, documents: Sequence[tuple[str, str]]) -> Message | None:
+    """The user's message, after what is attached to it."""
+    parts: list[Part] = [Text(f"Attached document {name}:\n\n{text}") for name, text in documents]
+    parts += ask.media
+    if ask.text:
+        parts.append(Text(ask.text))
+    return Message("user", tuple(parts)) if parts else None

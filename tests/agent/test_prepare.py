@@ -1,0 +1,452 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given as each
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from midstream.agent.history import LOST, tokens_of, window, with_results
+from midstream.agent.prepare import Given, pre_calls, prepare
+from midstream.core.agents import (
+    AgentAsk,
+    Fallback,
+    Loaded,
+    ModelDocument,
+    PreTool,
+    Range,
+    Settings,
+    Spec,
+    Tool,
+    Variable,
+)
+from midstream.core.errors import BadRequest
+from midstream.core.parts import Media, Message, Text, ToolCall, ToolResult, text_of
+from midstream.core.turn import Format, Params, ToolChoice
+
+PLAIN = Settings()
+NOON = 1_764_072_000.0  # 2025-11-25 12:00 UTC, a Tuesday
+WEATHER = Tool(
+    "tool_1",
+    "weather",
+    "The weather of a place",
+    parameters={
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "user_id": {"type": "string"}},
+        "required": ["city", "user_id"],
+    },
+)
+NEWS = Tool("tool_2", "news", parameters={"type": "object", "properties": {"topic": {"type": "string"}}})
+
+
+def an_agent(spec: Spec | None = None, **more: Any) -> Loaded:
+    spec = spec or Spec(configuration={"model": "m", "prompt": "You are kind."}, service="s")
+    return Loaded("org_a", "agt_1", "kind", "Kind", "active", "ver_1", spec, tools=(WEATHER, NEWS), **more)
+
+
+def configured(settings: Settings = PLAIN, **configuration: Any) -> Loaded:
+    return an_agent(Spec(service="s", configuration={"model": "m", **configuration}, settings=settings))
+
+
+def prepared(loaded: Loaded | None = None, ask: AgentAsk | None = None, **given: Any):
+    return prepare(loaded or an_agent(), ask or AgentAsk(text="Hello"), Given(NOON, **given))
+
+
+def system_of(made) -> str:
+    first = made.prompt.messages[0]
+    return text_of(first.parts) if first.role == "system" else ""
+
+
+def refusal(*args: Any, **given: Any) -> tuple[str, str | None, int]:
+    with pytest.raises(BadRequest) as caught:
+        prepared(*args, **given)
+    return caught.value.code, caught.value.param, caught.value.status
+
+
+# the request wins over the version
+
+
+def test_the_request_wins_over_the_version_field_by_field():
+    loaded = configured(creativity_level=0.2, max_tokens=100, prompt="Stored.")
+    ask = AgentAsk(text="Hi", configuration={"temperature": 0.9, "prompt": "Asked."}, model="other", service="t")
+    made = prepared(loaded, ask)
+    assert (made.service, made.model) == ("t", "other")
+    assert made.prompt.params == Params(temperature=0.9, max_tokens=100)
+    assert system_of(made).startswith("Asked.")
+
+
+def test_a_null_in_the_request_takes_nothing_away():
+    made = prepared(configured(max_tokens=100), AgentAsk(text="Hi", configuration={"max_tokens": None, "model": None}))
+    assert (made.model, made.prompt.params.max_tokens) == ("m", 100)
+
+
+def test_a_fine_tuned_model_is_the_one_that_is_asked():
+    assert prepared(configured(fine_tune_model={"current_model": "ft:m:1"})).model == "ft:m:1"
+    loaded = configured(fine_tune_model="ft:m:1")
+    assert prepared(loaded, AgentAsk(text="Hi", configuration={"model": "plain"})).model == "plain"
+    assert prepared(configured(), AgentAsk(text="Hi", configuration={"fine_tune_model": "ft:m:2"})).model == "ft:m:2"
+
+
+def test_defaults_are_those_of_the_contract():
+    made = prepared()
+    assert (made.rounds, made.format, made.tool_choice, made.fall_back, made.guardrails) == (3, None, None, None, {})
+
+
+def test_rounds_come_from_the_request_then_the_version_then_the_face():
+    assert prepared(configured(Settings(maximum_iterations=5))).rounds == 5
+    loaded = configured(Settings(maximum_iterations=5))
+    assert prepared(loaded, AgentAsk(text="Hi", configuration={"tool_call_count": 2})).rounds == 2
+    assert prepared(configured(tool_call_count=0)).rounds == 0
+    assert prepared(configured(), AgentAsk(text="Hi", calls=15)).rounds == 14
+    asked = AgentAsk(text="Hi", configuration={"tool_call_count": -1})
+    assert refusal(configured(), asked)[:2] == ("configuration_invalid", "configuration.tool_call_count")
+
+
+def test_the_fallback_is_the_versions_or_the_requests_and_can_be_switched_off():
+    stored = Settings(fall_back=Fallback("openai", "gpt"))
+    assert prepared(configured(stored)).fall_back == Fallback("openai", "gpt")
+    assert prepared(configured(Settings(fall_back=Fallback("openai", "gpt", is_enable=False)))).fall_back is None
+    ask = AgentAsk(text="Hi", configuration={"fall_back": {"service": "groq", "model": "x"}})
+    assert prepared(configured(stored), ask).fall_back == Fallback("groq", "x")
+    assert prepared(configured(stored), AgentAsk(text="Hi", configuration={"fall_back": {}})).fall_back is None
+
+
+def test_parameters_are_fitted_to_the_model_and_what_was_done_is_said():
+    model = ModelDocument({"creativity_level": Range(0, 1), "top_k": None})
+    made = prepared(configured(creativity_level=2, top_k=4), model=model)
+    assert made.parameters == {"temperature": 1}
+    assert made.dropped == ("top_k",)
+    assert made.noted == ("creativity_level 2 is outside of what the model takes: 1 was sent",)
+
+
+def test_what_a_stored_configuration_holds_besides_is_reported_and_asked_for_is_refused():
+    assert prepared(configured(is_rich_text=True)).dropped == ("is_rich_text",)
+    asked = AgentAsk(text="Hi", configuration={"warmth": 3})
+    assert refusal(None, asked) == ("configuration_invalid", "configuration.warmth", 400)
+
+
+# errors
+
+
+def test_errors_have_the_contracts_names():
+    assert refusal(None, AgentAsk())[:2] == ("user_message_missing", "user")
+    assert refusal(None, AgentAsk(text=" \n"))[:2] == ("user_message_missing", "user")
+    assert refusal(an_agent(Spec()))[0] == "model_unknown"
+    assert refusal(None, AgentAsk(text="Hi", template="tpl_x")) == ("template_unknown", "template_id", 404)
+    assert refusal(None, AgentAsk(text="Hi", tools=("weather", "gone")))[:2] == ("tool_unknown", "tools.1")
+    assert refusal(None, AgentAsk(text="Hi", built_in_tools=("gone",)))[:2] == ("tool_unknown", "built_in_tools.0")
+    assert refusal(None, AgentAsk(text="Hi", tool_choice="gone"))[:2] == ("tool_choice_invalid", "tool_choice")
+    assert refusal(None, AgentAsk(text="Hi", tool_choice=7))[:2] == ("tool_choice_invalid", "tool_choice")
+    assert refusal(None, AgentAsk(text="Hi", response_type="xml"))[:2] == ("response_type_invalid", "response_type")
+    assert refusal(None, AgentAsk(text="Hi", response_type="json_schema"))[0] == "response_type_invalid"
+    assert refusal(None, AgentAsk(text="Hi", configuration={"prompt": 5}))[:2] == (
+        "configuration_invalid", "configuration.prompt",
+    )  # fmt: skip
+
+
+def test_a_picture_alone_is_a_message():
+    picture = Media("image", "image/png", url="https://x.example/a.png")
+    assert prepared(None, AgentAsk(media=(picture,))).prompt.messages[-1] == Message("user", (picture,))
+
+
+def test_a_message_is_answered_once_more_without_a_new_one():
+    history = (Message("user", (Text("Hi"),)),)
+    made = prepared(None, AgentAsk(regenerate="msg_1"), history=history)
+    assert made.prompt.messages[1:] == history
+    assert refusal(None, AgentAsk(regenerate="msg_1"))[0] == "user_message_missing"
+
+
+# the system message
+
+
+def test_the_prompt_ends_with_the_current_time_of_the_org_or_of_the_caller():
+    assert system_of(prepared()) == "You are kind.\n\nCurrent time: Tuesday, 2025-11-25 12:00 (UTC, UTC+00:00)"
+    berlin = an_agent(timezone="Europe/Berlin")
+    assert "13:00 (Europe/Berlin, UTC+01:00)" in system_of(prepared(berlin))
+    ask = AgentAsk(text="Hi", variables={"timezone": "Asia/Kolkata"})
+    assert "17:30 (Asia/Kolkata" in system_of(prepared(berlin, ask))
+
+
+def test_an_unknown_time_zone_is_utc_and_said():
+    made = prepared(None, AgentAsk(text="Hi", variables={"timezone": "Mars/Base"}))
+    assert "12:00 (UTC" in system_of(made)
+    assert made.noted == ("unknown time zone Mars/Base: UTC was used",)
+
+
+def test_the_time_is_said_once_where_the_prompt_wants_it():
+    text = system_of(prepared(configured(prompt="Now: {{current_time}}.")))
+    assert text == "Now: Tuesday, 2025-11-25 12:00 (UTC, UTC+00:00)."
+
+
+def test_a_configuration_without_an_agent_is_asked_as_it_is():
+    bare = Loaded("org_a", "", "", "", "active", "", Spec())
+    made = prepared(bare, AgentAsk(text="Hi", model="m"))
+    assert made.prompt.messages == (Message("user", (Text("Hi"),)),)
+    made = prepared(bare, AgentAsk(text="Hi", model="m", instructions="Use {{ braces }}."))
+    assert system_of(made) == "Use {{ braces }}."
+    assert made.missing == ()
+
+
+def test_tone_style_template_and_instructions_have_their_places():
+    loaded = an_agent(
+        Spec(
+            service="s",
+            configuration={"model": "m", "prompt": "Help {{name}}."},
+            settings=Settings(tone="warm", response_style="short"),
+        ),
+        templates={"tpl_1": "RULES\n{{system_prompt}}\nEND"},
+    )
+    ask = AgentAsk(text="Hi", template="tpl_1", instructions="In French.", variables={"name": "Ada"})
+    assert system_of(prepared(loaded, ask)).startswith(
+        "RULES\nHelp Ada.\nEND\n\nIn French.\n\nTone: warm\nResponse style: short\n\nCurrent time:"
+    )
+
+
+def test_the_users_message_is_a_variable_and_is_no_template():
+    made = prepared(
+        configured(prompt="Asked: {{_user_message}}"), AgentAsk(text="{{secret}}", variables={"secret": "x"})
+    )
+    assert system_of(made).startswith("Asked: {{secret}}\n")
+    assert made.prompt.messages[-1] == Message("user", (Text("{{secret}}"),))
+
+
+def test_memory_is_told_as_notes_and_never_filled_in():
+    loaded = an_agent(Spec(service="s", configuration={"model": "m", "prompt": "P"}, memory=True))
+    text = system_of(prepared(loaded, AgentAsk(text="Hi", variables={"x": "y"}), memory="Her dog is {{x}}."))
+    assert "<memory>\nHer dog is {{x}}.\n</memory>" in text
+    assert "memory" not in system_of(prepared(an_agent(), memory="Her dog is Rex."))
+
+
+# variables
+
+
+def states(**named: Variable) -> Loaded:
+    return an_agent(
+        Spec(service="s", configuration={"model": "m", "prompt": "{{a}}|{{b}}|{{c}}|{{d}}"}, variables_state=named)
+    )
+
+
+def test_defaults_fill_in_and_what_is_required_and_missing_is_said_and_stops_nothing():
+    loaded = states(a=Variable(default="1"), b=Variable(required=True), c=Variable(), e=Variable(required=True))
+    made = prepared(loaded, AgentAsk(text="Hi", variables={"d": "4"}))
+    assert system_of(made).startswith("1|{{b}}||4\n")
+    assert made.missing == ("b", "e")
+
+
+def test_a_placeholder_that_nobody_declared_is_missing_too():
+    assert prepared(states(), AgentAsk(text="Hi", variables={"a": 0, "b": "", "c": None})).missing == ("c", "d")
+
+
+def test_results_of_pre_tools_are_variables():
+    made = prepared(states(), AgentAsk(text="Hi", variables={"a": "ask"}), variables={"a": "tool", "b": {"k": 1}})
+    assert system_of(made).startswith('tool|{"k":1}|')
+    assert made.variables["b"] == {"k": 1}
+
+
+def test_pre_tools_get_their_arguments_from_the_variables():
+    pre = PreTool("tool_1", {"city": "{{user.city}}", "question": "About: {{_user_message}}", "n": 3})
+    loaded = replace(an_agent(), pre_tools=((pre, WEATHER),))
+    ask = AgentAsk(text="rain?", variables={"user": {"city": "Bonn"}})
+    assert pre_calls(loaded, ask) == [(pre, WEATHER, {"city": "Bonn", "question": "About: rain?", "n": 3})]
+
+
+# tools
+
+
+def schema_of(made, name: str) -> dict[str, Any]:
+    return next(tool.parameters for tool in made.prompt.tools if tool.name == name)
+
+
+@pytest.mark.parametrize("key", ["weather", "tool_1"])
+@pytest.mark.parametrize("where", ["version", "request"])
+def test_a_mapped_argument_is_hidden_from_the_model_and_kept_for_the_call(key, where):
+    path = {key: {"user_id": "user.id"}}
+    spec = Spec(service="s", configuration={"model": "m"}, variables_path=path if where == "version" else {})
+    made = prepared(an_agent(spec), AgentAsk(text="Hi", variables_path=path if where == "request" else {}))
+    shown = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    assert schema_of(made, "weather") == shown
+    assert made.tools[0].mapped == {"user_id": "user.id"}
+    assert made.tools[0].parameters == WEATHER.parameters
+    assert "user_id" in WEATHER.parameters["properties"]
+
+
+def test_a_tools_own_mapping_is_hidden_and_the_request_wins_over_it():
+    extra = replace(WEATHER, name="extra", id="", mapped={"user_id": "one", "city": "place"})
+    made = prepared(None, AgentAsk(text="Hi", extra_tools=(extra,), variables_path={"extra": {"user_id": "two"}}))
+    assert schema_of(made, "extra") == {"type": "object", "properties": {}}
+    assert made.tools[-1].mapped == {"user_id": "two", "city": "place"}
+
+
+def test_the_request_replaces_the_set_and_adds_to_it():
+    names = lambda made: [tool.name for tool in made.prompt.tools]  # noqa: E731
+    extra, builtin = Tool("", "extra"), Tool("b", "web_search", kind="builtin")
+    assert names(prepared()) == ["weather", "news"]
+    assert names(prepared(None, AgentAsk(text="Hi", tools=("tool_2",)))) == ["news"]
+    assert names(prepared(None, AgentAsk(text="Hi", tools=()))) == []
+    ask = AgentAsk(text="Hi", tools=("news",), extra_tools=(extra,), built_in_tools=("web_search",))
+    assert names(prepared(None, ask, built_in=(builtin,))) == ["news", "web_search", "extra"]
+
+
+def test_of_two_tools_with_one_name_the_requests_counts():
+    mine = Tool("", "news", "mine")
+    made = prepared(None, AgentAsk(text="Hi", extra_tools=(mine,)))
+    assert [tool.name for tool in made.tools] == ["weather", "news"]
+    assert made.tools[1] == mine
+
+
+@pytest.mark.parametrize(
+    "asked, choice",
+    [
+        ("auto", None),
+        ("default", None),
+        ("none", ToolChoice("none")),
+        ("required", ToolChoice("required")),
+        ("weather", ToolChoice("tool", ("weather",))),
+        ("tool_2", ToolChoice("tool", ("news",))),
+        ({"type": "function", "function": {"name": "news"}}, ToolChoice("tool", ("news",))),
+        ({"type": "tool", "name": "news"}, ToolChoice("tool", ("news",))),
+        ({"type": "any"}, ToolChoice("required")),
+    ],
+)
+def test_tool_choice_is_a_mode_or_a_tool(asked, choice):
+    assert prepared(None, AgentAsk(text="Hi", tool_choice=asked)).prompt.tool_choice == choice
+
+
+def test_there_is_no_choice_without_tools():
+    assert prepared(None, AgentAsk(text="Hi", tools=(), tool_choice="required")).tool_choice is None
+
+
+# the form of the answer
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    "asked, form",
+    [
+        ("text", None),
+        ("json", Format("json")),
+        ("json_object", Format("json")),
+        ({"type": "json_schema", "json_schema": SCHEMA}, Format("json_schema", SCHEMA, "answer")),
+        (
+            {"type": "json_schema", "json_schema": {"name": "num", "schema": SCHEMA, "strict": True}},
+            Format("json_schema", SCHEMA, "num", strict=True),
+        ),
+        (
+            {"type": "json_schema", "json_schema": '{"type":"object"}'},
+            Format("json_schema", {"type": "object"}, "answer"),
+        ),
+    ],
+)
+def test_response_types(asked, form):
+    made = prepared(None, AgentAsk(text="Hi", response_type=asked))
+    assert made.format == made.prompt.params.format == form
+    stored = prepared(configured(response_type=asked))
+    assert stored.format == form
+
+
+def test_a_schema_stands_beside_the_word_or_in_the_version():
+    ask = AgentAsk(text="Hi", configuration={"response_type": "json_schema", "json_schema": SCHEMA})
+    assert prepared(None, ask).format == Format("json_schema", SCHEMA, "answer")
+    loaded = configured(response_type={"type": "json_schema", "json_schema": SCHEMA})
+    assert prepared(loaded, AgentAsk(text="Hi", response_type="json_schema")).format.schema == SCHEMA
+    assert prepared(loaded, AgentAsk(text="Hi", response_type="text")).format is None
+
+
+# history and attachments
+
+
+def test_attached_documents_and_media_are_in_the_users_message():
+    picture = Media("image", "image/png", url="https://x.example/a.png")
+    made = prepared(None, AgentAsk(text="Sum up", media=(picture,)), documents=(("a.txt", "alpha {{x}}"),))
+    assert made.prompt.messages[-1] == Message(
+        "user", (Text("Attached document a.txt:\n\nalpha {{x}}"), picture, Text("Sum up"))
+    )
+
+
+def user(text: str) -> Message:
+    return Message("user", (Text(text),))
+
+
+def assistant(*parts: Any) -> Message:
+    return Message("assistant", tuple(Text(part) if isinstance(part, str) else part for part in parts))
+
+
+def results(*ids: str) -> Message:
+    return Message("tool", tuple(ToolResult(id, (Text("r"),)) for id in ids))
+
+
+def test_a_whole_transcript_goes_in_place_of_the_history():
+    said = (user("one"), assistant("two"), user("three"))
+    made = prepared(None, AgentAsk(messages=said), history=(user("never"),))
+    assert made.prompt.messages[1:] == said
+
+
+def test_history_is_cut_by_count_where_a_user_speaks():
+    history = tuple(message for n in range(6) for message in (user(f"q{n}"), assistant(f"a{n}")))
+    made = prepared(configured(Settings(history_messages=5)), history=history)
+    assert made.prompt.messages[1:] == (*history[-4:], user("Hello"))
+    assert prepared(configured(Settings(history_messages=0)), history=history).prompt.messages[1:] == (user("Hello"),)
+
+
+def test_history_is_cut_by_tokens():
+    history = tuple(message for n in range(6) for message in (user("q" * 400), assistant("a" * 400)))
+    made = prepared(configured(Settings(history_tokens=450)), history=history)
+    assert made.prompt.messages[1:-1] == history[-4:]
+    assert sum(tokens_of(message) for message in made.prompt.messages[1:-1]) <= 450
+
+
+def test_a_call_is_never_cut_from_its_result():
+    history = (user("q"), assistant(ToolCall("c1", "news", "{}")), results("c1"), assistant("a"))
+    for count in range(5):
+        kept = window(history, count)
+        assert [message.role for message in kept if message.role == "tool"] == [
+            "tool" for message in kept if any(isinstance(part, ToolCall) for part in message.parts)
+        ]
+
+
+def test_a_result_that_was_lost_is_said_to_be():
+    calls = assistant(ToolCall("c1", "news", "{}"), ToolCall("c2", "news", "{}"))
+    whole = with_results((user("q"), calls, results("c1", "stray"), user("again")))
+    assert whole == (
+        user("q"), calls, results("c1"),
+        Message("tool", (ToolResult("c2", (Text(LOST),), "news", is_error=True),)), user("again"),
+    )  # fmt: skip
+
+
+turns = st.lists(
+    st.sampled_from(
+        [
+            (user("hello"),),
+            (user("x" * 50), assistant("y" * 30)),
+            (user("q"), assistant(ToolCall("c", "t", "{}")), results("c"), assistant("done")),
+            (user("q"), assistant("thinking", ToolCall("c", "t"), ToolCall("d", "t")), results("c"), results("d")),
+            (user("q"), assistant(ToolCall("lost", "t"))),
+            (results("stray"),),
+        ]
+    ),
+    max_size=8,
+)
+
+
+@each(turns, st.none() | st.integers(0, 30), st.none() | st.integers(0, 200))
+def test_whatever_the_window_every_call_has_its_result_and_the_rest_is_the_newest(turns, count, tokens):
+    messages = [message for turn in turns for message in turn]
+    kept = window(messages, count, tokens)
+    lost = [part for message in kept for part in message.parts if isinstance(part, ToolResult) and part.is_error]
+    if count is not None:
+        assert len(kept) <= count + len(lost)
+    open_calls: list[str] = []
+    for message in kept:
+        if message.role == "tool":
+            for part in message.parts:
+                assert isinstance(part, ToolResult)
+                open_calls.remove(part.id)
+        else:
+            assert open_calls == []
+            open_calls = [part.id for part in message.parts if isinstance(part, ToolCall)]
+    assert open_calls == []
+    spoken = [message for message in kept if message.role != "tool"]
+    all_spoken = [message for message in messages if message.role != "tool"]
+    assert spoken == all_spoken[len(all_spoken) - len(spoken) :]
