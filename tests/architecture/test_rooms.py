@@ -47,6 +47,9 @@ IMPURE = frozenset(
     {"asyncio", "socket", "ssl", "os", "io", "pathlib", "subprocess", "threading", "time", "random", "logging"}
 )
 
+#: Text put together in memory is neither input nor output.
+IN_MEMORY = frozenset({"io.StringIO", "io.BytesIO"})
+
 #: Identifiers need randomness from somewhere: this one module.
 CHANCE = frozenset({("midstream.core.ids", "os")})
 
@@ -91,7 +94,8 @@ def impure(modules: Iterable[Module]) -> list[str]:
         for source in modules
         if source.room in {"core", "wire"}
         for imported in imports(source)
-        if imported.target.split(".")[0] in IMPURE and (source.name, imported.target) not in CHANCE
+        if imported.target.split(".")[0] in IMPURE and imported.target not in IN_MEMORY
+        if (source.name, imported.target) not in CHANCE
     ]
 
 
