@@ -7,9 +7,11 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from ..core.dialect import Say
+from ..core.errors import Cancelled
 from ..core.events import Attempted, Fold, Gave
 from ..core.turn import Turn
 from ..core.web import Reply
+from ..runs.log import Follower
 from ..runs.run import Run
 from .clock import Clock
 from .conversations import Opened, mentioned
@@ -52,6 +54,24 @@ def _listed(names: tuple[str, ...]) -> str:
     """Names with commas between. They are the caller's own words: what has a meaning in a header is written as %XX."""
     text = ",".join(quote(name, safe=PLAIN) for name in names)
     return text if len(text) <= MAX_HEADER else text[:MAX_HEADER] + "..."
+
+
+async def whole(follower: Follower) -> tuple[Attempted | None, Fold, Gave | None]:
+    """Everything of a run, folded, once its log is closed. Raises the error it ended with."""
+    fold, attempted, gave = Fold(), None, None
+    while not fold.ended:
+        events = await follower.take()
+        if not events:
+            raise Cancelled("the client went away")
+        for event in events:
+            if type(event) is Attempted:
+                attempted = event
+            elif type(event) is Gave:
+                gave = event
+            fold.add(event)
+    if fold.error is not None:
+        raise fold.error
+    return attempted, fold, gave
 
 
 def written(reading: Reading, attempted: Attempted | None, fold: Fold, gave: Gave | None, clock: Clock) -> Reply:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from ..access.scopes import require
-from ..core.errors import Cancelled, MidstreamError
-from ..core.events import Attempted, Fold, Gave
+from ..core.errors import MidstreamError
 from ..core.turn import Turn
 from ..core.web import Caller, Request, Route
-from ..runs.log import Follower
 from .exchange import Exchange
 from .faces import Face
-from .replies import Reading, written
+from .replies import Reading, whole, written
 from .services import Services
 
 #: Bytes of a JSON body.
@@ -63,21 +61,3 @@ async def _serve(
 def stream_form(face: Face, turn: Turn) -> tuple[str, bytes]:
     """The stream's content type, and what may stand anywhere in it without meaning anything."""
     return ("application/json", b"\n") if turn.as_array else (face.STREAM_TYPE, face.PING)
-
-
-async def whole(follower: Follower) -> tuple[Attempted | None, Fold, Gave | None]:
-    """Everything of a run, folded, once its log is closed. Raises the error it ended with."""
-    fold, attempted, gave = Fold(), None, None
-    while not fold.ended:
-        events = await follower.take()
-        if not events:
-            raise Cancelled("the client went away")
-        for event in events:
-            if type(event) is Attempted:
-                attempted = event
-            elif type(event) is Gave:
-                gave = event
-            fold.add(event)
-    if fold.error is not None:
-        raise fold.error
-    return attempted, fold, gave
