@@ -119,6 +119,12 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
     )
 
 
+def chosen(loaded: Loaded, ask: AgentAsk) -> tuple[str, str]:
+    """(service, model) of the turn, whose document `prepare` is then given. Raises BadRequest as `prepare` does."""
+    values = _merge(loaded, ask).values
+    return _text(values, "service"), _text(values, "model")
+
+
 def said(ask: AgentAsk, history: Sequence[Message]) -> bool:
     """Is there anything to answer?"""
     return bool(ask.text.strip() or ask.media or ask.messages) or bool(
