@@ -35,9 +35,14 @@ class Store:
         self.ledger = Ledger(db, worker)
         self.keys = Keys(db, clock)
         self._beating: asyncio.Task[None] | None = None
+        self._sealing = SealingKey(os.urandom(32))
+
+    def seal_with(self, key: bytes) -> None:
+        """key: 32 bytes that secrets are sealed with; until it is given they are lost with the process."""
+        self._sealing = SealingKey(key)
 
     def org(self, org_id: str) -> OrgStore:
-        return OrgStore(self.db, org_id, self._clock)
+        return OrgStore(self.db, org_id, self._clock, self._sealing)
 
     def all_orgs(self) -> AllOrgs:
         """For the operator only."""

@@ -9,9 +9,13 @@ from collections.abc import Callable
 from ..core.errors import BadRequest
 from ..core.ids import new_id
 from . import reading
+from .agents import AgentStore
 from .database import Database
+from .nouns import NounStore
 from .reading import LAST, UsageGroup, missing
 from .rows import AttemptRow, ConversationRow, EventRow, MessageRow, OrgRow, RunRow, UsageRow
+from .secrets import SealingKey, Secrets
+from .tools import ToolStore
 
 DEFAULT_ORG = "org_default"
 PAGE = 100
@@ -51,12 +55,31 @@ class OrgStore:
     """One org's rows. An id of another org raises the same errors.NotFound as one that does not exist.
     Lists take `limit` and go on after the id `after`."""
 
-    def __init__(self, db: Database, org_id: str, clock: Clock) -> None:
+    def __init__(self, db: Database, org_id: str, clock: Clock, sealing: SealingKey) -> None:
         if not org_id:
             raise ValueError("an org is needed")
         self._db = db
         self._clock = clock
+        self._sealing = sealing
         self.org_id = org_id
+
+    # what stands in files of its own
+
+    @property
+    def agents(self) -> AgentStore:
+        return AgentStore(self._db, self.org_id, self._clock)
+
+    @property
+    def tools(self) -> ToolStore:
+        return ToolStore(self._db, self.secrets, self.org_id, self._clock)
+
+    @property
+    def nouns(self) -> NounStore:
+        return NounStore(self._db, self.secrets, self.org_id, self._clock)
+
+    @property
+    def secrets(self) -> Secrets:
+        return Secrets(self._db, self.org_id, self._sealing, self._clock)
 
     # conversations
 

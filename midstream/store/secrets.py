@@ -11,10 +11,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..core.errors import StoreDown
 from ..core.ids import new_id
+from ..core.secret import Secret
 from .database import Database, Statement
 from .reading import missing
 
 _NONCE = 12
+_PUT = """
+INSERT INTO secrets (id, org_id, name, key_id, sealed, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (org_id, name) DO UPDATE SET id = excluded.id, key_id = excluded.key_id, sealed = excluded.sealed"""
+_DROP = "DELETE FROM secrets WHERE org_id = $1 AND name = $2"
 
 
 class SealingKey:
@@ -70,13 +75,22 @@ class Secrets:
 
     async def put(self, name: str, value: str) -> None:
         """Replaces what had this name."""
-        rows = await self._db.look_up("SELECT id FROM secrets WHERE org_id = $1 AND name = $2", self._org, name)
-        id = rows[0][0] if rows else new_id("sec_")
-        sql = """
-INSERT INTO secrets (id, org_id, name, key_id, sealed, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (org_id, name) DO UPDATE SET id = excluded.id, key_id = excluded.key_id, sealed = excluded.sealed"""
+        await self._db.write([self.putting(name, value)])
+
+    def putting(self, name: str, value: str) -> Statement:
+        """`put` within a transaction of the caller's."""
+        id = new_id("sec_")
         sealed = self._key.seal(value.encode(), self._org, id)
-        await self._db.write([(sql, (id, self._org, name, self._key.id, sealed, self._clock()))])
+        return _PUT, (id, self._org, name, self._key.id, sealed, self._clock())
+
+    def dropping(self, name: str) -> Statement:
+        """Forgets a secret, if there is one, within a transaction of the caller's."""
+        return _DROP, (self._org, name)
+
+    async def all(self) -> dict[str, Secret]:
+        """Every secret of the org by its name, in one read."""
+        sql = "SELECT name, id, key_id, sealed FROM secrets WHERE org_id = $1"
+        return {name: Secret(self._open(*row).decode()) for name, *row in await self._db.read(sql, self._org)}
 
     async def get(self, name: str) -> str:
         """Raises errors.NotFound."""
@@ -95,7 +109,7 @@ ON CONFLICT (org_id, name) DO UPDATE SET id = excluded.id, key_id = excluded.key
         sql = "SELECT 1 FROM secrets WHERE org_id = $1 AND name = $2"
         if not await self._db.look_up(sql, self._org, name):
             raise missing("secret", name)
-        await self._db.write([("DELETE FROM secrets WHERE org_id = $1 AND name = $2", (self._org, name))])
+        await self._db.write([self.dropping(name)])
 
     async def rotate(self) -> int:
         """Seals with the present key whatever another one sealed; how many there were. Idempotent."""

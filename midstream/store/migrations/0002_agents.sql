@@ -273,14 +273,14 @@ CREATE TABLE alerts_sent (
     PRIMARY KEY (org_id, alert_id, fingerprint)
 );
 
--- Points spent in a window, where several servers share them. start: unix seconds.
+-- Points spent in a window, where several servers share them. start: when it began, unix milliseconds.
 CREATE TABLE points (
     org_id TEXT NOT NULL,
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
     start BIGINT NOT NULL,
     used BIGINT NOT NULL,
-    PRIMARY KEY (org_id, kind, name, start)
+    PRIMARY KEY (org_id, kind, name)
 );
 
 -- What a web search found, kept for a while; org in the key, as in every cache.

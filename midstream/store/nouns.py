@@ -1,0 +1,161 @@
+"""The small nouns of an org: templates, keys of services, MCP servers, models, and its settings."""
+
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ..core.errors import Conflict
+from ..core.ids import new_id
+from . import changes
+from .agents import PAGE
+from .database import Database, Statement
+from .reading import missing
+from .secrets import Secrets
+
+#: Prefix of the ids, by kind.
+KINDS = {
+    "template": "tpl_",
+    "service_key": "skey_",
+    "mcp_server": "mcp_",
+    "model": "mdl_",
+    "guardrail": "grd_",
+    "alert": "alr_",
+    "webhook": "whk_",
+}
+#: What one org's loads read at most, of all kinds together.
+MOST = 10_000
+
+
+class NounRow(Struct, frozen=True):
+    """body: JSON text of an object, without any secret. Times are unix seconds."""
+
+    id: str
+    org_id: str
+    kind: str
+    name: str
+    body: bytes
+    created_at: float
+    updated_at: float
+
+    COLUMNS = "id, org_id, kind, name, body, created_at, updated_at"
+
+    def value(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+_INSERT = """
+INSERT INTO nouns (id, org_id, kind, name, body, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (id) DO NOTHING"""
+_NOUN = f"SELECT {NounRow.COLUMNS} FROM nouns WHERE id = $1 AND org_id = $2 AND kind = $3 AND deleted_at IS NULL"
+_NOUNS = f"""
+SELECT {NounRow.COLUMNS} FROM nouns WHERE org_id = $1 AND kind = $2 AND deleted_at IS NULL
+ORDER BY created_at DESC, id DESC LIMIT $3"""
+_NOUNS_AFTER = f"""
+SELECT {NounRow.COLUMNS} FROM nouns
+WHERE org_id = $1 AND kind = $2 AND deleted_at IS NULL AND (created_at, id) < ($3, $4)
+ORDER BY created_at DESC, id DESC LIMIT $5"""
+_ALL = f"""
+SELECT {NounRow.COLUMNS} FROM nouns WHERE org_id = $1 AND deleted_at IS NULL
+ORDER BY created_at, id LIMIT $2"""
+_EVERYWHERE = f"SELECT {NounRow.COLUMNS} FROM nouns WHERE kind = $1 AND deleted_at IS NULL ORDER BY created_at, id"
+_COUNT = "SELECT COUNT(*) FROM nouns WHERE org_id = $1 AND deleted_at IS NULL"
+_CHANGE = """
+UPDATE nouns SET name = $4, body = $5, updated_at = $6
+WHERE id = $1 AND org_id = $2 AND kind = $3 AND deleted_at IS NULL AND body = $7"""
+_DELETE = "UPDATE nouns SET deleted_at = $4 WHERE id = $1 AND org_id = $2 AND kind = $3 AND deleted_at IS NULL"
+_SETTINGS = "SELECT settings FROM orgs WHERE id = $1"
+_SET = "UPDATE orgs SET settings = $2 WHERE id = $1"
+
+
+class NounStore:
+    """One org's nouns. An id of another org or another kind raises the same errors.NotFound as one that does not
+    exist. A noun's secret stands among the org's secrets under the noun's id."""
+
+    def __init__(self, db: Database, secrets: Secrets, org_id: str, clock: Callable[[], float]) -> None:
+        self._db = db
+        self._secrets = secrets
+        self._org = org_id
+        self._clock = clock
+
+    async def create(self, kind: str, name: str, body: bytes, *, secret: str | None = None) -> NounRow:
+        [(there,)] = await self._db.look_up(_COUNT, self._org)
+        if there >= MOST:
+            raise Conflict(f"an org has at most {MOST} of these", code="too_many")
+        id, now = new_id(KINDS[kind]), self._clock()
+        await self._write(kind, (_INSERT, (id, self._org, kind, name, body, now)), *self._putting(id, secret))
+        return await self.get(kind, id)
+
+    async def get(self, kind: str, id: str) -> NounRow:
+        rows = await self._db.look_up(_NOUN, id, self._org, kind)
+        if not rows:
+            raise missing(kind.replace("_", " "), id)
+        return NounRow(*rows[0])
+
+    async def page(self, kind: str, *, after: str | None = None, limit: int = PAGE) -> list[NounRow]:
+        """Newest first."""
+        if after is None:
+            rows = await self._db.read(_NOUNS, self._org, kind, limit)
+        else:
+            last = await self.get(kind, after)
+            rows = await self._db.read(_NOUNS_AFTER, self._org, kind, last.created_at, last.id, limit)
+        return [NounRow(*row) for row in rows]
+
+    async def all(self) -> dict[str, list[NounRow]]:
+        """By kind, oldest first, in one read."""
+        found: dict[str, list[NounRow]] = {kind: [] for kind in KINDS}
+        for row in await self._db.read(_ALL, self._org, MOST):
+            found.setdefault(row[2], []).append(NounRow(*row))
+        return found
+
+    async def change(self, row: NounRow, name: str, body: bytes, *, secret: str | None = None) -> NounRow:
+        """row: as it was read. secret: None = as it is. Raises errors.Conflict when it has changed since."""
+        values = (row.id, self._org, row.kind, name, body, self._clock(), row.body)
+        await self._write(row.kind, (_CHANGE, values), *self._putting(row.id, secret))
+        now = await self.get(row.kind, row.id)
+        if now.body != body:
+            raise Conflict(f"{row.id} was changed by somebody else meanwhile", code="noun_changed")
+        return now
+
+    async def delete(self, kind: str, id: str) -> None:
+        """Its secret is gone for good."""
+        await self.get(kind, id)
+        await self._write(kind, (_DELETE, (id, self._org, kind, self._clock())), self._secrets.dropping(id))
+
+    # settings and free secrets
+
+    async def settings(self) -> dict[str, Any]:
+        rows = await self._db.look_up(_SETTINGS, self._org)
+        if not rows:
+            raise missing("org", self._org)
+        return dict(msgspec.json.decode(rows[0][0])) if rows[0][0] else {}
+
+    async def set_settings(self, settings: dict[str, Any]) -> None:
+        await self.settings()
+        await self._write("", (_SET, (self._org, msgspec.json.encode(settings))))
+
+    async def put_secret(self, name: str, value: str) -> None:
+        await self._write("", self._secrets.putting(name, value))
+
+    async def drop_secret(self, name: str) -> None:
+        """Raises errors.NotFound."""
+        if name not in await self._secrets.names():
+            raise missing("secret", name)
+        await self._write("", self._secrets.dropping(name))
+
+    def _putting(self, id: str, secret: str | None) -> list[Statement]:
+        return [] if secret is None else [self._secrets.putting(id, secret)]
+
+    async def _write(self, kind: str, *statements: Statement) -> None:
+        everywhere = [changes.raised(changes.ALL)] if kind == "model" else []
+        await self._db.write([*statements, changes.raised(self._org), *everywhere])
+
+
+async def every_model(db: Database) -> list[NounRow]:
+    """The models of every org: what one owns is refused to the others."""
+    return [NounRow(*row) for row in await db.read(_EVERYWHERE, "model")]

@@ -1,0 +1,74 @@
+"""Points spent, where several servers share them: one statement spends both of a turn's, by the database's clock."""
+
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from .database import Database, with_clock
+
+_NOW = "CAST(FLOOR((@clock) * 1000) AS BIGINT)"
+#: A window begins with its first point and is over $3 milliseconds later.
+_ON_CONFLICT = """
+ON CONFLICT (org_id, kind, name) DO UPDATE SET
+    used = CASE WHEN points.start + $3 <= excluded.start THEN 1 ELSE points.used + 1 END,
+    start = CASE WHEN points.start + $3 <= excluded.start THEN excluded.start ELSE points.start END"""
+_SPEND = f"""
+WITH thread AS (
+    INSERT INTO points (org_id, kind, name, start, used) VALUES ($1, 'thread', $4, {_NOW}, 1) {_ON_CONFLICT}
+    WHERE points.used < $5 OR points.start + $3 <= excluded.start RETURNING used
+), agent AS (
+    INSERT INTO points (org_id, kind, name, start, used)
+    SELECT CAST($1 AS TEXT), 'agent', CAST($2 AS TEXT), {_NOW}, 1 WHERE EXISTS (SELECT 1 FROM thread) {_ON_CONFLICT}
+    WHERE points.used < $6 OR points.start + $3 <= excluded.start RETURNING used
+) SELECT (SELECT used FROM thread), (SELECT used FROM agent)"""
+_SPEND_AGENT = f"""
+INSERT INTO points (org_id, kind, name, start, used) VALUES ($1, 'agent', $2, {_NOW}, 1) {_ON_CONFLICT}
+WHERE points.used < $4 OR points.start + $3 <= excluded.start RETURNING used"""
+_GIVE_BACK = "UPDATE points SET used = used - 1 WHERE org_id = $1 AND kind = 'thread' AND name = $2 AND used > 0"
+_LEFT = f"SELECT used, start + $4 - {_NOW} FROM points WHERE org_id = $1 AND kind = $2 AND name = $3"
+_CLEAR = f"DELETE FROM points WHERE start < {_NOW} - CAST($1 AS BIGINT)"
+
+
+class Spent(Struct, frozen=True):
+    """refused: "" | agent | thread. used: points of that kind. wait: seconds until its window is over."""
+
+    refused: str = ""
+    used: int = 0
+    wait: float = 0.0
+
+
+class PointRows:
+    """On PostgreSQL. window: milliseconds."""
+
+    def __init__(self, db: Database, window: int) -> None:
+        self._db = db
+        self._window = window
+        self._spend = with_clock(_SPEND, db.dialect)
+        self._spend_agent = with_clock(_SPEND_AGENT, db.dialect)
+        self._left = with_clock(_LEFT, db.dialect)
+        self._clear = with_clock(_CLEAR, db.dialect)
+
+    async def spend(self, org: str, agent: str, thread: str, most: tuple[int, int]) -> Spent:
+        """One point of the agent and one of the thread ("" = of none), or neither. most: of the agent, of the
+        thread."""
+        if not thread:
+            done = await self._db.read(self._spend_agent, org, agent, self._window, most[0])
+            return Spent() if done else await self._refused(org, "agent", agent)
+        [(of_thread, of_agent)] = await self._db.read(self._spend, org, agent, self._window, thread, most[1], most[0])
+        if of_thread is None:
+            return await self._refused(org, "thread", thread)
+        if of_agent is None:
+            await self._db.write([(_GIVE_BACK, (org, thread))])
+            return await self._refused(org, "agent", agent)
+        return Spent()
+
+    async def clear(self) -> None:
+        """Forgets windows that are long over."""
+        await self._db.write([(self._clear, (2 * self._window,))])
+
+    async def _refused(self, org: str, kind: str, name: str) -> Spent:
+        rows = await self._db.look_up(self._left, org, kind, name, self._window)
+        used, left = rows[0] if rows else (0, 0)
+        return Spent(kind, used, max(left, 0) / 1000)

@@ -1,0 +1,112 @@
+"""An org's tools."""
+
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from msgspec import Struct
+
+from ..core.errors import Conflict
+from ..core.ids import new_id
+from . import changes
+from .agents import PAGE, among, listed
+from .database import Database, Statement
+from .reading import missing
+from .secrets import Secrets
+
+
+class ToolRow(Struct, frozen=True):
+    """body: JSON text of core.agents.Tool. Times are unix seconds."""
+
+    id: str
+    org_id: str
+    name: str
+    kind: str
+    body: bytes
+    created_at: float
+    updated_at: float
+
+    COLUMNS = "id, org_id, name, kind, body, created_at, updated_at"
+
+
+_INSERT = """
+INSERT INTO tools (id, org_id, name, kind, body, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (id) DO NOTHING"""
+_TOOL = f"SELECT {ToolRow.COLUMNS} FROM tools WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
+_TOOLS = f"""
+SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL
+ORDER BY created_at DESC, id DESC LIMIT $2"""
+_TOOLS_AFTER = f"""
+SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL AND (created_at, id) < ($2, $3)
+ORDER BY created_at DESC, id DESC LIMIT $4"""
+_SOME = f"SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL AND id IN @listed"
+_TAKEN = "SELECT 1 FROM tools WHERE id = $1"
+_CHANGE = """
+UPDATE tools SET name = $3, kind = $4, body = $5, updated_at = $6
+WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL AND body = $7"""
+_DELETE = "UPDATE tools SET deleted_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
+
+
+class ToolStore:
+    """One org's tools. An id of another org raises the same errors.NotFound as one that does not exist."""
+
+    def __init__(self, db: Database, secrets: Secrets, org_id: str, clock: Callable[[], float]) -> None:
+        self._db = db
+        self._secrets = secrets
+        self._org = org_id
+        self._clock = clock
+
+    async def create(
+        self, name: str, kind: str, body: bytes, *, id: str | None = None, secrets: Mapping[str, str] | None = None
+    ) -> ToolRow:
+        """secrets: text by name, kept with it."""
+        id, now = id or new_id("tool_"), self._clock()
+        await self._write((_INSERT, (id, self._org, name, kind, body, now)), *self._putting(secrets))
+        return await self.get(id)
+
+    async def get(self, id: str) -> ToolRow:
+        rows = await self._db.look_up(_TOOL, id, self._org)
+        if not rows:
+            raise missing("tool", id)
+        return ToolRow(*rows[0])
+
+    async def page(self, *, after: str | None = None, limit: int = PAGE) -> list[ToolRow]:
+        """Newest first."""
+        if after is None:
+            rows = await self._db.read(_TOOLS, self._org, limit)
+        else:
+            last = await self.get(after)
+            rows = await self._db.read(_TOOLS_AFTER, self._org, last.created_at, last.id, limit)
+        return [ToolRow(*row) for row in rows]
+
+    async def some(self, ids: Iterable[str]) -> dict[str, ToolRow]:
+        """Those of the tools that there are, by id, in one read."""
+        rows = await self._db.read(among(_SOME, self._db.dialect), self._org, listed(ids))
+        return {row[0]: ToolRow(*row) for row in rows}
+
+    async def is_taken(self, id: str) -> bool:
+        """By any org's tool, a deleted one too."""
+        return bool(await self._db.look_up(_TAKEN, id))
+
+    async def change(
+        self, row: ToolRow, name: str, kind: str, body: bytes, *, secrets: Mapping[str, str] | None = None
+    ) -> ToolRow:
+        """row: as it was read. Raises errors.Conflict when it has changed since."""
+        values = (row.id, self._org, name, kind, body, self._clock(), row.body)
+        await self._write((_CHANGE, values), *self._putting(secrets))
+        now = await self.get(row.id)
+        if now.body != body:
+            raise Conflict(f"the tool {row.id} was changed by somebody else meanwhile", code="tool_changed")
+        return now
+
+    async def delete(self, id: str) -> None:
+        await self.get(id)
+        await self._write((_DELETE, (id, self._org, self._clock())))
+
+    def _putting(self, secrets: Mapping[str, str] | None) -> list[Statement]:
+        return [self._secrets.putting(name, value) for name, value in (secrets or {}).items()]
+
+    async def _write(self, *statements: Statement) -> None:
+        await self._db.write([*statements, changes.raised(self._org)])

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from midstream.core.errors import Conflict, NotFound, StoreDown
+from midstream.store import Store, changes
+from midstream.store.nouns import NounStore, every_model
+from midstream.store.tools import ToolStore
+
+from .turns import ORG, with_store
+
+OTHER = "org_other"
+TOOL_BY_ID = {
+    "get": lambda tools, row: tools.get(row.id),
+    "page": lambda tools, row: tools.page(after=row.id),
+    "change": lambda tools, row: tools.change(row, "stolen", "http", b"[]"),
+    "delete": lambda tools, row: tools.delete(row.id),
+}
+NOUN_BY_ID = {
+    "get": lambda nouns, row: nouns.get(row.kind, row.id),
+    "page": lambda nouns, row: nouns.page(row.kind, after=row.id),
+    "change": lambda nouns, row: nouns.change(row, "stolen", b"[]", secret="theirs"),
+    "delete": lambda nouns, row: nouns.delete(row.kind, row.id),
+}
+
+
+def _public(kind: type) -> set[str]:
+    return {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
+
+
+def test_every_method_is_in_these_tables() -> None:
+    assert _public(ToolStore) == TOOL_BY_ID.keys() | {"create", "some", "is_taken"}
+    assert _public(NounStore) == NOUN_BY_ID.keys() | {
+        "create", "all", "settings", "set_settings", "put_secret", "drop_secret",
+    }  # fmt: skip
+
+
+def test_another_orgs_tool_and_noun_are_as_unknown_as_none_and_stay_as_they_are(url: str) -> None:
+    async def work(store: Store) -> None:
+        mine, theirs = store.org(ORG), store.org(OTHER)
+        tool = await mine.tools.create("t", "http", b"{}")
+        noun = await mine.nouns.create("service_key", "k", b"{}", secret="sk-1")
+        for ask in TOOL_BY_ID.values():
+            with pytest.raises(NotFound):
+                await ask(theirs.tools, tool)
+        for ask in NOUN_BY_ID.values():
+            with pytest.raises(NotFound):
+                await ask(theirs.nouns, noun)
+        with pytest.raises(NotFound):  # an id of another kind is none of this one
+            await mine.nouns.get("template", noun.id)
+        assert await theirs.tools.some([tool.id]) == {}
+        assert await theirs.tools.page() == []
+        assert await theirs.nouns.page("service_key") == []
+        assert (await theirs.nouns.all())["service_key"] == []
+        assert await mine.tools.get(tool.id) == tool
+        assert await mine.nouns.get(noun.kind, noun.id) == noun
+        assert await mine.secrets.get(noun.id) == "sk-1"
+
+    with_store(url, work)
+
+
+def test_tools_are_changed_read_together_and_deleted(url: str) -> None:
+    async def work(store: Store) -> None:
+        tools = store.org(ORG).tools
+        made = [await tools.create(f"t{n}", "http", b"{}") for n in range(3)]
+        changed = await tools.change(made[0], "new", "mcp", b'{"n":1}', secrets={"tool.auth": "s"})
+        assert (changed.name, changed.kind, changed.body) == ("new", "mcp", b'{"n":1}')
+        assert (await store.org(ORG).secrets.get("tool.auth")) == "s"
+        with pytest.raises(Conflict):
+            await tools.change(made[0], "old", "http", b'{"n":2}')
+        await tools.delete(made[1].id)
+        assert (await tools.some([row.id for row in made] + ["tool_never"])).keys() == {made[0].id, made[2].id}
+        assert [row.id for row in await tools.page(limit=1)] == [made[2].id]
+        assert [row.id for row in await tools.page(after=made[2].id)] == [made[0].id]
+        assert await tools.is_taken(made[1].id)
+
+    with_store(url, work)
+
+
+def test_a_nouns_secret_is_sealed_replaced_and_gone_with_it(url: str) -> None:
+    async def work(store: Store) -> None:
+        store.seal_with(b"k" * 32)
+        org = store.org(ORG)
+        row = await org.nouns.create("service_key", "k", b'{"service":"x"}', secret="sk-first")
+        [(sealed,)] = await store.db.read("SELECT sealed FROM secrets WHERE name = $1", row.id)
+        assert b"sk-first" not in sealed
+        assert {name: one.reveal() for name, one in (await org.secrets.all()).items()} == {row.id: "sk-first"}
+        row = await org.nouns.change(row, "k2", b'{"service":"y"}', secret="sk-second")
+        assert await org.secrets.get(row.id) == "sk-second"
+        row = await org.nouns.change(row, "k3", b"{}")
+        assert await org.secrets.get(row.id) == "sk-second"
+        await org.nouns.delete("service_key", row.id)
+        assert await org.secrets.names() == []
+        await org.nouns.put_secret("TOKEN", "t")
+        store.seal_with(b"x" * 32)
+        with pytest.raises(StoreDown):
+            await store.org(ORG).secrets.get("TOKEN")
+
+    with_store(url, work)
+
+
+def test_every_change_of_a_tool_a_noun_a_secret_or_a_setting_raises_the_orgs_number(url: str) -> None:
+    async def work(store: Store) -> None:
+        org = store.org(ORG)
+        tool = await org.tools.create("t", "http", b"{}")
+        noun = await org.nouns.create("template", "n", b"{}")
+        before = await changes.numbers(store.db, ORG)
+        for step in (
+            lambda: org.tools.change(tool, "t", "http", b"[]"),
+            lambda: org.tools.delete(tool.id),
+            lambda: org.nouns.change(noun, "n", b"[]"),
+            lambda: org.nouns.delete("template", noun.id),
+            lambda: org.nouns.set_settings({"timezone": "Europe/Berlin"}),
+            lambda: org.nouns.put_secret("A", "a"),
+            lambda: org.nouns.drop_secret("A"),
+        ):
+            await step()
+            now = await changes.numbers(store.db, ORG)
+            assert now != before
+            before = now
+        assert await changes.numbers(store.db, OTHER) == ()
+        assert await org.nouns.settings() == {"timezone": "Europe/Berlin"}
+
+    with_store(url, work)
+
+
+def test_a_model_that_an_org_owns_is_a_change_for_every_org(url: str) -> None:
+    async def work(store: Store) -> None:
+        before = await changes.numbers(store.db, OTHER)
+        row = await store.org(ORG).nouns.create("model", "tuned", b'{"own":true}')
+        assert await changes.numbers(store.db, OTHER) != before
+        assert [one.id for one in await every_model(store.db)] == [row.id]
+
+    with_store(url, work)

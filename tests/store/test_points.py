@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import asyncio
+
+from midstream.store import Store, open_store
+from midstream.store.points import PointRows
+
+from .turns import ORG, with_store
+
+
+def test_of_two_servers_points_exactly_as_many_are_spent_as_there_are(postgres_url: str) -> None:
+    async def work(store: Store) -> None:
+        other = await open_store(postgres_url, worker="other")
+        try:
+            servers = (PointRows(store.db, 60_000), PointRows(other.db, 60_000))
+            by_agent = await asyncio.gather(
+                *(servers[n % 2].spend(ORG, "agt_1", f"t{n % 30}", (100, 20)) for n in range(101))
+            )
+            assert [one.refused for one in by_agent].count("") == 100
+            [refused] = [one for one in by_agent if one.refused]
+            assert (refused.refused, refused.used) == ("agent", 100)
+            assert 50 < refused.wait <= 60
+            by_thread = await asyncio.gather(*(servers[n % 2].spend(ORG, "agt_2", "t", (100, 20)) for n in range(25)))
+            assert [one.refused for one in by_thread].count("thread") == 5
+            assert (await servers[0].spend("org_other", "agt_1", "t1", (100, 20))).refused == ""
+            rows = await store.db.read("SELECT name, used FROM points WHERE org_id = $1 AND kind = 'agent'", ORG)
+            assert dict(rows) == {"agt_1": 100, "agt_2": 20}  # what a thread is refused its agent keeps
+            [(spent,)] = await store.db.read("SELECT SUM(used) FROM points WHERE kind = 'thread' AND name <> 't'")
+            assert spent == 100 + 1  # and the other way round
+        finally:
+            await other.close()
+
+    with_store(postgres_url, work)
+
+
+def test_a_window_that_is_over_begins_anew_and_old_ones_are_cleared_away(postgres_url: str) -> None:
+    async def work(store: Store) -> None:
+        rows = PointRows(store.db, 150)
+        assert (await rows.spend(ORG, "a", "", (1, 1))).refused == ""
+        assert (await rows.spend(ORG, "a", "", (1, 1))).refused == "agent"
+        await asyncio.sleep(0.16)
+        assert (await rows.spend(ORG, "a", "", (1, 1))).refused == ""
+        await asyncio.sleep(0.31)
+        await rows.clear()
+        assert await store.db.read("SELECT 1 FROM points") == []
+
+    with_store(postgres_url, work)
