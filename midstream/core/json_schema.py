@@ -1,0 +1,32 @@
+"""Whether a value fits a JSON Schema that somebody else wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Unusable(Exception):
+    """The schema itself is at fault: nothing can be said about values."""
+
+
+def misfit(schema: dict[str, Any], value: Any) -> str | None:
+    """Why a JSON value does not fit, beginning with the path of the field ("items.0.name: ..."); None when it does.
+    Nothing fits a schema that cannot be used. Work is bounded and nothing is fetched (see schema_checker)."""
+    if isinstance(value, dict) and (not schema or schema == {"type": "object"}):
+        return None  # by far the most frequent one needs no library
+    from .schema_checker import first_error
+
+    try:
+        return first_error(schema, value)
+    except Unusable as reason:
+        return f"the schema {reason}"
+
+
+def broken(schema: Any) -> str | None:
+    """Why this cannot be the schema of a tool or an answer; None when it can."""
+    from .schema_checker import examine
+
+    try:
+        return examine(schema)
+    except Unusable as reason:
+        return f"the schema {reason}"

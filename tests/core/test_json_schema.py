@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from midstream.core.json_schema import broken, misfit
+
+CITY = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "integer"}}}, "required": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "schema, value, word",
+    [
+        (CITY, {"a": [1]}, None),
+        (CITY, {"a": [1, "x"]}, "a.1: 'x' is not of type 'integer'"),
+        (CITY, {}, "'a' is a required property"),
+        ({}, {"x": 1}, None),
+        ({"type": "object"}, [], "[] is not of type 'object'"),
+        ({"additionalProperties": False, "properties": {"b": {}}}, {"b": 1, "c": 2}, "there is no field 'c'"),
+        ({"additionalProperties": {"type": "string"}}, {"c": 2}, "c: 2 is not of type 'string'"),
+        ({"properties": {"c": {"pattern": "^a+$"}}}, {"c": "ab"}, "c: 'ab' does not match '^a+$'"),
+        ({"properties": {"c": {"pattern": "^(?=a)a$"}}}, {"c": "b"}, None),
+        ({"patternProperties": {"^x": {"type": "string"}}, "additionalProperties": False}, {"xa": 1}, "xa: 1 is not"),
+        ({"properties": {"c": {"uniqueItems": True}}}, {"c": [{"a": 1, "b": 2}, {"b": 2, "a": 1}]}, "c: the items"),
+        ({"$defs": {"n": {"type": "integer"}}, "properties": {"c": {"$ref": "#/$defs/n"}}}, {"c": "x"}, "c: 'x'"),
+    ],
+)
+def test_a_misfit_is_named_by_its_path(schema: dict[str, Any], value: Any, word: str | None):
+    problem = misfit(schema, value)
+    assert problem is word is None or (problem is not None and word is not None and problem.startswith(word))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"$ref": "http://127.0.0.1:1/schema.json"},
+        {"$ref": "#/nowhere"},
+        {"type": "spaghetti"},
+        {"properties": 7},
+        {"$defs": {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(30)}, "$ref": "#/$defs/a0"},
+        {"enum": ["x" * 300_000]},
+    ],
+)
+def test_a_schema_that_cannot_be_used_fits_nothing_is_broken_and_ends(schema: dict[str, Any]):
+    schema = {"$defs": {"a30": {}}, **schema} if "$defs" not in schema else schema
+    schema.get("$defs", {}).setdefault("a30", {})
+    problem = misfit(schema, {"a": 1})
+    assert problem is not None
+    assert "schema" in problem or broken(schema)
+    assert broken(schema) is not None
+
+
+def test_a_schema_is_whole_or_says_what_is_wrong():
+    assert broken(CITY) is None
+    assert broken([]) == "a JSON Schema is an object"
+    assert "required" in str(broken({"required": "a"}))
+
+
+def test_an_expression_made_to_backtrack_costs_nothing():
+    before = time.process_time()
+    assert misfit({"properties": {"c": {"pattern": "^(a+)+$"}}}, {"c": "a" * 50_000 + "!"}) is not None
+    assert misfit({"patternProperties": {"^(a+)+$": False}}, {"a" * 50_000 + "!": 1}) is None
+    assert time.process_time() - before < 20  # the interpreter's own engine would take longer than the universe
