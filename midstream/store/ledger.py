@@ -207,7 +207,7 @@ INSERT INTO deliveries (id, org_id, kind, target, payload, created_at, available
 VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting') ON CONFLICT (id) DO NOTHING"""
 
 
-def _text(value: str | None) -> str | None:
+def storable(value: str | None) -> str | None:
     """A provider's words as both databases take them: no NUL, no half of a surrogate pair."""
     if value is None or (value.isascii() and "\0" not in value):
         return value
@@ -215,7 +215,7 @@ def _text(value: str | None) -> str | None:
 
 
 def _run_ended(r: RunEnded, worker: str) -> Statement:
-    return _RUN_ENDED, (r.id, r.status, r.ended_at, r.error_code, _text(r.error_message))
+    return _RUN_ENDED, (r.id, r.status, r.ended_at, r.error_code, storable(r.error_message))
 
 
 def _attempt_settled(r: AttemptSettled, worker: str) -> Statement:
@@ -226,7 +226,7 @@ def _attempt_settled(r: AttemptSettled, worker: str) -> Statement:
         r.cost,
         r.price_snapshot,
         r.error_code,
-        _text(r.error_message),
+        storable(r.error_message),
         r.id,
     )
 

@@ -20,6 +20,7 @@ from .orgs import AllOrgs, OrgStore
 from .postgres import PostgresDatabase
 from .secrets import SealingKey, Secrets
 from .sqlite import SqliteDatabase
+from .tool_calls import ToolCalls
 
 logger = logging.getLogger("midstream.store")
 
@@ -43,6 +44,9 @@ class Store:
 
     def org(self, org_id: str) -> OrgStore:
         return OrgStore(self.db, org_id, self._clock, self._sealing)
+
+    def tool_calls(self, org_id: str) -> ToolCalls:
+        return ToolCalls(self.db, org_id, self._clock)
 
     def all_orgs(self) -> AllOrgs:
         """For the operator only."""

@@ -1,0 +1,201 @@
+"""The journal of tool calls: each is a row before it runs, so that a run that was cut knows what has happened.
+
+    queued -> running -> ok | failed | timeout | in_doubt | denied
+
+A call that was stopped by its run's cancellation ends as failed with the error CANCELLED; one of those may be begun
+again, every other end stands. Also the rounds: what a model said when it asked for tools."""
+
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from ..core.agents import Effect
+from ..core.ids import new_id
+from ..core.parts import Message
+from ..core.toolbox import ToolAnswer
+from .database import Database, Statement
+from .ledger import storable
+from .reading import missing, run_of
+
+CallStatus: TypeAlias = Literal["queued", "running", "ok", "failed", "timeout", "in_doubt", "denied"]
+
+#: Why a call ended that its run gave up.
+CANCELLED = "cancelled"
+PAGE = 100
+
+
+class CallRow(Struct, frozen=True):
+    """run_id: "" = called through the API, outside of a run. round: from 1. place: in its round, from 0.
+    arguments: JSON text of an object, mapped ones left out (or whatever the model wrote, when it is no object).
+    result: JSON text of a core ToolAnswer."""
+
+    id: str
+    org_id: str
+    run_id: str
+    round: int
+    place: int
+    call_id: str
+    tool_id: str
+    name: str
+    kind: str
+    effect: Effect
+    arguments: bytes
+    status: CallStatus
+    result: bytes | None = None
+    error: str | None = None
+    created_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+
+    COLUMNS = (
+        "id, org_id, run_id, round, place, call_id, tool_id, name, kind, effect, arguments, status, result, error, "
+        "created_at, started_at, ended_at"
+    )
+
+    @property
+    def ended(self) -> bool:
+        return self.status not in ("queued", "running")
+
+    def answer(self) -> ToolAnswer | None:
+        """What the tool gave, None while it has not ended."""
+        return None if self.result is None else _answer.decode(self.result)
+
+
+class CallQueued(Struct, frozen=True):
+    """What is known of a call before it runs (CallRow). call_id, name: `storable`, for they are a model's words."""
+
+    id: str
+    run_id: str
+    round: int
+    place: int
+    call_id: str
+    tool_id: str
+    name: str
+    kind: str
+    effect: Effect
+    arguments: bytes
+
+
+class CallEnded(Struct, frozen=True):
+    id: str
+    answer: ToolAnswer
+
+
+_answer = msgspec.json.Decoder(ToolAnswer)
+_message = msgspec.json.Decoder(Message)
+
+_COLUMNS = CallRow.COLUMNS
+_QUEUE = """
+INSERT INTO tool_calls (id, run_id, round, place, call_id, tool_id, name, kind, effect, arguments, org_id, created_at,
+    status)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued') ON CONFLICT DO NOTHING"""
+_BEGIN = """
+UPDATE tool_calls SET status = 'running', started_at = $3, ended_at = NULL, error = NULL, result = NULL
+WHERE id = $1 AND org_id = $2 AND (status IN ('queued', 'running') OR (status = 'failed' AND error = 'cancelled'))"""
+_END = """
+UPDATE tool_calls SET status = $3, result = $4, error = $5, ended_at = $6
+WHERE id = $1 AND org_id = $2 AND status IN ('queued', 'running')"""
+_OF_RUN = f"SELECT {_COLUMNS} FROM tool_calls WHERE run_id = $1 AND org_id = $2 ORDER BY round, place"
+_OF_ROUND = f"SELECT {_COLUMNS} FROM tool_calls WHERE run_id = $1 AND round = $2 AND org_id = $3 ORDER BY place"
+_ONE = f"SELECT {_COLUMNS} FROM tool_calls WHERE id = $1 AND org_id = $2"
+_PAGE = f"""
+SELECT {_COLUMNS} FROM tool_calls WHERE org_id = $1 AND (created_at > $2 OR (created_at = $2 AND id > $3))
+ORDER BY created_at, id LIMIT $4"""
+_PAGE_OF_RUN = f"""
+SELECT {_COLUMNS} FROM tool_calls
+WHERE run_id = $5 AND org_id = $1 AND (created_at > $2 OR (created_at = $2 AND id > $3))
+ORDER BY created_at, id LIMIT $4"""
+_KEEP_ROUND = """
+INSERT INTO rounds (run_id, number, org_id, reply, created_at)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT (run_id, number) DO NOTHING"""
+_ROUNDS = "SELECT reply FROM rounds WHERE run_id = $1 AND org_id = $2 ORDER BY number"
+
+
+class ToolCalls:
+    """One org's journal. Every statement may be committed twice and changes the store once."""
+
+    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
+        if not org_id:
+            raise ValueError("an org is needed")
+        self._db = db
+        self._org = org_id
+        self._clock = clock
+
+    async def queue(self, calls: Iterable[CallQueued]) -> None:
+        """All of them or none. One that stands at the same place of the same run already is left as it is."""
+        now = self._clock()
+        await self._db.write([(_QUEUE, (*astuple(call), self._org, now)) for call in calls])
+
+    async def begin(self, *ids: str) -> None:
+        """To be called right before the tool runs."""
+        now = self._clock()
+        await self._db.write([(_BEGIN, (id, self._org, now)) for id in ids])
+
+    async def end(self, *ends: CallEnded) -> None:
+        """Nothing happens to calls that have ended."""
+        await self._db.write([self._ended(one) for one in ends])
+
+    def _ended(self, one: CallEnded) -> Statement:
+        answer = one.answer
+        result = msgspec.json.encode(answer)
+        return _END, (one.id, self._org, answer.status, result, storable(answer.error) or None, self._clock())
+
+    async def of_run(self, run_id: str) -> list[CallRow]:
+        """In the order of rounds and places."""
+        return [CallRow(*row) for row in await self._db.look_up(_OF_RUN, run_id, self._org)]
+
+    async def of_round(self, run_id: str, round: int) -> dict[int, CallRow]:
+        """By place."""
+        rows = [CallRow(*row) for row in await self._db.look_up(_OF_ROUND, run_id, round, self._org)]
+        return {row.place: row for row in rows}
+
+    async def one(self, id: str) -> CallRow:
+        """Raises errors.NotFound."""
+        rows = await self._db.look_up(_ONE, id, self._org)
+        if not rows:
+            raise missing("tool call", id)
+        return CallRow(*rows[0])
+
+    async def page(self, *, after: str | None = None, limit: int = PAGE, run_id: str | None = None) -> list[CallRow]:
+        """Oldest first. run_id: only that run's; "" = those outside of a run. Raises errors.NotFound."""
+        place: tuple[float, str] = (0.0, "")
+        if after is not None:
+            row = await self.one(after)
+            place = (row.created_at, row.id)
+        if run_id:
+            await run_of(self._db, self._org, run_id)
+        if run_id is None:
+            rows = await self._db.read(_PAGE, self._org, *place, limit)
+        else:
+            rows = await self._db.read(_PAGE_OF_RUN, self._org, *place, limit, run_id)
+        return [CallRow(*row) for row in rows]
+
+    # rounds
+
+    async def keep_round(self, run_id: str, number: int, reply: Message) -> None:
+        """Before the round's tools are queued: what they answer to is then known to whoever goes on with the run."""
+        await self._db.write([(_KEEP_ROUND, (run_id, number, self._org, msgspec.json.encode(reply), self._clock()))])
+
+    async def rounds(self, run_id: str) -> list[Message]:
+        """What the model said in each round that asked for tools, in order."""
+        return [_message.decode(row[0]) for row in await self._db.look_up(_ROUNDS, run_id, self._org)]
+
+
+def new_call_id() -> str:
+    return new_id("call_")
+
+
+def finished(rows: Sequence[CallRow], round: int, calls: int) -> tuple[ToolAnswer, ...] | None:
+    """The answers of a whole round in the order of its calls, or None when one of them has not ended for good."""
+    ended = {row.place: row for row in rows if row.round == round and row.ended and row.error != CANCELLED}
+    answers = [row.answer() for _, row in sorted(ended.items())]
+    if len(answers) < calls or None in answers:
+        return None
+    return tuple(answer for answer in answers if answer is not None)
