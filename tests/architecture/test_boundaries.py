@@ -16,7 +16,7 @@ PROVIDERS = frozenset(
 )
 
 #: Where anything at all may be caught, once each, because somebody must be told: a request, a run, a tool.
-CATCHES_ALL = frozenset({"midstream.app.edge", "midstream.runs.run"})
+CATCHES_ALL = frozenset({"midstream.app.edge", "midstream.runs.run", "midstream.tools._run"})
 
 BROAD = frozenset({"", "Exception", "BaseException"})
 
