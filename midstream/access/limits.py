@@ -1,4 +1,5 @@
-"""How much an API key may ask in a minute, and an org may have under way: counted in this process, in memory."""
+"""Who is let in: by scope, by what an API key may ask in a minute and an org may have under way. Counted in memory, in
+this process."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Callable
 
 from ..core.errors import LimitReached
 from ..core.web import Caller
+from .scopes import require
 
 MINUTE = 60.0
 #: Keys whose minutes are remembered; more than that, and those that have been quiet are forgotten.
@@ -56,8 +58,10 @@ class Limits:
         self._in_flight: dict[str, int] = {}
         self._minutes: dict[str, Minute] = {}
 
-    def enter(self, caller: Caller) -> None:
-        """Counts a request, which is under way until `leave`. Raises LimitReached: then there is nothing to leave."""
+    def enter(self, caller: Caller, scope: str) -> None:
+        """Counts a request that needs this scope, and is under way until `leave`. Raises Forbidden, LimitReached: then
+        there is nothing to leave."""
+        require(caller, scope)
         in_flight = self._in_flight.get(caller.org, 0)
         if in_flight >= self._most:
             raise LimitReached(f"{self._most} requests of this org are under way: no more at once", retry_after=1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..access.scopes import require
 from ..core.errors import MidstreamError
 from ..core.turn import Turn
 from ..core.web import Caller, Request, Route
@@ -18,17 +17,14 @@ MAX_BODY = 20 * 1024 * 1024
 async def serve(services: Services, face: Face, route: Route, request: Request, exchange: Exchange) -> None:
     """Answers one request of a face. Raises MidstreamError while nothing has been sent."""
     caller = await services.identify(request.headers, request.query if face.KEY_IN_QUERY else None)
-    require(caller, route.scope)
-    services.limits.enter(caller)
+    services.limits.enter(caller, route.scope)
     try:
-        await _serve(services, caller, face, route.task, request, exchange)
+        await _run(services, caller, face, route.task, request, exchange)
     finally:
         services.limits.leave(caller)
 
 
-async def _serve(
-    services: Services, caller: Caller, face: Face, task: str, request: Request, exchange: Exchange
-) -> None:
+async def _run(services: Services, caller: Caller, face: Face, task: str, request: Request, exchange: Exchange) -> None:
     request.body = await exchange.body(MAX_BODY)
     turn = face.read(task, request)
     targets = services.catalog.targets(turn.model, face.NAME) if turn.agent is None else ()

@@ -21,7 +21,7 @@ class Counter:
 
     def ask(self, caller: Caller) -> bool:
         try:
-            self.limits.enter(caller)
+            self.limits.enter(caller, "chat")
         except LimitReached:
             return False
         self.limits.leave(caller)
@@ -91,7 +91,7 @@ def test_a_refusal_says_when_to_come_back_in_whole_seconds():
     assert counter.ask(key("a", 1))
     counter.now += 0.5
     with pytest.raises(LimitReached, match="1 requests a minute") as refused:
-        counter.limits.enter(key("a", 1))
+        counter.limits.enter(key("a", 1), "chat")
     assert refused.value.retry_after == 60.0
     counter.now += 60.0
     assert counter.ask(key("a", 1))
@@ -100,10 +100,10 @@ def test_a_refusal_says_when_to_come_back_in_whole_seconds():
 def test_an_org_has_so_many_requests_under_way_and_no_more():
     counter = Counter(org_in_flight=2)
     ours, theirs = key("a", 0), key("b", 0, "other")
-    counter.limits.enter(ours)
-    counter.limits.enter(ours)
+    counter.limits.enter(ours, "chat")
+    counter.limits.enter(ours, "chat")
     with pytest.raises(LimitReached, match="2 requests of this org") as refused:
-        counter.limits.enter(key("c", 0))
+        counter.limits.enter(key("c", 0), "chat")
     assert refused.value.retry_after == 1.0
     assert counter.ask(theirs)
     counter.limits.leave(ours)
@@ -114,11 +114,11 @@ def test_an_org_has_so_many_requests_under_way_and_no_more():
 
 def test_what_the_org_has_no_room_for_is_not_counted_against_the_key():
     counter = Counter(org_in_flight=1)
-    counter.limits.enter(key("other", 0))
+    counter.limits.enter(key("other", 0), "chat")
     assert not any(counter.ask(key("a", 1)) for _ in range(5))
     counter.limits.leave(key("other", 0))
     assert counter.ask(key("a", 1))
-    counter.limits.enter(key("other", 0))
+    counter.limits.enter(key("other", 0), "chat")
     assert counter.limits._in_flight == {"o": 1}, "a refused request is not under way"
 
 
