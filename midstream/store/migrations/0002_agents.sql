@@ -150,6 +150,7 @@ CREATE INDEX jobs_due ON jobs (status, available_at);
 CREATE INDEX jobs_by_batch ON jobs (org_id, batch_id);
 
 -- One message on its way to one address. status: waiting | delivered | dead. dead ones can be sent again.
+-- holder: who is sending it now, until available_at.
 CREATE TABLE deliveries (
     id TEXT PRIMARY KEY,
     org_id TEXT NOT NULL,
@@ -159,6 +160,7 @@ CREATE TABLE deliveries (
     status TEXT NOT NULL,
     tries BIGINT NOT NULL DEFAULT 0,
     available_at DOUBLE PRECISION NOT NULL,
+    holder TEXT,
     last_error TEXT,
     created_at DOUBLE PRECISION NOT NULL,
     ended_at DOUBLE PRECISION

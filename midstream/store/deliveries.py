@@ -1,0 +1,128 @@
+"""Messages on their way to webhooks and queues.
+
+waiting -> delivered | dead        a dead one can be sent again"""
+
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..core.ids import new_id
+from .database import Database
+from .reading import missing
+
+DeliveryStatus: TypeAlias = Literal["waiting", "delivered", "dead"]
+PAGE = 100
+
+
+class DeliveryRow(Struct, frozen=True):
+    """kind: webhook | queue | live. target: JSON text of where to (sealed when it holds a secret). tries: made so far.
+    available_at: not tried before, unix seconds as all times here. last_error: of the last try that failed."""
+
+    id: str
+    org_id: str
+    kind: str
+    target: bytes
+    payload: bytes
+    status: DeliveryStatus
+    tries: int
+    available_at: float
+    last_error: str | None
+    created_at: float
+    ended_at: float | None
+
+    COLUMNS = "id, org_id, kind, target, payload, status, tries, available_at, last_error, created_at, ended_at"
+
+
+_COLUMNS = DeliveryRow.COLUMNS
+_DUE = f"""
+SELECT {_COLUMNS} FROM deliveries WHERE status = 'waiting' AND kind = $1 AND available_at <= $2
+ORDER BY available_at, id LIMIT $3"""
+_HOLD = """
+UPDATE deliveries SET available_at = $3, holder = $4, tries = tries + 1
+WHERE id = $1 AND status = 'waiting' AND available_at = $2"""
+_HELD = "SELECT tries FROM deliveries WHERE id = $1 AND status = 'waiting' AND holder = $2"
+_FAILED = "UPDATE deliveries SET available_at = $2, last_error = $3 WHERE id = $1 AND status = 'waiting'"
+_ENDED = """
+UPDATE deliveries SET status = $2, ended_at = $3, last_error = $4 WHERE id = $1 AND status = 'waiting'"""
+_NEXT = "SELECT min(available_at) FROM deliveries WHERE status = 'waiting' AND kind = $1"
+_ONE = f"SELECT {_COLUMNS} FROM deliveries WHERE id = $1 AND org_id = $2"
+_LIST = f"""
+SELECT {_COLUMNS} FROM deliveries
+WHERE org_id = $1 AND ($2 = '' OR status = $2) AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5"""
+_AGAIN = """
+UPDATE deliveries SET status = 'waiting', tries = 0, available_at = $3, ended_at = NULL
+WHERE id = $1 AND org_id = $2 AND status = 'dead'"""
+_FORGET = "DELETE FROM deliveries WHERE status <> 'waiting' AND ended_at < $1"
+
+
+class Deliveries:
+    """All orgs' messages, for those who send them."""
+
+    def __init__(self, db: Database, clock: Callable[[], float]) -> None:
+        self._db = db
+        self._clock = clock
+
+    async def take(self, kind: str, limit: int, hold: float) -> list[DeliveryRow]:
+        """Those that are due, out of others' reach for `hold` seconds; whoever takes one and dies lets go of it so."""
+        now = self._clock()
+        rows = [DeliveryRow(*row) for row in await self._db.read(_DUE, kind, now, limit)]
+        holder = new_id("hold_")
+        await self._db.write([(_HOLD, (row.id, row.available_at, now + hold, holder)) for row in rows])
+        held = [await self._db.look_up(_HELD, row.id, holder) for row in rows]
+        return [replace(row, tries=found[0][0]) for row, found in zip(rows, held, strict=True) if found]
+
+    async def delivered(self, id: str) -> None:
+        await self._db.write([(_ENDED, (id, "delivered", self._clock(), None))])
+
+    async def failed(self, id: str, why: str, again_at: float | None) -> None:
+        """again_at: None = never by itself."""
+        if again_at is None:
+            await self._db.write([(_ENDED, (id, "dead", self._clock(), why))])
+        else:
+            await self._db.write([(_FAILED, (id, again_at, why))])
+
+    async def next_at(self, kind: str) -> float | None:
+        [(at,)] = await self._db.look_up(_NEXT, kind)
+        return None if at is None else float(at)
+
+    async def forget(self, before: float) -> None:
+        """Of what ended before that time nothing is kept."""
+        await self._db.write([(_FORGET, (before,))])
+
+
+class OrgDeliveries:
+    """One org's messages, for those who look after them."""
+
+    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
+        if not org_id:
+            raise ValueError("an org is needed")
+        self._db = db
+        self._org = org_id
+        self._clock = clock
+
+    async def one(self, id: str) -> DeliveryRow:
+        """Raises errors.NotFound."""
+        rows = await self._db.look_up(_ONE, id, self._org)
+        if not rows:
+            raise missing("delivery", id)
+        return DeliveryRow(*rows[0])
+
+    async def list(self, *, status: str = "", after: str | None = None, limit: int = PAGE) -> Sequence[DeliveryRow]:
+        """Oldest first."""
+        place = (0.0, "")
+        if after is not None:
+            row = await self.one(after)
+            place = (row.created_at, row.id)
+        return [DeliveryRow(*row) for row in await self._db.read(_LIST, self._org, status, *place, limit)]
+
+    async def again(self, id: str) -> DeliveryRow:
+        """A dead one is tried anew from now on. Raises errors.NotFound."""
+        await self.one(id)
+        await self._db.write([(_AGAIN, (id, self._org, self._clock()))])
+        return await self.one(id)
