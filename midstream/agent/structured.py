@@ -1,0 +1,81 @@
+"""An answer in the form that was asked for: checked, repaired once by asking again, or a clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..core.errors import Garbled
+from ..core.parts import Message, Text, text_of
+from ..core.serving import Completed
+from ..core.turn import Format, Prompt
+
+Ask: TypeAlias = Callable[[Prompt], Awaitable[Completed]]
+#: Why a value does not fit a JSON Schema, None when it does. Must bear any schema and any value.
+Misfit: TypeAlias = Callable[[dict[str, Any], Any], str | None]
+
+_FENCE = "```"
+
+
+class Checked(Struct, frozen=True):
+    """text: the JSON text, without what stood around it. completed: the call that repaired it, if one did."""
+
+    text: str
+    value: Any
+    completed: Completed | None = None
+
+
+async def structured(prompt: Prompt, text: str, form: Format, ask: Ask, misfit: Misfit) -> Checked:
+    """prompt: all that was said before the answer `text`. Raises Garbled, code response_invalid, when the second
+    answer does not fit either, and what `ask` raises."""
+    found, value, problem = examined(text, form, misfit)
+    if problem is None:
+        return Checked(found, value)
+    completed = await ask(repairing(prompt, text, form, problem))
+    choices = completed.answer.choices
+    found, value, problem = examined(text_of(choices[0].parts) if choices else "", form, misfit)
+    if problem is None:
+        return Checked(found, value, completed)
+    raise Garbled(f"the model's answer does not have the form that was asked for: {problem}", code="response_invalid")
+
+
+def examined(text: str, form: Format, misfit: Misfit) -> tuple[str, Any, str | None]:
+    """The JSON text in an answer, its value, and what is wrong with it."""
+    found = unfenced(text)
+    if form.kind == "text":
+        return text, text, None
+    if not found:
+        return found, None, "it is empty"
+    try:
+        value = msgspec.json.decode(found)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        return found, None, f"it is no JSON ({error})"
+    if form.kind == "json":
+        return found, value, None if isinstance(value, dict) else "it is no JSON object"
+    return found, value, misfit(form.schema or {}, value)
+
+
+def unfenced(text: str) -> str:
+    """Without white space and the fence that models like to put around code."""
+    inner = text.strip().removeprefix("\ufeff").strip()
+    if inner.startswith(_FENCE) and inner.endswith(_FENCE) and len(inner) >= 2 * len(_FENCE):
+        first, _, rest = inner[len(_FENCE) : -len(_FENCE)].partition("\n")
+        word = first.strip()
+        inner = (rest if not word or word.isalnum() else first + "\n" + rest).strip()
+    return inner
+
+
+def repairing(prompt: Prompt, text: str, form: Format, problem: str) -> Prompt:
+    """Asks for the same answer in its right form; without tools, all work is done."""
+    wanted = "Answer again with one JSON object and nothing else."
+    if form.kind == "json_schema":
+        schema = msgspec.json.encode(form.schema or {}).decode()
+        wanted = f"Answer again with JSON and nothing else. It must be an instance of this JSON Schema:\n{schema}"
+    more = [Message("user", (Text(f"Your answer does not have the form that is needed: {problem}\n{wanted}"),))]
+    if text.strip():
+        more.insert(0, Message("assistant", (Text(text),)))
+    return replace(prompt, messages=(*prompt.messages, *more), tools=(), tool_choice=None)
