@@ -154,7 +154,7 @@ def _compiled(pattern: str) -> tuple[Any, str | None]:
     options.log_errors = False
     options.max_mem = MAX_EXPRESSION
     try:
-        return re2.compile(pattern, options), None  # type: ignore[no-untyped-call]
+        return re2.compile(pattern, options), None
     except (re2.error, UnicodeError) as error:
         reason = error.args[0] if error.args else error
         return None, reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)

@@ -10,13 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..core.errors import Garbled
+from ..core.json_schema import misfit
 from ..core.parts import Message, Text, text_of
 from ..core.serving import Completed
 from ..core.turn import Format, Prompt
 
 Ask: TypeAlias = Callable[[Prompt], Awaitable[Completed]]
-#: Why a value does not fit a JSON Schema, None when it does. Must bear any schema and any value.
-Misfit: TypeAlias = Callable[[dict[str, Any], Any], str | None]
 
 _FENCE = "```"
 
@@ -29,21 +28,21 @@ class Checked(Struct, frozen=True):
     completed: Completed | None = None
 
 
-async def structured(prompt: Prompt, text: str, form: Format, ask: Ask, misfit: Misfit) -> Checked:
+async def structured(prompt: Prompt, text: str, form: Format, ask: Ask) -> Checked:
     """prompt: all that was said before the answer `text`. Raises Garbled, code response_invalid, when the second
     answer does not fit either, and what `ask` raises."""
-    found, value, problem = examined(text, form, misfit)
+    found, value, problem = examined(text, form)
     if problem is None:
         return Checked(found, value)
     completed = await ask(repairing(prompt, text, form, problem))
     choices = completed.answer.choices
-    found, value, problem = examined(text_of(choices[0].parts) if choices else "", form, misfit)
+    found, value, problem = examined(text_of(choices[0].parts) if choices else "", form)
     if problem is None:
         return Checked(found, value, completed)
     raise Garbled(f"the model's answer does not have the form that was asked for: {problem}", code="response_invalid")
 
 
-def examined(text: str, form: Format, misfit: Misfit) -> tuple[str, Any, str | None]:
+def examined(text: str, form: Format) -> tuple[str, Any, str | None]:
     """The JSON text in an answer, its value, and what is wrong with it."""
     found = unfenced(text)
     if form.kind == "text":

@@ -140,6 +140,8 @@ def test_errors_have_the_contracts_names():
     assert refusal(None, AgentAsk(text="Hi", tool_choice=7))[:2] == ("tool_choice_invalid", "tool_choice")
     assert refusal(None, AgentAsk(text="Hi", response_type="xml"))[:2] == ("response_type_invalid", "response_type")
     assert refusal(None, AgentAsk(text="Hi", response_type="json_schema"))[0] == "response_type_invalid"
+    broken = AgentAsk(text="Hi", response_type={"type": "json_schema", "json_schema": {"type": "spaghetti"}})
+    assert refusal(None, broken)[:2] == ("response_type_invalid", "response_type")
     assert refusal(None, AgentAsk(text="Hi", configuration={"prompt": 5}))[:2] == (
         "configuration_invalid", "configuration.prompt",
     )  # fmt: skip
