@@ -6,14 +6,36 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 
 _PROCESS = os.urandom(6).hex()
 _next = itertools.count(int.from_bytes(os.urandom(3))).__next__
+
+_DIGITS = re.compile(r"[0-9a-f]{24}")
+#: A UUID of version 8 (our own layout) whose last six digits are padding.
+_OURS = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-8([0-9a-f]{3})-8([0-9a-f]{3})-([0-9a-f]{6})000000")
 
 
 def new_id(prefix: str) -> str:
     """E.g. new_id("att_") -> "att_5f0c2d9e81aa000000a1b2c3"."""
     return f"{prefix}{_PROCESS}{_next():012x}"
+
+
+def as_uuid(id: str) -> str:
+    """How an id of ours is written where ids are UUIDs: "conv_5f0c2d9e81aa000000a1b2c3" ->
+    "5f0c2d9e-81aa-8000-8000-a1b2c3000000". Raises ValueError for what is no such id."""
+    digits = id.rpartition("_")[2]
+    if not _DIGITS.fullmatch(digits):
+        raise ValueError(f"not an id of ours: {id!r}")
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-8{digits[15:18]}-{digits[18:]}000000"
+
+
+def from_uuid(prefix: str, uuid: str) -> str:
+    """The other way, upper-case digits too. Raises ValueError for a UUID that as_uuid does not write."""
+    match = _OURS.fullmatch(uuid.lower())
+    if match is None:
+        raise ValueError(f"not a UUID of ours: {uuid!r}")
+    return prefix + "".join(match.groups())
 
 
 def secret(prefix: str) -> str:
