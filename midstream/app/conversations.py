@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
@@ -15,6 +14,7 @@ from ..core.turn import Turn
 from ..core.web import Caller
 from ..store import Store
 from .faces import Face
+from .turnstile import Turnstile
 
 TITLE = 60
 HISTORY = 1000
@@ -34,14 +34,19 @@ _NOTHING = nullcontext(Opened())
 
 class Conversations:
     """One turn of a conversation at a time; the others wait their turn. unsettled: whether the end of a turn is still
-    to be written, by the conversation's id."""
+    to be written, by the conversation's id. turns: those of agents go through the same one."""
 
-    def __init__(self, store: Store, faces: Mapping[str, Face], unsettled: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        faces: Mapping[str, Face],
+        unsettled: Callable[[str], bool],
+        turns: Turnstile | None = None,
+    ) -> None:
         self._store = store
         self._unsettled = unsettled
         self._by_dialect = {face.NAME: face for face in faces.values()}
-        #: By org as well: nobody waits for a conversation that is not theirs.
-        self._turns: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+        self._turns = Turnstile() if turns is None else turns
 
     def open(self, caller: Caller, turn: Turn) -> AbstractAsyncContextManager[Opened]:
         """Raises NotFound for a conversation that is not this org's, StoreDown for one whose last turn is still to be
@@ -53,16 +58,8 @@ class Conversations:
         if not turn.conversation:
             yield await self._create(caller, turn)
             return
-        name = (caller.org, turn.conversation)
-        lock, waiting = self._turns.get(name, (asyncio.Lock(), 0))
-        self._turns[name] = (lock, waiting + 1)
-        try:
-            async with lock:
-                yield await self._load(caller, turn.conversation)
-        finally:
-            lock, waiting = self._turns.pop(name)
-            if waiting > 1:
-                self._turns[name] = (lock, waiting - 1)
+        async with self._turns.through(caller.org, turn.conversation):
+            yield await self._load(caller, turn.conversation)
 
     async def _create(self, caller: Caller, turn: Turn) -> Opened:
         said = [text_of(message.parts) for message in turn.prompt.messages if message.role == "user"]
@@ -78,10 +75,10 @@ class Conversations:
         rows = await org.last_messages(id, HISTORY)
         history: list[Message] = []
         for row in rows:
-            history.extend(self._read(row.spoken()))
+            history.extend(self.read(row.spoken()))
         return Opened(id, conversation.title or "", tuple(history), rows[-1].seq + 1 if rows else 0)
 
-    def _read(self, spoken: Message | Native) -> tuple[Message, ...]:
+    def read(self, spoken: Message | Native) -> tuple[Message, ...]:
         """A stored message in the core language; a caller's own words are read in their dialect."""
         if isinstance(spoken, Message):
             return (spoken,)

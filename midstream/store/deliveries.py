@@ -47,6 +47,7 @@ _HOLD = """
 UPDATE deliveries SET available_at = $3, holder = $4, tries = tries + 1
 WHERE id = $1 AND status = 'waiting' AND available_at = $2"""
 _HELD = "SELECT tries FROM deliveries WHERE id = $1 AND status = 'waiting' AND holder = $2"
+_PUT_BACK = "UPDATE deliveries SET available_at = $2, tries = tries - 1 WHERE id = $1 AND status = 'waiting'"
 _FAILED = "UPDATE deliveries SET available_at = $2, last_error = $3 WHERE id = $1 AND status = 'waiting'"
 _ENDED = """
 UPDATE deliveries SET status = $2, ended_at = $3, last_error = $4 WHERE id = $1 AND status = 'waiting'"""
@@ -76,6 +77,10 @@ class Deliveries:
         await self._db.write([(_HOLD, (row.id, row.available_at, now + hold, holder)) for row in rows])
         held = [await self._db.look_up(_HELD, row.id, holder) for row in rows]
         return [replace(row, tries=found[0][0]) for row, found in zip(rows, held, strict=True) if found]
+
+    async def put_back(self, id: str, at: float) -> None:
+        """It was not tried after all."""
+        await self._db.write([(_PUT_BACK, (id, at))])
 
     async def delivered(self, id: str) -> None:
         await self._db.write([(_ENDED, (id, "delivered", self._clock(), None))])

@@ -81,7 +81,8 @@ class AttemptSettled(Struct, frozen=True, gc=False):
 
 class MessageAdded(Struct, frozen=True, gc=False):
     """content: a core Message as JSON (dialect ""), or the caller's own words in the wire format `dialect`.
-    seq: place in its conversation, or in its run when there is none."""
+    seq: place in its conversation, or in its run when there is none. parent_id: the message that it follows ("" = it
+    begins the conversation, None = the one before it). detail: JSON text of a store.rows.MessageDetail."""
 
     id: str
     org_id: str
@@ -92,16 +93,39 @@ class MessageAdded(Struct, frozen=True, gc=False):
     created_at: float
     conversation_id: str | None = None
     dialect: str = ""
+    parent_id: str | None = None
+    detail: bytes | None = None
+
+
+class MessageWords(Struct, frozen=True, gc=False):
+    """What a message says, to be found again by its words."""
+
+    message_id: str
+    org_id: str
+    conversation_id: str
+    text: str
 
 
 class ConversationAdded(Struct, frozen=True, gc=False):
-    """metadata: JSON text of an object."""
+    """metadata: JSON text of an object. thread_id, sub_thread_id: what its agent's callers call it."""
 
     id: str
     org_id: str
     created_at: float
     title: str | None = None
     metadata: bytes | None = None
+    agent_id: str | None = None
+    thread_id: str | None = None
+    sub_thread_id: str | None = None
+
+
+class ConversationMoved(Struct, frozen=True, gc=False):
+    """current_id: the last message of the branch in use from now on."""
+
+    id: str
+    org_id: str
+    current_id: str
+    updated_at: float
 
 
 class ConversationTouched(Struct, frozen=True, gc=False):
@@ -159,7 +183,9 @@ Record: TypeAlias = (
     | AttemptStarted
     | AttemptSettled
     | MessageAdded
+    | MessageWords
     | ConversationAdded
+    | ConversationMoved
     | ConversationTouched
     | EventLogged
     | OutboxAdded
@@ -187,11 +213,16 @@ UPDATE attempts SET uncached_in = $1, cache_read = $2, cache_write_5m = $3, cach
     error_message = $18
 WHERE id = $19 AND status = 'started'"""
 _MESSAGE_ADDED = """
-INSERT INTO messages (id, org_id, run_id, seq, role, content, created_at, conversation_id, dialect)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING"""
+INSERT INTO messages (id, org_id, run_id, seq, role, content, created_at, conversation_id, dialect, parent_id, detail)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING"""
+_MESSAGE_WORDS = """
+INSERT INTO message_texts (message_id, org_id, conversation_id, text)
+VALUES ($1, $2, $3, $4) ON CONFLICT (message_id) DO NOTHING"""
 _CONVERSATION_ADDED = """
-INSERT INTO conversations (id, org_id, created_at, updated_at, title, metadata)
-VALUES ($1, $2, $3, $3, $4, $5) ON CONFLICT (id) DO NOTHING"""
+INSERT INTO conversations (id, org_id, created_at, updated_at, title, metadata, agent_id, thread_id, sub_thread_id)
+VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"""
+_CONVERSATION_MOVED = """
+UPDATE conversations SET current_id = $3, updated_at = $4 WHERE id = $1 AND org_id = $2"""
 _CONVERSATION_TOUCHED = """
 UPDATE conversations SET updated_at = $3 WHERE id = $1 AND org_id = $2 AND updated_at < $3"""
 _EVENT_LOGGED = """
@@ -231,6 +262,10 @@ def _attempt_settled(r: AttemptSettled, worker: str) -> Statement:
     )
 
 
+def _message_words(r: MessageWords, worker: str) -> Statement:
+    return _MESSAGE_WORDS, (r.message_id, r.org_id, r.conversation_id, storable(r.text))
+
+
 def _owned(sql: str) -> Callable[[Struct, str], Statement]:
     return lambda r, worker: (sql, (*astuple(r), worker))
 
@@ -246,7 +281,9 @@ _STATEMENTS: dict[type, Callable[..., Statement]] = {
     AttemptStarted: _owned(_ATTEMPT_STARTED),
     AttemptSettled: _attempt_settled,
     MessageAdded: _plain(_MESSAGE_ADDED),
+    MessageWords: _message_words,
     ConversationAdded: _plain(_CONVERSATION_ADDED),
+    ConversationMoved: _plain(_CONVERSATION_MOVED),
     ConversationTouched: _plain(_CONVERSATION_TOUCHED),
     EventLogged: _plain(_EVENT_LOGGED),
     OutboxAdded: _plain(_OUTBOX_ADDED),

@@ -13,8 +13,10 @@ from .agents import AgentStore
 from .database import Database
 from .nouns import NounStore
 from .reading import LAST, UsageGroup, missing
+from .retention import forget
 from .rows import AttemptRow, ConversationRow, EventRow, MessageRow, OrgRow, RunRow, UsageRow
 from .secrets import SealingKey, Secrets
+from .threads import ThreadStore
 from .tools import ToolStore
 
 DEFAULT_ORG = "org_default"
@@ -80,6 +82,11 @@ class OrgStore:
     @property
     def secrets(self) -> Secrets:
         return Secrets(self._db, self.org_id, self._sealing, self._clock)
+
+    @property
+    def threads(self) -> ThreadStore:
+        """Its conversations as agents' turns use them."""
+        return ThreadStore(self._db, self.org_id, self._clock)
 
     # conversations
 
@@ -180,6 +187,10 @@ class AllOrgs:
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
         self._clock = clock
+
+    async def forget(self, before: float) -> int:
+        """See store.retention."""
+        return await forget(self._db, before)
 
     async def create_org(self, name: str) -> OrgRow:
         if not name:

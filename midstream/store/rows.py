@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import Struct
 
+from ..core.outcome import Step
 from ..core.parts import Message, Native
 from ..core.usage import Usage
 from .database import Row
@@ -56,6 +59,71 @@ class MessageRow(Struct, frozen=True):
     def spoken(self) -> Message | Native:
         """The message in the core language, or the caller's words for its dialect to read."""
         return Native(self.dialect, self.content) if self.dialect else _message.decode(self.content)
+
+
+class ThreadRow(Struct, frozen=True):
+    """A conversation as agents' callers see it. current_id: the last message of the branch in use, None = the newest.
+    reset_seq: messages before this number are no longer part of what the model is shown."""
+
+    id: str
+    title: str | None
+    agent_id: str | None
+    thread_id: str | None
+    sub_thread_id: str | None
+    current_id: str | None
+    reset_seq: int | None
+    created_at: float
+    updated_at: float
+
+    COLUMNS = "id, title, agent_id, thread_id, sub_thread_id, current_id, reset_seq, created_at, updated_at"
+
+
+class ThreadMessage(MessageRow, frozen=True):
+    """parent_id: the message that it follows, "" = none, None = the one before it. reaction: like | dislike | None.
+    detail: JSON text of a MessageDetail; None where it was not asked for."""
+
+    parent_id: str | None
+    reaction: str | None
+    deleted_at: float | None
+    detail: bytes | None = None
+
+    COLUMNS = f"{MessageRow.COLUMNS}, parent_id, reaction, deleted_at"
+
+
+class MessageDetail(Struct, frozen=True, omit_defaults=True):
+    """What is kept of a turn beside its words. usage: counts by name; cost: decimal USD. tools_data: its tool calls
+    (core.outcome.Step). configuration: what the model was asked with. error: {code, message} of a turn that failed.
+    attachments: of the user's message, {kind, name, mime, url}. blocked: why a guardrail refused it."""
+
+    model: str = ""
+    service: str = ""
+    version_id: str = ""
+    finish_reason: str = ""
+    native_finish_reason: str = ""
+    iterations: int = 0
+    usage: dict[str, int] = {}
+    cost: str | None = None
+    tools_data: tuple[Step, ...] = ()
+    configuration: dict[str, Any] = {}
+    error: dict[str, str] = {}
+    attachments: tuple[dict[str, str], ...] = ()
+    missing: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    fallback: bool = False
+    first_error: str = ""
+    blocked: str = ""
+    user: str = ""
+
+
+class FoundMessage(Struct, frozen=True):
+    """A message that a search has found."""
+
+    message_id: str
+    conversation_id: str
+    title: str | None
+    role: str
+    text: str
+    created_at: float
 
 
 class RunRow(Struct, frozen=True):

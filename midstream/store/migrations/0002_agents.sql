@@ -80,6 +80,14 @@ ALTER TABLE messages ADD COLUMN reaction TEXT;
 ALTER TABLE messages ADD COLUMN detail BYTEA;
 ALTER TABLE messages ADD COLUMN deleted_at DOUBLE PRECISION;
 
+-- Whose turn it is in a conversation, where several servers share it. until: unix seconds by the database's clock.
+CREATE TABLE conversation_turns (
+    conversation_id TEXT PRIMARY KEY,
+    org_id TEXT NOT NULL,
+    holder TEXT NOT NULL,
+    until DOUBLE PRECISION NOT NULL
+);
+
 ALTER TABLE runs ADD COLUMN agent_id TEXT;
 ALTER TABLE runs ADD COLUMN version_id TEXT;
 ALTER TABLE runs ADD COLUMN parent_run_id TEXT;

@@ -1,0 +1,392 @@
+"""Opening a conversation for one turn of an agent: its place in line, its history, and what the turn adds to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..core.agents import AgentAsk
+from ..core.errors import BadRequest, Conflict, MidstreamError, NotFound, StoreDown
+from ..core.ids import new_id
+from ..core.outcome import Outcome
+from ..core.parts import Media, Message, Native, Part, Text, text_of
+from ..store import Store
+from ..store.ledger import ConversationAdded, ConversationMoved, MessageAdded, MessageWords, Record
+from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
+from ..store.searching import MAX_TEXT
+from ..store.threads import Line, ThreadStore
+from .turnstile import Turnstile, busy
+
+logger = logging.getLogger("midstream.threads")
+
+TITLE = 60
+#: Characters of a thread's name.
+NAME = 200
+#: Messages of the history, unless another number is asked for.
+HISTORY = 200
+#: Between servers: a turn is kept for so many seconds, and kept anew after each third of them.
+LEASE = 30.0
+#: Seconds between looks whether another server's turn has ended: at first, at most.
+LOOK, LOOK_AT_MOST = 0.02, 0.5
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Thread(Struct, frozen=True):
+    """A conversation during one turn. conversation: its id, "" when nothing of the turn is kept. history: what was
+    said before, oldest first. message: id of the user's message; parent: of the one it follows ("" = none).
+    answer: the id that the answer will have. ask: what was asked, with the message's text where an earlier one is
+    answered anew, and with the names of the thread. made: the conversation is stored with the turn's beginning.
+    again: the user's message is stored already."""
+
+    org: str
+    conversation: str
+    thread: str
+    sub_thread: str
+    title: str
+    history: tuple[Message, ...]
+    message: str
+    answer: str
+    parent: str
+    seq: int
+    ask: AgentAsk
+    agent: str
+    now: Callable[[], float]
+    made: bool = False
+    again: bool = False
+
+    @property
+    def kept(self) -> bool:
+        return bool(self.conversation)
+
+    def begins(self, run: str | None = None) -> tuple[Record, ...]:
+        """The records that must be durable before the model is asked. run: its id."""
+        if not self.conversation:
+            return ()
+        now, records = self.now(), list[Record]()
+        if self.made:
+            records.append(
+                ConversationAdded(
+                    id=self.conversation,
+                    org_id=self.org,
+                    created_at=now,
+                    title=self.title,
+                    agent_id=self.agent,
+                    thread_id=self.thread,
+                    sub_thread_id=self.sub_thread,
+                )
+            )
+        if self.again:
+            return tuple(records)
+        said = _said(self.ask)
+        detail = MessageDetail(attachments=tuple(_described(one) for one in self.ask.media), user=self.ask.user)
+        records.append(self._message(self.message, "user", said, self.seq, self.parent, run, detail, now))
+        records += self._words(self.message, self.ask.text)
+        records.append(ConversationMoved(self.conversation, self.org, self.message, now))
+        return tuple(records)
+
+    def ends(
+        self,
+        outcome: Outcome,
+        run: str | None = None,
+        *,
+        version: str = "",
+        configuration: Mapping[str, Any] | None = None,
+    ) -> tuple[Record, ...]:
+        """The records of a turn that came to its end. configuration: what the model was asked with."""
+        usage = outcome.usage
+        detail = MessageDetail(
+            model=outcome.model,
+            service=outcome.service,
+            version_id=version,
+            finish_reason=outcome.stop,
+            native_finish_reason=outcome.native_stop,
+            iterations=outcome.rounds,
+            usage={
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "total_tokens": usage.total_tokens,
+                "cached_tokens": usage.cache_read,
+                "reasoning_tokens": usage.out_reasoning,
+            },
+            cost=outcome.cost,
+            tools_data=outcome.steps,
+            configuration=dict(configuration or {}),
+            missing=outcome.missing,
+            dropped=outcome.dropped,
+            fallback=outcome.fallback,
+            first_error=outcome.first_error,
+            blocked=outcome.blocked,
+        )
+        return self._answered(outcome.text, outcome.images, detail, run)
+
+    def failed(
+        self,
+        error: MidstreamError,
+        run: str | None = None,
+        *,
+        said: str = "",
+        version: str = "",
+        configuration: Mapping[str, Any] | None = None,
+    ) -> tuple[Record, ...]:
+        """The records of a turn that failed or was stopped. said: what the user has seen of an answer."""
+        detail = MessageDetail(
+            version_id=version,
+            finish_reason="error",
+            configuration=dict(configuration or {}),
+            error={"code": error.code, "message": error.message},
+        )
+        return self._answered(said, (), detail, run)
+
+    def _answered(
+        self, text: str, images: tuple[Media, ...], detail: MessageDetail, run: str | None
+    ) -> tuple[Record, ...]:
+        if not self.conversation:
+            return ()
+        now = self.now()
+        parts: tuple[Part, ...] = (Text(text), *images) if text else images
+        seq = self.seq if self.again else self.seq + 1
+        return (
+            self._message(self.answer, "assistant", Message("assistant", parts), seq, self.message, run, detail, now),
+            *self._words(self.answer, text),
+            ConversationMoved(self.conversation, self.org, self.answer, now),
+        )
+
+    def _message(
+        self, id: str, role: str, said: Message, seq: int, parent: str, run: str | None, detail: MessageDetail,
+        now: float,
+    ) -> MessageAdded:  # fmt: skip
+        return MessageAdded(
+            id=id,
+            org_id=self.org,
+            run_id=run,
+            seq=seq,
+            role=role,
+            content=_encode(said),
+            created_at=now,
+            conversation_id=self.conversation,
+            parent_id=parent,
+            detail=_encode(detail),
+        )
+
+    def _words(self, id: str, text: str) -> list[Record]:
+        return [MessageWords(id, self.org, self.conversation, text[:MAX_TEXT])] if text.strip() else []
+
+
+class Threads:
+    """turns: the one that turns without an agent go through as well. read: a stored message in the core language.
+    unsettled: whether the end of a turn is still to be written, by the conversation's id."""
+
+    def __init__(
+        self,
+        store: Store,
+        turns: Turnstile,
+        read: Callable[[Message | Native], tuple[Message, ...]],
+        unsettled: Callable[[str], bool],
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._turns = turns
+        self._read = read
+        self._unsettled = unsettled
+        self._now = now
+        self._shared = store.db.dialect != "sqlite"
+
+    async def agent_of(self, org: str, conversation: str) -> str:
+        """Whose conversation it is, for a turn that names no agent; "" = nobody's. Raises NotFound."""
+        return (await self._store.org(org).threads.thread(conversation)).agent_id or ""
+
+    def open(
+        self, org: str, ask: AgentAsk, agent: str, *, history: int = HISTORY, message: str = ""
+    ) -> AbstractAsyncContextManager[Thread]:
+        """While the context is open, no other turn of the conversation goes on. history: most messages of it.
+        message: the id that was promised for the user's message ("" = a new one); a turn that goes on after its server
+        died names the one that it had.
+
+        Raises NotFound for a conversation or message that is not there, or not the org's; Conflict, code
+        conversation_busy, when another turn is under way and the ask does not wait; BadRequest; StoreDown, also while
+        the end of the last turn is still to be written."""
+        for name, value in (("thread_id", ask.thread), ("sub_thread_id", ask.sub_thread)):
+            if len(value) > NAME:
+                raise BadRequest(f"{name}: longer than {NAME} characters", param=name)
+        if ask.edit and ask.regenerate:
+            raise BadRequest("a message is either replaced or answered anew", code="contradictory")
+        if ask.playground or (ask.messages and not ask.conversation and not ask.thread):
+            return self._nothing_kept(org, ask, agent, message)
+        if not ask.conversation and not ask.thread:
+            return self._new(org, ask, agent, message)
+        return self._existing(org, ask, agent, history, message)
+
+    @asynccontextmanager
+    async def _nothing_kept(self, org: str, ask: AgentAsk, agent: str, message: str) -> AsyncIterator[Thread]:
+        yield self._first(org, replace(ask, sub_thread=ask.sub_thread or ask.thread), agent, message)
+
+    @asynccontextmanager
+    async def _new(self, org: str, ask: AgentAsk, agent: str, message: str) -> AsyncIterator[Thread]:
+        """A conversation that nobody else knows of yet: its thread is named as it is."""
+        if ask.edit or ask.regenerate:
+            raise NotFound(f"no such message: {ask.edit or ask.regenerate}")
+        id = new_id("conv_")
+        ask = replace(ask, conversation=id, thread=id, sub_thread=ask.sub_thread or id)
+        yield self._first(org, ask, agent, message, conversation=id)
+
+    def _first(self, org: str, ask: AgentAsk, agent: str, message: str, conversation: str = "") -> Thread:
+        """A turn before which nothing was said."""
+        return Thread(
+            org=org,
+            conversation=conversation,
+            thread=ask.thread,
+            sub_thread=ask.sub_thread,
+            title=_title(ask.text),
+            history=(),
+            message=message or new_id("msg_"),
+            answer=new_id("msg_"),
+            parent="",
+            seq=0,
+            ask=ask,
+            agent=agent,
+            now=self._now,
+            made=bool(conversation),
+        )
+
+    @asynccontextmanager
+    async def _existing(self, org: str, ask: AgentAsk, agent: str, history: int, message: str) -> AsyncIterator[Thread]:
+        store = self._store.org(org).threads
+        id = ask.conversation
+        if not id:
+            sub = ask.sub_thread or ask.thread
+            id = (await store.found_or_made(agent, ask.thread, sub, _title(ask.text))).id
+        async with self._turns.through(org, id, wait=ask.wait), self._alone(store, id, ask.wait):
+            if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
+                raise StoreDown
+            yield await self._load(store, await store.thread(id), org, ask, agent, history, message)
+
+    async def _load(
+        self, store: ThreadStore, row: ThreadRow, org: str, ask: AgentAsk, agent: str, history: int, message: str
+    ) -> Thread:
+        answered = await self._answered_anew(store, row, ask, message)
+        edited = await store.message(row.id, ask.edit) if ask.edit else None
+        if edited is not None and edited.role != "user":
+            raise BadRequest("only a user's message can be replaced", code="not_a_user_message")
+        line = await self._line(store, row, answered or edited, history)
+        thread = row.thread_id or row.id
+        ask = replace(ask, conversation=row.id, thread=thread, sub_thread=row.sub_thread_id or thread)
+        if answered is not None:
+            ask = _asked_again(ask, answered, self._read)
+        said: list[Message] = []
+        for one in line.messages:
+            said.extend(_shown(message) for message in self._read(one.spoken()))
+        return Thread(
+            org=org,
+            conversation=row.id,
+            thread=thread,
+            sub_thread=ask.sub_thread,
+            title=row.title or "",
+            history=tuple(one for one in said if one.parts),
+            message=answered.id if answered is not None else message or new_id("msg_"),
+            answer=new_id("msg_"),
+            parent=line.head,
+            seq=line.seq,
+            ask=ask,
+            agent=agent,
+            now=self._now,
+            again=answered is not None,
+        )
+
+    async def _answered_anew(
+        self, store: ThreadStore, row: ThreadRow, ask: AgentAsk, message: str
+    ) -> ThreadMessage | None:
+        """The stored message of the user that this turn answers: the one named, or that of the answer named."""
+        if message:
+            with contextlib.suppress(NotFound):
+                return await store.message(row.id, message)
+        if not ask.regenerate:
+            return None
+        found = await store.message(row.id, ask.regenerate)
+        if found.role != "user":
+            line = await store.line(row, 2, upto=found.id)
+            before = [one for one in line.messages if one.role == "user"]
+            if not before:
+                raise BadRequest("no message of a user stands before it", code="not_a_user_message")
+            found = before[-1]
+        return found
+
+    async def _line(self, store: ThreadStore, row: ThreadRow, before: ThreadMessage | None, history: int) -> Line:
+        """What was said up to where this turn begins."""
+        if before is None:
+            return await store.line(row, history)
+        line = await store.line(row, history + 1, upto=before.id)
+        shown = line.messages[:-1]
+        head = before.parent_id if before.parent_id is not None else (shown[-1].id if shown else "")
+        return Line(shown, line.seq, head)
+
+    @asynccontextmanager
+    async def _alone(self, store: ThreadStore, id: str, wait: bool) -> AsyncIterator[None]:
+        """Among several servers."""
+        if not self._shared:
+            yield
+            return
+        holder = new_id("turn_")
+        pause = LOOK
+        try:
+            while not await store.take_turn(id, holder, LEASE):
+                if not wait:
+                    raise busy()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LOOK_AT_MOST)
+            keeping = asyncio.get_running_loop().create_task(_keep(store, id, holder))
+            try:
+                yield
+            finally:
+                keeping.cancel()
+                await asyncio.wait([keeping])
+        finally:
+            with contextlib.suppress(StoreDown):  # it ends by itself then
+                await store.give_back(id, holder)
+
+
+async def _keep(store: ThreadStore, id: str, holder: str) -> None:
+    while True:
+        await asyncio.sleep(LEASE / 3)
+        try:
+            if not await store.take_turn(id, holder, LEASE):
+                logger.warning("a turn of %s has lost its place to another server", id)
+        except (StoreDown, Conflict) as error:
+            logger.warning("a turn of %s cannot keep its place: %s", id, error.message)
+
+
+def _title(text: str) -> str:
+    return " ".join(text.split())[:TITLE]
+
+
+def _said(ask: AgentAsk) -> Message:
+    return Message("user", (*ask.media, Text(ask.text)) if ask.text else tuple(ask.media))
+
+
+def _described(media: Media) -> dict[str, str]:
+    """An attachment without its bytes."""
+    known = {"kind": media.kind, "name": media.name, "mime": media.mime, "url": media.url, "file_id": media.file_id}
+    return {name: value for name, value in known.items() if value}
+
+
+def _shown(message: Message) -> Message:
+    """A stored message as the model is shown it: of what it said itself, no pictures."""
+    if message.role != "assistant":
+        return message
+    return replace(message, parts=tuple(part for part in message.parts if not isinstance(part, Media)))
+
+
+def _asked_again(
+    ask: AgentAsk, row: ThreadMessage, read: Callable[[Message | Native], tuple[Message, ...]]
+) -> AgentAsk:
+    """With the words and attachments of a message that is stored already."""
+    parts = tuple(part for message in read(row.spoken()) for part in message.parts)
+    return replace(ask, text=text_of(parts), media=tuple(part for part in parts if isinstance(part, Media)))

@@ -1,0 +1,70 @@
+"""Finding messages by their words: each database's own full-text index, asked with the same words."""
+
+from __future__ import annotations
+
+import re
+
+from ..core.errors import BadRequest
+from .database import Database, DialectName
+from .reading import LAST, missing
+from .rows import FoundMessage
+
+#: Words of one search; characters of each; characters of a message that are looked through for a snippet.
+MAX_WORDS, MAX_WORD, MAX_TEXT = 16, 64, 100_000
+#: Characters shown before and after the word that was found.
+BEFORE, AFTER = 40, 120
+
+_WORD = re.compile(r"[^\W_]+")
+_FOUND = """
+SELECT m.id, m.conversation_id, c.title, m.role, t.text, m.created_at
+FROM message_texts t JOIN messages m ON m.id = t.message_id JOIN conversations c ON c.id = m.conversation_id
+WHERE t.org_id = $1 AND m.org_id = $1 AND c.org_id = $1 AND m.deleted_at IS NULL AND c.deleted_at IS NULL
+    AND (m.created_at, m.id) < ($3, $4) AND @match
+ORDER BY m.created_at DESC, m.id DESC LIMIT $5"""
+_MATCH: dict[DialectName, str] = {
+    "sqlite": "t.seq IN (SELECT rowid FROM message_words WHERE message_words MATCH $2)",
+    "postgres": "t.words @@ to_tsquery('simple', $2)",
+}
+_BY_DIALECT: dict[DialectName, str] = {name: _FOUND.replace("@match", match) for name, match in _MATCH.items()}
+_AND: dict[DialectName, tuple[str, str]] = {"sqlite": ('"{}"*', " "), "postgres": ("'{}':*", " & ")}
+_PLACE = "SELECT created_at, id FROM messages WHERE id = $1 AND org_id = $2"
+
+
+def words_of(text: str) -> list[str]:
+    """What is searched for: letters and digits only, so that no word means anything to a query language."""
+    return [word[:MAX_WORD] for word in _WORD.findall(text)][:MAX_WORDS]
+
+
+def query_of(words: list[str], dialect: DialectName) -> str:
+    """Every word, or one that begins with it, in any order."""
+    one, between = _AND[dialect]
+    return between.join(one.format(word) for word in words)
+
+
+def snippet(text: str, words: list[str]) -> str:
+    """What stands around the first of the words that is found, in one line."""
+    lowered = text.lower()
+    places = [place for word in words if (place := lowered.find(word.lower())) >= 0]
+    at = min(places, default=0)
+    begin, end = max(0, at - BEFORE), min(len(text), at + AFTER)
+    shown = " ".join(text[begin:end].split())
+    return ("…" if begin else "") + shown + ("…" if end < len(text) else "")
+
+
+async def search_messages(db: Database, org: str, text: str, after: str | None, limit: int) -> list[FoundMessage]:
+    """Newest first; text of each is what stands around the words."""
+    words = words_of(text)
+    if not words:
+        raise BadRequest("q: name at least one word to look for", param="q")
+    time, id = float(LAST), ""
+    if after is not None:
+        rows = await db.look_up(_PLACE, after, org)
+        if not rows:
+            raise missing("message", after)
+        time, id = rows[0]
+    found = await db.read(_BY_DIALECT[db.dialect], org, query_of(words, db.dialect), time, id, limit)
+    hits = [FoundMessage(*row) for row in found]
+    return [
+        FoundMessage(hit.message_id, hit.conversation_id, hit.title, hit.role, snippet(hit.text, words), hit.created_at)
+        for hit in hits
+    ]

@@ -1,0 +1,290 @@
+"""Conversations as agents' turns use them: threads, branches, resets, reactions; one org's only.
+
+A message follows its parent; a conversation's branch in use is the chain that ends in its current message. Messages
+that another face added have no parent of their own and follow the one before them."""
+
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from ..core.ids import new_id
+from .database import Database, with_clock
+from .reading import LAST, missing
+from .rows import FoundMessage, ThreadMessage, ThreadRow
+from .searching import search_messages
+
+Reaction: TypeAlias = Literal["like", "dislike"]
+
+PAGE = 100
+#: Most messages of one conversation that are looked through for its branches.
+MANY = 10_000
+
+_THREAD = f"""
+SELECT {ThreadRow.COLUMNS} FROM conversations WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
+_BY_NAME = f"""
+SELECT {ThreadRow.COLUMNS} FROM conversations
+WHERE org_id = $1 AND agent_id = $2 AND thread_id = $3 AND sub_thread_id = $4 AND deleted_at IS NULL"""
+_MAKE = """
+INSERT INTO conversations (id, org_id, agent_id, thread_id, sub_thread_id, title, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING"""
+_PLACE = "SELECT seq FROM conversations WHERE id = $1 AND org_id = $2"
+_THREADS = f"""
+SELECT {ThreadRow.COLUMNS} FROM conversations
+WHERE org_id = $1 AND deleted_at IS NULL AND seq < $2 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
+    AND (CAST($5 AS TEXT) = '' OR thread_id = $5)
+ORDER BY seq DESC LIMIT $3"""
+_NEWEST = f"""
+SELECT {ThreadMessage.COLUMNS} FROM messages WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3
+ORDER BY seq DESC, id DESC LIMIT $4"""
+_DETAILED = f"""
+SELECT {ThreadMessage.COLUMNS}, detail FROM messages WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3
+ORDER BY seq DESC, id DESC LIMIT $4"""
+_SHAPE = """
+SELECT id, parent_id, seq, created_at, role, deleted_at FROM messages
+WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 ORDER BY seq, id LIMIT $4"""
+_MESSAGE = f"""
+SELECT {ThreadMessage.COLUMNS}, detail FROM messages
+WHERE id = $1 AND org_id = $2 AND conversation_id = $3 AND deleted_at IS NULL"""
+_RENAME = """
+UPDATE conversations SET title = $3, updated_at = $4 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
+_NAME = """
+UPDATE conversations SET title = $3 WHERE id = $1 AND org_id = $2 AND title = $4 AND deleted_at IS NULL"""
+_DELETE = "UPDATE conversations SET deleted_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
+_DELETE_MESSAGE = """
+UPDATE messages SET deleted_at = $4 WHERE id = $1 AND org_id = $2 AND conversation_id = $3 AND deleted_at IS NULL"""
+_FORGET_WORDS = "DELETE FROM message_texts WHERE message_id = $1 AND org_id = $2"
+_REACT = "UPDATE messages SET reaction = $4 WHERE id = $1 AND org_id = $2 AND conversation_id = $3"
+_RESET = """
+UPDATE conversations SET current_id = NULL, updated_at = $3,
+    reset_seq = (SELECT COALESCE(max(seq), -1) + 1 FROM messages WHERE conversation_id = $1 AND org_id = $2)
+WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
+_SWITCH = "UPDATE conversations SET current_id = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
+_TAKE = """
+INSERT INTO conversation_turns (conversation_id, org_id, holder, until) VALUES ($1, $2, $3, @clock + $4)
+ON CONFLICT (conversation_id) DO UPDATE SET holder = excluded.holder, until = excluded.until
+WHERE conversation_turns.until < @clock OR conversation_turns.holder = excluded.holder"""
+_HOLDER = "SELECT holder FROM conversation_turns WHERE conversation_id = $1 AND org_id = $2"
+_GIVE_BACK = "DELETE FROM conversation_turns WHERE conversation_id = $1 AND org_id = $2 AND holder = $3"
+
+
+class Branch(Struct, frozen=True):
+    """A way through a conversation, by its last message. current: it is the one in use. length: messages on it."""
+
+    message_id: str
+    created_at: float
+    length: int
+    current: bool
+
+
+class Line(Struct, frozen=True):
+    """The end of a branch: its messages, oldest first, deleted ones left out. seq: number of the next message.
+    head: id of the last message, deleted or not, "" when there is none."""
+
+    messages: tuple[ThreadMessage, ...]
+    seq: int
+    head: str
+
+
+class ThreadStore:
+    """An id of another org raises the same errors.NotFound as one that does not exist."""
+
+    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
+        self._db = db
+        self._org = org_id
+        self._clock = clock
+
+    async def thread(self, id: str) -> ThreadRow:
+        rows = await self._db.look_up(_THREAD, id, self._org)
+        if not rows:
+            raise missing("conversation", id)
+        return ThreadRow(*rows[0])
+
+    async def found_or_made(self, agent: str, thread: str, sub_thread: str, title: str = "") -> ThreadRow:
+        """The one conversation of this sub-thread; of any number who ask at once, all get the same."""
+        for _ in range(3):
+            rows = await self._db.look_up(_BY_NAME, self._org, agent, thread, sub_thread)
+            if rows:
+                return ThreadRow(*rows[0])
+            values = (new_id("conv_"), self._org, agent, thread, sub_thread, title, self._clock())
+            await self._db.write([(_MAKE, values)])
+        raise missing("thread", thread)  # deleted again and again in between
+
+    async def threads(
+        self, *, after: str | None = None, limit: int = PAGE, agent: str = "", thread: str = ""
+    ) -> list[ThreadRow]:
+        """Newest first, from the one after `after`: what is made meanwhile moves nothing."""
+        place = LAST
+        if after is not None:
+            rows = await self._db.look_up(_PLACE, after, self._org)
+            if not rows:
+                raise missing("conversation", after)
+            place = rows[0][0]
+        return [ThreadRow(*row) for row in await self._db.read(_THREADS, self._org, place, limit, agent, thread)]
+
+    # messages
+
+    async def message(self, conversation: str, id: str) -> ThreadMessage:
+        rows = await self._db.look_up(_MESSAGE, id, self._org, conversation)
+        if not rows:
+            raise missing("message", id)
+        return ThreadMessage(*rows[0])
+
+    async def line(self, thread: ThreadRow, limit: int, *, upto: str | None = None, detailed: bool = False) -> Line:
+        """The last `limit` messages of the branch in use; upto: of the one that ends in that message ("" = nothing)."""
+        sql = _DETAILED if detailed else _NEWEST
+        first = thread.reset_seq or 0
+        wanted = max(limit, 1)
+        while True:
+            found = await self._db.read(sql, thread.id, self._org, first, wanted)
+            rows = [ThreadMessage(*row) for row in reversed(found)]
+            whole = len(found) < wanted or wanted >= MANY
+            head = _head(rows, thread.current_id) if upto is None else upto
+            chain, complete = _chain(rows, head)
+            if whole or ((complete or len(chain) >= limit) and (not head or chain)):
+                kept = [row for row in chain if row.deleted_at is None]
+                seq = rows[-1].seq + 1 if rows else first
+                return Line(tuple(kept[-limit:] if limit else ()), seq, head)
+            wanted = min(wanted * 8, MANY)
+
+    async def all_messages(self, conversation: str, *, limit: int = MANY) -> list[ThreadMessage]:
+        """Of every branch, in order, with what was there before a reset."""
+        rows = await self._db.read(_DETAILED, conversation, self._org, 0, limit)
+        return [row for row in (ThreadMessage(*found) for found in reversed(rows)) if row.deleted_at is None]
+
+    async def branches(self, thread: ThreadRow) -> list[Branch]:
+        """Oldest end first."""
+        shape = await self._shape(thread)
+        current = _head(shape, thread.current_id)
+        parents = _parents(shape)
+        inner = set(parents.values())
+        return [
+            Branch(one.id, one.created_at, _depth(parents, one.id), one.id == current)
+            for one in shape
+            if one.id not in inner
+        ]
+
+    async def switch(self, thread: ThreadRow, message: str) -> str:
+        """Uses the branch on which that message stands, to its newest end, whose id is returned."""
+        shape = await self._shape(thread)
+        parents = _parents(shape)
+        if message not in parents:
+            raise missing("message", message)
+        children = {parent: child for child, parent in parents.items()}  # in order, so the newest one is kept
+        while message in children:
+            message = children[message]
+        await self._db.write([(_SWITCH, (thread.id, self._org, message))])
+        return message
+
+    async def _shape(self, thread: ThreadRow) -> list[_Node]:
+        rows = await self._db.read(_SHAPE, thread.id, self._org, thread.reset_seq or 0, MANY)
+        return [_Node(*row) for row in rows]
+
+    # changes
+
+    async def rename(self, id: str, title: str) -> ThreadRow:
+        await self.thread(id)
+        await self._db.write([(_RENAME, (id, self._org, title, self._clock()))])
+        return await self.thread(id)
+
+    async def name(self, id: str, title: str, *, instead_of: str) -> None:
+        """A better title than the one that was made of its first words; what a user has written stays."""
+        await self._db.write([(_NAME, (id, self._org, title, instead_of))])
+
+    async def delete(self, id: str) -> None:
+        """It is no longer found; the rows stay until they are cleared away."""
+        await self.thread(id)
+        await self._db.write([(_DELETE, (id, self._org, self._clock()))])
+
+    async def delete_message(self, conversation: str, id: str) -> None:
+        """It is no longer shown nor searched; what follows it still does."""
+        await self.thread(conversation)
+        await self.message(conversation, id)
+        gone = (id, self._org, conversation, self._clock())
+        await self._db.write([(_DELETE_MESSAGE, gone), (_FORGET_WORDS, (id, self._org))])
+
+    async def react(self, conversation: str, id: str, reaction: Reaction | None) -> None:
+        await self.thread(conversation)
+        await self.message(conversation, id)
+        await self._db.write([(_REACT, (id, self._org, conversation, reaction))])
+
+    async def reset(self, id: str) -> None:
+        """The model is shown nothing of what was said so far; the rows stay."""
+        await self.thread(id)
+        await self._db.write([(_RESET, (id, self._org, self._clock()))])
+
+    # search
+
+    async def search(self, text: str, *, after: str | None = None, limit: int = PAGE) -> list[FoundMessage]:
+        """Messages that hold all words of text, newest first. Raises BadRequest when it has none."""
+        return await search_messages(self._db, self._org, text, after, limit)
+
+    # turns, where several servers share a database
+
+    async def take_turn(self, conversation: str, holder: str, seconds: float) -> bool:
+        """For so long, from now, nobody else has it. False: somebody else has it now."""
+        values = (conversation, self._org, holder, seconds)
+        await self._db.write([(with_clock(_TAKE, self._db.dialect), values)])
+        rows = await self._db.look_up(_HOLDER, conversation, self._org)
+        return bool(rows) and rows[0][0] == holder
+
+    async def give_back(self, conversation: str, holder: str) -> None:
+        await self._db.write([(_GIVE_BACK, (conversation, self._org, holder))])
+
+
+class _Node(Struct, frozen=True):
+    """A message without its words."""
+
+    id: str
+    parent_id: str | None
+    seq: int
+    created_at: float
+    role: str
+    deleted_at: float | None
+
+
+_Placed: TypeAlias = Sequence[_Node] | Sequence[ThreadMessage]
+
+
+def _parents(rows: _Placed) -> dict[str, str]:
+    """Every message's parent, "" = none; rows in order."""
+    parents: dict[str, str] = {}
+    before = ""
+    for row in rows:
+        parents[row.id] = before if row.parent_id is None else row.parent_id
+        before = row.id
+    return parents
+
+
+def _head(rows: _Placed, current: str | None) -> str:
+    """The last message of the branch in use: the current one, or what another face has added behind it."""
+    place = next((at for at in range(len(rows) - 1, -1, -1) if rows[at].id == current), None)
+    if place is None:
+        return rows[-1].id if rows and current is None else current or ""
+    added = [row.id for row in rows[place + 1 :] if row.parent_id is None]
+    return added[-1] if added else rows[place].id
+
+
+def _chain(rows: Sequence[ThreadMessage], head: str) -> tuple[list[ThreadMessage], bool]:
+    """The messages that lead to head, oldest first, as far as they are among the rows; whether it reaches a root."""
+    known = {row.id: row for row in rows}
+    parents = _parents(rows)
+    chain = []
+    at = head
+    while at in known:
+        chain.append(known[at])
+        at = parents[at]
+    chain.reverse()
+    return chain, not at and not (chain and chain[0].parent_id is None)
+
+
+def _depth(parents: dict[str, str], id: str) -> int:
+    depth = 0
+    while id:
+        depth += 1
+        id = parents.get(id, "")
+    return depth

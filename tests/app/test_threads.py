@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from midstream.app.threads import Threads
+from midstream.app.turnstile import Turnstile
+from midstream.core.agents import AgentAsk
+from midstream.core.errors import BadRequest, Conflict, NotFound, StoreDown, TimedOut
+from midstream.core.outcome import Outcome, Step
+from midstream.core.parts import Media, Message, Native, Text, text_of
+from midstream.core.usage import Usage
+from midstream.store import Store, open_store
+from midstream.store.ledger import MessageAdded
+from midstream.store.rows import MessageDetail
+
+from ..postgres import Server, postgres
+
+ORG, AGENT = "org_default", "agt_1"
+
+
+def _read(spoken: Message | Native) -> tuple[Message, ...]:
+    return (spoken,) if isinstance(spoken, Message) else (Message("user", (Text("in other words"),)),)
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1_790_000_000.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def threads_of(store: Store, unsettled: Callable[[str], bool] = lambda id: False) -> Threads:
+    return Threads(store, Turnstile(), _read, unsettled, Time())
+
+
+def with_threads(tmp_path: Path, test: Callable[[Store, Threads], Awaitable[None]]) -> None:
+    async def run() -> None:
+        store = await open_store(f"sqlite:///{tmp_path}/m.db", worker="test")
+        try:
+            await asyncio.wait_for(test(store, threads_of(store)), 20)
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
+async def turn(store: Store, threads: Threads, ask: AgentAsk, answer: str | None = None) -> tuple[str, str, list[str]]:
+    """(conversation, message, what the model was shown before it)."""
+    async with threads.open(ORG, ask, AGENT) as thread:
+        await store.ledger.commit(*thread.begins("run_1"))
+        shown = [text_of(message.parts) for message in thread.history]
+        await store.ledger.commit(*thread.ends(Outcome(answer or f"re: {thread.ask.text}"), "run_1"))
+        return thread.conversation, thread.message, shown
+
+
+async def line(store: Store, conversation: str) -> list[str]:
+    org = store.org(ORG).threads
+    return [
+        text_of(one.spoken().parts)  # type: ignore[union-attr]
+        for one in (await org.line(await org.thread(conversation), 100)).messages
+    ]
+
+
+def test_a_turn_without_a_thread_makes_one_and_names_it(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        async with threads.open(ORG, AgentAsk(text="Explain  pods\nnow"), AGENT) as thread:
+            assert thread.thread == thread.sub_thread == thread.conversation
+            await store.ledger.commit(*thread.begins("run_1"))
+            row = await store.org(ORG).threads.thread(thread.conversation)
+            assert (row.title, row.agent_id, row.thread_id) == ("Explain pods now", AGENT, thread.thread)
+            assert row.current_id == thread.message
+        _, _, shown = await turn(store, threads, AgentAsk(text="more", thread=thread.thread))
+        assert shown == ["Explain  pods\nnow"]
+
+    with_threads(tmp_path, test)
+
+
+def test_two_sub_threads_of_one_thread_never_see_each_other(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        one, _, _ = await turn(store, threads, AgentAsk(text="a", thread="t", sub_thread="s1"))
+        two, _, shown = await turn(store, threads, AgentAsk(text="b", thread="t", sub_thread="s2"))
+        assert one != two
+        assert shown == []
+        _, _, shown = await turn(store, threads, AgentAsk(text="c", thread="t", sub_thread="s1"))
+        assert shown == ["a", "re: a"]
+        own, _, _ = await turn(store, threads, AgentAsk(text="d", thread="t"))
+        same, _, shown = await turn(store, threads, AgentAsk(text="e", thread="t", sub_thread="t"))
+        assert own == same
+        assert shown == ["d", "re: d"]
+
+    with_threads(tmp_path, test)
+
+
+def test_a_users_message_is_stored_before_the_model_is_asked_and_the_answer_with_its_facts(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        picture = Media("image", "image/png", data="AAAA", name="a.png")
+        async with threads.open(ORG, AgentAsk(text="hi", media=(picture,), user="u1"), AGENT) as thread:
+            await store.ledger.commit(*thread.begins("run_1"))
+            org = store.org(ORG).threads
+            said = await org.message(thread.conversation, thread.message)
+            assert said.spoken() == Message("user", (picture, Text("hi")))
+            assert said.run_id == "run_1"
+            detail = MessageDetail(attachments=({"kind": "image", "name": "a.png", "mime": "image/png"},), user="u1")
+            assert _detail(said.detail) == detail
+            step = Step("c1", "lookup", {"a": 1}, "ok", "found")
+            outcome = Outcome(
+                "hello", model="m", service="s", usage=Usage(uncached_in=3, cache_read=2, out_text=4), cost="0.01",
+                steps=(step,), rounds=2, fallback=True, first_error="503",
+            )  # fmt: skip
+            configuration = {"model": "m", "temperature": 0.5}
+            await store.ledger.commit(*thread.ends(outcome, "run_1", version="ver_1", configuration=configuration))
+            answer = await org.message(thread.conversation, thread.answer)
+            assert answer.parent_id == thread.message
+            assert answer.seq == said.seq + 1
+            found = _detail(answer.detail)
+            assert found.usage["input_tokens"] == 5
+            assert found.usage["cached_tokens"] == 2
+            assert (found.cost, found.tools_data, found.iterations) == ("0.01", (step,), 2)
+            assert (found.configuration, found.version_id) == (configuration, "ver_1")
+            assert (found.fallback, found.first_error) == (True, "503")
+        _, _, shown = await turn(store, threads, AgentAsk(text="x", conversation=thread.conversation))
+        assert shown == ["hi", "hello"]
+
+    with_threads(tmp_path, test)
+
+
+def _detail(detail: bytes | None) -> MessageDetail:
+    return msgspec.json.decode(detail or b"", type=MessageDetail)
+
+
+def test_records_that_are_committed_twice_are_there_once(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        async with threads.open(ORG, AgentAsk(text="hi"), AGENT) as thread:
+            for records in (thread.begins("r"), thread.begins("r"), *[thread.ends(Outcome("yes"), "r")] * 2):
+                await store.ledger.commit(*records)
+        assert await line(store, thread.conversation) == ["hi", "yes"]
+        assert len(await store.org(ORG).threads.search("yes")) == 1
+
+    with_threads(tmp_path, test)
+
+
+def test_a_failed_turn_is_told_and_the_model_is_shown_only_what_was_said(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        error = TimedOut("no answer", phase="first_token")
+        for said in ("", "half an ans"):
+            async with threads.open(ORG, AgentAsk(text="hi", thread="t" + said), AGENT) as thread:
+                await store.ledger.commit(*thread.begins("r"), *thread.failed(error, "r", said=said))
+            row = await store.org(ORG).threads.message(thread.conversation, thread.answer)
+            assert _detail(row.detail).error == {"code": "upstream_timeout_first_token", "message": "no answer"}
+            _, _, shown = await turn(store, threads, AgentAsk(text="again", thread="t" + said))
+            assert shown == (["hi", said] if said else ["hi"])
+
+    with_threads(tmp_path, test)
+
+
+def test_an_edited_message_begins_a_branch_of_its_own(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        id, first, _ = await turn(store, threads, AgentAsk(text="one"))
+        _, second, _ = await turn(store, threads, AgentAsk(text="two", conversation=id))
+        _, _, shown = await turn(store, threads, AgentAsk(text="two b", conversation=id, edit=second))
+        assert shown == ["one", "re: one"]
+        assert await line(store, id) == ["one", "re: one", "two b", "re: two b"]
+        _, _, shown = await turn(store, threads, AgentAsk(text="one b", conversation=id, edit=first))
+        assert shown == []
+        assert await line(store, id) == ["one b", "re: one b"]
+        org = store.org(ORG).threads
+        await org.switch(await org.thread(id), second)
+        _, _, shown = await turn(store, threads, AgentAsk(text="three", conversation=id))
+        assert shown == ["one", "re: one", "two", "re: two"]
+
+    with_threads(tmp_path, test)
+
+
+def test_a_message_can_be_answered_once_more_by_its_own_id_or_its_answers(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        picture = Media("image", "image/png", data="AAAA")
+        id, _, _ = await turn(store, threads, AgentAsk(text="one"))
+        async with threads.open(ORG, AgentAsk(text="two", media=(picture,), conversation=id), AGENT) as thread:
+            await store.ledger.commit(*thread.begins(), *thread.ends(Outcome("an answer")))
+        for named in (thread.message, thread.answer):
+            async with threads.open(ORG, AgentAsk(conversation=id, regenerate=named), AGENT) as again:
+                assert (again.ask.text, again.ask.media) == ("two", (picture,))
+                assert again.message == thread.message
+                assert [text_of(one.parts) for one in again.history] == ["one", "re: one"]
+                await store.ledger.commit(*again.begins(), *again.ends(Outcome("another")))
+            assert await line(store, id) == ["one", "re: one", "two", "another"]
+        assert len(await store.org(ORG).threads.all_messages(id)) == 6
+
+    with_threads(tmp_path, test)
+
+
+def test_a_turn_that_goes_on_after_its_server_died_finds_its_message(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        await turn(store, threads, AgentAsk(text="one", thread="t"))
+        ask = AgentAsk(text="two", thread="t")
+        for _ in range(2):
+            async with threads.open(ORG, ask, AGENT, message="msg_promised") as thread:
+                assert thread.message == "msg_promised"
+                assert [text_of(one.parts) for one in thread.history] == ["one", "re: one"]
+                await store.ledger.commit(*thread.begins())
+        await store.ledger.commit(*thread.ends(Outcome("done")))
+        assert await line(store, thread.conversation) == ["one", "re: one", "two", "done"]
+
+    with_threads(tmp_path, test)
+
+
+def test_what_does_not_fit_is_refused_by_name(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        id, _, _ = await turn(store, threads, AgentAsk(text="one"))
+        answer = (await store.org(ORG).threads.all_messages(id))[1].id
+        for kind, ask in (
+            (NotFound, AgentAsk(text="x", conversation="conv_nobody")),
+            (NotFound, AgentAsk(text="x", conversation=id, edit="msg_nobody")),
+            (NotFound, AgentAsk(conversation=id, regenerate="msg_nobody")),
+            (NotFound, AgentAsk(regenerate="msg_nobody")),
+            (BadRequest, AgentAsk(text="x", conversation=id, edit=answer)),
+            (BadRequest, AgentAsk(text="x", conversation=id, edit=answer, regenerate=answer)),
+            (BadRequest, AgentAsk(text="x", thread="t" * 201)),
+            (BadRequest, AgentAsk(text="x", sub_thread="t" * 201)),
+        ):
+            with pytest.raises(kind):
+                async with threads.open(ORG, ask, AGENT):
+                    pass
+        with pytest.raises(NotFound):
+            async with threads.open("org_b", AgentAsk(text="x", conversation=id), AGENT):
+                pass
+        assert not threads._turns
+        assert await line(store, id) == ["one", "re: one"]
+        assert await threads.agent_of(ORG, id) == AGENT
+
+    with_threads(tmp_path, test)
+
+
+def test_of_a_playground_and_of_a_transcript_nothing_is_kept(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        transcript = (Message("user", (Text("hi"),)),)
+        for ask in (AgentAsk(text="x", playground=True, thread="t"), AgentAsk(messages=transcript)):
+            async with threads.open(ORG, ask, AGENT) as thread:
+                assert thread.message.startswith("msg_")
+                assert not thread.kept
+                assert thread.begins() == thread.ends(Outcome("y")) == thread.failed(NotFound("z")) == ()
+        assert await store.org(ORG).threads.threads() == []
+
+    with_threads(tmp_path, test)
+
+
+def test_turns_of_one_conversation_come_one_after_the_other_in_order(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        id, _, _ = await turn(store, threads, AgentAsk(text="0", thread="t"))
+        asks = [
+            AgentAsk(text=str(n), thread="t") if n % 2 else AgentAsk(text=str(n), conversation=id) for n in range(1, 9)
+        ]
+        await asyncio.gather(*(turn(store, threads, ask) for ask in asks))
+        said = await line(store, id)
+        assert len(said) == 18
+        assert all(said[at + 1] == f"re: {said[at]}" for at in range(0, 18, 2))
+        assert not threads._turns
+
+    with_threads(tmp_path, test)
+
+
+def test_who_does_not_wait_is_told_that_another_turn_is_under_way(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        id, _, _ = await turn(store, threads, AgentAsk(text="0"))
+        async with threads.open(ORG, AgentAsk(text="1", conversation=id), AGENT):
+            with pytest.raises(Conflict) as refused:
+                async with threads.open(ORG, AgentAsk(text="2", conversation=id, wait=False), AGENT):
+                    pass
+            assert refused.value.code == "conversation_busy"
+        async with threads.open(ORG, AgentAsk(text="2", conversation=id, wait=False), AGENT):
+            pass
+
+    with_threads(tmp_path, test)
+
+
+def test_who_gives_up_waiting_holds_nobody(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        id, _, _ = await turn(store, threads, AgentAsk(text="0"))
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(threads.open(ORG, AgentAsk(text="1", conversation=id), AGENT))
+            waiting = asyncio.create_task(turn(store, threads, AgentAsk(text="2", conversation=id)))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        await turn(store, threads, AgentAsk(text="3", conversation=id))
+        assert await line(store, id) == ["0", "re: 0", "3", "re: 3"]
+        assert not threads._turns
+
+    with_threads(tmp_path, test)
+
+
+def test_while_a_turns_end_is_still_to_be_written_the_next_is_refused(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        id, _, _ = await turn(store, threads, AgentAsk(text="0"))
+        held = threads_of(store, lambda conversation: conversation == id)
+        with pytest.raises(StoreDown):
+            async with held.open(ORG, AgentAsk(text="1", conversation=id), AGENT):
+                pass
+
+    with_threads(tmp_path, test)
+
+
+def test_a_message_of_another_face_is_history_too_and_answers_pictures_are_not(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        async with threads.open(ORG, AgentAsk(text="0"), AGENT) as thread:
+            image = Media("image", "image/png", data="AAAA")
+            await store.ledger.commit(*thread.begins(), *thread.ends(Outcome("see", images=(image,))))
+        other = MessageAdded("msg_o", ORG, None, 2, "user", b"{}", 1.0, thread.conversation, "openai_chat")
+        await store.ledger.commit(other)
+        async with threads.open(ORG, AgentAsk(text="1", conversation=thread.conversation), AGENT) as thread:
+            assert [one.parts for one in thread.history] == [
+                (Text("0"),), (Text("see"),), (Text("in other words"),),
+            ]  # fmt: skip
+            assert (thread.parent, thread.seq) == ("msg_o", 3)
+
+    with_threads(tmp_path, test)
+
+
+@pytest.mark.parametrize("most", [1, 3, 400])
+def test_the_history_is_as_long_as_it_is_asked_to_be(tmp_path: Path, most: int):
+    async def test(store: Store, threads: Threads) -> None:
+        id = ""
+        for n in range(3):
+            id, _, _ = await turn(store, threads, AgentAsk(text=str(n), conversation=id))
+        async with threads.open(ORG, AgentAsk(text="x", conversation=id), AGENT, history=most) as thread:
+            assert len(thread.history) == min(most, 6)
+
+    with_threads(tmp_path, test)
+
+
+# several servers
+
+
+@pytest.fixture(scope="module")
+def server() -> Server:
+    with postgres() as running:
+        if running is None:
+            pytest.skip("no PostgreSQL programs on this machine")
+        yield running  # type: ignore[misc]
+
+
+def test_servers_that_share_a_database_take_turns_too(server: Server):
+    url = server.create()
+
+    async def run() -> None:
+        stores = [await open_store(url, worker=str(n)) for n in range(2)]
+        try:
+            both = [threads_of(store) for store in stores]
+            await turn(stores[0], both[0], AgentAsk(text="0", thread="t"))
+            asks = [AgentAsk(text=str(n), thread="t") for n in range(1, 7)]
+            await asyncio.gather(*(turn(stores[n % 2], both[n % 2], ask) for n, ask in enumerate(asks)))
+            id = (await stores[0].org(ORG).threads.threads())[0].id
+            said = await line(stores[1], id)
+            assert len(said) == 14
+            assert all(said[at + 1] == f"re: {said[at]}" for at in range(0, 14, 2))
+            async with both[0].open(ORG, AgentAsk(text="x", conversation=id), AGENT):
+                with pytest.raises(Conflict):
+                    async with both[1].open(ORG, AgentAsk(text="y", conversation=id, wait=False), AGENT):
+                        pass
+            assert await stores[0].db.read("SELECT * FROM conversation_turns") == []
+        finally:
+            for store in stores:
+                await store.close()
+
+    asyncio.run(asyncio.wait_for(run(), 40))
+    server.drop(url)
