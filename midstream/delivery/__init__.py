@@ -1,0 +1,1 @@
+"""How answers get to where they shall go when nobody waits for them."""

@@ -1,0 +1,137 @@
+"""Webhooks: each message is tried eight times over a little more than a day, then it is dead and can be sent anew."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from ..core.errors import BadRequest, MidstreamError, StoreDown, forget_frames
+from ..core.http import Outgoing, Send, Timeouts
+from ..store.deliveries import Deliveries, DeliveryRow
+from ..store.secrets import SealingKey
+from .signing import org_secret, signed
+
+logger = logging.getLogger("midstream.delivery")
+
+KIND = "webhook"
+#: Seconds from one try to the next; the last try is the eighth.
+LADDER = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 36_000.0)
+#: A try takes this long at most; whoever has taken a message keeps it from others a little longer.
+TIMEOUTS = Timeouts(connect=5.0, write=10.0, first_byte=10.0, between=10.0, total=10.0)
+HOLD = 30.0
+AT_ONCE, PER_ENDPOINT, BUSY_PAUSE = 64, 4, 0.5
+#: Seconds between looks for what others have left, and characters kept of why a try failed.
+LOOK_EVERY, MAX_WHY = 5.0, 300
+#: Our own headers; a target's cannot take their place.
+_OURS = frozenset({"content-type", "webhook-id", "webhook-timestamp", "webhook-signature"})
+
+
+class Webhook(Struct, frozen=True, omit_defaults=True):
+    """Where to. secret: `whsec_...`; "" = the org's own."""
+
+    url: str
+    headers: dict[str, str] = {}
+    secret: str = ""
+
+
+class Webhooks:
+    """seal: targets are kept sealed with it, as their headers often hold credentials. key: of the server.
+    jitter: from 0 to 1."""
+
+    def __init__(
+        self, deliveries: Deliveries, send: Send, key: bytes, wall: Callable[[], float], jitter: Callable[[], float]
+    ) -> None:
+        self._deliveries = deliveries
+        self._send = send
+        self._key = key
+        self._seal = SealingKey(key)
+        self._wall = wall
+        self._jitter = jitter
+        self._news = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._busy: Counter[str] = Counter()
+
+    def sealed(self, target: Webhook, org: str, id: str) -> bytes:
+        """As it stands in the store."""
+        return self._seal.seal(msgspec.json.encode(target), org, id)
+
+    def wake(self) -> None:
+        self._news.set()
+
+    async def run(self) -> None:
+        """Sends what is due until it is cancelled; a try that is under way then is made again by the next server."""
+        try:
+            while True:
+                self._news.clear()
+                with contextlib.suppress(StoreDown):
+                    for row in await self._deliveries.take(KIND, AT_ONCE - len(self._sending), HOLD):
+                        task = asyncio.get_running_loop().create_task(self._try(row))
+                        self._sending.add(task)
+                        task.add_done_callback(self._sent)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(await self._pause()):
+                        await self._news.wait()
+        finally:
+            for task in self._sending:
+                task.cancel()
+
+    async def _pause(self) -> float:
+        try:
+            due = await self._deliveries.next_at(KIND)
+        except StoreDown:
+            return LOOK_EVERY
+        return LOOK_EVERY if due is None else min(max(due - self._wall(), 0.05), LOOK_EVERY)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._news.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("a webhook's outcome could not be written down: %s", error)
+
+    async def _try(self, row: DeliveryRow) -> None:
+        try:
+            target = msgspec.json.decode(self._seal.open(row.target, row.org_id, row.id), type=Webhook)
+            endpoint = urlsplit(target.url).netloc
+            if self._busy[endpoint] >= PER_ENDPOINT:  # a slow one holds up nobody else
+                await self._deliveries.put_back(row.id, self._wall() + BUSY_PAUSE)
+                return
+            self._busy[endpoint] += 1
+            try:
+                why, final = await self._post(row, target)
+            finally:
+                self._busy[endpoint] -= 1
+                if not self._busy[endpoint]:
+                    del self._busy[endpoint]
+        except MidstreamError as error:
+            why, final = error.message, isinstance(error, BadRequest)
+            forget_frames(error)
+        if not why:
+            await self._deliveries.delivered(row.id)
+        elif final or row.tries > len(LADDER):
+            await self._deliveries.failed(row.id, why[:MAX_WHY], None)
+        else:
+            pause = LADDER[row.tries - 1] * (0.9 + 0.2 * self._jitter())
+            await self._deliveries.failed(row.id, why[:MAX_WHY], self._wall() + pause)
+
+    async def _post(self, row: DeliveryRow, target: Webhook) -> tuple[str, bool]:
+        """Why it did not arrive ("" = it did), and whether no other try would help."""
+        secret = target.secret or org_secret(self._key, row.org_id)
+        own = tuple((name.lower(), value) for name, value in target.headers.items() if name.lower() not in _OURS)
+        headers = (
+            ("content-type", "application/json"),
+            *signed(secret, row.id, int(self._wall()), row.payload),
+            *own,
+        )
+        incoming = await self._send(Outgoing("POST", target.url, headers, row.payload, timeouts=TIMEOUTS))
+        status = incoming.status
+        incoming.close()
+        if 200 <= status < 300:
+            return "", False
+        return f"it answered {status}", status == 410
