@@ -11,16 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midstream.app.faces import Face, all_faces
+from midstream.app.faces import AgentFace, Face, all_faces
 from midstream.core.dialect import Dialect, FaceDialect, Say
 from midstream.core.errors import MidstreamError, NotFound
-from midstream.core.events import Counted, Done, Embedded
+from midstream.core.events import Concluded, Counted, Delta, Done, Embedded, Failed, Opened, PartStarted
+from midstream.core.outcome import Outcome
+from midstream.core.parts import Text
 from midstream.core.turn import Turn
 from midstream.core.usage import Usage
 from midstream.core.web import Request, Route
 
 FACES = all_faces()
 ROUTES = [(name, route) for name, face in FACES.items() for route in face.ROUTES]
+#: The faces of agents, each with the least that it can be asked.
+ASKS: dict[str, dict[str, Any]] = {"conversation_v1": {"message": "hi", "agentId": "agt_1"}}
 TASKS = {"chat", "stream", "embedding", "embeddings", "count_tokens", "models", "model"}
 MESSAGE: dict[str, Any] = {"role": "user", "content": "hi", "parts": [{"text": "hi"}]}
 #: Members that make a whole request of each task, whatever the face calls them.
@@ -35,7 +39,7 @@ def request_of(route: Route, body: bytes, **headers: str) -> Request:
 
 
 def body_of(face: Face, route: Route) -> bytes:
-    value = BODIES.get(route.task) or {"model": "m", "max_tokens": 9, face.MESSAGES: [MESSAGE]}
+    value = ASKS.get(face.NAME) or BODIES.get(route.task) or {"model": "m", "max_tokens": 9, face.MESSAGES: [MESSAGE]}
     return msgspec.json.encode(value)
 
 
@@ -92,7 +96,15 @@ def test_a_whole_request_is_read_to_a_turn_of_its_dialect(name: str, route: Rout
     face = FACES[name]
     turn = face.read(route.task, request_of(route, body_of(face, route)))
     assert isinstance(turn, Turn)
-    assert (turn.dialect, turn.model) == (face.NAME, "m")
+    assert turn.dialect == face.NAME
+    assert (turn.agent is not None) == isinstance(face, AgentFace) == (name in ASKS)
+    if turn.agent is not None:
+        assert turn.agent.text == "hi" or turn.agent.messages
+        assert turn.prompt.messages[0].role == "user"
+        assert turn.conversation is None
+        assert turn.fresh == ()
+        return
+    assert turn.model == "m"
     assert turn.kind == {"stream": "chat", "embeddings": "embedding"}.get(route.task, route.task)
     assert (turn.embed is not None) == (turn.kind == "embedding")
     if turn.kind == "chat":
@@ -118,7 +130,9 @@ values = st.recursive(
     max_leaves=6,
 )  # fmt: skip
 MEMBERS = ["model", "messages", "contents", "stream", "stream_options", "store", "conversation", "input", "content",
-           "requests", "max_tokens", "tools", "system", "metadata", "generationConfig"]  # fmt: skip
+           "requests", "max_tokens", "tools", "system", "metadata", "generationConfig", "message", "agentId",
+           "conversationId", "variables", "attachments", "documentIds", "editMessageId", "regenerateMessageId",
+           "waitForTurn"]  # fmt: skip
 
 
 @given(st.sampled_from(ROUTES), st.dictionaries(st.sampled_from(MEMBERS), values, max_size=6))
@@ -133,14 +147,14 @@ def test_any_body_is_a_turn_or_a_refusal_in_the_callers_terms(claim: tuple[str, 
     except MidstreamError as error:
         refusal = error
     if refusal is not None:
-        assert refusal.status in (400, 501)
+        assert refusal.status in (400, 501) or (refusal.status == 404 and name in ASKS)
         FACES[name].DIALECT.write_error(refusal, "req_1")
 
 
 @posts
 @pytest.mark.parametrize("word, strict", [("1", True), ("true", True), ("TRUE", True), ("0", False), ("", False)])
 def test_a_caller_may_ask_to_be_refused_rather_than_half_understood(name: str, route: Route, word: str, strict: bool):
-    if route.task not in ("chat", "stream"):
+    if route.task not in ("chat", "stream") or name in ASKS:
         return
     face = FACES[name]
     headers = {"x-midstream-strict": word} if word else {}
@@ -151,7 +165,7 @@ def test_a_caller_may_ask_to_be_refused_rather_than_half_understood(name: str, r
 @posts
 def test_only_what_was_said_since_the_model_last_spoke_is_new(name: str, route: Route):
     face = FACES[name]
-    if route.task not in ("chat", "stream"):
+    if route.task not in ("chat", "stream") or name in ASKS:
         return
     model = "model" if face.MESSAGES == "contents" else "assistant"
     said = [MESSAGE, {**MESSAGE, "role": model}, {**MESSAGE, "content": "more"}, {**MESSAGE, "content": "and"}]
@@ -188,6 +202,9 @@ def test_models_and_errors_are_json(name: str):
 @pytest.mark.parametrize("name", FACES)
 def test_a_ping_means_nothing_to_a_stream(name: str):
     ping = FACES[name].PING
+    if "ndjson" in FACES[name].STREAM_TYPE:
+        assert ping == b"\n"
+        return
     assert ping.endswith(b"\n\n")
     assert ping.startswith((b":", b"event: ping\n"))
 
@@ -200,3 +217,34 @@ def test_a_writer_begins_with_nothing_to_say(name: str):
     writer = face.writer(turn, Say("id", 1, "m"))
     assert writer.write([]) == b""
     assert isinstance(writer.write([Done()]), bytes)
+
+
+@pytest.mark.parametrize("name", ASKS)
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_face_of_agents_says_the_same_as_a_stream_and_in_one_piece(name: str, stream: bool):
+    face: Any = FACES[name]
+    route = next(route for route in face.ROUTES if route.task == "chat")
+    turn = face.read("chat", request_of(route, msgspec.json.encode({**ASKS[name], "stream": stream})))
+    assert turn.stream is stream
+    id = f"{5:024x}"
+    outcome = Outcome("an answer", conversation=f"conv_{id}", message=f"msg_{id}", answer=f"msg_{id}", rounds=2)
+    say = Say("id", 1, "m")
+    events = [Opened(outcome.conversation, outcome.message), PartStarted(0, Text("")), Delta(0, "an answer")]
+    told = face.writer(turn, say).write([*events, Concluded(outcome), Done()])
+    assert b"an answer" in told
+    assert b"done" in told
+    assert b"an answer" in face.write_outcome(turn, outcome, say)
+    assert isinstance(msgspec.json.decode(face.write_outcome(turn, outcome, say)), dict)
+    assert isinstance(msgspec.json.decode(face.write_accepted(turn, outcome.message)), dict)
+    broken = face.writer(turn, say).write([*events, Failed(NotFound("went wrong"))])
+    assert b"went wrong" in broken
+    assert b"done" not in broken
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_a_face_of_our_own_refuses_what_it_does_not_know_by_name(name: str):
+    face = FACES[name]
+    route = next(route for route in face.ROUTES if route.task == "chat")
+    with pytest.raises(MidstreamError, match="surprise") as refused:
+        face.read("chat", request_of(route, msgspec.json.encode({**ASKS[name], "surprise": 1})))
+    assert (refused.value.status, refused.value.param) == (400, "surprise")

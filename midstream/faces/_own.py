@@ -1,0 +1,308 @@
+"""What the faces of our own formats share: strict bodies, their errors, and an agent's events as they are told."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from ..core.dialect import AnswerWriter, Say
+from ..core.errors import BadRequest, MidstreamError
+from ..core.events import (
+    Answer,
+    Attempted,
+    Concluded,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    Opened,
+    PartStarted,
+    ToolEnded,
+    ToolStarted,
+    Whole,
+    unfold,
+)
+from ..core.outcome import Outcome, Step, StopReason
+from ..core.parts import Media, MediaKind, Message, Part, Refusal, Text, text_of
+from ..core.turn import Fields, Prompt
+from ..core.usage import Usage
+from ..wire.sse import write_frame
+from ..wire.strict_json import read_object
+from ._known import decode as decode_known
+
+T = TypeVar("T")
+encode = msgspec.json.Encoder().encode
+
+SSE = "text/event-stream; charset=utf-8"
+#: A comment: it keeps a silent stream alive and means nothing.
+HEARTBEAT = b": keepalive\n\n"
+#: Characters of a tool's answer that a summary shows.
+SUMMARY = 300
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`$", re.DOTALL)
+
+
+class OwnDialect(Struct, frozen=True):
+    """A format that only we speak (core.dialect.FaceDialect)."""
+
+    NAME: str
+    read_ask: Callable[[Fields], Prompt]
+    write_answer: Callable[[Answer, Say], bytes]
+    answer_writer: Callable[[Say], AnswerWriter]
+    write_error: Callable[[MidstreamError, str], bytes]
+
+
+# what is asked
+
+
+def read_body(decoder: msgspec.json.Decoder[T], body: bytes) -> tuple[dict[str, msgspec.Raw], T]:
+    """The members of a body, and the same as the type that names all of them. Raises BadRequest; a field that the
+    face does not know is refused by name."""
+    fields = read_object(body)
+    return fields, decode(decoder, body)
+
+
+def decode(decoder: msgspec.json.Decoder[T], data: bytes, path: str = "") -> T:
+    """path: where data stands in its body."""
+    try:
+        return decode_known(decoder, data)
+    except BadRequest as error:
+        raise _placed(error, path) from None
+
+
+def _placed(error: BadRequest, path: str) -> BadRequest:
+    """The same refusal, with the whole path of the field."""
+    said = error.message.removeprefix(f"{error.param}: ") if error.param else error.message
+    inner = error.param or ""
+    for pattern, why, code in (
+        (_UNKNOWN, "not known here", "unknown_parameter"),
+        (_MISSING, "required", "missing_required_parameter"),
+    ):
+        match = pattern.search(said)
+        if match is not None:
+            where = joined(path, inner, match[1])
+            return BadRequest(f"{where}: {why}", param=where, code=code)
+    where = joined(path, inner)
+    return BadRequest(f"{where}: {said}" if where else said, param=where or None)
+
+
+def joined(*pieces: str) -> str:
+    out = ""
+    for piece in pieces:
+        out += piece if not out or piece.startswith("[") or not piece else f".{piece}"
+    return out
+
+
+def no_prompt(fields: Fields) -> Prompt:
+    """What a model is asked in an agent's turn is not the face's to say."""
+    raise BadRequest("this format is not a model's")
+
+
+def said_by_user(text: str, media: tuple[Media, ...]) -> Callable[[Fields], Prompt]:
+    parts: tuple[Part, ...] = (*media, Text(text)) if text else media
+    return lambda fields: Prompt((Message("user", parts),))
+
+
+def media_of(kind: str, url: str | None, data: str | None, mime: str, name: str | None, path: str) -> Media:
+    """kind: image, audio, video, file, or "" = told by the type. url: http(s), or a data: URL. data: base64.
+    Raises BadRequest."""
+    if url is not None and url.startswith("data:"):
+        head, comma, rest = url[5:].partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise BadRequest(f"{path}.url: a data: URL must be base64", param=f"{path}.url")
+        url, data, mime = None, rest if data is None else data, mime or head[: -len(";base64")]
+    if (url is None) == (data is None):
+        raise BadRequest(f"{path}: either url or data is needed", param=path)
+    if url is not None and not re.match(r"https?://[^/\s]", url):
+        raise BadRequest(f"{path}.url: must begin with https:// or http://", param=f"{path}.url")
+    if data is not None:
+        _check_base64(data, mime, path)
+    kinds: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video", "file": "file"}
+    told = kinds.get(kind or mime.partition("/")[0], "file")
+    if kind and kind not in kinds:
+        raise BadRequest(f"{path}.type: must be image, audio, video or file", param=f"{path}.type")
+    return Media(told, mime, data=data, url=url, name=name)
+
+
+def _check_base64(data: str, mime: str, path: str) -> None:
+    if not mime:
+        raise BadRequest(f"{path}.mimeType: needed with data", param=f"{path}.mimeType")
+    try:
+        decoded = binascii.a2b_base64(data.encode("ascii", "replace"), strict_mode=True)
+    except binascii.Error:
+        decoded = b""
+    if not decoded:
+        raise BadRequest(f"{path}.data: not base64", param=f"{path}.data")
+
+
+# what is answered
+
+
+def finish_word(stop: StopReason) -> str:
+    """One set of words: stop, length, tool_calls, content_filter, error."""
+    return "length" if stop == "pause" else stop
+
+
+def outcome_of(answer: Answer) -> Outcome:
+    """What one model call came to, in the words for an agent's turn."""
+    choice = answer.choices[0] if answer.choices else None
+    parts = choice.parts if choice else ()
+    return Outcome(
+        text=spoken(parts),
+        stop=choice.stop if choice else "error",
+        native_stop=choice.native_stop if choice else "",
+        model=answer.model,
+        usage=answer.usage,
+        images=tuple(part for part in parts if isinstance(part, Media)),
+        id=answer.id,
+    )
+
+
+def spoken(parts: Iterable[Part]) -> str:
+    """A refusal is what the model said, too."""
+    listed = tuple(parts)
+    return text_of(listed) + "".join(part.text for part in listed if isinstance(part, Refusal))
+
+
+def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
+    return {
+        "inputTokens": usage.input_tokens,
+        "outputTokens": usage.output_tokens,
+        "totalTokens": usage.total_tokens,
+        "cachedTokens": usage.cache_read,
+        "reasoningTokens": usage.out_reasoning,
+        "cost": cost,
+    }
+
+
+def error_v1(error: MidstreamError, request_id: str) -> bytes:
+    return encode({"statusCode": error.status, "message": error.message, "error": error.code})
+
+
+def summary(text: str) -> str:
+    shown = " ".join(text[: SUMMARY * 4].split())
+    return shown if len(shown) <= SUMMARY else shown[: SUMMARY - 1] + "…"
+
+
+def step_v1(step: Step) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "name": step.name,
+        "arguments": step.arguments,
+        "status": step.status,
+        "summary": summary(step.result or step.error),
+        "durationMs": step.ms,
+    }
+
+
+class Words(Struct, frozen=True):
+    """How a face tells each thing that happens in an agent's turn; b"" = not at all."""
+
+    opened: Callable[[Opened], bytes]
+    text: Callable[[str], bytes]
+    tool_call: Callable[[ToolStarted], bytes]
+    tool_result: Callable[[ToolEnded], bytes]
+    concluded: Callable[[Outcome], bytes]
+    failed: Callable[[MidstreamError], bytes]
+
+
+class AgentStream:
+    """An agent's turn as it is told. What it came to is told last, once all of it is settled."""
+
+    __slots__ = ("_outcome", "_spoken", "_words")
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+        self._spoken: set[int] = set()
+        self._outcome: Outcome | None = None
+
+    def write(self, events: Iterable[Event]) -> bytes:
+        out: list[bytes] = []
+        for event in events:
+            kind = type(event)
+            if kind is Delta:
+                if event.index in self._spoken and not event.choice and event.text:  # type: ignore[union-attr]
+                    out.append(self._words.text(event.text))  # type: ignore[union-attr]
+            elif (told := _TOLD.get(kind)) is not None:
+                out.append(told(self, event))
+        return b"".join(out)
+
+    def _attempted(self, event: Attempted) -> bytes:
+        self._spoken.clear()
+        return b""
+
+    def _part(self, event: PartStarted) -> bytes:
+        part = event.part
+        if event.choice or not isinstance(part, Text | Refusal):
+            return b""
+        self._spoken.add(event.index)
+        return self._words.text(part.text) if part.text else b""
+
+    def _whole(self, event: Whole) -> bytes:
+        return self.write(unfold(event.answer))
+
+    def _opened(self, event: Opened) -> bytes:
+        return self._words.opened(event)
+
+    def _called(self, event: ToolStarted) -> bytes:
+        return self._words.tool_call(event)
+
+    def _answered(self, event: ToolEnded) -> bytes:
+        return self._words.tool_result(event)
+
+    def _concluded(self, event: Concluded) -> bytes:
+        self._outcome = event.outcome
+        return b""
+
+    def _done(self, event: Done) -> bytes:
+        return self._words.concluded(self._outcome) if self._outcome is not None else b""
+
+    def _failed(self, event: Failed) -> bytes:
+        return self._words.failed(event.error)
+
+
+_TOLD: dict[type[Event], Callable[[AgentStream, Any], bytes]] = {
+    Attempted: AgentStream._attempted,
+    PartStarted: AgentStream._part,
+    Whole: AgentStream._whole,
+    Opened: AgentStream._opened,
+    ToolStarted: AgentStream._called,
+    ToolEnded: AgentStream._answered,
+    Concluded: AgentStream._concluded,
+    Done: AgentStream._done,
+    Failed: AgentStream._failed,
+}
+
+
+def event(name: bytes, value: Any) -> bytes:
+    """One server-sent event."""
+    return write_frame(encode(value), name)
+
+
+def text_v1(delta: str) -> bytes:
+    return event(b"text", {"delta": delta})
+
+
+def tool_call_v1(call: ToolStarted) -> bytes:
+    return event(b"tool_call", {"id": call.id, "name": call.name, "arguments": call.arguments})
+
+
+def tool_result_v1(ended: ToolEnded) -> bytes:
+    told = {
+        "id": ended.id,
+        "name": ended.name,
+        "status": ended.status,
+        "summary": summary(ended.text or ended.failure),
+        "durationMs": ended.ms,
+    }
+    return event(b"tool_result", told)
+
+
+def failed_v1(error: MidstreamError) -> bytes:
+    return event(b"error", {"statusCode": error.status, "message": error.message})
