@@ -16,7 +16,6 @@ frame carries them; None when there are none. A face of the provider's dialect w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from io import StringIO
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -252,9 +251,6 @@ def visible(event: Event) -> bool:
     return kind not in _NO_OUTPUT
 
 
-_NOWHERE = StringIO()
-
-
 class _Open:
     """A part under construction."""
 
@@ -262,12 +258,12 @@ class _Open:
 
     def __init__(self, part: Part) -> None:
         self.part = part
-        self.more = StringIO()  # a string a chunk would take several times the memory
+        self.more = bytearray()  # UTF-8: a string a chunk would take several times the memory
         self.state: State | None = None
         self.citations: tuple[Citation, ...] = ()
 
     def close(self) -> Part:
-        part, more = self.part, self.more.getvalue()
+        part, more = self.part, self.more.decode("utf-8", "surrogatepass")
         if isinstance(part, Text):
             return replace(
                 part,
@@ -299,7 +295,7 @@ class Fold:
         self._choices: dict[int, dict[int, _Open]] = {}
         #: The part that grew last: nearly always the next one to grow.
         self._choice = self._index = -1
-        self._more = _NOWHERE
+        self._more = bytearray()
         self._stops: dict[int, Stopped] = {}
         self._logprobs: dict[int, list[Any]] = {}
         self.id = self.model = ""
@@ -319,7 +315,7 @@ class Fold:
                 if event.index != self._index or event.choice != self._choice:
                     self._more = self._choices[event.choice][event.index].more
                     self._choice, self._index = event.choice, event.index
-                self._more.write(event.text)
+                self._more += event.text.encode("utf-8", "surrogatepass")
                 self.counted = False
             elif (folds := _FOLDS.get(type(event))) is not None:
                 folds(self, event)

@@ -8,7 +8,6 @@ pauses, so that what is held is bounded by that and one read of the socket.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 
 import httptools
 
@@ -28,10 +27,10 @@ class Answer:
 
     # One block of memory an answer: of a thousand streams none is in the processor's cache when its next chunk comes.
     __slots__ = (
-        "_connection", "_deadline", "_decoder", "_error", "_fresh", "_gone", "_head_lines", "_head_size", "_held",
-        "_held_size", "_informational", "_keep", "_last", "_loop", "_outgoing", "_parser", "_phase", "_silence",
-        "_sink", "_stopped", "_trailing", "_until_close", "_waiter", "complete", "flushed", "headers", "received",
-        "status",
+        "_asked", "_connection", "_deadline", "_decoder", "_error", "_fresh", "_gone", "_head_lines", "_head_size",
+        "_held", "_held_size", "_informational", "_keep", "_last", "_loop", "_method", "_parser", "_phase", "_silence",
+        "_sink", "_stopped", "_timeouts", "_trailing", "_until_close", "_waiter", "complete", "flushed", "headers",
+        "received", "status", "url",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, outgoing: Outgoing, now: float, deadline: float) -> None:
@@ -47,19 +46,19 @@ class Answer:
         self._waiter: asyncio.Future[None] | None = None
         self._informational = self._trailing = self._until_close = self._keep = self._stopped = self._gone = False
         self._connection = connection
-        self._outgoing = outgoing
+        # Not the request itself: its body need not live as long as the answer.
+        self.url = outgoing.url
+        self._method = outgoing.method
+        self._asked = outgoing.headers
+        self._timeouts = outgoing.timeouts
         self._loop = connection.loop
         self._deadline = deadline
         self._last = now
         self._silence = outgoing.timeouts.first_byte
         self._parser: httptools.HttpResponseParser | _Over = httptools.HttpResponseParser(self)
         self._sink: Sink = self._hold
-        self._held: deque[bytes] = deque()
+        self._held: list[bytes] = []
         self._fresh: list[bytes] | None = None  # of the read that is being parsed
-
-    @property
-    def url(self) -> str:
-        return self._outgoing.url
 
     # Incoming
 
@@ -92,10 +91,11 @@ class Answer:
         if self._stopped:
             return False
         more = not isinstance(sink, _Decoding) or sink.go_on()
-        while more and self._held:
-            piece = self._held.popleft()
-            self._held_size -= len(piece)
-            more = sink(piece) is not False
+        if more and self._held:
+            held = b"".join(self._held)
+            self._held.clear()
+            self._held_size = 0
+            more = sink(held) is not False
         if not more:
             self._stopped = True
             return False
@@ -205,7 +205,7 @@ class Answer:
 
     def _on_more_head(self) -> None:
         if self.status:
-            self._enter("between", self._outgoing.timeouts.between)
+            self._enter("between", self._timeouts.between)
         elif self._head_size > _MAX_HEAD:
             self.fail(_too_large())
             self._connection.abort()
@@ -227,14 +227,14 @@ class Answer:
 
     def on_written(self) -> None:
         if self._connection.unflushed:
-            self._enter("write", self._outgoing.timeouts.write)
+            self._enter("write", self._timeouts.write)
         else:
             self._connection.arm(self.due())
 
     def on_flushed(self) -> None:
         if self._phase == "write":
             self._last = self._loop.time()
-            self._enter("first_byte", self._outgoing.timeouts.first_byte)
+            self._enter("first_byte", self._timeouts.first_byte)
 
     def due(self) -> float:
         if self._connection.paused:
@@ -281,7 +281,7 @@ class Answer:
         headers = self.headers
         if self._head_size > _MAX_HEAD and _size(headers) > _MAX_HEAD:
             raise _too_large()
-        if self._outgoing.method == "HEAD" or status in (204, 304):
+        if self._method == "HEAD" or status in (204, 304):
             self.complete = True
             self._keep = self._parser.should_keep_alive()
         elif "transfer-encoding" in headers:
@@ -321,9 +321,7 @@ class Answer:
             self._decoder = Decoder(coding)
             del headers["content-encoding"]
             headers.pop("content-length", None)
-        elif coding not in ("", "identity") and not any(
-            name == "accept-encoding" for name, _ in self._outgoing.headers
-        ):
+        elif coding not in ("", "identity") and not any(name == "accept-encoding" for name, _ in self._asked):
             raise Garbled("the upstream's answer is packed in a way that was not asked for")
 
     def _garbled(self, why: str) -> None:
@@ -338,7 +336,7 @@ class Answer:
         acted on it), or the method is safe by definition (RFC 9110 §9.2.1). A POST that was handed over whole may have
         been executed even so (a model's answer costs money): that is errors.Cut, and repeating it is an attempt with
         an account of its own."""
-        return not self.received and (not self.flushed or self._outgoing.method in _SAFE)
+        return not self.received and (not self.flushed or self._method in _SAFE)
 
     def _cut_text(self, error: Exception | None) -> str:
         how = "reset" if isinstance(error, OSError) else "closed"

@@ -142,6 +142,7 @@ class Provider:
             "POST", service.path(plan.model, plan.stream), key, asked.body, self._forwarded(plan)
         )
         begun = Attempted(self.name, service.dialect.NAME, dropped=asked.dropped)
+        del asked  # a long prompt need not be held for as long as its answer streams
         try:
             if plan.stream and not incoming.headers.get("content-type", "").startswith("application/json"):
                 emit((begun,), 0)

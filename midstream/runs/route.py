@@ -31,6 +31,8 @@ class Next(Struct, frozen=True):
 class Route:
     """The ordered targets of one run. deadline: of the whole run, in the health clock's seconds."""
 
+    __slots__ = ("_at", "_deadline", "_health", "_jitter", "_last", "_spent", "_targets", "_tries")
+
     def __init__(self, targets: Sequence[Target], health: Health, deadline: float, jitter: Callable[[], float]) -> None:
         self._targets = targets
         self._health = health
@@ -38,7 +40,7 @@ class Route:
         self._jitter = jitter
         self._at = 0
         self._tries = 0
-        self._spent: set[tuple[int, str]] = set()
+        self._spent: frozenset[tuple[int, str]] = frozenset()
         self._last: MidstreamError | None = None
 
     def first(self) -> Next:
@@ -53,7 +55,7 @@ class Route:
         target = self._targets[self._at]
         other_keys = False  # that may fare better: a server that is down is down for all of them
         if refused_here or (isinstance(error, Refused) and error.status == 429):
-            self._spent.add((self._at, key))
+            self._spent |= {(self._at, key)}
             other_keys = any((self._at, name) not in self._spent for name in target.keys)
         asked = min(error.retry_after or 0.0, 1e9)
         impatient = asked > MAX_RETRY_AFTER or (asked > PATIENCE and self._at + 1 < len(self._targets))
@@ -65,7 +67,7 @@ class Route:
         if stay and other_keys:
             return self._choose(0.0)
         if stay:
-            self._spent.clear()  # every key has been refused for now: the first one that is ready again
+            self._spent = frozenset()  # every key has been refused for now: the first one that is ready again
             return self._choose(max(asked, self._backoff()))
         self._move_on()
         return self._choose(0.0)
@@ -77,7 +79,7 @@ class Route:
     def _move_on(self) -> None:
         self._at += 1
         self._tries = 0
-        self._spent.clear()
+        self._spent = frozenset()
 
     def _choose(self, wait: float) -> Next:
         while self._at < len(self._targets):

@@ -60,7 +60,7 @@ class ChoiceParts:
         self._listed = False
         self._text_index = -1
         self._calls: list[_Calling] = []
-        self._taken: set[str] = set()
+        self._taken: set[str] | None = None  # of call ids, once there is a call
         self._details: list[Any] = []
         self._sound: Sound | None = None
         self._sound_data: list[str] = []
@@ -182,6 +182,8 @@ class ChoiceParts:
 
     def _tell(self, calling: _Calling, out: list[Event]) -> None:
         position = self._calls.index(calling)
+        if self._taken is None:
+            self._taken = set()
         calling.id = unique_id(calling.given, self._taken, self._answer_id, self.number, position)
         self._close(out)
         calling.index = self._index()

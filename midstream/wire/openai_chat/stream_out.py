@@ -49,7 +49,7 @@ class StreamWriter:
         self._relays = False
         self._ended = False
         self._head = b""
-        self._spoken: set[int] = set()
+        self._spoken: frozenset[int] = frozenset()
         self._introduced = False
         self._calls: dict[int, int] = {}
         self._open: dict[tuple[int, int], tuple[bytes, bytes]] = {}
@@ -156,7 +156,7 @@ class StreamWriter:
     def _speak(self, choice: int, out: list[bytes]) -> None:
         """The role stands in a choice's first chunk only."""
         if choice not in self._spoken and not self._introduced:
-            self._spoken.add(choice)
+            self._spoken |= {choice}
             out.append(self._chunk(choice, {"role": "assistant", "content": "", "refusal": None}))
 
     def _part(self, event: PartStarted, out: list[bytes]) -> None:
