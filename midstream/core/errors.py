@@ -102,9 +102,12 @@ class WrongContentType(CallerError):
 
 
 class LimitReached(CallerError):
+    """limit: {limit_type, current_usage, limit_value}, where a face shows them."""
+
     status = 429
     code = "rate_limit_exceeded"
     retryable = True
+    limit: dict[str, str | int] | None = None
 
 
 class NotBuilt(CallerError):

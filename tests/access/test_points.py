@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from midstream.access.points import InProcess, Points
+from midstream.core.errors import LimitReached
+from midstream.store import open_store
+
+ORG = "org_default"
+
+
+class Time:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def with_points(work: Callable[[Points, Time], Awaitable[None]], **most: float) -> None:
+    async def run() -> None:
+        store, time = await open_store("sqlite://:memory:", worker="test"), Time()
+        try:
+            await work(Points(store, time, **most), time)  # type: ignore[arg-type]
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
+async def passed(
+    points: Points, times: int, agent: str, thread: str = "", org: str = ORG, limits: dict[str, int] | None = None
+) -> int:
+    """How many of so many turns at once pass."""
+    done = await asyncio.gather(
+        *(points.spend(org, agent, thread, limits or {}) for _ in range(times)), return_exceptions=True
+    )
+    assert all(isinstance(one, LimitReached) for one in done if one is not None)
+    return done.count(None)
+
+
+def test_of_101_turns_of_an_agent_at_once_exactly_100_pass_and_others_are_not_touched() -> None:
+    async def work(points: Points, time: Time) -> None:
+        assert await passed(points, 101, "agt_1") == 100
+        assert await passed(points, 1, "agt_1", org="org_other") == 1
+        assert await passed(points, 1, "agt_2") == 1
+
+    with_points(work)
+
+
+def test_a_thread_has_20_points_and_what_it_is_refused_its_agent_keeps() -> None:
+    async def work(points: Points, time: Time) -> None:
+        assert await passed(points, 50, "agt_1", "t") == 20
+        assert await passed(points, 50, "agt_1", "t2") == 20
+        assert await passed(points, 1, "agt_2", "t") == 1  # a thread of the same name at another agent
+        assert await passed(points, 101, "agt_1") == 60
+        assert await passed(points, 5, "agt_1", "t3") == 0
+        time.now += 60
+        assert await passed(points, 21, "agt_1", "t3") == 20
+
+    with_points(work)
+
+
+def test_an_agents_own_limits_win_over_the_servers() -> None:
+    async def work(points: Points, time: Time) -> None:
+        assert await passed(points, 9, "agt_1", limits={"agent": 3}) == 3
+        assert await passed(points, 9, "agt_2", "t", limits={"thread": 4}) == 4
+        assert await passed(points, 9, "agt_3") == 5
+
+    with_points(work, agent=5, thread=2)
+
+
+def test_who_is_refused_is_told_what_is_used_up_and_how_long_to_wait() -> None:
+    async def work(points: Points, time: Time) -> None:
+        assert await passed(points, 2, "agt_1", "t") == 2
+        time.now += 12
+        with pytest.raises(LimitReached) as refused:
+            await points.spend(ORG, "agt_1", "t", {})
+        assert refused.value.retry_after == pytest.approx(18)
+        assert (refused.value.status, refused.value.code) == (429, "metrix_limit_reached")
+        assert refused.value.limit == {"limit_type": "thread", "current_usage": 2, "limit_value": 2}
+        time.now += 18
+        await points.spend(ORG, "agt_1", "t", {})
+
+    with_points(work, thread=2, window=30)
+
+
+def test_windows_that_are_over_are_forgotten() -> None:
+    async def work() -> None:
+        time = Time()
+        spending = InProcess(60, time)
+        await spending.spend(ORG, "a", "t", (1, 1))
+        time.now += 61
+        await spending.spend(ORG, "b", "", (1, 1))
+        await spending.clear()
+        assert spending._spent.keys() == {(ORG, "agent", "b")}
+
+    asyncio.run(work())
