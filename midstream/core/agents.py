@@ -114,10 +114,20 @@ class Spec(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     settings: Settings = Settings()
 
 
+class McpServer(Struct, frozen=True):
+    """An org's own server of tools. headers: text by name (core.secret.Secret values)."""
+
+    id: str
+    name: str
+    url: str
+    headers: Mapping[str, Any] = {}
+
+
 class Loaded(Struct, frozen=True):
     """An agent with everything that its turns need, in one piece; one org's only. version_id: what runs.
     tools: of tool_ids, connected agents, MCP servers and built-in ones, in that order. templates: text by id.
-    timezone: the org's. secrets: text by name, for tools' headers (core.secret.Secret values)."""
+    timezone: the org's. secrets: text by name, for tools' headers (core.secret.Secret values).
+    servers: the org's own MCP servers that the agent names."""
 
     org: str
     id: str
@@ -131,6 +141,7 @@ class Loaded(Struct, frozen=True):
     templates: Mapping[str, str] = {}
     timezone: str = "UTC"
     secrets: Mapping[str, Any] = {}
+    servers: tuple[McpServer, ...] = ()
 
 
 class Delivery(Struct, frozen=True, omit_defaults=True):
@@ -194,6 +205,9 @@ class Range(Struct, frozen=True, omit_defaults=True):
 
 class ModelDocument(Struct, frozen=True, omit_defaults=True):
     """What is known of a model. parameters: by neutral name, None = it does not take that one; a name that is not
-    here is sent as it is."""
+    here is sent as it is. modalities: what it reads. context, output: tokens, None = not known."""
 
     parameters: dict[str, Range | None] = {}
+    modalities: tuple[str, ...] = ("text",)
+    context: int | None = None
+    output: int | None = None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from functools import partial
 
+from ..core.agents import Range
 from ..core.parts import Media
 from ..core.turn import Asked, EmbedAsk, Plan
 from ..wire import openai_chat
 from ..wire.openai_chat import Quirks
+from ._parameters import taken
 from ._service import Embedding, Headers, Service
 
 #: What is safe to send to a server of which nothing more is known than that it speaks OpenAI Chat.
@@ -48,8 +51,11 @@ def chat_service(
     headers: Headers = (),
     embeds: bool = True,
     keyless: bool = False,
+    parameters: Callable[[str], Mapping[str, Range | None]] | None = None,
+    claims: re.Pattern[str] | None = None,
 ) -> Service:
     """A service at base_url/chat/completions, with what differs about it. write: where quirks depend on the model."""
+    usual = taken(top_k=Range(0) if quirks.top_k else None, temperature=quirks.max_temperature)
     return Service(
         dialect=openai_chat,
         base_url=base_url,
@@ -64,4 +70,6 @@ def chat_service(
         vendor=vendor,
         keyless=keyless,
         fetches=_fetches(quirks),
+        parameters=parameters or (lambda model: usual),
+        claims=claims,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 
+from ..core.agents import Range
 from ..core.dialect import AnswerReader, Dialect
-from ..core.errors import BadRequest, Garbled, UpstreamError, forget_frames
+from ..core.errors import BadRequest, Busy, Garbled, UpstreamError, forget_frames
 from ..core.events import Attempted, Counted, Done, Embedded, Event, Gave, Whole
 from ..core.http import Incoming, Outgoing, Send, Timeouts
 from ..core.parts import Media, Native
@@ -51,7 +53,9 @@ class Service(Struct, frozen=True):
     vendor: by which its prices are found. keyless: may be used without a key.
     forwards: the caller's headers that mean something to it.
     builtin: part of this server, always there, with these models.
-    fetches: which media with an http(s) address it fetches itself, we inline the others; None = all."""
+    fetches: which media with an http(s) address it fetches itself, we inline the others; None = all.
+    parameters: what a model of it takes of each parameter, by neutral name (core.agents.ModelDocument).
+    claims: names that only models of this vendor have; None = it runs models of any vendor."""
 
     dialect: Dialect
     base_url: str = ""
@@ -72,6 +76,8 @@ class Service(Struct, frozen=True):
     builtin: bool = False
     models: tuple[str, ...] = ()
     fetches: Callable[[Media], bool] | None = None
+    parameters: Callable[[str], Mapping[str, Range | None]] = lambda model: {}
+    claims: re.Pattern[str] | None = None
 
 
 class Provider:
@@ -96,10 +102,22 @@ class Provider:
         self.timeouts = timeouts or Timeouts()
         self.max_tokens = max_tokens
         self._send = send
-        fixed = (("content-type", "application/json"), *service.headers, *headers)
+        self.has_key = bool(keys)
+        self._fixed = fixed = (("content-type", "application/json"), *service.headers, *headers)
         self._headers = {label: (*service.auth(key), *fixed) for label, key in keys.items()} if keys else {"0": fixed}
-        own = [value.encode() for _, value in headers]
+        self._own = own = tuple(value.encode() for _, value in headers)
         self._secrets = {label: (key.encode(), *own) for label, key in (keys or {"0": ""}).items()}
+
+    def lend(self, label: str, secret: str) -> None:
+        """A target may name this label from now on: calls with it carry this key and none of our own."""
+        if label not in self._headers:
+            self._secrets[label] = (secret.encode(), *self._own)
+            self._headers[label] = (*self.service.auth(secret), *self._fixed)
+
+    def take_back(self, label: str) -> None:
+        """Idempotent."""
+        self._headers.pop(label, None)
+        self._secrets.pop(label, None)
 
     async def complete(self, target: Target, key: str, plan: Plan, line: Line) -> None:
         """One exchange (core.serving.Complete)."""
@@ -208,8 +226,11 @@ class Provider:
 
     async def _exchange(self, method: str, path: str, key: str, body: bytes, more: Headers = ()) -> Incoming:
         """Sends and returns an answer with a good status; raises the service's error otherwise."""
+        headers, secrets = self._headers.get(key), self._secrets.get(key, ())
+        if headers is None:
+            raise Busy("the key that was lent for this call has been taken back, ask again")
         incoming = await self._send(
-            Outgoing(method, self.base_url + path, (*self._headers[key], *more), body, True, self.timeouts)
+            Outgoing(method, self.base_url + path, (*headers, *more), body, True, self.timeouts)
         )
         if 200 <= incoming.status < 300:
             return incoming
@@ -222,7 +243,7 @@ class Provider:
             incoming.close()
         if not 400 <= incoming.status < 600:
             raise Garbled(f"the upstream answered {incoming.status}, which is neither an answer nor an error")
-        for secret in self._secrets[key]:  # some services repeat the key that they refuse
+        for secret in secrets:  # some services repeat the key that they refuse
             if len(secret) >= SECRET_LENGTH:
                 refusal = refusal.replace(secret, b"***")
         raise self.service.dialect.read_error(incoming.status, incoming.headers, refusal)

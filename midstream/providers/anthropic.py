@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+from ..core.agents import Range
 from ..core.turn import Plan
 from ..wire import anthropic_messages
+from ._parameters import taken
 from ._service import Counting, Headers, Service
 
 
@@ -14,6 +18,8 @@ def _auth(key: str) -> Headers:
 def _write_count(plan: Plan) -> bytes:
     return anthropic_messages.write_count_ask(plan).body
 
+
+_TAKES = taken(temperature=1.0, top_k=Range(0), penalties=None, answers=None)
 
 SERVICE = Service(
     dialect=anthropic_messages,
@@ -28,4 +34,6 @@ SERVICE = Service(
     models_path="/v1/models",
     read_models=anthropic_messages.read_models,
     vendor="anthropic",
+    parameters=lambda model: _TAKES,
+    claims=re.compile(r"claude-"),
 )

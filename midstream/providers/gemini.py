@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
+from ..core.agents import Range
 from ..core.turn import EmbedAsk, Plan
 from ..wire import gemini
+from ._parameters import taken
 from ._service import Counting, Embedding, Headers, Service
 
 #: What Google reads by itself: uploads to it, its own storage and videos.
@@ -35,6 +37,8 @@ def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
     return gemini.write_embed_ask(replace(ask, model=plan.model))
 
 
+_TAKES = taken(top_k=Range(1), answers=Range(1, 8, 1))
+
 SERVICE = Service(
     dialect=gemini,
     base_url="https://generativelanguage.googleapis.com",
@@ -50,5 +54,7 @@ SERVICE = Service(
     models_path="/v1beta/models?pageSize=1000",
     read_models=gemini.read_models,
     vendor="google",
+    parameters=lambda model: _TAKES,
+    claims=re.compile(r"(models/)?(gemini-|imagen-|veo-)"),
     fetches=lambda media: media.url is not None and _OWN_MEDIA.match(media.url) is not None,
 )

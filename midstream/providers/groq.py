@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from ..core.agents import Range
 from ..wire.openai_chat import Quirks
 from ._chat import chat_service
+from ._parameters import taken
+
+_TAKES = taken(answers=Range(1, 1, 1))
 
 SERVICE = chat_service(
     base_url="https://api.groq.com/openai/v1",
@@ -18,4 +22,5 @@ SERVICE = chat_service(
         refuses=frozenset({"refusal", "annotations", "audio", "images", "reasoning_content", "reasoning_details"}),
     ),
     embeds=False,
+    parameters=lambda model: _TAKES,
 )

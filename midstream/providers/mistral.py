@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..wire.openai_chat import Quirks
 from ._chat import chat_service
 
@@ -9,6 +11,7 @@ SERVICE = chat_service(
     base_url="https://api.mistral.ai/v1",
     key_env="MISTRAL_API_KEY",
     vendor="mistral",
+    claims=re.compile(r"(open-)?(mistral-|mixtral-8x\d+b-\d{4}|ministral-|codestral-|magistral-|devstral-|pixtral-|voxtral-)"),
     quirks=Quirks(
         # max_completion_tokens and seed are renamed, the others are left out.
         lacks=frozenset(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+from ..core.agents import Range
 from ..core.turn import Asked, Plan
 from ..wire.openai_chat import Quirks, write_ask
 from ._chat import chat_service
+from ._parameters import taken
 
 #: What only other services put into an answer.
 _FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "images", "executed_tools"})
@@ -30,10 +33,25 @@ def _write(plan: Plan) -> Asked:
     return write_ask(plan, _REASONING if reasons else _PLAIN)
 
 
+#: What only OpenAI's own models are called; those that it tuned for somebody are `ft:...`.
+CLAIMS = re.compile(r"(ft:)?(gpt-(?!oss)|chatgpt-|o\d|text-embedding-|dall-e-|whisper-|tts-|davinci|babbage)")
+_PLAIN_TAKES = taken()
+_REASONING_TAKES = {
+    **dict.fromkeys(_PLAIN_TAKES),
+    **{name: _PLAIN_TAKES[name] for name in ("response_count", "max_tokens")},
+}
+
+
+def parameters(model: str) -> Mapping[str, Range | None]:
+    return _REASONING_TAKES if _REASONS.match(model) else _PLAIN_TAKES
+
+
 SERVICE = chat_service(
     base_url="https://api.openai.com/v1",
     key_env="OPENAI_API_KEY",
     url_env="OPENAI_BASE_URL",
     vendor="openai",
     write=_write,
+    parameters=parameters,
+    claims=CLAIMS,
 )

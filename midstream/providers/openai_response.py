@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
+from ..core.agents import Range
 from ..wire import openai_chat, openai_responses
 from ._chat import EMBEDDING
+from ._parameters import taken
 from ._service import Service
+
+#: The same vendor's models as over Chat Completions; these only sample when they do not reason.
+_CLAIMS = re.compile(r"(ft:)?(gpt-(?!oss)|chatgpt-|o\d|text-embedding-|dall-e-|whisper-|tts-|davinci|babbage)")
+_REASONS = re.compile(r"^(o\d|gpt-5(?!.*chat))")
+_TAKES: dict[str, Range | None] = {
+    **taken(penalties=None, answers=None),
+    "additional_stop_sequences": None,
+}
+_REASONING_TAKES: dict[str, Range | None] = {**dict.fromkeys(_TAKES), "max_tokens": _TAKES["max_tokens"]}
 
 SERVICE = Service(
     dialect=openai_responses,
@@ -15,4 +28,6 @@ SERVICE = Service(
     models_path="/models",
     read_models=openai_chat.read_models,
     vendor="openai",
+    parameters=lambda model: _REASONING_TAKES if _REASONS.match(model) else _TAKES,
+    claims=_CLAIMS,
 )
