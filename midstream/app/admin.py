@@ -14,8 +14,11 @@ from ..core.usage import Usage
 from ..core.web import Caller
 from ..store.reading import UsageGroup
 from ..store.rows import AttemptRow, RunRow, UsageRow
+from .admin_agents import agents_router
 from .admin_events import history
 from .admin_keys import keys_router
+from .admin_nouns import nouns_router
+from .admin_tools import tools_router
 from .docs_page import HEADERS, docs_page
 from .nouns import Nouns, Reader, json_reply, noun_app, page
 from .openapi import describe
@@ -29,7 +32,8 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 def admin_app(services: Services, nouns: Sequence[Nouns] = ()) -> FastAPI:
     """nouns: whose routes stand in the OpenAPI document as well."""
     app = noun_app(services, plain_error)
-    app.include_router(keys_router(services))
+    for router in (keys_router, agents_router, tools_router, nouns_router):
+        app.include_router(router(services))
     _add_accounts(app, services)
     _describe(app, services, nouns)
     return app

@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import providers
 from ..access.identify import Identify
 from ..access.limits import Limits
+from ..access.points import Points
 from ..core.errors import MidstreamError
 from ..core.registry import modules_of
 from ..core.serving import Complete, Line, Target
@@ -24,14 +25,18 @@ from ..runs.run import Runs
 from ..store import open_store
 from ..store.orgs import DEFAULT_ORG
 from .admin import admin_app
+from .agent_checks import Checks
 from .agent_turns import AgentTurns
+from .agents import AgentLoader
 from .catalog import Catalog, Served
 from .clock import Clock
 from .config import Config, ProviderConfig
 from .conversations import Conversations
 from .edge import ASGIApp, Edge
 from .faces import all_faces
+from .keyfiles import secret_key
 from .last_used import LastUsed
+from .models_of import Models, lendable
 from .nouns import Nouns
 from .offered import Offered
 from .operations import Operations
@@ -66,16 +71,21 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     store = await open_store(
         config.server.store_url, worker=platform.node(), full_sync=config.server.full_sync, clock=clock.wall
     )
+    store.seal_with(secret_key(config.server))
     egress = Egress(allow=config.egress.allow)
     served = served_by(config.providers, egress)
+    providers = lendable(served, all_services(), switched_off(config.providers), egress.send)
     prices = Prices(await table, {name: one.prices for name, one in config.providers.items()})
     faces = all_faces()
     stash = Stash()
     metrics = Metrics()
-    runs = Runs(store.ledger, completing(served), prices, clock, random.random, metrics, stash.answered)
+    runs = Runs(store.ledger, completing(providers), prices, clock, random.random, metrics, stash.answered)
+    catalog = Catalog(served, {name: alias.targets for name, alias in config.models.items()})
+    models = Models(catalog, served, all_services(), providers)
+    limits = config.limits
     services = Services(
         identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),
-        catalog=Catalog(served, {name: alias.targets for name, alias in config.models.items()}),
+        catalog=catalog,
         offered=Offered(served, clock.steady),
         conversations=Conversations(store, faces, runs.unsettled),
         runs=runs,
@@ -86,6 +96,16 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         stash=stash,
         agents=AgentTurns(),
         limits=Limits(config.limits.org_in_flight, clock.steady),
+        loader=AgentLoader(store, models, clock.steady),
+        models=models,
+        checks=Checks(models, servers=config.mcp.servers),
+        points=Points(
+            store,
+            clock.steady,
+            agent=limits.agent_points,
+            thread=limits.thread_points,
+            window=limits.window_seconds,
+        ),
         keep=config.server.store,
     )
     nouns = all_nouns(services)
@@ -129,9 +149,14 @@ def served_by(configured: Mapping[str, ProviderConfig], egress: Egress) -> dict[
     return served
 
 
-def completing(served: Mapping[str, Served]) -> Complete:
+def switched_off(configured: Mapping[str, ProviderConfig]) -> list[str]:
+    """Services that the operator has and does not want used."""
+    return [one.kind or name for name, one in configured.items() if not one.enabled]
+
+
+def completing(providers: Mapping[str, Provider]) -> Complete:
     """Sends each attempt to its target's provider."""
-    by_name = {name: one.provider.complete for name, one in served.items()}
+    by_name = {name: one.complete for name, one in providers.items()}
 
     async def complete(target: Target, key: str, plan: Plan, line: Line) -> None:
         await by_name[target.provider](target, key, plan, line)

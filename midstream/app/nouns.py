@@ -106,4 +106,6 @@ async def _invalid(request: Request, error: Any) -> Response:
 async def _not_here(request: Request, error: Any) -> Response:
     if error.status_code == 405:
         return _error(request, MethodNotAllowed(f"{request.method} is not offered here"))
+    if error.status_code == 400:  # a body that is not even text
+        return _error(request, BadRequest(f"the body cannot be read: {error.detail}"))
     return _error(request, NotFound(f"no such path: {request.url.path}", code="unknown_path"))

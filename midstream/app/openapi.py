@@ -17,6 +17,7 @@ _TAGS = (
         "What was asked, what it cost and how it went. Needs the admin key or a key with the scope read or admin.",
     ),
     ("keys", "API keys and orgs. Needs the admin key or a key with the scope admin."),
+    ("agents", "Agents, their versions and what they use. Needs the admin key or a key with the scope admin."),
     ("operations", "For orchestrators and monitoring."),
 )
 _OPEN: list[dict[str, Any]] = [{}]

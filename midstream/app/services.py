@@ -8,6 +8,7 @@ from functools import partial
 
 from ..access.identify import Identify
 from ..access.limits import Limits
+from ..access.points import Points
 from ..core.serving import Target
 from ..core.turn import Turn
 from ..core.web import Caller, Request
@@ -15,11 +16,14 @@ from ..egress import Egress
 from ..runs.order import Order
 from ..runs.run import Runs
 from ..store import Store
+from .agent_checks import Checks
 from .agent_turns import AgentTurns
+from .agents import AgentLoader
 from .catalog import Catalog
 from .clock import Clock
 from .conversations import Conversations, Opened
 from .faces import Face
+from .models_of import Models
 from .offered import Offered
 from .stash import Stash
 
@@ -40,6 +44,10 @@ class Services:
     stash: Stash
     agents: AgentTurns
     limits: Limits
+    loader: AgentLoader
+    models: Models
+    checks: Checks
+    points: Points
     keep: str = "all"
 
     def order(

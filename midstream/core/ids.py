@@ -13,7 +13,7 @@ _next = itertools.count(int.from_bytes(os.urandom(3))).__next__
 
 _DIGITS = re.compile(r"[0-9a-f]{24}")
 #: A UUID of version 8 (our own layout) whose last six digits are padding.
-_OURS = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-8([0-9a-f]{3})-8([0-9a-f]{3})-([0-9a-f]{6})000000")
+_OURS = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?8([0-9a-f]{3})-?8([0-9a-f]{3})-?([0-9a-f]{6})000000")
 
 
 def new_id(prefix: str) -> str:
@@ -43,32 +43,11 @@ def secret(prefix: str) -> str:
     return f"{prefix}{os.urandom(32).hex()}"
 
 
-_DIGITS = re.compile(r"[0-9a-f]{24}")
-_UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?8[0-9a-f]{3}-?8[0-9a-f]{3}-?[0-9a-f]{6}0{6}")
-
-
-def as_uuid(id: str) -> str:
-    """The UUID (version 8) that an id is on faces that speak UUIDs. Raises ValueError for what is no id of ours."""
-    digits = id.rpartition("_")[2]
-    if _DIGITS.fullmatch(digits) is None:
-        raise ValueError(f"not an id: {id}")
-    bits = f"{digits[:12]}8{digits[12:15]}8{digits[15:]}000000"
-    return f"{bits[:8]}-{bits[8:12]}-{bits[12:16]}-{bits[16:20]}-{bits[20:]}"
-
-
-def from_uuid(prefix: str, uuid: str) -> str:
-    """The id whose UUID this is. Raises ValueError for any other UUID."""
-    if _UUID.fullmatch(uuid.lower()) is None:
-        raise ValueError(f"not a UUID of ours: {uuid}")
-    bits = uuid.lower().replace("-", "")
-    return f"{prefix}{bits[:12]}{bits[13:16]}{bits[17:26]}"
-
-
 def spelled(prefix: str, text: str) -> str:
     """The id that is meant by any spelling of it: itself, its UUID, its 24 digits alone. Other text stays as it is."""
     digits = text.lower()
     if _DIGITS.fullmatch(digits):
         return prefix + digits
-    if _UUID.fullmatch(digits):
+    if _OURS.fullmatch(digits):
         return from_uuid(prefix, digits)
     return prefix + digits[len(prefix) :] if _DIGITS.fullmatch(digits.removeprefix(prefix)) else text

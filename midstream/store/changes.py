@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .database import Database, Statement, Value
+from typing import NamedTuple
+
+from .database import Database, Statement
 
 #: Raised by what concerns every org: a model that one of them owns.
 ALL = "*"
@@ -10,7 +12,7 @@ ALL = "*"
 _RAISE = """
 INSERT INTO org_changes (org_id, number) VALUES ($1, 1)
 ON CONFLICT (org_id) DO UPDATE SET number = org_changes.number + 1"""
-_NUMBERS = "SELECT number FROM org_changes WHERE org_id = $1 OR org_id = '*' ORDER BY org_id"
+_NUMBERS = "SELECT org_id, number FROM org_changes WHERE org_id = $1 OR org_id = '*'"
 
 
 def raised(org_id: str) -> Statement:
@@ -18,6 +20,14 @@ def raised(org_id: str) -> Statement:
     return _RAISE, (org_id,)
 
 
-async def numbers(db: Database, org_id: str) -> tuple[Value, ...]:
-    """Compare with what it was before: any difference is a change."""
-    return tuple(row[0] for row in await db.look_up(_NUMBERS, org_id))
+class Numbers(NamedTuple):
+    """Compare with what they were before: any difference is a change. own: of the org. all: of what concerns every
+    org."""
+
+    own: int
+    all: int
+
+
+async def numbers(db: Database, org_id: str) -> Numbers:
+    found = {str(org): int(number) for org, number in await db.look_up(_NUMBERS, org_id)}
+    return Numbers(found.get(org_id, 0), found.get(ALL, 0))

@@ -1,0 +1,36 @@
+"""Whose things an admin route is about, and how they are shown."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+
+from ..access.identify import OPERATOR
+from ..core.web import Caller
+from ..store.orgs import DEFAULT_ORG, OrgStore
+from .services import Services
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+OrgId = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+After = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+
+
+class Scope:
+    """One request's org: the operator may name any, an org's own admin key stays in its own."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def of(self, caller: Caller, org_id: str | None) -> OrgStore:
+        """Raises errors.NotFound when the operator names an org that does not exist."""
+        if caller.key_id != OPERATOR:
+            return self._services.store.org(caller.org)
+        if org_id is not None:
+            await self._services.store.all_orgs().org(org_id)
+        return self._services.store.org(org_id or DEFAULT_ORG)
+
+
+def hidden(text: str) -> str:
+    """A secret to recognise it by: its last four characters, none of a short one."""
+    return f"...{text[-4:]}" if len(text) > 7 else "..."

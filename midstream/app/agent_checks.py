@@ -1,0 +1,252 @@
+"""What is wrong with a version before it is published: all of it at once, each with the path of its field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ..core.agents import Spec, Tool
+from ..core.errors import CallerError
+from ..core.ids import spelled
+from ..store.agents import AgentRow, AgentStore, VersionRow
+from ..store.nouns import NounRow
+from ..store.orgs import OrgStore
+from .agents import tool_of
+from .models_of import Models
+
+#: Agents looked at for a circle.
+MAX_AGENTS = 1000
+
+
+class Problem(Struct, frozen=True):
+    """path: of the field, e.g. "pre_tools.0.args.city"."""
+
+    path: str
+    message: str
+
+
+class _Found(Struct, frozen=True):
+    """What of an org the version may name."""
+
+    tools: Mapping[str, Tool]
+    nouns: Mapping[str, list[NounRow]]
+    agents: Mapping[str, tuple[AgentRow, VersionRow | None]]
+    documents: Mapping[str, str]
+
+
+class Checks:
+    """builtins, servers: names of the server's own tools and MCP servers; None = any name is taken."""
+
+    def __init__(self, models: Models, builtins: Iterable[str] | None = None, servers: Iterable[str] = ()) -> None:
+        self._models = models
+        self._builtins = frozenset(builtins) if builtins is not None else None
+        self._servers = frozenset(servers)
+
+    async def problems(self, org: OrgStore, agent: AgentRow, spec: Spec) -> list[Problem]:
+        """Empty when the version can be published. The org's models are known to `Models` already."""
+        found = await _found(org, spec)
+        return [
+            *self._model(org.org_id, spec),
+            *_keys(spec, found),
+            *_tools(spec, found),
+            *_pre_tools(spec, found),
+            *_variables(spec, found),
+            *_templates(spec, found),
+            *(Problem(f"doc_ids.{n}", f"no such document: {id}") for n, id in enumerate(spec.doc_ids)
+              if id not in found.documents),
+            *self._named(spec, found),
+            *await _agents(org.agents, agent, spec, found),
+        ]  # fmt: skip
+
+    def _model(self, org: str, spec: Spec) -> list[Problem]:
+        problems = []
+        model = spec.configuration.get("fine_tune_model") or spec.configuration.get("model")
+        pairs = [("configuration.model", spec.service, model)]
+        fallback = spec.settings.fall_back
+        if fallback is not None and fallback.is_enable:
+            pairs.append(("settings.fall_back.model", fallback.service or spec.service, fallback.model))
+        for path, service, name in pairs:
+            if not name or not isinstance(name, str):
+                problems.append(Problem(path, "a model is needed"))
+                continue
+            try:
+                self._models.targets(org, service, name, spec.keys, None)
+            except CallerError as error:
+                is_service = error.param == "service"
+                place = path.replace("configuration.model", "service").replace(".model", ".service")
+                where = place if is_service else "keys" if error.param == "apikey" else path
+                if error.code != "key_missing" or spec.keys:  # a request may bring its own key
+                    problems.append(Problem(where, error.message))
+        return problems
+
+    def _named(self, spec: Spec, found: _Found) -> list[Problem]:
+        problems = []
+        own = {name for row in found.nouns["mcp_server"] for name in (row.id, row.name)}
+        for place, name in enumerate(spec.mcp_servers):
+            if name not in own and name not in self._servers:
+                problems.append(Problem(f"mcp_servers.{place}", f"no such MCP server: {name}"))
+        for place, name in enumerate(spec.built_in_tools):
+            if self._builtins is not None and name not in self._builtins:
+                known = ", ".join(sorted(self._builtins))
+                problems.append(Problem(f"built_in_tools.{place}", f"no such built-in tool: {name}; known: {known}"))
+        return problems
+
+
+async def _found(org: OrgStore, spec: Spec) -> _Found:
+    ids = dict.fromkeys((*spec.tool_ids, *(one.tool_id for one in spec.pre_tools)))
+    rows = await org.tools.some(ids)
+    tools = {id: tool_of(row) for id, row in rows.items()}
+    called = [_agent_of(one) for one in spec.connected_agents.values()]
+    called += [str(one.target.get("agent_id", "")) for one in tools.values() if one.kind == "agent"]
+    return _Found(
+        tools, await org.nouns.all(), await org.agents.published(called), await org.agents.documents(spec.doc_ids)
+    )
+
+
+def _agent_of(connected: Mapping[str, Any]) -> str:
+    return spelled("agt_", str(connected.get("agent_id", "")))
+
+
+def _keys(spec: Spec, found: _Found) -> list[Problem]:
+    known = {row.id: str(row.value()["service"]) for row in found.nouns["service_key"]}
+    problems = []
+    for service, id in spec.keys.items():
+        if id not in known:
+            problems.append(Problem(f"keys.{service}", f"no such service key: {id}"))
+        elif known[id] != service:
+            problems.append(Problem(f"keys.{service}", f"the key {id} is one of {known[id]}"))
+    return problems
+
+
+def _tools(spec: Spec, found: _Found) -> list[Problem]:
+    problems: list[Problem] = []
+    names: dict[str, str] = {}
+    for place, id in enumerate(spec.tool_ids):
+        tool = found.tools.get(id)
+        if tool is None:
+            problems.append(Problem(f"tool_ids.{place}", f"no such tool: {id}"))
+            continue
+        if tool.name in names:
+            problems.append(Problem(f"tool_ids.{place}", f"another tool of this agent is called {tool.name} as well"))
+        names[tool.name] = id
+        problems += [Problem(f"tool_ids.{place}", why) for why in _kind(tool, found)]
+    for name in spec.connected_agents:
+        if name in names:
+            problems.append(Problem(f"connected_agents.{name}", f"a tool of this agent is called {name} as well"))
+    return problems
+
+
+def _kind(tool: Tool, found: _Found) -> list[str]:
+    if tool.kind == "agent":
+        id = spelled("agt_", str(tool.target.get("agent_id", "")))
+        return [] if id in found.agents else [f"the tool {tool.name} calls an agent that does not exist: {id}"]
+    return []
+
+
+def _pre_tools(spec: Spec, found: _Found) -> list[Problem]:
+    problems = []
+    for place, one in enumerate(spec.pre_tools):
+        tool = found.tools.get(one.tool_id)
+        path = f"pre_tools.{place}"
+        if tool is None:
+            problems.append(Problem(f"{path}.tool_id", f"no such tool: {one.tool_id}"))
+            continue
+        known = _arguments(tool)
+        problems += [
+            Problem(f"{path}.args.{name}", f"the tool {tool.name} has no such argument")
+            for name in one.args
+            if known is not None and name not in known
+        ]
+        mapped = {**tool.mapped, **_mapped(spec, tool)}
+        problems += [
+            Problem(f"{path}.args.{name}", f"the tool {tool.name} needs this argument")
+            for name in tool.parameters.get("required", [])
+            if name not in one.args and name not in mapped
+        ]
+    return problems
+
+
+def _arguments(tool: Tool) -> frozenset[str] | None:
+    """None: the tool takes any."""
+    properties = tool.parameters.get("properties")
+    if properties is None:
+        return None
+    additional = tool.parameters.get("additionalProperties")
+    open_ended = additional is True or isinstance(additional, dict)
+    return None if open_ended else frozenset(properties)
+
+
+def _mapped(spec: Spec, tool: Tool) -> Mapping[str, str]:
+    return {**spec.variables_path.get(tool.name, {}), **spec.variables_path.get(tool.id, {})}
+
+
+def _variables(spec: Spec, found: _Found) -> list[Problem]:
+    problems = []
+    by_name = {name: tool for tool in found.tools.values() for name in (tool.id, tool.name)}
+    others = {*spec.connected_agents, *spec.built_in_tools}
+    for name, paths in spec.variables_path.items():
+        tool = by_name.get(name)
+        if tool is None and name in others:
+            continue
+        if tool is None:
+            problems.append(Problem(f"variables_path.{name}", "no tool of this agent has this name or id"))
+            continue
+        known = _arguments(tool)
+        problems += [
+            Problem(f"variables_path.{name}.{argument}", f"the tool {tool.name} has no such argument")
+            for argument in paths
+            if known is not None and argument not in known
+        ]
+    return problems
+
+
+def _templates(spec: Spec, found: _Found) -> list[Problem]:
+    id = spec.configuration.get("template_id")
+    if not id or id in {row.id for row in found.nouns["template"]}:
+        return []
+    return [Problem("configuration.template_id", f"no such template: {id}")]
+
+
+async def _agents(store: AgentStore, agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
+    problems = []
+    for name, said in spec.connected_agents.items():
+        path, id = f"connected_agents.{name}", _agent_of(said)
+        there = found.agents.get(id)
+        if there is None:
+            problems.append(Problem(f"{path}.agent_id", f"no such agent: {said.get('agent_id')}"))
+        elif said.get("version_id"):
+            versions = {row.id for row in await store.versions(id)}
+            if said["version_id"] not in versions:
+                problems.append(Problem(f"{path}.version_id", f"no such version: {said['version_id']}"))
+        elif there[1] is None and id != agent.id:
+            problems.append(Problem(f"{path}.agent_id", f"the agent {there[0].slug} is not published"))
+        circle = await _circle(store, agent.id, id)
+        if there is not None and circle:
+            problems.append(Problem(path, f"these agents call each other in a circle: {' -> '.join(circle)}"))
+    return problems
+
+
+async def _circle(store: AgentStore, start: str, first: str) -> list[str]:
+    """The way by which `first` comes to call `start`, with `start` at both ends; [] when it does not. By the published
+    versions, one read for all agents of a step."""
+    ways: dict[str, list[str]] = {first: [start, first]}
+    step = [first]
+    while step and len(ways) < MAX_AGENTS:
+        if start in step:
+            return ways[start]
+        following: list[str] = []
+        for id, (_, version) in (await store.published(step)).items():
+            for called in _called(version):
+                if called not in ways:
+                    ways[called] = [*ways[id], called]
+                    following.append(called)
+        step = following
+    return []
+
+
+def _called(version: VersionRow | None) -> list[str]:
+    spec = msgspec.json.decode(version.body, type=Spec) if version is not None else Spec()
+    return [_agent_of(one) for one in spec.connected_agents.values()]

@@ -1,0 +1,145 @@
+"""An agent as one JSON file: written without secrets, read back into any org; and what differs between two versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec.structs import replace
+from pydantic import Field
+
+from ..core.agents import PreTool, Spec, Tool
+from ..core.ids import new_id, spelled
+from ..store.agents import AgentRow, VersionRow
+from ..store.nouns import NounRow
+from ..store.orgs import OrgStore
+from ..store.tools import ToolRow
+from .admin_fields import Body, Name, NewTool, Slug, VersionFields, Word
+from .admin_tools import body_of, tool_from
+from .agents import tool_of
+
+FORMAT = "midstream.agent"
+_SECRET = re.compile(r"\{\{\s*secret:\s*([^}\s]+)\s*\}\}")
+#: An id of ours, or one that another system gave: 24 hexadecimal digits.
+_ID = re.compile(r"[a-z]+_[0-9a-f]{24}")
+
+
+class FileTool(NewTool):
+    id: Word
+
+
+class FileKey(Body):
+    id: Word
+    service: Word
+    name: Name
+
+
+class FileAgent(VersionFields):
+    id: Word | None = None
+    name: Name
+    slug: Slug
+
+
+class AgentFile(Body):
+    """keys, secrets: what has to be stored anew where the file is read; their values are not in it."""
+
+    format: Literal["midstream.agent"]
+    agent: FileAgent
+    tools: Annotated[list[FileTool], Field(max_length=500)] = Field(default_factory=list)
+    keys: Annotated[list[FileKey], Field(max_length=200)] = Field(default_factory=list)
+    secrets: Annotated[list[Name], Field(max_length=500)] = Field(default_factory=list)
+    org_id: Word | None = None
+    slug: Slug | None = None
+
+
+# writing
+
+
+def written(
+    agent: AgentRow, version: VersionRow, tools: Mapping[str, ToolRow], keys: Mapping[str, NounRow]
+) -> dict[str, Any]:
+    """keys: the org's, by id."""
+    spec = msgspec.json.decode(version.body, type=Spec)
+    said = [_tool_written(tool_of(row)) for row in tools.values()]
+    named = sorted({name for tool in said for name in _SECRET.findall(msgspec.json.encode(tool).decode())})
+    used = [keys[id] for id in dict.fromkeys(spec.keys.values()) if id in keys]
+    body = {name: one for name, one in msgspec.json.decode(version.body).items() if name != "keys"}
+    return {
+        "format": FORMAT,
+        "agent": {"id": agent.id, "name": agent.name, "slug": agent.slug, **body},
+        "tools": said,
+        "keys": [{"id": row.id, "service": row.value()["service"], "name": row.name} for row in used],
+        "secrets": named,
+    }
+
+
+def _tool_written(tool: Tool) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.to_builtins(tool)
+    target = body.pop("target", None)
+    body.pop("approved", None)
+    body.pop("headers", None)
+    if target is not None:
+        body[tool.kind] = target
+    return {"kind": tool.kind, **body}
+
+
+# reading
+
+
+async def read(org: OrgStore, file: AgentFile) -> tuple[AgentRow, VersionRow, dict[str, str], list[dict[str, str]]]:
+    """Makes the tools and a draft. What ids became, and what the org has to be given: [{path, id}].
+
+    An id that is free is kept: what names it elsewhere goes on working."""
+    ids: dict[str, str] = {}
+    for tool in file.tools:
+        fields = tool.given()
+        fields.pop("org_id", None)
+        wanted = spelled("tool_", fields.pop("id"))
+        is_free = _ID.fullmatch(wanted) and wanted.startswith("tool_") and not await org.tools.is_taken(wanted)
+        made = tool_from(Tool(wanted if is_free else new_id("tool_"), ""), fields)
+        await org.tools.create(made.name, made.kind, body_of(made), id=made.id)
+        ids[tool.id] = made.id
+    fields = file.agent.given()
+    name, slug, wanted = fields.pop("name"), fields.pop("slug"), spelled("agt_", fields.pop("id", None) or "")
+    spec = msgspec.convert({key: one for key, one in fields.items() if one is not None}, Spec)
+    spec, missing = await _settled(org, _renamed(spec, ids))
+    missing += [{"path": "keys", "id": key.id, "service": key.service, "name": key.name} for key in file.keys]
+    stored = await org.secrets.names()
+    missing += [{"path": "secrets", "id": one} for one in file.secrets if one not in stored]
+    is_free = _ID.fullmatch(wanted) and wanted.startswith("agt_") and not await org.agents.is_taken(wanted)
+    row, version = await org.agents.create(
+        name, file.slug or slug, msgspec.json.encode(spec), id=wanted if is_free else None
+    )
+    return row, version, ids, missing
+
+
+def _renamed(spec: Spec, ids: Mapping[str, str]) -> Spec:
+    return replace(
+        spec,
+        tool_ids=tuple(ids.get(id, id) for id in spec.tool_ids),
+        pre_tools=tuple(PreTool(ids.get(one.tool_id, one.tool_id), one.args, one.into) for one in spec.pre_tools),
+        variables_path={ids.get(name, name): paths for name, paths in spec.variables_path.items()},
+        keys={},
+    )
+
+
+async def _settled(org: OrgStore, spec: Spec) -> tuple[Spec, list[dict[str, str]]]:
+    """Without the documents that this org does not have."""
+    documents = await org.agents.documents(spec.doc_ids)
+    gone = [{"path": "doc_ids", "id": id} for id in spec.doc_ids if id not in documents]
+    return replace(spec, doc_ids=tuple(documents)), gone
+
+
+# comparing
+
+
+def differences(one: Any, other: Any, path: str = "") -> list[dict[str, Any]]:
+    """[{path, from, to}], in the order of the paths; null stands for what is not there."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        found = []
+        for name in sorted(one.keys() | other.keys()):
+            found += differences(one.get(name), other.get(name), f"{path}.{name}" if path else name)
+        return found
+    return [] if one == other and type(one) is type(other) else [{"path": path, "from": one, "to": other}]

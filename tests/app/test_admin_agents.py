@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midstream.core.ids import as_uuid
+
+from .agent_things import WEATHER, agent, http_tool, made, other_org, post, published
+from .asgi import Here, here
+
+
+def test_an_agent_is_drafted_changed_published_and_published_again(tmp_path: Path):
+    async def test(app: Here) -> None:
+        drafted = await agent(app)
+        assert drafted["status"] == "draft"
+        path = f"/agents/{drafted['id']}"
+        version = f"{path}/versions/{drafted['version_id']}"
+        changed = await post(
+            app, version, {"configuration": {"prompt": "Be brief.", "creativity_level": "max"}}, method="PATCH"
+        )
+        assert changed.json["configuration"] == {"model": "rehearsal", "prompt": "Be brief.", "creativity_level": "max"}
+        changed = await post(app, version, {"configuration": {"creativity_level": None}}, method="PATCH")
+        assert changed.json["configuration"] == {"model": "rehearsal", "prompt": "Be brief."}
+        done = await post(app, f"{path}/publish", {"version_id": drafted["version_id"]})
+        assert (done.status, done.json["status"], done.json["version_id"]) == (200, "published", drafted["version_id"])
+        assert (await post(app, version, {"memory": True}, method="PATCH")).json["error"]["code"] == "not_a_draft"
+
+        second = await made(app, f"{path}/versions", {"memory": True})
+        assert (second["number"], second["status"], second["memory"]) == (2, "draft", True)
+        assert second["configuration"]["prompt"] == "Be brief."
+        assert (await app.ask("GET", f"/v1/admin{path}")).json["memory"] is False
+        await post(app, f"{path}/publish", {"version_id": second["id"]})
+        assert (await app.ask("GET", f"/v1/admin{path}")).json["memory"] is True
+        history = (await app.ask("GET", f"/v1/admin{path}/versions")).json["data"]
+        assert [(one["number"], one["status"]) for one in history] == [(2, "published"), (1, "archived")]
+        compared = await app.ask(
+            "GET", f"/v1/admin{path}/compare?from={drafted['version_id']}&to={second['version_id']}"
+        )
+        assert compared.json["changes"] == [{"path": "memory", "from": None, "to": True}]
+        back = await post(app, f"{path}/publish", {"version_id": drafted["version_id"]})
+        assert back.json["published_version_id"] == drafted["version_id"]
+
+    here(tmp_path, test)
+
+
+def test_a_draft_is_discarded_and_the_published_version_is_not(tmp_path: Path):
+    async def test(app: Here) -> None:
+        one = await published(app)
+        path = f"/agents/{one['id']}/versions"
+        for method, end in (("POST", "/discard"), ("DELETE", "")):
+            draft = await made(app, path, {})
+            assert (await post(app, f"{path}/{draft['id']}{end}", method=method)).status == 200
+            assert (await app.ask("GET", f"/v1/admin{path}/{draft['id']}")).status == 404
+            kept = await post(app, f"{path}/{one['version_id']}{end}", method=method)
+            assert (kept.status, kept.json["error"]["code"]) == (409, "version_published")
+
+    here(tmp_path, test)
+
+
+def test_an_agent_is_found_by_every_spelling_paused_resumed_renamed_and_deleted(tmp_path: Path):
+    async def test(app: Here) -> None:
+        one = await published(app, slug="helper-1")
+        for spelling in (one["id"], as_uuid(one["id"]), one["id"].removeprefix("agt_"), "helper-1"):
+            assert (await app.ask("GET", f"/v1/admin/agents/{spelling}")).json["id"] == one["id"]
+        assert (await post(app, "/agents/helper-1/pause")).json["status"] == "paused"
+        assert (await post(app, "/agents/helper-1/resume")).json["status"] == "published"
+        renamed = await post(app, "/agents/helper-1", {"name": "New", "slug": "helper-2"}, method="PATCH")
+        assert (renamed.json["name"], renamed.json["slug"]) == ("New", "helper-2")
+        assert (await app.ask("GET", "/v1/admin/agents/helper-1")).status == 404
+        assert (await app.ask("DELETE", "/v1/admin/agents/helper-2")).status == 200
+        assert (await app.ask("GET", f"/v1/admin/agents/{one['id']}")).status == 404
+        assert (await app.ask("GET", "/v1/admin/agents")).json["data"] == []
+
+    here(tmp_path, test)
+
+
+def test_a_slug_is_made_from_the_name_and_one_that_is_given_is_kept_free(tmp_path: Path):
+    async def test(app: Here) -> None:
+        assert (await agent(app, "Zoë's Helper!"))["slug"] == "zo-s-helper"
+        assert (await agent(app, "Zoë's Helper!"))["slug"].startswith("zo-s-helper-")
+        assert (await agent(app, "日本"))["slug"] == "agent"
+        refused = await post(app, "/agents", {"name": "x", "slug": "agent"})
+        assert (refused.status, refused.json["error"]["code"]) == (409, "slug_taken")
+
+    here(tmp_path, test)
+
+
+def test_agents_page_newest_first(tmp_path: Path):
+    async def test(app: Here) -> None:
+        ids = [(await agent(app, f"a{n}"))["id"] for n in range(5)]
+        seen: list[str] = []
+        after = ""
+        while True:
+            page = (await app.ask("GET", f"/v1/admin/agents?limit=2{after}")).json
+            seen += [row["id"] for row in page["data"]]
+            if not page["has_more"]:
+                break
+            after = f"&after={page['last_id']}"
+        assert seen == ids[::-1]
+
+    here(tmp_path, test)
+
+
+def test_publishing_refuses_with_all_that_is_wrong(tmp_path: Path):
+    async def test(app: Here) -> None:
+        tool = await http_tool(app)
+        twin = await http_tool(app)
+        key = (await made(app, "/service_keys", {"name": "k", "service": "openai", "key": "sk-0123456789"}))["id"]
+        wrong = await agent(
+            app,
+            configuration={"model": "gpt-4o", "template_id": "tpl_nobody"},
+            keys={"anthropic": key, "groq": "skey_nobody"},
+            tool_ids=[tool, twin, "tool_nobody"],
+            pre_tools=[{"tool_id": tool, "args": {"town": "x"}}, {"tool_id": "tool_gone", "args": {}}],
+            variables_path={"weather": {"country": "a.b"}, "other": {"x": "y"}},
+            connected_agents={"friend": {"agent_id": "agt_nobody"}, "weather": {"agent_id": "agt_nobody"}},
+            doc_ids=["doc_nobody"],
+            mcp_servers=["nowhere"],
+            settings={"fall_back": {"service": "nobody", "model": "m"}},
+        )
+        refused = await post(app, f"/agents/{wrong['id']}/publish", {"version_id": wrong["version_id"]})
+        assert refused.status == 400
+        assert refused.json["error"]["problems"] == refused.json["problems"]
+        assert {one["path"] for one in refused.json["problems"]} == {
+            "configuration.model", "configuration.template_id", "keys.anthropic", "keys.groq", "tool_ids.1",
+            "tool_ids.2", "pre_tools.0.args.town", "pre_tools.0.args.city", "pre_tools.1.tool_id",
+            "variables_path.weather.country", "variables_path.other", "connected_agents.friend.agent_id",
+            "connected_agents.weather.agent_id", "connected_agents.weather", "doc_ids.0", "mcp_servers.0",
+            "settings.fall_back.service",
+        }  # fmt: skip
+        assert (await app.ask("GET", f"/v1/admin/agents/{wrong['id']}")).json["published_version_id"] is None
+
+    here(tmp_path, test)
+
+
+def test_agents_that_call_each_other_in_a_circle_are_not_published(tmp_path: Path):
+    async def test(app: Here) -> None:
+        one = await published(app, "one")
+        two = await published(app, "two", connected_agents={"one": {"bridge_id": one["id"]}})
+        three = await published(app, "three", connected_agents={"two": {"agent_id": two["id"]}})
+        version = await made(
+            app, f"/agents/{one['id']}/versions", {"connected_agents": {"x": {"agent_id": three["id"]}}}
+        )
+        refused = await post(app, f"/agents/{one['id']}/publish", {"version_id": version["id"]})
+        [problem] = refused.json["problems"]
+        assert problem["path"] == "connected_agents.x"
+        assert " -> ".join([one["id"], three["id"], two["id"], one["id"]]) in problem["message"]
+        itself = await made(app, f"/agents/{one['id']}/versions", {"connected_agents": {"me": {"agent_id": one["id"]}}})
+        refused = await post(app, f"/agents/{one['id']}/publish", {"version_id": itself["id"]})
+        assert [one["path"] for one in refused.json["problems"]] == ["connected_agents.me"]
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "body, param",
+    [
+        ({"nmae": "x"}, "nmae"),
+        ({"name": ""}, "name"),
+        ({"name": 5}, "name"),
+        ({"name": "a\0"}, "name"),
+        ({"slug": "agt_" + "0" * 24}, "slug"),
+        ({"slug": "0" * 24}, "slug"),
+        ({"slug": "Ab"}, "slug"),
+        ({"type": "chatt"}, "type"),
+        ({"memory": "yes"}, "memory"),
+        ({"configuration": {"modle": "x"}}, "configuration"),
+        ({"configuration": {"prompt": "a\0b"}}, "configuration"),
+        ({"configuration": {"prompt": 5}}, "configuration"),
+        ({"configuration": {"seed": 2**60}}, "configuration"),
+        ({"settings": {"tnoe": "x"}}, "settings.tnoe"),
+        ({"settings": {"maximum_iterations": 101}}, "settings.maximum_iterations"),
+        ({"settings": {"fall_back": {"modle": "x"}}}, "settings.fall_back.modle"),
+        ({"pre_tools": [{"tool_id": "t", "arg": {}}]}, "pre_tools.0.arg"),
+        ({"limits": {"agent": 0}}, "limits.agent"),
+        ({"tool_ids": "t"}, "tool_ids"),
+        ({"tool_ids": ["a b"]}, "tool_ids.0"),
+        ({"connected_agents": {"a b": {"agent_id": "x"}}}, "connected_agents.a b.[key]"),
+        ({"variables_state": {"x": {"requierd": True}}}, "variables_state.x.requierd"),
+    ],
+)
+def test_a_mistake_is_named_and_nothing_is_made(tmp_path: Path, body: dict[str, Any], param: str):
+    async def test(app: Here) -> None:
+        reply = await post(app, "/agents", {"name": "n", **body})
+        assert (reply.status, reply.json["error"]["param"]) == (400, param)
+        assert (await app.ask("GET", "/v1/admin/agents")).json["data"] == []
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"name":"n","configuration":{"prompt":"\\ud800"}}', b'{"name":"n","configuration":{"seed":NaN}}',
+     b'{"name":"n","configuration":' + b'{"json_schema":' * 60 + b"1" + b"}" * 60 + b"}", b"\xff\xfe", b"[]", b"",
+     b'{"name":"\\ud800"}', b'{"name":"n","configuration":{"stop":[' + b"[" * 5000 + b"]" * 5000 + b"]}}"],
+)  # fmt: skip
+def test_what_cannot_be_kept_is_refused(tmp_path: Path, body: bytes):
+    async def test(app: Here) -> None:
+        assert (await post(app, "/agents", body)).status == 400
+
+    here(tmp_path, test)
+
+
+def test_another_orgs_things_are_as_unknown_as_none_on_every_route(tmp_path: Path):
+    async def test(app: Here) -> None:
+        _, boss = await other_org(app)
+        one = await published(app, slug="mine")
+        tool = await http_tool(app)
+        ids = {"agent": one["id"], "version": one["version_id"], "tool": tool}
+        for path, body in (("templates", {"name": "t", "template": "x"}), ("mcp_servers", {"name": "m", "url": "https://x.org"}),
+                           ("service_keys", {"name": "k", "service": "openai", "key": "sk-1"}),
+                           ("models", {"name": "tuned", "service": "openai", "model": "ft:x"})):  # fmt: skip
+            ids[path] = (await made(app, f"/{path}", body))["id"]
+        a, v = f"/agents/{ids['agent']}", ids["version"]
+        asks: list[tuple[str, str, Any]] = [
+            ("GET", a, None), ("PATCH", a, {"name": "stolen"}), ("DELETE", a, None), ("GET", "/agents/mine", None),
+            ("POST", f"{a}/pause", {}), ("POST", f"{a}/resume", {}), ("POST", f"{a}/publish", {"version_id": v}),
+            ("POST", f"{a}/duplicate", {}), ("GET", f"{a}/export", None), ("GET", f"{a}/resolved", None),
+            ("GET", f"{a}/compare?from={v}&to={v}", None), ("GET", f"{a}/versions", None),
+            ("POST", f"{a}/versions", {}), ("GET", f"{a}/versions/{v}", None), ("DELETE", f"{a}/versions/{v}", None),
+            ("PATCH", f"{a}/versions/{v}", {"memory": True}), ("POST", f"{a}/versions/{v}/discard", {}),
+            ("GET", f"/agents?after={ids['agent']}", None), ("GET", f"/tools?after={tool}", None),
+            ("GET", f"/tools/{tool}", None), ("PATCH", f"/tools/{tool}", {"description": "x"}),
+            ("DELETE", f"/tools/{tool}", None),
+        ]  # fmt: skip
+        for path in ("templates", "mcp_servers", "service_keys", "models"):
+            asks += [(method, f"/{path}/{ids[path]}", None) for method in ("GET", "DELETE")]
+            asks += [("PATCH", f"/{path}/{ids[path]}", {"name": "stolen"}), ("GET", f"/{path}?after={ids[path]}", None)]
+        for method, path, body in asks:
+            said = []
+            for real in (True, False):
+                asked = path
+                for id in () if real else (*ids.values(), "mine"):
+                    asked = asked.replace(id, id[:-4] + "zzzz")
+                reply = await app.ask(method, f"/v1/admin{asked}", body, boss, content_type="application/json")
+                assert reply.status == 404, (method, asked, reply.body)
+                error = reply.json["error"]
+                text = error["message"]
+                for id in (*ids.values(), "mine"):
+                    text = text.replace(id, "ID").replace(id[:-4] + "zzzz", "ID")
+                said.append((error["code"], text))
+            assert said[0] == said[1]
+        assert (await app.ask("GET", f"/v1/admin{a}")).json["name"] == "Helper"
+        for path in ("agents", "tools", "templates", "mcp_servers", "service_keys", "models", "secrets"):
+            assert (await app.ask("GET", f"/v1/admin/{path}", key=boss)).json["data"] == []
+
+    here(tmp_path, test)
+
+
+def test_the_operator_names_an_org_and_an_orgs_own_admin_stays_in_it(tmp_path: Path):
+    async def test(app: Here) -> None:
+        org, boss = await other_org(app)
+        theirs = await agent(app, "theirs", org_id=org)
+        assert theirs["org_id"] == org
+        assert (await app.ask("GET", f"/v1/admin/agents/{theirs['id']}?org_id={org}")).status == 200
+        assert (await app.ask("GET", f"/v1/admin/agents/{theirs['id']}")).status == 404
+        assert (await app.ask("GET", "/v1/admin/agents?org_id=org_nobody")).status == 404
+        mine = await agent(app, "boss", boss, org_id="org_default")
+        assert mine["org_id"] == org
+        plain = (await made(app, "/keys", {"name": "k"}))["key"]
+        assert (await app.ask("GET", "/v1/admin/agents", key=plain)).status == 403
+
+    here(tmp_path, test)
+
+
+def test_the_resolved_configuration_has_the_names_of_v2_and_no_secret(tmp_path: Path):
+    async def test(app: Here) -> None:
+        key = (await made(app, "/service_keys", {"name": "k", "service": "openai", "key": "sk-0123456789"}))["id"]
+        tool = await http_tool(app, mapped={"unit": "prefs.unit"})
+        friend = await published(app, "friend")
+        one = await agent(
+            app,
+            service="openai",
+            configuration={"model": "gpt-4o", "prompt": "p"},
+            keys={"openai": key},
+            tool_ids=[tool],
+            pre_tools=[{"tool_id": tool, "args": {"city": "{{city}}"}}],
+            variables_state={"city": {"default": "Bonn"}, "name": "required"},
+            connected_agents={"friend": {"agent_id": friend["id"], "description": "knows"}},
+            memory=True,
+        )
+        reply = await app.ask("GET", f"/v1/admin/agents/{one['id']}/resolved?version_id={one['version_id']}")
+        said = reply.json
+        assert "sk-0123456789" not in reply.body.decode()
+        assert said["apikey"] == "...6789"
+        assert (said["service"], said["configuration"]["model"], said["gpt_memory"]) == ("openai", "gpt-4o", True)
+        assert said["pre_tools"] == [{"name": "weather", "args": {"city": "{{city}}"}}]
+        assert said["variables"] == {"city": "Bonn", "name": None}
+        assert said["variables_state"]["name"]["required"] is True
+        assert said["rag_data"] == []
+        assert list(said["tools"][0]["function"]["parameters"]["properties"]) == ["city"]  # what is mapped is hidden
+        assert said["tool_id_and_name_mapping"] == {
+            "weather": {"id": tool, "kind": "http"}, "friend": {"id": friend["id"], "kind": "agent"},
+        }  # fmt: skip
+        assert (said["version_id"], said["bridge_id"]) == (one["version_id"], one["id"])
+
+    here(tmp_path, test)
+
+
+def test_an_agent_goes_into_a_file_and_out_of_it_in_another_org_without_secrets(tmp_path: Path):
+    async def test(app: Here) -> None:
+        org, boss = await other_org(app)
+        key = (await made(app, "/service_keys", {"name": "main", "service": "openai", "key": "sk-0123456789"}))["id"]
+        tool = await http_tool(
+            app, http={"headers": {"authorization": "Bearer hush", "x-plain": "p", "x-org": "{{secret:ORG}}"}}
+        )
+        one = await agent(
+            app,
+            keys={"openai": key},
+            tool_ids=[tool],
+            pre_tools=[{"tool_id": tool, "args": {"city": "Bonn"}, "into": "w"}],
+            variables_path={tool: {"unit": "u"}},
+            settings={"tone": "kind", "fall_back": {"model": "rehearsal"}},
+            variables_state={"name": "required"},
+        )
+        file = await app.ask("GET", f"/v1/admin/agents/{one['id']}/export")
+        assert "hush" not in file.body.decode()
+        assert "sk-0123456789" not in file.body.decode()
+        assert file.json["secrets"] == ["ORG", f"{tool}.authorization"]
+        assert file.json["keys"] == [{"id": key, "service": "openai", "name": "main"}]
+        copied = await made(app, "/agents/import", file.json, boss)
+        assert copied["org_id"] == org
+        new_tool = copied["tools"][tool]
+        assert new_tool != tool
+        assert copied["id"] != one["id"]
+        assert copied["tool_ids"] == [new_tool]
+        assert copied["pre_tools"] == [{"tool_id": new_tool, "args": {"city": "Bonn"}, "into": "w"}]
+        assert copied["variables_path"] == {new_tool: {"unit": "u"}}
+        assert copied["settings"] == one["settings"]
+        assert copied["variables_state"] == one["variables_state"]
+        assert [gone["path"] for gone in copied["missing"]] == ["keys", "secrets", "secrets"]
+        assert (
+            await post(app, f"/agents/{copied['id']}/publish", {"version_id": copied["version_id"]}, boss)
+        ).status == 200
+        shown = (await app.ask("GET", f"/v1/admin/tools/{new_tool}", key=boss)).json
+        assert shown["parameters"] == WEATHER
+        assert shown["http"]["headers"]["x-plain"] == "p"
+
+    here(tmp_path, test)
+
+
+def test_ids_that_are_free_are_kept_when_a_file_is_read(tmp_path: Path):
+    async def test(app: Here) -> None:
+        file = {
+            "format": "midstream.agent",
+            "agent": {
+                "id": "65f0c0ffee65f0c0ffee65f0", "name": "Old", "slug": "old",
+                "tool_ids": ["65f0c0ffee65f0c0ffee65f1"],
+            },
+            "tools": [{"id": "65f0c0ffee65f0c0ffee65f1", "name": "t", "http": {"url": "https://x.org"}}],
+        }  # fmt: skip
+        read = await made(app, "/agents/import", file)
+        assert read["id"] == "agt_65f0c0ffee65f0c0ffee65f0"
+        assert read["tool_ids"] == ["tool_65f0c0ffee65f0c0ffee65f1"]
+        assert (await app.ask("GET", "/v1/admin/agents/65f0c0ffee65f0c0ffee65f0")).status == 200
+        again = await made(app, "/agents/import", {**file, "slug": "other"})
+        assert again["id"] != read["id"]
+        assert again["tool_ids"] != read["tool_ids"]
+
+    here(tmp_path, test)
+
+
+def test_a_duplicate_is_a_draft_of_its_own(tmp_path: Path):
+    async def test(app: Here) -> None:
+        one = await published(app, memory=True)
+        copy = await made(app, f"/agents/{one['id']}/duplicate", {})
+        assert copy["id"] != one["id"]
+        assert (copy["status"], copy["name"], copy["memory"]) == ("draft", "Helper (copy)", True)
+
+    here(tmp_path, test)
