@@ -176,6 +176,9 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (status, available_at);
 CREATE INDEX deliveries_by_org ON deliveries (org_id, created_at);
 
+-- worker: who works on the row now; another may have it when that one is no longer there.
+ALTER TABLE outbox ADD COLUMN worker TEXT;
+
 -- One row per model call of the agent faces, written from the outbox: id = the attempt's.
 CREATE TABLE model_transactions (
     id TEXT PRIMARY KEY,
@@ -196,7 +199,7 @@ CREATE TABLE model_transactions (
 );
 CREATE INDEX model_transactions_by_org ON model_transactions (org_id, created_at);
 
--- One row per agent turn, written from the outbox: id = the message id.
+-- One row per agent turn, written from the outbox: id = the message id. rolled: it is counted in the rollups.
 CREATE TABLE metrics_raw_data (
     id TEXT PRIMARY KEY,
     org_id TEXT NOT NULL,
@@ -218,7 +221,8 @@ CREATE TABLE metrics_raw_data (
     cost_nano BIGINT NOT NULL,
     latency_ms BIGINT NOT NULL,
     detail BYTEA NOT NULL,
-    created_at DOUBLE PRECISION NOT NULL
+    created_at DOUBLE PRECISION NOT NULL,
+    rolled BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE INDEX metrics_raw_by_time ON metrics_raw_data (org_id, created_at);
 
