@@ -298,14 +298,20 @@ def statement(record: Record) -> Statement:
 
 
 class Ledger:
-    """worker: this process, in every run and attempt that it begins; when it dies, they are found by it."""
+    """worker: this process, in every run and attempt that it begins; when it dies, they are found by it.
+    noticed: told the topic of each outbox row that has been committed here."""
 
     def __init__(self, db: Database, worker: str) -> None:
         self._write = db.write
         self.worker = worker
+        self.noticed: Callable[[str], None] | None = None
 
     async def commit(self, *records: Record) -> None:
         """One transaction, in this order; durable on return. After errors.StoreDown it may or may not have
         happened: committing the same records again is right in both cases."""
         worker = self.worker
         await self._write([_STATEMENTS[type(record)](record, worker) for record in records])
+        if self.noticed is not None:
+            for record in records:
+                if type(record) is OutboxAdded:
+                    self.noticed(record.topic)

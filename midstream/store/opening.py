@@ -15,9 +15,13 @@ from . import recovery
 from .database import Database
 from .keys import Keys
 from .ledger import Ledger
+from .memories import Memories
+from .metrics import Metrics
 from .migrate import migrate
 from .orgs import AllOrgs, OrgStore
+from .outbox import Outbox
 from .postgres import PostgresDatabase
+from .reading import Scope
 from .secrets import SealingKey, Secrets
 from .sqlite import SqliteDatabase
 from .tool_calls import ToolCalls
@@ -34,6 +38,7 @@ class Store:
         self.worker = worker
         self._clock = clock
         self.ledger = Ledger(db, worker)
+        self.outbox = Outbox(db, worker, clock)
         self.keys = Keys(db, clock)
         self._beating: asyncio.Task[None] | None = None
         self._sealing = SealingKey(os.urandom(32))
@@ -47,6 +52,13 @@ class Store:
 
     def tool_calls(self, org_id: str) -> ToolCalls:
         return ToolCalls(self.db, org_id, self._clock)
+
+    def memories(self, org_id: str) -> Memories:
+        return Memories(self.db, org_id, self._clock)
+
+    def metrics(self, scope: Scope) -> Metrics:
+        """scope: one org; None, for the operator only, is all of them."""
+        return Metrics(self.db, scope)
 
     def all_orgs(self) -> AllOrgs:
         """For the operator only."""

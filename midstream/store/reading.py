@@ -61,7 +61,8 @@ _DAY: dict[DialectName, str] = {
 }
 _COST: dict[DialectName, str] = {"sqlite": "exact_sum(cost)", "postgres": "sum(CAST(cost AS NUMERIC))"}
 _GROUPS: dict[UsageGroup, str] = {
-    "model": "model", "provider": "provider", "org": "org_id", "key": "key_id", "agent": "NULL",
+    "model": "model", "provider": "provider", "org": "org_id", "key": "key_id",
+    "agent": "(SELECT runs.agent_id FROM runs WHERE runs.id = attempts.run_id)",
 }  # fmt: skip
 _USAGE = """
 SELECT @group, count(*), sum(CASE WHEN status <> 'started' AND cost IS NULL THEN 1 ELSE 0 END),

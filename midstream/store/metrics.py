@@ -1,0 +1,277 @@
+"""What agents' turns and their model calls came to: raw rows, and their sums by five minutes and by day.
+
+A sum takes in a raw row once: in the transaction that writes the row, from the row itself, while it is not marked as
+rolled. So sums equal the raw rows whatever the order, and however often a turn's account is delivered."""
+
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..core.account import TurnAccount
+from .database import Database, DialectName, Statement
+from .exact import plain
+from .ledger import storable
+from .reading import LAST, Question, Scope, missing
+
+MetricsGroup: TypeAlias = Literal["org", "agent", "version", "model", "service", "key", "thread", "user"]
+Span: TypeAlias = Literal[300, 86400]
+SPANS: tuple[Span, ...] = get_args(Span)
+
+_RAW = """
+INSERT INTO metrics_raw_data (id, org_id, agent_id, version_id, user_id, thread_id, service, model, key_id, run_id,
+    success, failure, attempts, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_nano, latency_ms,
+    detail, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+ON CONFLICT (id) DO NOTHING"""
+_COUNTS = (
+    "turns", "failures", "attempts", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_nano",
+    "latency_ms",
+)  # fmt: skip
+_COUNTED = "attempts, input_tokens, output_tokens, cached_tokens, reasoning_tokens, latency_ms, cost_nano"
+_ADDED = ", ".join(f"{name} = metrics_rollups.{name} + excluded.{name}" for name in _COUNTS)
+_ROLL = f"""
+INSERT INTO metrics_rollups (org_id, span, start, agent_id, version_id, service, model, key_id, turns, failures,
+    {_COUNTED})
+SELECT org_id, CAST($2 AS BIGINT), CAST($3 AS BIGINT), agent_id, version_id, service, model, key_id, 1,
+    CASE WHEN success THEN 0 ELSE 1 END, {_COUNTED}
+FROM metrics_raw_data WHERE id = $1 AND NOT rolled
+ON CONFLICT (org_id, span, start, agent_id, version_id, service, model, key_id) DO UPDATE SET {_ADDED}"""
+_ROLLED = "UPDATE metrics_raw_data SET rolled = TRUE WHERE id = $1 AND NOT rolled"
+_TRANSACTION = """
+INSERT INTO model_transactions (id, org_id, run_id, agent_id, thread_id, key_id, service, model, status, input_tokens,
+    output_tokens, cached_tokens, reasoning_tokens, cost, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO NOTHING"""
+
+
+def nano(cost: str | None) -> int:
+    """Billionths of a dollar; 0 when the cost is not known."""
+    return int((Decimal(cost) * 10**9).to_integral_value()) if cost else 0
+
+
+def turn_counted(turn: TurnAccount) -> list[Statement]:
+    """Adds a turn to the raw rows and, once, to their sums."""
+    usage = turn.usage
+    row = (
+        turn.id, turn.org, turn.agent, turn.version, _text(turn.user), _text(turn.thread), _text(turn.service),
+        _text(turn.model), turn.key, turn.run, turn.success, _text(turn.failure) or None, turn.attempts,
+        usage.input_tokens, usage.output_tokens, usage.cache_read, usage.out_reasoning, nano(turn.cost),
+        turn.latency_ms, _detail(turn), turn.created_at,
+    )  # fmt: skip
+    rolls: list[Statement] = [(_ROLL, (turn.id, span, _start(turn.created_at, span))) for span in SPANS]
+    return [(_RAW, row), *rolls, (_ROLLED, (turn.id,))]
+
+
+def _start(at: float, span: int) -> int:
+    return int(at // span) * span
+
+
+def _text(value: str) -> str:
+    return storable(value) or ""
+
+
+def _detail(turn: TurnAccount) -> bytes:
+    shown: dict[str, Any] = {
+        "steps_ms": turn.steps_ms,
+        "parameters": turn.parameters,
+        "tools": turn.tools,
+        "rounds": turn.rounds,
+        "failure_message": turn.failure_message,
+        "fallback": turn.fallback,
+        "first_error": turn.first_error,
+        "missing": turn.missing,
+        "dropped": turn.dropped,
+        "blocked": turn.blocked,
+        "cost": turn.cost,
+        "face": turn.face,
+        "sub_thread_id": turn.sub_thread,
+        "conversation_id": turn.conversation,
+        "request_id": turn.request,
+    }
+    return msgspec.json.encode(shown)
+
+
+class Transaction(Struct, frozen=True):
+    """One model call, as published under the topic "transaction". cost: decimal USD, None = not known.
+    agent_id, thread_id: None outside of agents."""
+
+    id: str
+    org_id: str
+    run_id: str
+    agent_id: str | None
+    thread_id: str | None
+    key_id: str
+    service: str
+    model: str
+    status: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost: str | None
+    created_at: float
+
+    COLUMNS = (
+        "id, org_id, run_id, agent_id, thread_id, key_id, service, model, status, input_tokens, output_tokens, "
+        "cached_tokens, reasoning_tokens, cost, created_at"
+    )
+
+
+def transaction_added(one: Transaction) -> Statement:
+    """One row per attempt, however often it is told."""
+    values = msgspec.structs.asdict(one)
+    for name in ("thread_id", "service", "model"):
+        values[name] = storable(values[name])
+    return _TRANSACTION, tuple(values.values())
+
+
+# what is read back
+
+
+class MetricsRow(Struct, frozen=True):
+    """Sums over the turns of a group. start: of their bucket, unix seconds; None without buckets.
+    cost: decimal USD of turns whose cost is known. latency_ms: of all turns together."""
+
+    cost: str
+    group: str | None
+    start: int | None
+    turns: int
+    failures: int
+    attempts: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    latency_ms: int
+
+
+class TurnRow(Struct, frozen=True):
+    """One turn. detail: JSON text, see `_detail`."""
+
+    id: str
+    org_id: str
+    agent_id: str
+    version_id: str
+    user_id: str
+    thread_id: str
+    service: str
+    model: str
+    key_id: str
+    run_id: str
+    success: bool
+    failure: str | None
+    attempts: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost_nano: int
+    latency_ms: int
+    detail: bytes
+    created_at: float
+
+    COLUMNS = (
+        "id, org_id, agent_id, version_id, user_id, thread_id, service, model, key_id, run_id, success, failure, "
+        "attempts, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_nano, latency_ms, detail, "
+        "created_at"
+    )
+
+
+_GROUPS: dict[MetricsGroup, str] = {
+    "org": "org_id", "agent": "agent_id", "version": "version_id", "model": "model", "service": "service",
+    "key": "key_id", "thread": "thread_id", "user": "user_id",
+}  # fmt: skip
+#: Groups that the sums do not know: there would be as many of them as turns.
+FINE: tuple[MetricsGroup, ...] = ("thread", "user")
+_START: dict[DialectName, str] = {
+    "sqlite": "CAST(created_at / @span AS INTEGER) * @span",
+    "postgres": "CAST(floor(created_at / @span) * @span AS BIGINT)",
+}
+_SUMS = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in _COUNTED.split(", ")[:-1])
+_FROM_SUMS = f"""
+SELECT CAST(sum(cost_nano) AS BIGINT), @group, @start, CAST(sum(turns) AS BIGINT), CAST(sum(failures) AS BIGINT),
+    {_SUMS} FROM metrics_rollups WHERE @scope AND span = @rows
+    AND start >= CAST($2 AS DOUBLE PRECISION) AND start < CAST($3 AS DOUBLE PRECISION)
+    AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
+GROUP BY 2, 3 ORDER BY 3, 2"""
+_FROM_RAW = f"""
+SELECT CAST(sum(cost_nano) AS BIGINT), @group, @start, count(*),
+    CAST(sum(CASE WHEN success THEN 0 ELSE 1 END) AS BIGINT), {_SUMS}
+FROM metrics_raw_data
+WHERE @scope AND created_at >= $2 AND created_at < $3 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
+GROUP BY 2, 3 ORDER BY 3, 2"""
+_TURNS = Question(f"""
+SELECT {TurnRow.COLUMNS} FROM metrics_raw_data
+WHERE @scope AND created_at >= $2 AND created_at < $3 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
+    AND (created_at > $5 OR (created_at = $5 AND id > $6)) ORDER BY created_at, id LIMIT $7""")
+_TURN_PLACE = Question("SELECT created_at FROM metrics_raw_data WHERE @scope AND id = $2")
+_TRANSACTIONS = Question(f"""
+SELECT {Transaction.COLUMNS} FROM model_transactions
+WHERE @scope AND created_at >= $2 AND created_at < $3 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
+    AND (created_at > $5 OR (created_at = $5 AND id > $6)) ORDER BY created_at, id LIMIT $7""")
+_TRANSACTION_PLACE = Question("SELECT created_at FROM model_transactions WHERE @scope AND id = $2")
+
+
+def _sums(group: MetricsGroup, span: Span | None, dialect: DialectName) -> Question:
+    if group in FINE:
+        start = "CAST(NULL AS BIGINT)" if span is None else _START[dialect].replace("@span", f"{span}")
+        return Question(_FROM_RAW.replace("@group", _GROUPS[group]).replace("@start", start))
+    start = "CAST(NULL AS BIGINT)" if span is None else "start"
+    rows = f"{SPANS[0] if span is None else span}"
+    return Question(_FROM_SUMS.replace("@group", _GROUPS[group]).replace("@start", start).replace("@rows", rows))
+
+
+_SUMS_BY: dict[tuple[str, str, int | None], Question] = {
+    (dialect, group, span): _sums(group, span, dialect)
+    for dialect in get_args(DialectName)
+    for group in get_args(MetricsGroup)
+    for span in (None, *SPANS)
+}
+
+
+class Period(Struct, frozen=True):
+    """Of what is asked for: begun in [since, until), unix seconds, by an agent ("" = all)."""
+
+    since: float = 0.0
+    until: float = float(LAST)
+    agent: str = ""
+
+
+class Metrics:
+    """scope: one org, or None for the operator's view of all."""
+
+    def __init__(self, db: Database, scope: Scope) -> None:
+        self._db = db
+        self._scope = scope
+
+    async def sums(self, group: MetricsGroup, span: Span | None, period: Period) -> list[MetricsRow]:
+        """By bucket, then by group. Buckets count when they begin in the period."""
+        question = _SUMS_BY[self._db.dialect, group, span]
+        rows = await question.read(self._db, self._scope, period.since, period.until, period.agent)
+        return [MetricsRow(plain(Decimal(nanos).scaleb(-9)), *row) for nanos, *row in rows]
+
+    async def turns(self, period: Period, *, after: str | None = None, limit: int = 100) -> list[TurnRow]:
+        """Oldest first. Raises errors.NotFound for `after`."""
+        place = await self._place(_TURN_PLACE, "turn", after)
+        rows = await _TURNS.read(self._db, self._scope, *msgspec.structs.astuple(period), *place, limit)
+        return [replace(made, success=bool(made.success)) for made in (TurnRow(*row) for row in rows)]
+
+    async def transactions(self, period: Period, *, after: str | None = None, limit: int = 100) -> list[Transaction]:
+        """Oldest first. Raises errors.NotFound for `after`."""
+        place = await self._place(_TRANSACTION_PLACE, "transaction", after)
+        rows = await _TRANSACTIONS.read(self._db, self._scope, *msgspec.structs.astuple(period), *place, limit)
+        return [Transaction(*row) for row in rows]
+
+    async def _place(self, question: Question, what: str, after: str | None) -> tuple[float, str]:
+        if after is None:
+            return -1.0, ""
+        rows = await question.look_up(self._db, self._scope, after)
+        if not rows:
+            raise missing(what, after)
+        return float(rows[0][0]), after

@@ -1,0 +1,103 @@
+"""What is to be done because of something that was committed: rows by topic, each done once, by whoever takes it.
+
+A row is marked done in the transaction that writes what it causes, so it is never half done. A worker takes rows for
+a while; when it dies, or the while is over, they are due again. Those who do a row must bear doing it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+from .database import Database, DialectName, Statement
+
+#: Seconds that a taken row is its worker's own, and that one which is done is remembered.
+LEASE, KEPT = 180.0, 86_400.0
+#: Seconds until a row that failed is tried again: doubled each time, no more than an hour.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 3600.0
+
+
+class OutboxRow(Struct, frozen=True):
+    """attempts: how often it has been tried, this time included."""
+
+    id: str
+    org_id: str
+    topic: str
+    payload: bytes
+    created_at: float
+    attempts: int
+
+    COLUMNS = "id, org_id, topic, payload, created_at, attempts"
+
+
+# Materialized, or PostgreSQL may choose the rows again for each that it updates, and take more than it should.
+_TAKE = """
+WITH due AS MATERIALIZED (
+    SELECT id FROM outbox WHERE topic = $3 AND done_at IS NULL AND available_at <= $4
+    ORDER BY available_at, id LIMIT $5 @locked)
+UPDATE outbox SET worker = $1, attempts = attempts + 1, available_at = $2
+WHERE id IN (SELECT id FROM due) AND done_at IS NULL AND available_at <= $4"""
+_DUE = "SELECT 1 FROM outbox WHERE topic = $1 AND done_at IS NULL AND available_at <= $2 LIMIT 1"
+_LOCKED: dict[DialectName, str] = {"sqlite": "", "postgres": "FOR UPDATE SKIP LOCKED"}
+_TAKEN = f"""
+SELECT {OutboxRow.COLUMNS} FROM outbox
+WHERE topic = $1 AND done_at IS NULL AND available_at = $2 AND worker = $3 ORDER BY created_at, id"""  # noqa: S608
+_DONE = "UPDATE outbox SET done_at = $2, worker = NULL WHERE id = $1 AND done_at IS NULL"
+_FAILED = "UPDATE outbox SET available_at = $2, worker = NULL WHERE id = $1 AND done_at IS NULL AND worker = $3"
+_LET_GO = """
+UPDATE outbox SET available_at = $2, worker = NULL, attempts = attempts - 1
+WHERE id = $1 AND done_at IS NULL AND worker = $3"""
+_OF_THE_DEAD = """
+UPDATE outbox SET available_at = $2, worker = NULL WHERE worker IS NOT NULL AND done_at IS NULL AND worker <> $1
+    AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = outbox.worker AND workers.seen_at > 0)"""
+_NEXT = "SELECT min(available_at) FROM outbox WHERE topic = $1 AND done_at IS NULL"
+_FORGET = "DELETE FROM outbox WHERE done_at < $1"
+
+
+class Outbox:
+    """Every org's rows, for the workers of this process. worker: its name in the store."""
+
+    def __init__(self, db: Database, worker: str, clock: Callable[[], float]) -> None:
+        self._db = db
+        self._worker = worker
+        self._clock = clock
+        self._lease = 0.0
+
+    async def take(self, topic: str, limit: int) -> list[OutboxRow]:
+        """Rows that are due, this worker's for LEASE seconds; no two workers get the same. Oldest first."""
+        now = self._clock()
+        # Unlike that of any other take, so that the rows of this one can be told.
+        self._lease = lease = max(now + LEASE, self._lease + 0.001)
+        sql = _TAKE.replace("@locked", _LOCKED[self._db.dialect])
+        if not await self._db.look_up(_DUE, topic, now):
+            return []
+        await self._db.write([(sql, (self._worker, lease, topic, now, limit))])
+        return [OutboxRow(*row) for row in await self._db.read(_TAKEN, topic, lease, self._worker)]
+
+    async def done(self, row: OutboxRow, caused: Iterable[Statement] = ()) -> None:
+        """What the row causes and that it is done, in one transaction."""
+        await self._db.write([*caused, (_DONE, (row.id, self._clock()))])
+
+    async def failed(self, row: OutboxRow) -> float:
+        """It is due again after a pause that grows with its attempts: seconds."""
+        pause = float(min(FIRST_PAUSE * 2 ** min(row.attempts - 1, 20), LONGEST_PAUSE))
+        await self._db.write([(_FAILED, (row.id, self._clock() + pause, self._worker))])
+        return pause
+
+    async def let_go(self, rows: Sequence[OutboxRow]) -> None:
+        """This worker ends before they are done: they are due again, as if it had never taken them."""
+        now = self._clock()
+        await self._db.write([(_LET_GO, (row.id, now, self._worker)) for row in rows])
+
+    async def recover(self) -> None:
+        """Rows of workers that are no longer there are due again."""
+        await self._db.write([(_OF_THE_DEAD, (self._worker, self._clock()))])
+
+    async def next_at(self, topic: str) -> float | None:
+        """When the next row is due, unix seconds."""
+        [(at,)] = await self._db.look_up(_NEXT, topic)
+        return None if at is None else float(at)
+
+    async def forget(self) -> None:
+        """Rows that were done long ago are cleared away."""
+        await self._db.write([(_FORGET, (self._clock() - KEPT,))])
