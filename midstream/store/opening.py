@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..core.errors import MidstreamError, StoreDown
 from . import recovery
+from .approvals import Approvals
 from .database import Database
 from .keys import Keys
 from .ledger import Ledger
@@ -59,6 +60,9 @@ class Store:
     def metrics(self, scope: Scope) -> Metrics:
         """scope: one org; None, for the operator only, is all of them."""
         return Metrics(self.db, scope)
+
+    def approvals(self, org_id: str) -> Approvals:
+        return Approvals(self.db, org_id, self._clock)
 
     def all_orgs(self) -> AllOrgs:
         """For the operator only."""

@@ -297,6 +297,16 @@ CREATE TABLE points (
     PRIMARY KEY (org_id, kind, name)
 );
 
+-- Tools of MCP servers that an org has agreed to. hash: of the name, description and schema that were agreed to.
+CREATE TABLE mcp_approvals (
+    org_id TEXT NOT NULL,
+    server TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    created_at DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (org_id, server, tool)
+);
+
 -- What a web search found, kept for a while; org in the key, as in every cache.
 CREATE TABLE search_cache (
     org_id TEXT NOT NULL,

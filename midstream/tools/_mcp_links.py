@@ -1,0 +1,291 @@
+"""How MCP messages travel: Streamable HTTP (2025-03-26 and later), and the older pair of an SSE stream and a POST."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+from urllib.parse import urljoin, urlsplit
+
+from ..core.errors import Cut, Garbled, MidstreamError, NotFound, Refused
+from ..core.http import Incoming, Outgoing, Send, Timeouts
+from ..wire.jsonrpc import METHOD_NOT_FOUND, Call, Fault, Id, Message, Notice, Result, read, write
+from ..wire.sse import SSEReader
+from ._mcp_servers import McpServer, plain
+
+#: Bytes of one answer. How often a stream that broke off before its answer is taken up again.
+MAX_ANSWER, RESUMES = 16 * 1024 * 1024, 3
+#: An error status without a JSON-RPC error in its body.
+HTTP_FAULT = -32000
+
+Heard: TypeAlias = Callable[[Notice], None]
+_ID = re.compile(rb"^id: ?(.*)$", re.MULTILINE)
+_RETRY = re.compile(rb"^retry: ?(\d{1,6})$", re.MULTILINE)
+
+
+class Link(Protocol):
+    async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
+        """heard: told of what the server says meanwhile. Raises UpstreamError."""
+
+    async def tell(self, notice: Notice, headers: dict[str, str]) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Pending:
+    """Calls on one stream of messages that wait for their answers."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Id, tuple[asyncio.Future[Result | Fault], Heard]] = {}
+        self._error: MidstreamError | None = None
+
+    @contextlib.contextmanager
+    def expect(self, id: Id, heard: Heard):  # type: ignore[no-untyped-def]
+        """Gives the future of the answer. Raises what the stream has failed with."""
+        if self._error is not None:
+            raise self._error
+        future: asyncio.Future[Result | Fault] = asyncio.get_running_loop().create_future()
+        self._waiting[id] = (future, heard)
+        try:
+            yield future
+        finally:
+            del self._waiting[id]
+
+    def take(self, message: Message) -> Result | Fault | None:
+        """What the server must be answered, if it asked something: it was offered no capability, so only ping is."""
+        match message:
+            case Result(id) | Fault(id):
+                future, _ = self._waiting.get(id, (None, None)) if id is not None else (None, None)
+                if future is not None and not future.done():
+                    future.set_result(message)
+            case Notice():
+                for _, heard in list(self._waiting.values()):
+                    heard(message)
+            case Call(id, "ping"):
+                return Result(id, {})
+            case Call(id):
+                return Fault(id, METHOD_NOT_FOUND, "not offered by this client")
+        return None
+
+    def fail(self, error: MidstreamError) -> None:
+        self._error = error
+        for future, _ in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
+
+
+class _Answered(Garbled):
+    """Ends a stream whose answer has come: what a sink may raise is an error of this server."""
+
+
+class HttpLink:
+    """session: the server's name for our session, sent with everything after it was given.
+    bearer: gives a token (True: a new one), or None."""
+
+    def __init__(self, server: McpServer, send: Send, bearer: Callable[[bool], Awaitable[str]] | None) -> None:
+        self._server = server
+        self._send = send
+        self._bearer = bearer
+        self.session = ""
+
+    async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
+        incoming = await self._exchange("POST", write(call), headers)
+        try:
+            if incoming.status >= 400:
+                return await self._refused(incoming, call)
+            self.session = incoming.headers.get("mcp-session-id", self.session)
+            if not incoming.headers.get("content-type", "").lower().startswith("text/event-stream"):
+                return _answer_among(read(await incoming.read(MAX_ANSWER)), call.id, heard)
+            return await self._streamed(incoming, call, headers, heard)
+        finally:
+            incoming.close()
+
+    async def tell(self, notice: Notice, headers: dict[str, str]) -> None:
+        incoming = await self._exchange("POST", write(notice), headers)
+        incoming.close()
+
+    async def close(self) -> None:
+        if self.session:
+            with contextlib.suppress(MidstreamError):
+                incoming = await self._exchange("DELETE", b"", {}, seconds=2.0)
+                incoming.close()
+
+    async def _exchange(
+        self, method: str, body: bytes, headers: dict[str, str], *, seconds: float | None = None
+    ) -> Incoming:
+        incoming = await self._sent(method, body, headers, False, seconds)
+        if incoming.status == 401 and self._bearer is not None:
+            incoming.close()
+            incoming = await self._sent(method, body, headers, True, seconds)
+        return incoming
+
+    async def _sent(
+        self, method: str, body: bytes, headers: dict[str, str], anew: bool, seconds: float | None
+    ) -> Incoming:
+        sent = {"accept": "application/json, text/event-stream", **plain(self._server.headers), **headers}
+        if self._bearer is not None:
+            sent["authorization"] = f"Bearer {await self._bearer(anew)}"
+        if self.session:
+            sent["mcp-session-id"] = self.session
+        if body:
+            sent["content-type"] = "application/json"
+        total = seconds or self._server.seconds
+        timeouts = Timeouts(first_byte=total, between=total, total=total)
+        server = self._server
+        return await self._send(Outgoing(method, server.url, tuple(sent.items()), body, server.trusted, timeouts, 2))
+
+    async def _refused(self, incoming: Incoming, call: Call) -> Fault:
+        if incoming.status == 404 and self.session:
+            raise NotFound("the session has ended", code="mcp_session_ended")
+        data = await incoming.read(MAX_ANSWER)
+        with contextlib.suppress(Garbled):
+            for message in read(data):
+                if isinstance(message, Fault):
+                    return Fault(call.id, message.code, message.message, message.data)
+        if incoming.status >= 500 or incoming.status in (401, 403, 429):
+            raise Refused(f"the MCP server {self._server.name} answered with HTTP {incoming.status}",
+                          status=incoming.status)  # fmt: skip
+        return Fault(call.id, HTTP_FAULT, f"HTTP {incoming.status}")
+
+    async def _streamed(self, incoming: Incoming, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
+        """Reads the stream of an answer; one that breaks off is taken up where it was, when the server numbers it."""
+        stream = _Stream(call.id, heard)
+        for left in reversed(range(RESUMES + 1)):
+            try:
+                await incoming.pump(stream.feed)
+            except _Answered:
+                pass
+            except Cut:
+                if not stream.last or not left:
+                    raise
+            finally:
+                incoming.close()
+            if stream.answer is not None:
+                return stream.answer
+            if not stream.last or not left:
+                break
+            await asyncio.sleep(stream.wait)
+            incoming = await self._exchange("GET", b"", {**headers, "last-event-id": stream.last})
+            if incoming.status != 200:
+                break
+        incoming.close()
+        raise Cut(f"the MCP server {self._server.name} ended its stream without an answer")
+
+
+class _Stream:
+    """last: the id of the last event. wait: seconds before the stream may be taken up again."""
+
+    def __init__(self, id: Id, heard: Heard) -> None:
+        self._id = id
+        self._heard = heard
+        self._reader = SSEReader(MAX_ANSWER)
+        self.answer: Result | Fault | None = None
+        self.last = ""
+        self.wait = 0.2
+
+    def feed(self, data: bytes) -> None:
+        for frame in self._reader.feed(data):
+            if (id := _ID.search(frame.raw)) is not None:
+                self.last = id[1].decode("latin-1").strip()
+            if (retry := _RETRY.search(frame.raw)) is not None:
+                self.wait = min(int(retry[1]) / 1000, 10.0)
+            if frame.data:
+                with contextlib.suppress(_Missing):
+                    self.answer = _answer_among(read(frame.data), self._id, self._heard)
+                    raise _Answered("answered")
+
+
+class _Missing(Garbled):
+    pass
+
+
+def _answer_among(messages: list[Message], id: Id, heard: Heard) -> Result | Fault:
+    for message in messages:
+        if isinstance(message, Result | Fault) and message.id == id:
+            return message
+        if isinstance(message, Notice):
+            heard(message)
+    raise _Missing("the MCP server's answer holds no answer")
+
+
+class SseLink:
+    """One stream from the server, opened by `open`; what we say is posted to the address that it names."""
+
+    def __init__(self, server: McpServer, send: Send, bearer: Callable[[bool], Awaitable[str]] | None) -> None:
+        self._server = server
+        self._send = send
+        self._bearer = bearer
+        self._pending = Pending()
+        self._reader = SSEReader(MAX_ANSWER)
+        self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._asked: list[Result | Fault] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        incoming = await self._exchange("GET", self._server.url, b"", "text/event-stream")
+        kind = incoming.headers.get("content-type", "").lower()
+        if incoming.status != 200 or not kind.startswith("text/event-stream"):
+            incoming.close()
+            raise Refused(f"the MCP server {self._server.name} offers no stream: HTTP {incoming.status}", status=502)
+        self._task = asyncio.get_running_loop().create_task(self._listen(incoming))
+        await self._endpoint
+
+    async def _listen(self, incoming: Incoming) -> None:
+        error: MidstreamError = Cut(f"the MCP server {self._server.name} ended its stream")
+        try:
+            await incoming.pump(self._feed)
+        except MidstreamError as failure:
+            error = failure
+        finally:
+            incoming.close()
+            self._pending.fail(error)
+            if not self._endpoint.done():
+                self._endpoint.set_exception(error)
+
+    def _feed(self, data: bytes) -> None:
+        for frame in self._reader.feed(data):
+            if frame.event == b"endpoint" and frame.data and not self._endpoint.done():
+                self._endpoint.set_result(self._same_origin(frame.data.decode("utf-8", "replace")))
+            elif frame.data and frame.event in (b"", b"message"):
+                for message in read(frame.data):
+                    self._pending.take(message)
+
+    def _same_origin(self, path: str) -> str:
+        url = urljoin(self._server.url, path)
+        if urlsplit(url)[:2] != urlsplit(self._server.url)[:2]:
+            raise Garbled("the MCP server names an address of another host for what we say")
+        return url
+
+    async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
+        with self._pending.expect(call.id, heard) as future:
+            await self._post(write(call))
+            answer: Result | Fault = await future
+            return answer
+
+    async def tell(self, notice: Notice, headers: dict[str, str]) -> None:
+        await self._post(write(notice))
+
+    async def _post(self, body: bytes) -> None:
+        incoming = await self._exchange("POST", await self._endpoint, body, "application/json")
+        incoming.close()
+        if incoming.status >= 400:
+            raise Refused(f"the MCP server {self._server.name} answered with HTTP {incoming.status}", status=502)
+
+    async def _exchange(self, method: str, url: str, body: bytes, accept: str) -> Incoming:
+        sent = {"accept": accept, **plain(self._server.headers)}
+        if self._bearer is not None:
+            sent["authorization"] = f"Bearer {await self._bearer(False)}"
+        if body:
+            sent["content-type"] = "application/json"
+        seconds = self._server.seconds
+        timeouts = Timeouts(first_byte=min(seconds, 15.0), between=seconds, total=seconds)
+        return await self._send(Outgoing(method, url, tuple(sent.items()), body, self._server.trusted, timeouts))
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._endpoint.done() and not self._endpoint.cancelled():
+            self._endpoint.exception()  # seen

@@ -1,0 +1,288 @@
+"""Kind "mcp": tools of MCP servers, listed, agreed to, and called."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from ..core.agents import Tool
+from ..core.errors import Cut, MidstreamError, NotFound
+from ..core.http import Send
+from ..core.toolbox import ToolAnswer, ToolScope
+from ..store.approvals import Approvals
+from ._answers import cut, failed
+from ._mcp_content import read_answer
+from ._mcp_links import HttpLink, Link, SseLink
+from ._mcp_servers import McpServer, Tokens
+from ._mcp_session import McpSession
+from ._mcp_stdio import StdioLink
+
+#: Seconds that a list is good for, that a failure is, and that a list may take.
+FRESH, FAILED, LISTING = 300.0, 10.0, 15.0
+MAX_NAME, MAX_DESCRIPTION, MAX_SESSIONS = 64, 4096, 64
+_ODD = re.compile(r"[^A-Za-z0-9_-]+")
+
+#: The servers that an org may use: the operator's and its own.
+Servers: TypeAlias = Callable[[str], Awaitable[Sequence[McpServer]]]
+
+
+class Offered(Struct, frozen=True):
+    """A tool as its server describes it. hash: of everything that a model is told of it.
+    approved: what it says now is what the org has agreed to."""
+
+    server: str
+    name: str
+    description: str
+    schema: dict[str, Any]
+    effect: str
+    hash: str
+    approved: bool = False
+
+
+class Listed(Struct, frozen=True):
+    """tools: under the names that models know them by, in the order of servers. problems: by server, of those that
+    could not be asked."""
+
+    tools: tuple[tuple[Tool, Offered], ...]
+    problems: dict[str, str] = {}
+
+
+class _Kept(Struct):
+    """What a server has said last, good until `until`."""
+
+    server: McpServer
+    tools: list[Offered]
+    problem: MidstreamError | None
+    until: float
+
+
+class Mcp:
+    """steady: seconds that never jump. approvals: of an org."""
+
+    def __init__(
+        self, servers: Servers, send: Send, approvals: Callable[[str], Approvals], steady: Callable[[], float]
+    ) -> None:
+        self._servers = servers
+        self._send = send
+        self._approvals = approvals
+        self._steady = steady
+        self._tokens = Tokens(send, steady)
+        self._lists: dict[tuple[str, str], _Kept] = {}
+        self._sessions: dict[tuple[str, str], tuple[McpServer, McpSession]] = {}
+        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+
+    # listing
+
+    async def listed(self, org: str, only: Sequence[str] | None = None) -> Listed:
+        """only: ids or names of servers. One that is dead is a problem of its own and hides nobody."""
+        servers = [one for one in await self._servers(org) if only is None or one.id in only or one.name in only]
+        found = await asyncio.gather(*(self._offered(org, server) for server in servers))
+        problems = {server.name: kept.problem.message for server, kept in zip(servers, found, strict=True)
+                    if kept.problem is not None}  # fmt: skip
+        offered = [(server, one) for server, kept in zip(servers, found, strict=True) for one in kept.tools]
+        names = _names([(server.name, one.name) for server, one in offered])
+        tools = [(_tool(name, one), one) for name, one in zip(names, [one for _, one in offered], strict=True)]
+        return Listed(tuple(tools), problems)
+
+    async def approve(self, org: str, server: str) -> tuple[Offered, ...]:
+        """Agrees to every tool of a server as it is now. Raises NotFound, UpstreamError."""
+        one = await self._server(org, server)
+        self._lists.pop((org, one.id), None)
+        kept = await self._offered(org, one)
+        if kept.problem is not None:
+            raise kept.problem.with_traceback(None)
+        await self._approvals(org).approve(one.id, {tool.name: tool.hash for tool in kept.tools})
+        self._lists.pop((org, one.id), None)
+        return tuple(msgspec.structs.replace(tool, approved=True) for tool in kept.tools)
+
+    async def _server(self, org: str, name: str) -> McpServer:
+        for server in await self._servers(org):
+            if name in (server.id, server.name):
+                return server
+        raise NotFound(f"no such MCP server: {name}")
+
+    async def _offered(self, org: str, server: McpServer) -> _Kept:
+        key = (org, server.id)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            kept = self._lists.get(key)
+            if kept is not None and kept.server == server and self._steady() < kept.until:
+                return kept
+            try:
+                async with asyncio.timeout(min(LISTING, server.seconds)):
+                    tools = await self._once_more(org, server, McpSession.tools)
+                    offered = [_read_tool(server, one) for one in tools]
+                    kept = _Kept(server, await self._pinned(org, server, offered), None, self._steady() + FRESH)
+            except TimeoutError:
+                problem = Cut(f"the MCP server {server.name} does not answer")
+                kept = _Kept(server, [], problem, self._steady() + FAILED)
+            except MidstreamError as error:
+                kept = _Kept(server, [], error, self._steady() + FAILED)
+            self._lists[key] = kept
+            return kept
+
+    async def _pinned(self, org: str, server: McpServer, offered: Sequence[Offered]) -> list[Offered]:
+        """The first list of a server is what was agreed to when it was set up; from then on changes are asked for."""
+        approvals = self._approvals(org)
+        agreed = await approvals.of(server.id)
+        if not agreed and offered:
+            await approvals.pin(server.id, {one.name: one.hash for one in offered})
+            agreed = await approvals.of(server.id)
+        return [msgspec.structs.replace(one, approved=agreed.get(one.name) == one.hash) for one in offered]
+
+    # calling
+
+    async def run(
+        self, tool: Tool, arguments: dict[str, Any], scope: ToolScope, key: str, note: Callable[[str], None]
+    ) -> ToolAnswer:
+        server = await self._server(scope.org, str(tool.target.get("server", "")))
+        name = str(tool.target.get("tool") or tool.name)
+        kept = await self._offered(scope.org, server)
+        if kept.problem is not None:
+            raise kept.problem.with_traceback(None)
+        offered = next((one for one in kept.tools if one.name == name), None)
+        if offered is None:
+            return failed(f"the MCP server {server.name} has no tool {name} any more", "mcp_unknown_tool")
+        if not offered.approved and tool.approved != offered.hash:
+            text = f"the tool {name} has changed since it was approved; somebody has to approve it again"
+            return failed(text, "mcp_not_approved", "denied")
+        answer = await self._once_more(
+            scope.org,
+            server,
+            partial(McpSession.call, name=name, arguments=arguments, schema=offered.schema, note=note),
+        )
+        return read_answer(answer)
+
+    async def _once_more(self, org: str, server: McpServer, ask: Callable[[McpSession], Awaitable[Any]]) -> Any:
+        """Asks in the kept session, or a new one; when the server has forgotten the kept one, it has done nothing, and
+        is asked once more in a new one."""
+        key = (org, server.id)
+        if _streams(server):
+            return await self._alone(org, server, ask)
+        for last in (False, True):
+            session = await self._session(org, server)
+            try:
+                return await ask(session)
+            except NotFound as ended:
+                self._sessions.pop(key, None)
+                if last or ended.code != "mcp_session_ended":
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    async def _session(self, org: str, server: McpServer) -> McpSession:
+        key = (org, server.id)
+        async with self._locks.setdefault((*key, "session"), asyncio.Lock()):  # type: ignore[arg-type]
+            kept = self._sessions.get(key)
+            if kept is not None:
+                was, session = kept
+                dead = isinstance(session.link, StdioLink) and not session.link.alive
+                if was == server and not dead:
+                    return session
+                del self._sessions[key]
+                await session.link.close()
+            session = McpSession(self._link(org, server))
+            try:
+                if isinstance(session.link, StdioLink):
+                    await session.link.open()
+                await session.open(discover=isinstance(session.link, HttpLink))
+            except BaseException:
+                await session.link.close()
+                raise
+            self._sessions[key] = (server, session)
+        if len(self._sessions) > MAX_SESSIONS:
+            _, oldest = self._sessions.pop(next(iter(self._sessions)))
+            await oldest.link.close()
+        return session
+
+    async def _alone(self, org: str, server: McpServer, ask: Callable[[McpSession], Awaitable[Any]]) -> Any:
+        """One exchange over a stream of its own."""
+        link = SseLink(server, self._send, self._bearer(org, server))
+        try:
+            await link.open()
+            session = McpSession(link)
+            await session.open(discover=False)
+            return await ask(session)
+        finally:
+            await link.close()
+
+    def _link(self, org: str, server: McpServer) -> Link:
+        if server.command:
+            return StdioLink(server)
+        return HttpLink(server, self._send, self._bearer(org, server))
+
+    def _bearer(self, org: str, server: McpServer) -> Callable[[bool], Awaitable[str]] | None:
+        if server.oauth is None:
+            return None
+
+        async def bearer(anew: bool) -> str:
+            return await self._tokens.bearer(org, server, anew=anew)
+
+        return bearer
+
+    async def close(self) -> None:
+        """Ends every session and every process."""
+        sessions, self._sessions = list(self._sessions.values()), {}
+        await asyncio.gather(*(session.link.close() for _, session in sessions), return_exceptions=True)
+
+
+def _streams(server: McpServer) -> bool:
+    """The older transport, by its word or by the address that every server of it has."""
+    return not server.command and (
+        server.transport == "sse" or (server.transport == "auto" and server.url.rstrip("/").endswith("/sse"))
+    )
+
+
+def _read_tool(server: McpServer, one: dict[str, Any]) -> Offered:
+    schema = one.get("inputSchema")
+    schema = schema if isinstance(schema, dict) else {"type": "object"}
+    hints = one.get("annotations")
+    hints = hints if isinstance(hints, dict) else {}
+    effect = "unsafe"
+    if hints.get("readOnlyHint") is True:
+        effect = "pure"
+    description = str(one.get("description") or "")
+    told = {"name": one["name"], "description": description, "schema": schema, "hints": hints}
+    digest = hashlib.sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()
+    return Offered(server.id, one["name"], cut(description, MAX_DESCRIPTION), schema, effect, digest)
+
+
+def _tool(name: str, one: Offered) -> Tool:
+    return Tool(
+        id=f"mcp:{one.server}:{one.name}",
+        name=name,
+        description=one.description,
+        kind="mcp",
+        parameters=one.schema,
+        target={"server": one.server, "tool": one.name},
+        effect=one.effect,  # type: ignore[arg-type]
+        approved=one.hash if one.approved else "",
+    )
+
+
+def _names(tools: Sequence[tuple[str, str]]) -> list[str]:
+    """(server, tool) -> a name that every provider takes, unlike all others: one that several servers use is prefixed
+    with its server's, everywhere."""
+    plain = [_fit(tool) for _, tool in tools]
+    clashing = {name for name, count in Counter(plain).items() if count > 1}
+    names: list[str] = []
+    taken: set[str] = set()
+    for (server, _), name in zip(tools, plain, strict=True):
+        wanted = _fit(f"{server}__{name}") if name in clashing else name
+        number = 2
+        while wanted in taken:
+            wanted = f"{wanted[: MAX_NAME - 4]}_{number}"
+            number += 1
+        taken.add(wanted)
+        names.append(wanted)
+    return names
+
+
+def _fit(name: str) -> str:
+    return (_ODD.sub("_", name) or "tool")[:MAX_NAME]
