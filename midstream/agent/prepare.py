@@ -29,7 +29,8 @@ ROUNDS = 3
 #: What a configuration holds besides parameters.
 _OTHERS = frozenset(
     {"model", "prompt", "tool_choice", "response_type", "json_schema", "fine_tune_model", "service", "type", "stream",
-     "tool_call_count", "tone", "response_style", "responseStyle", "fall_back", "guardrails"}
+     "tool_call_count", "tone", "response_style", "responseStyle", "fall_back", "guardrails",
+     "response_format", "template_id", "dimensions", "size", "quality", "encoding_format"}
 )  # fmt: skip
 
 
@@ -254,7 +255,7 @@ def _system(
     time = current_time(given.now, zone or UTC)
     variables.setdefault("current_time", time)
     settings = loaded.spec.settings
-    prompt = within(_template(loaded, ask), _text(values, "prompt"))
+    prompt = within(_template(loaded, ask.template or _text(values, "template_id")), _text(values, "prompt"))
     style = values.get("response_style", values.get("responseStyle", settings.response_style))
     written = (prompt, ask.instructions, manner(str(values.get("tone", settings.tone) or ""), str(style or "")))
     text, unfilled = substitute("\n\n".join(piece for piece in written if piece.strip()), _optional(loaded, variables))
@@ -265,14 +266,13 @@ def _system(
     return ((Message("system", (Text(text),)),) if text else ()), _missing(loaded, variables, unfilled)
 
 
-def _template(loaded: Loaded, ask: AgentAsk) -> str:
-    if not ask.template:
+def _template(loaded: Loaded, id: str) -> str:
+    if not id:
         return ""
-    if ask.template not in loaded.templates:
-        raise BadRequest(
-            f"template_id: no such template: {ask.template}", code="template_unknown", param="template_id", status=404
-        )
-    return loaded.templates[ask.template]
+    if id not in loaded.templates:
+        path = "template_id"
+        raise BadRequest(f"{path}: no such template: {id}", code="template_unknown", param=path, status=404)
+    return loaded.templates[id]
 
 
 def _optional(loaded: Loaded, variables: dict[str, Any]) -> dict[str, Any]:

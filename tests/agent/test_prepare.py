@@ -205,6 +205,13 @@ def test_tone_style_template_and_instructions_have_their_places():
     )
 
 
+def test_a_versions_own_template_holds_until_the_request_names_another():
+    spec = Spec(service="s", configuration={"model": "m", "prompt": "P", "template_id": "tpl_1"})
+    loaded = an_agent(spec, templates={"tpl_1": "One: {{prompt}}", "tpl_2": "Two: {{prompt}}"})
+    assert system_of(prepared(loaded)).startswith("One: P\n")
+    assert system_of(prepared(loaded, AgentAsk(text="Hi", template="tpl_2"))).startswith("Two: P\n")
+
+
 def test_the_users_message_is_a_variable_and_is_no_template():
     made = prepared(
         configured(prompt="Asked: {{_user_message}}"), AgentAsk(text="{{secret}}", variables={"secret": "x"})
