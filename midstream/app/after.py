@@ -1,0 +1,186 @@
+"""What happens after a turn: rows of the outbox, done by topic, each in the transaction that marks it as done.
+
+A row that fails is tried again after pauses that grow, and holds up no other. A server that ends lets go of what it
+has not finished; what a dead one had taken is taken by the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from ..core.errors import MidstreamError, StoreDown
+from ..store.database import Statement
+from ..store.outbox import Outbox, OutboxRow
+
+logger = logging.getLogger("midstream.after")
+
+#: What is to be written because of a row, once all that must be done outside of the store is done.
+Handle: TypeAlias = Callable[[OutboxRow], Awaitable[Iterable[Statement]]]
+
+
+class Topic(Struct, frozen=True):
+    """lane: rows of one lane are done one after the other, oldest first; each row is one of its own by default."""
+
+    handle: Handle
+    lane: Callable[[OutboxRow], str] = lambda row: row.id
+
+
+#: Rows of a topic that are worked on at once.
+PARALLEL = 16
+#: Seconds: between looks when nobody says that there is something, for one row, for the last ones at the end.
+POLL, PATIENCE, LAST = 5.0, 120.0, 5.0
+#: Seconds between looks for what dead workers had taken, and how many such looks until old rows are cleared away.
+RECOVER, FORGET = 60.0, 60
+
+
+class After:
+    """The workers of one process: one a topic. clock: unix seconds, as the outbox has them."""
+
+    def __init__(self, outbox: Outbox, topics: Mapping[str, Topic], clock: Callable[[], float]) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._topics = {name: _Worker(name, topic, outbox, clock) for name, topic in topics.items()}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(topic.work()) for topic in self._topics.values()]
+        self._tasks.append(loop.create_task(self._look_after()))
+
+    def wake(self, topic: str) -> None:
+        """A row of this topic has been committed."""
+        found = self._topics.get(topic)
+        if found is not None:
+            found.awake.set()
+
+    async def close(self) -> None:
+        """Takes no more rows; those under way get a moment, then they are let go. Idempotent."""
+        tasks, self._tasks = self._tasks, []
+        if not tasks:
+            return
+        for topic in self._topics.values():
+            topic.stop()
+        tasks.pop().cancel()
+        await asyncio.wait(tasks)
+
+    async def _look_after(self) -> None:
+        looks = 0
+        while True:
+            try:
+                await self._outbox.recover()
+                if looks % FORGET == 0:
+                    await self._outbox.forget()
+            except MidstreamError as error:
+                logger.warning("looking after the outbox failed: %s", error.message)
+            looks += 1
+            for topic in self._topics.values():
+                topic.awake.set()
+            await asyncio.sleep(RECOVER)
+
+
+class _Worker:
+    """One topic's worker. awake: there may be something to do."""
+
+    def __init__(self, name: str, topic: Topic, outbox: Outbox, clock: Callable[[], float]) -> None:
+        self._name = name
+        self._topic = topic
+        self._outbox = outbox
+        self._clock = clock
+        #: The last row of each lane.
+        self._lanes: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[asyncio.Task[None], OutboxRow] = {}
+        self._stopping = False
+        self.awake = asyncio.Event()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.awake.set()
+
+    async def work(self) -> None:
+        while not self._stopping:
+            self.awake.clear()
+            pause = POLL
+            try:
+                await self._settle()
+                pause = await self._take()
+            except MidstreamError as error:
+                logger.warning("topic %s: %s", self._name, error.message)
+            try:
+                async with asyncio.timeout(pause):
+                    await self.awake.wait()
+            except TimeoutError:
+                continue
+        await self._finish()
+
+    async def _take(self) -> float:
+        """Begins rows that are due, as many as there is room for. Seconds until it is worth looking again."""
+        room = PARALLEL - len(self._running)
+        if room <= 0:
+            return POLL  # the end of a row wakes
+        rows = await self._outbox.take(self._name, room)
+        for row in rows:
+            task = asyncio.get_running_loop().create_task(self._do(row))
+            self._running[task] = row
+            task.add_done_callback(lambda _: self.awake.set())
+        if rows:
+            return POLL
+        at = await self._outbox.next_at(self._name)
+        return POLL if at is None else min(POLL, max(0.05, at - self._clock()))
+
+    async def _do(self, row: OutboxRow) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        lane = self._topic.lane(row)
+        before, self._lanes[lane] = self._lanes.get(lane), task
+        try:
+            if before is not None:
+                await asyncio.wait([before])
+            async with asyncio.timeout(PATIENCE):
+                caused = await self._topic.handle(row)
+            await self._outbox.done(row, caused)
+        finally:
+            if self._lanes[lane] is task:
+                del self._lanes[lane]
+
+    async def _settle(self) -> None:
+        """Rows that have ended. What failed is due again after a pause; when even that cannot be written, it is when
+        this worker's time for it is over."""
+        for task in [task for task in self._running if task.done()]:
+            row = self._running.pop(task)
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                pause = await self._outbox.failed(row)
+                _tell(row, error, pause)
+
+    async def _finish(self) -> None:
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=LAST)
+        open_rows = []
+        for task, row in self._running.items():
+            if not task.done():
+                task.cancel()
+                open_rows.append(row)
+        if self._running:
+            await asyncio.wait(list(self._running))
+        try:
+            await self._settle()
+            if open_rows:
+                await self._outbox.let_go(open_rows)
+        except StoreDown:
+            logger.warning("topic %s: the store is away, its open rows are taken by the next server", self._name)
+
+
+def _tell(row: OutboxRow, error: BaseException, pause: float) -> None:
+    """A row that failed keeps its reason in the log, with the traceback when nobody expected it."""
+    if isinstance(error, MidstreamError):
+        why = error.message
+    elif isinstance(error, TimeoutError):
+        why = f"not done after {PATIENCE:g} s"
+    else:
+        why = "".join(traceback.format_exception(error))
+    logger.warning("%s of the outbox failed, try %d, again in %g s: %s", row.id, row.attempts, pause, why)

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from midstream.app import after
+from midstream.app.after import After, Topic
+from midstream.core.account import TurnAccount
+from midstream.core.errors import StoreDown, TimedOut
+from midstream.metering.turns import after_turn, count_turn
+from midstream.store import Store, open_store
+from midstream.store.database import Statement
+from midstream.store.ledger import OutboxAdded
+from midstream.store.metrics import Period
+from midstream.store.outbox import OutboxRow
+
+Handler = Callable[[OutboxRow], Awaitable[list[Statement]]]
+
+
+def added(name: str, topic: str = "t", at: float = 0.0) -> OutboxAdded:
+    return OutboxAdded(name, "org_a", topic, b"{}", at, at)
+
+
+class Bench:
+    """A store and its workers. now: the clock that the outbox and they go by."""
+
+    def __init__(self, store: Store, topics: dict[str, Topic]) -> None:
+        self.now = 1_790_000_000.0
+        self.store = store
+        store.outbox._clock = lambda: self.now
+        self.after = After(store.outbox, topics, lambda: self.now)
+        store.ledger.noticed = self.after.wake
+
+    async def open(self) -> list[str]:
+        return [id for (id,) in await self.store.db.read("SELECT id FROM outbox WHERE done_at IS NULL ORDER BY id")]
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not done():
+                await asyncio.sleep(0.005)
+
+    async def until_open(self, *ids: str) -> None:
+        async with asyncio.timeout(20):
+            while await self.open() != list(ids):
+                await asyncio.sleep(0.005)
+
+
+def on_bench(folder: Path, topics: dict[str, Topic], test: Callable[[Bench], Awaitable[None]]) -> None:
+    async def run() -> None:
+        store = await open_store(f"sqlite:///{folder}/midstream.db", worker="test")
+        bench = Bench(store, topics)
+        bench.after.start()
+        try:
+            await test(bench)
+        finally:
+            await bench.after.close()
+            await store.close()
+
+    asyncio.run(run())
+
+
+class Doer:
+    """Does rows, and can be told to fail or to wait."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.now = self.most = 0
+        self.fails: set[str] = set()
+        self.error: Exception = ValueError("a bug")
+        self.gate = asyncio.Event()
+        self.gated: set[str] = set()
+
+    async def handle(self, row: OutboxRow) -> list[Statement]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            if row.id in self.gated:
+                await self.gate.wait()
+            if row.id in self.fails:
+                raise self.error
+            self.did.append(row.id)
+            return []
+        finally:
+            self.now -= 1
+
+
+def test_a_row_is_done_soon_after_its_commit_without_waiting_for_a_poll(tmp_path, monkeypatch):
+    monkeypatch.setattr(after, "POLL", 3600.0)
+    doer = Doer()
+
+    async def test(bench: Bench) -> None:
+        await asyncio.sleep(0.05)
+        await bench.store.ledger.commit(added("a"))
+        await bench.until_open()
+        assert doer.did == ["a"]
+
+    on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
+
+
+def test_what_was_committed_before_the_start_or_by_another_server_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(after, "POLL", 0.05)
+    doer = Doer()
+
+    async def test(bench: Bench) -> None:
+        bench.store.ledger.noticed = None
+        await asyncio.sleep(0.1)
+        await bench.store.ledger.commit(added("a"), added("b"))
+        await bench.until_open()
+        assert sorted(doer.did) == ["a", "b"]
+
+    on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
+
+
+def test_topics_that_nobody_here_does_are_left_alone(tmp_path):
+    doer = Doer()
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(added("a", "other"), added("b"))
+        await bench.until_open("a")
+
+    on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), TimedOut("late", phase="total"), StoreDown()])
+def test_a_poison_row_is_tried_with_growing_pauses_and_holds_up_no_other(tmp_path, caplog, error):
+    doer = Doer()
+    doer.fails, doer.error = {"bad"}, error
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(added("bad"), *(added(f"good_{n:02}") for n in range(40)))
+        await bench.until_open("bad")
+        pauses = []
+        for attempt in range(1, 5):
+            await bench.until(lambda attempt=attempt: len(caplog.records) >= attempt)
+            [(at,)] = await bench.store.db.read("SELECT available_at FROM outbox WHERE id = 'bad'")
+            pauses.append(at - bench.now)
+            bench.now = at
+            bench.after.wake("t")
+        assert pauses == [1, 2, 4, 8]
+        doer.fails = set()
+        bench.now += 3600
+        bench.after.wake("t")
+        await bench.until_open()
+
+    with caplog.at_level(logging.WARNING, "midstream.after"):
+        on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
+    assert len(doer.did) == 41
+    assert ("Traceback" in caplog.text) is isinstance(error, ValueError)
+
+
+def test_a_row_that_never_ends_is_given_up_and_tried_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(after, "PATIENCE", 0.05)
+    doer = Doer()
+    doer.gated = {"slow"}
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(added("slow"))
+        await bench.until(lambda: "slow of the outbox failed" in caplog.text)
+        doer.gated = set()
+        bench.now += 2
+        bench.after.wake("t")
+        await bench.until_open()
+
+    on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
+
+
+def test_rows_run_side_by_side_within_bounds_and_those_of_one_lane_one_after_the_other(tmp_path):
+    free, laned = Doer(), Doer()
+    free.gated = {f"f{n:02}" for n in range(40)}
+    laned.gated = {"a1"}
+
+    async def test(bench: Bench) -> None:
+        rows = [added(f"f{n:02}", "free") for n in range(40)]
+        await bench.store.ledger.commit(
+            *rows, added("a1", "laned", 1), added("a2", "laned", 2), added("b1", "laned", 3), added("a3", "laned", 4)
+        )
+        await bench.until(lambda: free.now == after.PARALLEL and laned.did == ["b1"])
+        assert laned.now == 1
+        free.gate.set()
+        laned.gate.set()
+        await bench.until_open()
+
+    on_bench(tmp_path, {"free": Topic(free.handle), "laned": Topic(laned.handle, lambda row: row.id[0])}, test)
+    assert free.most == after.PARALLEL
+    assert laned.did == ["b1", "a1", "a2", "a3"]
+
+
+def test_the_end_waits_for_rows_under_way_and_lets_go_of_those_that_do_not_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(after, "LAST", 0.2)
+    doer = Doer()
+    doer.gated = {"stuck"}
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(added("stuck"), added("quick"))
+        await bench.until(lambda: doer.now == 1)
+        await bench.after.close()
+        await bench.after.close()
+        assert (doer.did, await bench.open()) == (["quick"], ["stuck"])
+        [row] = await bench.store.outbox.take("t", 9)
+        assert (row.id, row.attempts) == ("stuck", 1)
+
+    on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
+
+
+def test_a_store_that_was_away_loses_nothing(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(after, "POLL", 0.05)
+    doer = Doer()
+
+    async def test(bench: Bench) -> None:
+        write, away = bench.store.db.write, True
+
+        async def sometimes(statements):
+            if away:
+                raise StoreDown
+            await write(statements)
+
+        await bench.store.ledger.commit(added("a"))
+        monkeypatch.setattr(bench.store.db, "write", sometimes)
+        bench.after.wake("t")
+        await bench.until(lambda: "the store is unavailable" in caplog.text)
+        away = False
+        bench.now += 200  # the row may have been taken before the store went
+        await bench.until_open()
+
+    on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
+
+
+def test_a_turns_account_reaches_the_sums(tmp_path):
+    account = TurnAccount("msg_1", "org_a", "agt_1", "run_1", 1_790_000_000.0, cost="0.25")
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(*after_turn(account, bench.now))
+        await bench.store.ledger.commit(*after_turn(account, bench.now))
+        await bench.until_open()
+        [row] = await bench.store.metrics("org_a").sums("agent", 86400, Period())
+        assert (row.group, row.turns, row.cost) == ("agt_1", 1, "0.25")
+
+    on_bench(tmp_path, {"turn": Topic(count_turn)}, test)

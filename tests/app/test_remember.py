@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from midstream.app.remember import Remember, thread_of
+from midstream.core.account import TurnAccount
+from midstream.core.parts import text_of
+from midstream.core.turn import Prompt
+from midstream.metering.turns import after_turn
+from midstream.store import open_store
+from midstream.store.outbox import OutboxRow
+
+TURN = TurnAccount("msg_1", "org_a", "agt_1", "run_1", 1.0, thread="t1", asked="I am Ada", answered="Hi Ada")
+
+
+class Model:
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.prompts: list[Prompt] = []
+
+    async def ask(self, turn: TurnAccount, prompt: Prompt) -> str:
+        self.prompts.append(prompt)
+        return self.answers.pop(0)
+
+    async def instructions(self, turn: TurnAccount) -> str:
+        return f"Words of {turn.agent}."
+
+
+def row(turn: TurnAccount) -> OutboxRow:
+    [added] = after_turn(turn, 0.0, ("memory",))
+    return OutboxRow(added.id, added.org_id, added.topic, added.payload, 0.0, 1)
+
+
+def remembered(folder: Path, model: Model, *turns: TurnAccount) -> str | None:
+    async def run() -> str | None:
+        store = await open_store(f"sqlite:///{folder}/midstream.db", worker="test")
+        try:
+            remember = Remember(store, model.ask, model.instructions, lambda: 7.0)
+            for turn in turns:
+                await store.db.write(list(await remember.handle(row(turn))))
+            found = await store.memories("org_a").get("agt_1", "t1")
+            return None if found is None else found.text
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def test_what_a_turn_said_is_remembered_and_the_next_goes_on_from_it(tmp_path):
+    model = Model("The user is Ada.", "The user is Ada. She has a dog.")
+    second = replace(TURN, id="msg_2", asked="I have a dog", answered="Nice")
+    assert remembered(tmp_path, model, TURN, second) == "The user is Ada. She has a dog."
+    first, then = (text_of(prompt.messages[1].parts) for prompt in model.prompts)
+    assert "User: I am Ada\n\nAssistant: Hi Ada" in first
+    assert "Memory so far:\nThe user is Ada." in then
+    assert "Words of agt_1." in text_of(model.prompts[0].messages[0].parts)
+
+
+def test_nothing_new_writes_nothing_and_nothing_said_asks_nobody(tmp_path):
+    model = Model("NOTHING")
+    assert remembered(tmp_path, model, TURN, replace(TURN, asked="", answered=""), replace(TURN, thread="")) is None
+    assert len(model.prompts) == 1
+
+
+def test_turns_of_one_thread_share_a_lane():
+    assert thread_of(row(TURN)) == thread_of(row(replace(TURN, id="msg_2", asked="x")))
+    assert thread_of(row(TURN)) != thread_of(row(replace(TURN, thread="t2")))
