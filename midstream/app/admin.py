@@ -19,6 +19,7 @@ from .admin_events import history
 from .admin_keys import keys_router
 from .admin_nouns import nouns_router
 from .admin_tools import tools_router
+from .admin_metrics import metrics_router
 from .docs_page import HEADERS, docs_page
 from .nouns import Nouns, Reader, json_reply, noun_app, page
 from .openapi import describe
@@ -32,7 +33,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 def admin_app(services: Services, nouns: Sequence[Nouns] = ()) -> FastAPI:
     """nouns: whose routes stand in the OpenAPI document as well."""
     app = noun_app(services, plain_error)
-    for router in (keys_router, agents_router, tools_router, nouns_router):
+    for router in (keys_router, agents_router, tools_router, nouns_router, metrics_router):
         app.include_router(router(services))
     _add_accounts(app, services)
     _describe(app, services, nouns)

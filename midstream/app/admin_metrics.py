@@ -1,0 +1,132 @@
+"""What agents' turns came to, of their model calls, and of what agents remember."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..access.identify import OPERATOR
+from ..core.ids import spelled
+from ..core.web import Caller
+from ..store.memories import Memories
+from ..store.metrics import Metrics, MetricsGroup, MetricsRow, Period, Span, TurnRow
+from ..store.orgs import DEFAULT_ORG
+from ..store.reading import LAST
+from .admin_keys import WORDS
+from .nouns import Who, json_reply, page
+from .services import Services
+
+MAX_PAGE = 1000
+#: Of one memory, in characters.
+MAX_MEMORY = 8_000
+Bucket: TypeAlias = Literal["none", "5min", "day", "raw"]
+_SPANS: dict[Bucket, Span | None] = {"none": None, "5min": 300, "day": 86400}
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
+Since = Annotated[float, Query(alias="from", ge=0, le=1e12, description="unix seconds")]
+Until = Annotated[float | None, Query(alias="to", ge=0, le=1e12, description="unix seconds")]
+
+
+class NewMemory(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    thread_id: str = Field(min_length=1, max_length=512, pattern=WORDS)
+    text: str = Field(min_length=1, max_length=MAX_MEMORY, pattern=WORDS)
+
+
+def metrics_router(services: Services) -> APIRouter:
+    router = APIRouter(prefix="/v1/admin")
+    _add_metrics(router, services)
+    _add_memories(router, services)
+    return router
+
+
+def _add_metrics(router: APIRouter, services: Services) -> None:
+    def reader(caller: Caller) -> Metrics:
+        """The operator sees every org; an org's own admin key sees that org."""
+        return services.store.metrics(None if caller.key_id == OPERATOR else caller.org)
+
+    @router.get("/metrics", tags=["accounts"], summary="Agents' turns, summed by group and time bucket")
+    async def metrics(
+        caller: Who,
+        group_by: MetricsGroup = "agent",
+        bucket: Bucket = "none",
+        since: Since = 0.0,
+        until: Until = None,
+        agent_id: str = "",
+        after: str | None = None,
+        limit: Limit = 100,
+    ) -> Response:
+        """bucket raw: one row a turn, oldest first, paged by `after` and `limit`; group_by says nothing then."""
+        period = _period(since, until, agent_id)
+        if bucket == "raw":
+            turns = await reader(caller).turns(period, after=after, limit=limit + 1)
+            return page([_turn(row) for row in turns], limit)
+        rows = await reader(caller).sums(group_by, _SPANS[bucket], period)
+        return json_reply({"data": [_sum(row) for row in rows]})
+
+    @router.get("/transactions", tags=["accounts"], summary="Agents' model calls, oldest first")
+    async def transactions(
+        caller: Who,
+        since: Since = 0.0,
+        until: Until = None,
+        agent_id: str = "",
+        after: str | None = None,
+        limit: Limit = 100,
+    ) -> Response:
+        period = _period(since, until, agent_id)
+        rows = await reader(caller).transactions(period, after=after, limit=limit + 1)
+        return page([msgspec.structs.asdict(row) for row in rows], limit)
+
+
+def _add_memories(router: APIRouter, services: Services) -> None:
+    async def found(caller: Caller, agent_id: str, org_id: str | None) -> tuple[Memories, str]:
+        """The memories of the caller's org, and the agent's id by any spelling of it. Raises errors.NotFound."""
+        org = (org_id or DEFAULT_ORG) if caller.key_id == OPERATOR else caller.org
+        agents = services.store.org(org).agents
+        agent = await agents.named(spelled("agt_", agent_id), agent_id) or await agents.get(agent_id)
+        return services.store.memories(org), agent.id
+
+    @router.get("/agents/{agent_id}/memories", tags=["agents"], summary="What an agent remembers of its threads")
+    async def memories(
+        caller: Who, agent_id: str, org_id: str | None = None, after: str = "", limit: Limit = 100
+    ) -> Response:
+        kept, agent = await found(caller, agent_id, org_id)
+        rows = await kept.page(agent, after=after, limit=limit + 1)
+        return page([msgspec.structs.asdict(row) for row in rows], limit, "thread_id")
+
+    @router.put("/agents/{agent_id}/memories", tags=["agents"], summary="Put what an agent remembers of a thread")
+    async def put(caller: Who, agent_id: str, new: NewMemory, org_id: str | None = None) -> Response:
+        kept, agent = await found(caller, agent_id, org_id)
+        return json_reply(msgspec.structs.asdict(await kept.put(agent, new.thread_id, new.text)))
+
+    @router.delete("/agents/{agent_id}/memories", tags=["agents"], summary="Forget a thread, or all of them")
+    async def forget(caller: Who, agent_id: str, thread_id: str = "", org_id: str | None = None) -> Response:
+        kept, agent = await found(caller, agent_id, org_id)
+        if thread_id:
+            await kept.forget(agent, thread_id)
+        else:
+            await kept.forget_all(agent)
+        return json_reply({"agent_id": agent, "thread_id": thread_id or None, "deleted": True})
+
+
+def _period(since: float, until: float | None, agent: str) -> Period:
+    return Period(since, float(LAST) if until is None else until, agent)
+
+
+def _sum(row: MetricsRow) -> dict[str, Any]:
+    shown = msgspec.structs.asdict(row)
+    return {
+        **shown,
+        "total_tokens": row.input_tokens + row.output_tokens,
+        "latency_ms_mean": round(row.latency_ms / row.turns, 1) if row.turns else 0,
+    }
+
+
+def _turn(row: TurnRow) -> dict[str, Any]:
+    shown = msgspec.structs.asdict(row)
+    detail = msgspec.json.decode(shown.pop("detail"))
+    del shown["cost_nano"]
+    return {**shown, **detail}
