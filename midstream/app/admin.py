@@ -17,9 +17,9 @@ from ..store.rows import AttemptRow, RunRow, UsageRow
 from .admin_agents import agents_router
 from .admin_events import history
 from .admin_keys import keys_router
+from .admin_metrics import metrics_router
 from .admin_nouns import nouns_router
 from .admin_tools import tools_router
-from .admin_metrics import metrics_router
 from .docs_page import HEADERS, docs_page
 from .nouns import Nouns, Reader, json_reply, noun_app, page
 from .openapi import describe

@@ -1,15 +1,130 @@
-"""An agent's turn as a run: everything that its rooms do, in order."""
+"""An agent's turn as a run: who it is, whether it may, where it is kept, and what its run does."""
 
 from __future__ import annotations
 
-from ..core.errors import NotBuilt
-from ..core.turn import Turn
+from contextlib import AsyncExitStack
+
+from msgspec.structs import replace
+
+from ..core.agents import AgentAsk, Loaded
+from ..core.errors import Busy, NotFound
+from ..core.ids import new_id
+from ..core.toolbox import ToolAnswer, ToolScope
+from ..core.turn import Prompt, Turn
 from ..core.web import Caller, Request
-from ..runs.order import Order
+from ..runs.order import Act, Order
 from .faces import Face
+from .replies import whole
+from .turn_rooms import TurnRooms
+from .turn_work import Also, Asker, TurnWork, nothing_else
+
+#: How deep agents may call each other.
+MAX_DEPTH = 8
 
 
 class AgentTurns:
-    async def order(self, caller: Caller, turn: Turn, face: Face, request: Request) -> Order:
-        """What the run of this turn shall do and keep."""
-        raise NotBuilt("agents: not offered by this server")
+    """Also implements core.toolbox.RunAgent: an agent's turn inside another one."""
+
+    def __init__(self, rooms: TurnRooms) -> None:
+        self._rooms = rooms
+        #: Turns under way by their run, for what agents called from them spend.
+        self._under_way: dict[str, TurnWork] = {}
+
+    async def admit(self, caller: Caller, turn: Turn) -> Loaded:
+        """The agent of a turn that may be made. Raises NotFound, Conflict, BadRequest, LimitReached."""
+        ask = _asked(turn)
+        if ask.org and ask.org != caller.org:
+            raise NotFound(f"no such organization: {ask.org}", param="org_id")
+        loaded = await self._load(caller.org, ask)
+        if loaded.id:
+            thread = ask.conversation or ask.thread
+            await self._rooms.points.spend(caller.org, loaded.id, thread, loaded.spec.limits)
+        return loaded
+
+    async def _load(self, org: str, ask: AgentAsk) -> Loaded:
+        """A turn that names a conversation and no agent is of that conversation's agent."""
+        if not ask.agent and ask.conversation:
+            ask = replace(ask, agent=await self._rooms.threads.agent_of(org, ask.conversation))
+        return await self._rooms.loader.load(org, ask)
+
+    async def order(
+        self, caller: Caller, turn: Turn, face: Face, request: Request, *, message: str = "", run: str = "",
+        again: bool = False, also: Also = nothing_else,
+    ) -> Order:  # fmt: skip
+        """What the run of this turn shall do and keep. message, run: ids that were promised before (then the turn has
+        been admitted). again: the run was cut and goes on. also: more records of its end."""
+        ask = _asked(turn)
+        if self._rooms.runs.draining:
+            raise Busy("the server is shutting down", retry_after=5.0)
+        loaded = await self._load(caller.org, ask) if message else await self.admit(caller, turn)
+        asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
+        act, conversation = await self._act(asker, ask, loaded, turn.stream, message, run, again, also)
+        return Order(
+            org=caller.org,
+            key_id=caller.key_id,
+            face=face.NAME,
+            request_id=request.id,
+            turn=turn,
+            targets=(),
+            conversation=conversation,
+            size=len(request.body),
+            transactions=True,
+            act=act,
+        )
+
+    async def _act(
+        self, asker: Asker, ask: AgentAsk, loaded: Loaded, stream: bool, message: str = "", run: str = "",
+        again: bool = False, also: Also = nothing_else,
+    ) -> tuple[Act, str | None]:  # fmt: skip
+        held = AsyncExitStack()
+        try:
+            history = loaded.spec.settings.history_messages
+            opening = self._rooms.threads.open(asker.org, ask, loaded.id, history=history, message=message)
+            thread = await held.enter_async_context(opening)
+            run = run or new_id("run_")
+            work = TurnWork(self._rooms, asker, loaded, thread, run, stream=stream, also=also)
+            self._under_way[run] = work
+            held.callback(self._under_way.pop, run)
+        except BaseException:
+            await held.aclose()
+            raise
+        act = Act(
+            work, thread.begins(run), work.closing, held.aclose, loaded.id, loaded.version_id, thread.thread,
+            asker.parent, run, again,
+        )  # fmt: skip
+        return act, thread.conversation or None
+
+    async def __call__(self, agent: str, text: str, arguments: dict[str, object], scope: ToolScope) -> ToolAnswer:
+        """core.toolbox.RunAgent."""
+        rooms, parent = self._rooms, self._under_way.get(scope.run)
+        shared = arguments.pop("__thread", "own") == "shared"
+        ask = AgentAsk(
+            agent=agent, text=text, variables={**scope.variables, **arguments},
+            thread=scope.thread if shared else "", sub_thread=scope.sub_thread if shared else "",
+            playground=scope.playground or not shared,
+        )  # fmt: skip
+        loaded = await rooms.loader.load(scope.org, ask)
+        asker = Asker(scope.org, scope.key, scope.path, scope.run or None)
+        act, conversation = await self._act(asker, ask, loaded, stream=False)
+        order = Order(
+            org=scope.org, key_id=scope.key, face="agent", request_id=scope.run, turn=_turn(text), targets=(),
+            conversation=conversation, size=len(text), transactions=True, act=act,
+        )  # fmt: skip
+        follower = rooms.runs.start(order).log.follow()
+        try:
+            _, fold, _ = await whole(follower)
+        finally:
+            follower.leave()  # when the caller is stopped, so is this
+        assert fold.outcome is not None
+        if parent is not None:
+            parent.bill(fold.outcome.usage, fold.outcome.cost)
+        return ToolAnswer("ok", fold.outcome.text, fold.outcome.value)
+
+
+def _asked(turn: Turn) -> AgentAsk:
+    assert turn.agent is not None
+    return turn.agent
+
+
+def _turn(text: str) -> Turn:
+    return Turn("agent", {}, lambda fields: Prompt(()), model="", agent=AgentAsk(text=text))

@@ -26,10 +26,10 @@ from ..store import open_store
 from ..store.orgs import DEFAULT_ORG
 from .admin import admin_app
 from .agent_checks import Checks
-from .agent_turns import AgentTurns
 from .agents import AgentLoader
 from .catalog import Catalog, Served
 from .clock import Clock
+from .compose_agents import Given, Workers, agents_of
 from .config import Config, ProviderConfig
 from .conversations import Conversations
 from .edge import ASGIApp, Edge
@@ -52,9 +52,16 @@ class Process:
     services: Services
     application: ASGIApp
     last_used: LastUsed
+    workers: Workers
     leaving: bool = False
 
+    async def drain(self, seconds: float) -> None:
+        """No new work; runs under way get so long to end."""
+        await self.workers.stop_jobs()
+        await self.services.runs.drain(seconds)
+
     async def close(self) -> None:
+        await self.workers.close()
         await self.services.egress.close()
         await self.last_used.close()
         await self.services.store.close()
@@ -83,35 +90,41 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     catalog = Catalog(served, {name: alias.targets for name, alias in config.models.items()})
     models = Models(catalog, served, all_services(), providers)
     limits = config.limits
+    loader = AgentLoader(store, models, clock.steady)
+    conversations = Conversations(store, faces, runs.unsettled)
+    points = Points(
+        store, clock.steady, agent=limits.agent_points, thread=limits.thread_points, window=limits.window_seconds
+    )
+    given = Given(
+        config, store, egress.send, runs, clock, faces, conversations, loader, models, points, secret_key(config.server)
+    )
+    turns, workers, hub = agents_of(given)
     services = Services(
         identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),
         catalog=catalog,
         offered=Offered(served, clock.steady),
-        conversations=Conversations(store, faces, runs.unsettled),
+        conversations=conversations,
         runs=runs,
         store=store,
         egress=egress,
         faces=faces,
         clock=clock,
         stash=stash,
-        agents=AgentTurns(),
+        agents=turns,
+        jobs=workers.jobs,
+        hub=hub,
         limits=Limits(config.limits.org_in_flight, clock.steady),
-        loader=AgentLoader(store, models, clock.steady),
+        loader=loader,
         models=models,
         checks=Checks(models, servers=config.mcp.servers),
-        points=Points(
-            store,
-            clock.steady,
-            agent=limits.agent_points,
-            thread=limits.thread_points,
-            window=limits.window_seconds,
-        ),
+        points=points,
         keep=config.server.store,
     )
     nouns = all_nouns(services)
     admin = admin_app(services, nouns)
-    process = Process(config, services, admin, LastUsed(services.identify, store.keys))
+    process = Process(config, services, admin, LastUsed(services.identify, store.keys), workers)
     process.last_used.begin()
+    workers.start()
     _gauge(metrics, services)
     operations = Operations(_readiness(process), metrics)
     process.application = Edge(services, admin, operations, config.server.cors_origins, nouns)

@@ -46,7 +46,7 @@ class Conversations:
         self._store = store
         self._unsettled = unsettled
         self._by_dialect = {face.NAME: face for face in faces.values()}
-        self._turns = Turnstile() if turns is None else turns
+        self.turns = Turnstile() if turns is None else turns
 
     def open(self, caller: Caller, turn: Turn) -> AbstractAsyncContextManager[Opened]:
         """Raises NotFound for a conversation that is not this org's, StoreDown for one whose last turn is still to be
@@ -58,7 +58,7 @@ class Conversations:
         if not turn.conversation:
             yield await self._create(caller, turn)
             return
-        async with self._turns.through(caller.org, turn.conversation):
+        async with self.turns.through(caller.org, turn.conversation):
             yield await self._load(caller, turn.conversation)
 
     async def _create(self, caller: Caller, turn: Turn) -> Opened:

@@ -167,6 +167,10 @@ class Models:
         upstream = own.upstream if own is not None else model
         return (self._target(org, provider, upstream, self._label(org, provider, keys, api_key)),)
 
+    def usual_fallback(self, target: Target) -> str:
+        """The model of the same service that usually answers when this one cannot, "" = none."""
+        return self._providers[target.provider].service.spare(target.model)
+
     def document(self, org: str, service: str, model: str) -> ModelDocument:
         """What the model takes: the org's own words over the service's. Empty for a service that is not known."""
         known = self._orgs.get(org, OrgModels()).models

@@ -27,6 +27,9 @@ async def serve(services: Services, face: Face, route: Route, request: Request, 
 async def _run(services: Services, caller: Caller, face: Face, task: str, request: Request, exchange: Exchange) -> None:
     request.body = await exchange.body(MAX_BODY)
     turn = face.read(task, request)
+    if turn.agent is not None and turn.agent.delivery.kind != "default":
+        await exchange.reply(await services.jobs.accept(caller, turn, face, task, request))
+        return
     targets = services.catalog.targets(turn.model, face.NAME) if turn.agent is None else ()
     async with services.conversations.open(caller, turn) as opened:
         if turn.agent is None:

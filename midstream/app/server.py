@@ -58,7 +58,7 @@ class Server(uvicorn.Server):
         for listener in sockets or []:
             listener.close()
         if not self.force_exit:
-            await self._process.services.runs.drain(self._process.config.server.drain_seconds)
+            await self._process.drain(self._process.config.server.drain_seconds)
         await super().shutdown(sockets)
         await self._process.close()
 

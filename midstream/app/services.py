@@ -12,6 +12,7 @@ from ..access.points import Points
 from ..core.serving import Target
 from ..core.turn import Turn
 from ..core.web import Caller, Request
+from ..delivery.live import Hub
 from ..egress import Egress
 from ..runs.order import Order
 from ..runs.run import Runs
@@ -23,6 +24,7 @@ from .catalog import Catalog
 from .clock import Clock
 from .conversations import Conversations, Opened
 from .faces import Face
+from .jobs import JobRunner
 from .models_of import Models
 from .offered import Offered
 from .stash import Stash
@@ -43,6 +45,8 @@ class Services:
     clock: Clock
     stash: Stash
     agents: AgentTurns
+    jobs: JobRunner
+    hub: Hub
     limits: Limits
     loader: AgentLoader
     models: Models

@@ -156,6 +156,8 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     """What a turn asks of an agent, neutral of the face it came by. Values given here win over the version's.
 
     agent: any spelling of its id ("" = none: the configuration alone makes one). version: runs a draft.
+    org: the one that the caller names, which must be its own ("" = it names none). usual_fallback: without a configured
+    fallback, the service's usual one answers when the model fails.
     calls: most model calls that the face allows, the last one without tools (None = the agent's own limit of rounds).
     text, media: the user's message. messages: a whole transcript instead of it (core.parts.Message values).
     tools: names or ids that replace the agent's set (None = the agent's own). extra_tools: whole tools for this call.
@@ -165,6 +167,8 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
 
     agent: str = ""
     version: str = ""
+    org: str = ""
+    usual_fallback: bool = False
     text: str = ""
     media: tuple[Media, ...] = ()
     messages: tuple[Any, ...] = ()

@@ -53,6 +53,7 @@ def chat_service(
     keyless: bool = False,
     parameters: Callable[[str], Mapping[str, Range | None]] | None = None,
     claims: re.Pattern[str] | None = None,
+    spare: Callable[[str], str] = lambda model: "",
 ) -> Service:
     """A service at base_url/chat/completions, with what differs about it. write: where quirks depend on the model."""
     usual = taken(top_k=Range(0) if quirks.top_k else None, temperature=quirks.max_temperature)
@@ -72,4 +73,5 @@ def chat_service(
         fetches=_fetches(quirks),
         parameters=parameters or (lambda model: usual),
         claims=claims,
+        spare=spare,
     )

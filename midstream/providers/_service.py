@@ -55,7 +55,8 @@ class Service(Struct, frozen=True):
     builtin: part of this server, always there, with these models.
     fetches: which media with an http(s) address it fetches itself, we inline the others; None = all.
     parameters: what a model of it takes of each parameter, by neutral name (core.agents.ModelDocument).
-    claims: names that only models of this vendor have; None = it runs models of any vendor."""
+    claims: names that only models of this vendor have; None = it runs models of any vendor.
+    spare: the model that usually answers in another one's place, "" = none."""
 
     dialect: Dialect
     base_url: str = ""
@@ -73,6 +74,7 @@ class Service(Struct, frozen=True):
     vendor: str = ""
     keyless: bool = False
     forwards: tuple[str, ...] = ()
+    spare: Callable[[str], str] = lambda model: ""
     builtin: bool = False
     models: tuple[str, ...] = ()
     fetches: Callable[[Media], bool] | None = None

@@ -10,6 +10,7 @@ from ..core.turn import Asked, Plan
 from ..wire.openai_chat import Quirks, write_ask
 from ._chat import chat_service
 from ._parameters import taken
+from ._spares import spare
 
 #: What only other services put into an answer.
 _FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "images", "executed_tools"})
@@ -54,4 +55,5 @@ SERVICE = chat_service(
     write=_write,
     parameters=parameters,
     claims=CLAIMS,
+    spare=spare,
 )

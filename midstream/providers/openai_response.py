@@ -9,6 +9,7 @@ from ..wire import openai_chat, openai_responses
 from ._chat import EMBEDDING
 from ._parameters import taken
 from ._service import Service
+from ._spares import spare
 
 #: The same vendor's models as over Chat Completions; these only sample when they do not reason.
 _CLAIMS = re.compile(r"(ft:)?(gpt-(?!oss)|chatgpt-|o\d|text-embedding-|dall-e-|whisper-|tts-|davinci|babbage)")
@@ -30,4 +31,5 @@ SERVICE = Service(
     vendor="openai",
     parameters=lambda model: _REASONING_TAKES if _REASONS.match(model) else _TAKES,
     claims=_CLAIMS,
+    spare=spare,
 )

@@ -17,7 +17,7 @@ class Act(Struct, frozen=True):
     """What a run does instead of one model call: an agent's turn. beginning: more records of its start, durable before
     the work begins. closing: more records of its end, given its terminal event, in the same transaction. over: awaited
     once everything is settled, whatever happened. agent, version, thread: who acts where. parent: the run that called
-    this one. run: id of an earlier run that was cut and now goes on ("" = a new one)."""
+    this one. run: the run's id ("" = a new one). again: that run was cut and goes on."""
 
     work: Work
     beginning: tuple[Record, ...] = ()
@@ -28,6 +28,7 @@ class Act(Struct, frozen=True):
     thread: str = ""
     parent: str | None = None
     run: str = ""
+    again: bool = False
 
 
 class Order(Struct, frozen=True):

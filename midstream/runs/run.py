@@ -383,7 +383,7 @@ class _Owner:
         for place, (role, native) in enumerate(order.messages):
             records.append(self._message(role, native.dialect, native.raw, order.seq + place, now))
         if act is not None:
-            records += [RunReopened(run.id, order.org), *act.beginning] if act.run else act.beginning
+            records += [RunReopened(run.id, order.org), *act.beginning] if act.again else act.beginning
         return records
 
     def _message(self, role: str, dialect: str, content: bytes, seq: int, now: float) -> Record:

@@ -198,7 +198,7 @@ def test_a_run_that_its_worker_had_left_goes_on_under_its_own_id():
         _, follower = bench.start(act=Act(nothing, run="run_before"))
         await everything(follower)
         await bench.db.write([("UPDATE runs SET status = 'failed', error_code = 'interrupted'", ())])
-        run, follower = bench.start(act=Act(nothing, run="run_before"))
+        run, follower = bench.start(act=Act(nothing, run="run_before", again=True))
         await everything(follower)
         assert run.id == "run_before"
         assert await bench.db.read("SELECT id, status, error_code FROM runs") == [("run_before", "completed", None)]

@@ -1,0 +1,135 @@
+"""Puts together what agents' turns work with, and the workers beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from ..access.points import Points
+from ..agent.guardrails import Webhook as GuardWebhook
+from ..core.errors import Garbled
+from ..core.http import Outgoing, Send, Timeouts
+from ..delivery.live import Hub
+from ..delivery.webhook import Webhooks
+from ..metering.turns import TRANSACTION, TURN, after_turn, count_turn, keep_transaction
+from ..runs.run import Runs
+from ..store import Store
+from ..store.deliveries import Deliveries
+from ..store.secrets import SealingKey
+from ..tools._run import Kind, Tools
+from ..tools.http import Http
+from .after import After, Topic
+from .agent_turns import AgentTurns
+from .agents import AgentLoader
+from .clock import Clock
+from .config import Config
+from .conversations import Conversations
+from .deliver import Deliver
+from .faces import Face
+from .jobs import JobRunner
+from .models_of import Models
+from .threads import Threads
+from .turn_rooms import TurnRooms
+
+#: A guardrail's webhook is waited for no longer.
+CONSULTED = Timeouts(connect=5.0, first_byte=10.0, between=10.0, total=15.0)
+MAX_VERDICT = 64 * 1024
+
+
+@dataclass
+class Workers:
+    """What goes on beside the requests. Ended in order: no new jobs, then (once the runs are drained) the rest."""
+
+    after: After
+    jobs: JobRunner
+    webhooks: Webhooks
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.after.start()
+        self._tasks = [loop.create_task(self.jobs.run()), loop.create_task(self.webhooks.run())]
+
+    async def stop_jobs(self) -> None:
+        for task in self._tasks[:1]:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def close(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self.after.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the rest of the process has made before."""
+
+    config: Config
+    store: Store
+    send: Send
+    runs: Runs
+    clock: Clock
+    faces: Mapping[str, Face]
+    conversations: Conversations
+    loader: AgentLoader
+    models: Models
+    points: Points
+    key: bytes
+
+
+def agents_of(given: Given) -> tuple[AgentTurns, Workers, Hub]:
+    store, clock, runs = given.store, given.clock, given.runs
+    threads = Threads(store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall)
+    after = After(store.outbox, {TURN: Topic(count_turn), TRANSACTION: Topic(keep_transaction)}, clock.wall)
+    kinds: dict[str, Kind] = {"http": Http(given.send)}
+    tools = Tools(kinds, store.tool_calls, clock.steady, given.config.tools.timeout_seconds)
+    rooms = TurnRooms(
+        loader=given.loader,
+        points=given.points,
+        models=given.models,
+        threads=threads,
+        tools=tools,
+        store=store,
+        runs=runs,
+        clock=clock,
+        documents=_no_documents,
+        consult=partial(consult, given.send),
+        after=lambda account: after_turn(account, clock.wall()),
+    )
+    turns = AgentTurns(rooms)
+    hub = Hub(clock.steady)
+    webhooks = Webhooks(Deliveries(store.db, clock.wall), given.send, given.key, clock.wall, random.random)
+    deliver = Deliver(webhooks, hub)
+    jobs = JobRunner(store, SealingKey(given.key), dict(given.faces), turns, runs, deliver, clock)
+    return turns, Workers(after, jobs, webhooks), hub
+
+
+async def consult(send: Send, webhook: GuardWebhook, question: dict[str, Any]) -> Any:
+    """agent.guardrails.Consult."""
+    headers = (("content-type", "application/json"), *((name.lower(), one) for name, one in webhook.headers.items()))
+    body = msgspec.json.encode(question)
+    incoming = await send(Outgoing("POST", webhook.url, headers, body, timeouts=CONSULTED))
+    try:
+        answer = await incoming.read(MAX_VERDICT)
+    finally:
+        incoming.close()
+    if incoming.status != 200:
+        raise Garbled(f"the webhook answered {incoming.status}")
+    try:
+        return msgspec.json.decode(answer)
+    except msgspec.DecodeError:
+        raise Garbled("the webhook's answer is no JSON") from None
+
+
+async def _no_documents(org: str, ids: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    return ()

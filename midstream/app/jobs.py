@@ -1,0 +1,199 @@
+"""Turns that are answered later: accepted and durable at once, worked off beside the requests, delivered elsewhere.
+
+What works a job off is the same code that answers a request; only its reader is another one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..core.agents import Delivery
+from ..core.dialect import Say
+from ..core.errors import Busy, MidstreamError, StoreDown
+from ..core.events import Event, Failed
+from ..core.ids import new_id
+from ..core.outcome import Outcome
+from ..core.turn import Turn
+from ..core.web import Caller, Reply, Request
+from ..runs.run import Runs
+from ..store import Store
+from ..store.jobs import TRIES, Job, Jobs
+from ..store.ledger import JobEnded, Record
+from ..store.secrets import SealingKey
+from .agent_turns import AgentTurns
+from .clock import Clock
+from .deliver import Deliver, checked
+from .faces import AgentFace, Face
+
+logger = logging.getLogger("midstream.jobs")
+#: Of a request, what a face may look at when it is read again.
+KEPT_HEADERS = frozenset({"x-midstream-strict", "traceparent"})
+#: Jobs that one process works off at the same time, and seconds between looks for those of others that have died.
+AT_ONCE, LOOK_EVERY = 32, 5.0
+
+
+class Asked(Struct, frozen=True):
+    """A request as it is kept. headers: those that mean something to a face."""
+
+    face: str
+    task: str
+    path: str
+    params: dict[str, str]
+    headers: dict[str, str]
+    request_id: str
+    body: Raw
+
+
+class JobRunner:
+    """seal: what was asked may hold a caller's own key, so requests are kept sealed. accept puts a turn into the
+    queue; run works the queue off until it is cancelled."""
+
+    def __init__(
+        self, store: Store, seal: SealingKey, faces: dict[str, Face], agents: AgentTurns, runs: Runs, deliver: Deliver,
+        clock: Clock,
+    ) -> None:  # fmt: skip
+        self._jobs = Jobs(store.db, store.worker, clock.wall)
+        self._seal = seal
+        self._faces = faces
+        self._agents = agents
+        self._runs = runs
+        self._deliver = deliver
+        self._clock = clock
+        self._news = asyncio.Event()
+        self._at_work: set[asyncio.Task[None]] = set()
+
+    async def accept(self, caller: Caller, turn: Turn, face: Face, task: str, request: Request) -> Reply:
+        """The answer goes elsewhere, later; what was asked is durable on return. Raises what would refuse the turn
+        before any work: an unknown agent, a limit."""
+        assert isinstance(face, AgentFace)
+        checked(_delivery(turn))
+        await self._agents.admit(caller, turn)
+        job = self.job(caller, turn, face, task, request, kind="turn")
+        await self.add([job])
+        return Reply(face.write_accepted(turn, job.id))
+
+    def job(
+        self, caller: Caller, turn: Turn, face: Face, task: str, request: Request, *, kind: str,
+        batch: str | None = None,
+    ) -> Job:  # fmt: skip
+        """A job that is not in the queue yet."""
+        assert turn.agent is not None
+        asked = Asked(
+            face.NAME, task, request.path, dict(request.params),
+            {name: value for name, value in request.headers.items() if name in KEPT_HEADERS}, request.id,
+            Raw(request.body),
+        )  # fmt: skip
+        id, now = new_id("msg_"), self._clock.wall()
+        sealed = self._seal.seal(msgspec.json.encode(asked), caller.org, id)
+        return Job(id, caller.org, caller.key_id, kind, batch, new_id("run_"), sealed, None, now, now)
+
+    async def add(self, jobs: Sequence[Job], also: Sequence[Any] = ()) -> None:
+        """Several at once, with the statements that belong to them."""
+        await self._jobs.add(jobs, also)
+        self._news.set()
+
+    async def run(self) -> None:
+        """Works the queue off. Cancelled, it takes no more; what is under way belongs to its runs."""
+        looked = float("-inf")
+        while True:
+            try:
+                if self._clock.steady() - looked >= LOOK_EVERY:
+                    await self._jobs.requeue()
+                    looked = self._clock.steady()
+                self._news.clear()
+                for job in await self._jobs.take(AT_ONCE - len(self._at_work)):
+                    task = asyncio.get_running_loop().create_task(self._work(job))
+                    self._at_work.add(task)
+                    task.add_done_callback(self._done)
+            except StoreDown:
+                logger.warning("the store is away: jobs wait")
+            try:
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._at_work.discard(task)
+        self._news.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a job could not be worked off: %r", error)
+
+    async def _work(self, job: Job) -> None:
+        asked = msgspec.json.decode(self._seal.open(job.request, job.org_id, job.id), type=Asked)
+        face = self._faces[asked.face]
+        request = Request("POST", asked.path, {}, asked.headers, asked.params, asked.request_id, bytes(asked.body))
+        caller = Caller(job.org_id, job.key_id)
+        delivery = Delivery()
+        try:
+            turn = face.read(asked.task, request)
+            delivery = _delivery(turn)
+            if job.tries > TRIES:
+                raise StoreDown("this message was given up: every server that worked on it has died")
+            ending = _Ending(job, face, turn, self._deliver, self._clock)
+            order = await self._agents.order(
+                caller, turn, face, request, message=job.id, run=job.run_id, again=job.tries > 1, also=ending
+            )
+            run = self._runs.start(order, detached=True)
+        except MidstreamError as error:
+            await self._refuse(job, face, delivery, error)
+            return
+        self._deliver.follow(job, run, delivery)
+        await self._runs.ended(run)
+        if ending.put_off:
+            await self._jobs.let_go(job.id)
+        else:
+            self._deliver.ended(job, delivery, ending.payload)
+
+    async def _refuse(self, job: Job, face: Face, delivery: Delivery, error: MidstreamError) -> None:
+        """A failure goes where the answer would have gone."""
+        payload = failure(face, error, job)
+        records = self._deliver.records(job, delivery, payload, self._clock.wall())
+        await self._jobs.end(job.id, "failed", payload, records)
+        self._deliver.ended(job, delivery, payload)
+
+
+class _Ending:
+    """The job's end and its delivery, in the transaction that ends its run. put_off: the server ends before the run
+    does, so another one shall go on with it."""
+
+    def __init__(self, job: Job, face: Face, turn: Turn, deliver: Deliver, clock: Clock) -> None:
+        self._job = job
+        self._face = face
+        self._turn = turn
+        self._deliver = deliver
+        self._clock = clock
+        self.put_off = False
+        self.payload = b""
+
+    def __call__(self, end: Event, outcome: Outcome | None) -> Sequence[Record]:
+        now, job, face = self._clock.wall(), self._job, self._face
+        if isinstance(end, Failed):
+            self.put_off = isinstance(end.error, Busy)
+            if self.put_off:
+                return ()
+            payload, status = failure(face, end.error, job), "failed"
+        else:
+            assert outcome is not None
+            assert isinstance(face, AgentFace)
+            say = Say(job.id, int(now), self._turn.model)
+            payload, status = face.write_outcome(self._turn, outcome, say), "done"
+        self.payload = payload
+        delivered = self._deliver.records(job, _delivery(self._turn), payload, now)
+        return [JobEnded(job.id, status, payload, now), *delivered]
+
+
+def _delivery(turn: Turn) -> Delivery:
+    assert turn.agent is not None
+    return turn.agent.delivery
+
+
+def failure(face: Face, error: MidstreamError, job: Job) -> bytes:
+    """The face's own error body, with the id that the caller was told."""
+    body = msgspec.json.decode(face.DIALECT.write_error(error, job.id))
+    return msgspec.json.encode({**body, "message_id": job.id})

@@ -1,0 +1,72 @@
+"""What a turn's text has to pass: guardrails before the model and after it, and the form that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..agent.guardrails import Classify, Consult, Guardrails, Stage, blocked
+from ..agent.loop import Ended
+from ..agent.prepare import Prepared
+from ..agent.structured import structured
+from ..core.events import Delta, Event, PartEnded, PartStarted
+from ..core.parts import Text, text_of
+from ..core.serving import Completed
+from ..core.turn import Prompt
+
+
+class Judged(Struct, frozen=True):
+    """text: what the user may read. value: of a structured answer. blocked: why it is not the model's own text."""
+
+    text: str
+    value: Any = None
+    blocked: str = ""
+
+
+class TurnChecks:
+    """ask: the turn's model, without anybody reading along."""
+
+    def __init__(
+        self, prepared: Prepared, rails: Guardrails, ask: Callable[[Prompt], Awaitable[Completed]], classify: Classify,
+        consult: Consult,
+    ) -> None:  # fmt: skip
+        self._prepared = prepared
+        self._rails = rails
+        self._ask = ask
+        self._classify = classify
+        self._consult = consult
+
+    @property
+    def judges_output(self) -> bool:
+        """May the text still change once the model has said it?"""
+        return self._prepared.format is not None or self._rails.output != type(self._rails.output)()
+
+    async def of_input(self, text: str) -> Judged | None:
+        """What to answer instead, None when the text may go to the model."""
+        reason = await self._blocked("input", text)
+        return Judged(self._rails.message, blocked=reason) if reason is not None else None
+
+    async def of_output(self, ended: Ended) -> Judged:
+        """Raises Garbled when a structured answer could not be had."""
+        if ended.transferred is not None:
+            return Judged(ended.transferred.text, ended.transferred.value)
+        text = text_of(ended.answer.choices[0].parts) if ended.answer.choices else ""
+        value: Any = None
+        if self._prepared.format is not None:
+            prompt = self._prepared.prompt
+            said = replace(prompt, messages=(*prompt.messages, *ended.messages))
+            checked = await structured(said, text, self._prepared.format, self._ask)
+            text, value = checked.text, checked.value
+        reason = await self._blocked("output", text)
+        return Judged(text, value) if reason is None else Judged(self._rails.message, blocked=reason)
+
+    async def _blocked(self, stage: Stage, text: str) -> str | None:
+        return await blocked(self._rails, stage, text, self._classify, self._consult)
+
+
+def shown(text: str) -> tuple[Event, ...]:
+    """A text that nobody has seen yet, for the log."""
+    return PartStarted(0, Text("")), Delta(0, text), PartEnded(0)

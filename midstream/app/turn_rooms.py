@@ -1,0 +1,64 @@
+"""What an agent's turn works with: every room that takes part in one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from ..access.points import Points
+from ..agent.guardrails import Consult
+from ..agent.prepare import Prepared
+from ..core.account import TurnAccount
+from ..core.agents import AgentAsk, Loaded, Tool
+from ..core.errors import MidstreamError
+from ..core.serving import Target
+from ..core.toolbox import Toolbox
+from ..runs.run import Runs
+from ..store import Store
+from ..store.ledger import Record
+from ..store.tool_calls import ToolCalls
+from .agents import AgentLoader
+from .clock import Clock
+from .models_of import Models
+from .threads import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRooms:
+    """documents: (name, text) of those that are attached, of one org. consult: asks a guardrail's webhook.
+    built_in: the tools that may be asked for by name. after: what shall happen because a turn has ended."""
+
+    loader: AgentLoader
+    points: Points
+    models: Models
+    threads: Threads
+    tools: Toolbox
+    store: Store
+    runs: Runs
+    clock: Clock
+    documents: Callable[[str, Sequence[str]], Awaitable[tuple[tuple[str, str], ...]]]
+    consult: Consult
+    after: Callable[[TurnAccount], Sequence[Record]]
+    built_in: tuple[Tool, ...] = ()
+
+    def journal(self, org: str) -> ToolCalls:
+        return self.store.tool_calls(org)
+
+    def targets(self, org: str, loaded: Loaded, ask: AgentAsk, prepared: Prepared) -> tuple[Target, ...]:
+        """The turn's model, then what answers in its place: the configured fallback, else the service's usual one
+        where the face has one. A fallback that cannot be asked (no key) is left out."""
+        keys, models = loaded.spec.keys, self.models
+        first = models.targets(org, prepared.service, prepared.model, keys, ask.api_key)
+        spare = prepared.fall_back
+        if spare is None and not ask.usual_fallback:
+            return first
+        service = spare.service if spare is not None else prepared.service
+        model = spare.model if spare is not None else models.usual_fallback(first[0])
+        if not model:
+            return first
+        key = ask.api_key if service in ("", prepared.service) else None
+        try:
+            rest = models.targets(org, service or prepared.service, model, keys, key)
+        except MidstreamError:
+            return first
+        return (*first, *(target for target in rest if target not in first))

@@ -1,0 +1,357 @@
+"""One agent's turn, step by step, as the work of a run: what its rooms do, in order, and what is kept of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ..agent.guardrails import Classifier, guardrails_of
+from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
+from ..agent.prepare import Given, Prepared, chosen, pre_calls, prepare
+from ..core.account import TurnAccount, accounted
+from ..core.agents import AgentAsk, Loaded, Tool
+from ..core.errors import TimedOut
+from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
+from ..core.outcome import Outcome
+from ..core.parts import Media, Text, ToolCall, text_of
+from ..core.serving import Completed, Desk, Target
+from ..core.toolbox import ToolAnswer, ToolScope
+from ..core.turn import Prompt, Turn
+from ..core.usage import Usage
+from ..store.ledger import Record
+from .threads import Thread
+from .turn_checks import Judged, TurnChecks, shown
+from .turn_rooms import TurnRooms
+
+#: The round of the tools that run before the first model call.
+BEFORE = 0
+#: What the turn's model call is written in: no provider speaks it.
+DIALECT = "agent"
+
+Also = Callable[[Event, Outcome | None], Sequence[Record]]
+
+
+class Asker(Struct, frozen=True):
+    """Who asks. path: ids of the agents that called each other down to this one. parent: the run that called it."""
+
+    org: str
+    key: str
+    path: tuple[str, ...] = ()
+    parent: str | None = None
+    request: str = ""
+    face: str = ""
+
+
+class TurnWork:
+    """thread: where the turn is kept, with what is asked there. run: the id of its run. also: more records of its end.
+    outcome: once it is known."""
+
+    def __init__(
+        self, rooms: TurnRooms, asker: Asker, loaded: Loaded, thread: Thread, run: str, *, stream: bool, also: Also
+    ) -> None:
+        self._rooms = rooms
+        self._asker = asker
+        self._ask = thread.ask
+        self._loaded = loaded
+        self._thread = thread
+        self._run = run
+        self._stream = stream
+        self._also = also
+        self._laps = Laps(rooms.clock.steady)
+        self._began_at = rooms.clock.wall()
+        self._desk: Desk | None = None
+        self._prepared: Prepared | None = None
+        self._first_error = ""
+        self._children = Usage()
+        self._children_cost: Decimal | None = Decimal(0)
+        self.outcome: Outcome | None = None
+
+    async def __call__(self, desk: Desk) -> None:
+        """core.serving.Work."""
+        thread, seconds = self._thread, self._loaded.spec.settings.seconds
+        self._desk = desk
+        desk.log(Opened(thread.conversation, thread.message, thread.thread, thread.sub_thread))
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                self.outcome = await self._turn(desk)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimedOut(f"the turn took longer than {seconds:g} seconds", phase="total") from None
+        desk.log(Concluded(self.outcome))
+
+    def bill(self, usage: Usage, cost: str | None) -> None:
+        """What an agent that was called from here has spent is this turn's spending too."""
+        self._children += usage
+        known = self._children_cost is not None and cost is not None
+        self._children_cost = self._children_cost + Decimal(cost) if known else None  # type: ignore[operator, arg-type]
+
+    def _spent(self) -> tuple[Usage, str | None]:
+        desk = self._desk
+        if desk is None:
+            return self._children, None
+        if desk.cost is None or self._children_cost is None:
+            return desk.usage + self._children, None
+        return desk.usage + self._children, f"{Decimal(desk.cost) + self._children_cost:f}"
+
+    async def _turn(self, desk: Desk) -> Outcome:
+        found = await self._before(desk)
+        prepared = self._prepared = prepare(self._loaded, self._ask, await self._given(found))
+        targets = self._rooms.targets(self._asker.org, self._loaded, self._ask, prepared)
+        checks = self._checks(desk, prepared, targets)
+        self._laps.lap("prepare")
+        refused = await checks.of_input(self._ask.text)
+        if refused is not None:
+            desk.log(*shown(refused.text))
+            return self._outcome(prepared, Ended(Answer(), None, 0, 0), refused)
+        # What may still be refused or mended is not shown before it has passed.
+        ask = self._asking(desk, prepared, targets, quiet=checks.judges_output)
+        journal = self._rooms.journal(self._asker.org)
+        ended = await loop(
+            prepared.prompt,
+            ask,
+            self._calling(desk, prepared.tools, prepared.variables),
+            _limits(self._ask, prepared),
+            self._spent,
+            [Round(reply) for reply in await journal.rounds(desk.run_id)],
+            lambda number, reply: journal.keep_round(desk.run_id, number, reply),
+        )
+        self._laps.lap("loop")
+        judged = await checks.of_output(ended)
+        if checks.judges_output:
+            desk.log(*shown(judged.text))
+        self._laps.lap("checks")
+        return self._outcome(prepared, ended, judged)
+
+    def _asking(self, desk: Desk, prepared: Prepared, targets: Sequence[Target], *, quiet: bool) -> Ask:
+        async def ask(prompt: Prompt) -> Completed:
+            completed = await desk.complete(asked(prompt, prepared.model, self._stream), targets, quiet=quiet)
+            self._first_error = self._first_error or completed.first_error
+            return completed
+
+        return ask
+
+    def _checks(self, desk: Desk, prepared: Prepared, targets: Sequence[Target]) -> TurnChecks:
+        rooms, org = self._rooms, self._asker.org
+
+        async def classify(classifier: Classifier, prompt: Prompt) -> str:
+            judges = rooms.models.targets(org, classifier.service, classifier.model, self._loaded.spec.keys, None)
+            completed = await desk.complete(asked(prompt, classifier.model, False), judges, quiet=True)
+            return text_of(completed.answer.choices[0].parts) if completed.answer.choices else ""
+
+        rails = guardrails_of(prepared.guardrails)
+        aside = self._asking(desk, prepared, targets, quiet=True)
+        return TurnChecks(prepared, rails, aside, classify, rooms.consult)
+
+    # before the first call
+
+    async def _before(self, desk: Desk) -> dict[str, Any]:
+        """Results of what runs first, by the variable that each becomes. A failure is text for the prompt."""
+        found: dict[str, Any] = {}
+        for place, (pre, tool, arguments) in enumerate(pre_calls(self._loaded, self._ask)):
+            call = ToolCall(f"pre_{place}", tool.name, msgspec.json.encode(arguments).decode())
+            known = {**self._ask.variables, **found}
+            # Each has a round of its own below the first: they run one after the other, once.
+            [answer] = await self._calling(desk, (tool,), known)(BEFORE - place, [call])
+            found[pre.into or tool.name] = answer.text if answer.value is None else answer.value
+        self._laps.lap("pre_tools")
+        return found
+
+    async def _given(self, found: dict[str, Any]) -> Given:
+        org, loaded, ask, rooms = self._asker.org, self._loaded, self._ask, self._rooms
+        memory = ""
+        if loaded.spec.memory and not ask.playground:
+            kept = await rooms.store.memories(org).get(loaded.id, self._thread.thread)
+            memory = kept.text if kept is not None else ""
+        documents = await rooms.documents(org, ask.document_ids) if ask.document_ids else ()
+        service, model = chosen(loaded, ask)
+        return Given(
+            now=rooms.clock.wall(),
+            history=self._thread.history,
+            memory=memory,
+            model=rooms.models.document(org, service, model),
+            documents=documents,
+            variables=found,
+            built_in=rooms.built_in,
+        )
+
+    # tools
+
+    def _calling(
+        self, desk: Desk, tools: Sequence[Tool], variables: dict[str, Any]
+    ) -> Callable[[int, Sequence[ToolCall]], Awaitable[list[ToolAnswer]]]:
+        """Calls tools and tells the log of each call and answer as it happens."""
+        scope = self._scope(desk, variables)
+        mapped = {tool.name: tool.mapped for tool in tools}
+
+        async def call(round: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
+            told: set[str] = set()
+
+            def ended(call: ToolCall, answer: ToolAnswer) -> None:
+                told.add(call.id)
+                desk.log(ToolEnded(call.id, call.name, answer.status, answer.text, answer.error, answer.ms, round))
+
+            for one in calls:
+                hidden = mapped.get(one.name, {})
+                arguments = {name: value for name, value in arguments_of(one).items() if name not in hidden}
+                desk.log(ToolStarted(one.id, one.name, arguments, round))
+            answers = await self._rooms.tools.call(round, calls, tools, scope(ended))
+            for one, answer in zip(calls, answers, strict=True):
+                if one.id not in told:
+                    ended(one, answer)
+            return answers
+
+        return call
+
+    def _scope(
+        self, desk: Desk, variables: dict[str, Any]
+    ) -> Callable[[Callable[[ToolCall, ToolAnswer], None]], ToolScope]:
+        loaded, thread, ask = self._loaded, self._thread, self._ask
+        deadline = asyncio.get_running_loop().time() + loaded.spec.settings.seconds
+
+        def scope(ended: Callable[[ToolCall, ToolAnswer], None]) -> ToolScope:
+            return ToolScope(
+                org=self._asker.org,
+                run=desk.run_id,
+                agent=loaded.id,
+                thread=thread.thread,
+                sub_thread=thread.sub_thread,
+                key=self._asker.key,
+                variables=variables,
+                secrets=dict(loaded.secrets),
+                document_ids=loaded.spec.doc_ids + ask.document_ids,
+                path=(*self._asker.path, loaded.id) if loaded.id else self._asker.path,
+                playground=ask.playground,
+                parallel=loaded.spec.settings.parallel_tools,
+                deadline=deadline,
+                progress=lambda call, text: desk.log(ToolNoted(call, text)),
+                ended=ended,
+            )
+
+        return scope
+
+    # the end
+
+    def _outcome(self, prepared: Prepared, ended: Ended, judged: Judged) -> Outcome:
+        thread, completed = self._thread, ended.completed
+        choice = ended.answer.choices[0] if ended.answer.choices else Choice()
+        target = completed.target if completed is not None else None
+        usage, cost = self._spent()
+        late = completed.dropped if completed is not None else ()
+        return Outcome(
+            text=judged.text,
+            value=judged.value,
+            blocked=judged.blocked,
+            stop="content_filter" if judged.blocked else choice.stop,
+            native_stop=choice.native_stop,
+            model=ended.answer.model or (target.model if target is not None else prepared.model),
+            service=target.provider if target is not None else prepared.service,
+            usage=usage,
+            cost=cost,
+            rounds=ended.calls,
+            steps=ended.steps,
+            images=tuple(part for part in choice.parts if isinstance(part, Media) and part.kind == "image"),
+            annotations=tuple(one for part in choice.parts if isinstance(part, Text) for one in part.citations),
+            fallback=bool(self._first_error),
+            first_error=self._first_error,
+            missing=prepared.missing,
+            dropped=tuple(dict.fromkeys((*prepared.dropped, *late))),
+            id=thread.answer,
+            conversation=thread.conversation,
+            thread=thread.thread,
+            sub_thread=thread.sub_thread,
+            message=thread.message,
+            answer=thread.answer if thread.kept else "",
+            title=thread.title,
+        )
+
+    def closing(self, end: Event) -> Sequence[Record]:
+        """runs.order.Act.closing: what the turn leaves behind, in the transaction that ends its run."""
+        records: list[Record] = []
+        thread, version = self._thread, self._loaded.version_id
+        sent = self._prepared.parameters if self._prepared is not None else {}
+        if isinstance(end, Failed):
+            said = partial_text(self._desk)
+            records += thread.failed(end.error, self._run, said=said, version=version, configuration=sent)
+        elif self.outcome is not None:
+            records += thread.ends(self.outcome, self._run, version=version, configuration=sent)
+        if not self._ask.playground and self._asker.parent is None:
+            told = self.outcome if not isinstance(end, Failed) else end.error
+            assert told is not None
+            records += self._rooms.after(accounted(self._account(), told))
+        return [*records, *self._also(end, self.outcome)]
+
+    def _account(self) -> TurnAccount:
+        """What is known of the turn whatever its end."""
+        loaded, thread, prepared, asker = self._loaded, self._thread, self._prepared, self._asker
+        usage, cost = self._spent()
+        return TurnAccount(
+            id=thread.message if thread.kept else self._run,
+            org=asker.org,
+            agent=loaded.id,
+            run=self._run,
+            created_at=self._began_at,
+            version=loaded.version_id,
+            type=loaded.spec.type,
+            user=self._ask.user,
+            thread=thread.thread,
+            sub_thread=thread.sub_thread,
+            conversation=thread.conversation,
+            key=asker.key,
+            request=asker.request,
+            face=asker.face,
+            service=prepared.service if prepared is not None else loaded.spec.service,
+            model=prepared.model if prepared is not None else "",
+            attempts=self._desk.attempts if self._desk is not None else 0,
+            usage=usage,
+            cost=cost,
+            latency_ms=self._laps.whole(),
+            steps_ms=self._laps.ms,
+            parameters=prepared.parameters if prepared is not None else {},
+            asked=self._ask.text if thread.kept else "",
+            answered=self.outcome.text if self.outcome is not None and thread.kept else "",
+        )
+
+
+class Laps:
+    """How long each step took, milliseconds by name. steady: seconds that never jump."""
+
+    def __init__(self, steady: Callable[[], float]) -> None:
+        self._steady = steady
+        self._began = self._last = steady()
+        self.ms: dict[str, int] = {}
+
+    def lap(self, name: str) -> None:
+        now = self._steady()
+        self.ms[name] = self.ms.get(name, 0) + round((now - self._last) * 1000)
+        self._last = now
+
+    def whole(self) -> int:
+        return round((self._steady() - self._began) * 1000)
+
+
+def _limits(ask: AgentAsk, prepared: Prepared) -> Limits:
+    settings = prepared.settings
+    return Limits(rounds=prepared.rounds, calls=ask.calls, tokens=settings.tokens, cost=settings.cost)
+
+
+def asked(prompt: Prompt, model: str, stream: bool) -> Turn:
+    """A model call of the turn, in no provider's own words."""
+    turn = Turn(DIALECT, {}, lambda fields: prompt, model=model, stream=stream)
+    turn.put_prompt(prompt)
+    return turn
+
+
+def partial_text(desk: Desk | None) -> str:
+    """What the user has seen of an answer that was cut."""
+    choices = desk.partial.choices if desk is not None else ()
+    return text_of(choices[0].parts) if choices else ""
+
+
+def nothing_else(end: Event, outcome: Outcome | None) -> Sequence[Record]:
+    return ()
