@@ -1,0 +1,198 @@
+"""Agents on a real server: their turns, tools, threads, versions, limits and accounts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from .agents_at import Agents
+from .serving import Serving
+from .tool_server import ToolServer
+
+TOML = """
+[egress]
+allow = ["127.0.0.1:{port}"]
+[limits]
+agent_points = 40
+thread_points = 5
+window_seconds = 3600
+"""
+
+
+@pytest.fixture(scope="module")
+def tools() -> Iterator[ToolServer]:
+    with ToolServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def agents(tools: ToolServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
+    with Serving(tmp_path_factory.mktemp("agents"), TOML.format(port=tools.port)) as serving:
+        yield Agents(serving)
+
+
+@pytest.fixture(autouse=True)
+def forgotten(tools: ToolServer) -> None:
+    tools.calls.clear()
+    tools.most_at_once = 0
+
+
+def until(true: Callable[[], Any], seconds: float = 15) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def test_a_turn_is_told_as_it_happens_and_the_call_stands_before_its_result_and_the_text(
+    agents: Agents, tools: ToolServer
+):
+    agent = agents.agent(tool_ids=[agents.tool("weather", f"{tools.url}/echo/weather")])
+    events = list(agents.events("/api/v1/conversation", {"agentId": agent, "message": "ask weather please"}))
+    names = [name for name, _ in events if name != "text"]
+    assert names == ["conversation", "tool_call", "tool_result", "usage", "done"]
+    first_text = next(place for place, (name, _) in enumerate(events) if name == "text")
+    assert first_text > [name for name, _ in events].index("tool_result")
+    told = dict(events)
+    assert told["tool_call"]["id"] == told["tool_result"]["id"]
+    assert told["tool_result"]["status"] == "ok"
+    text = "".join(data["delta"] for name, data in events if name == "text")
+    assert told["done"]["text"] == text
+    assert "weather" in text
+    assert told["done"]["iterations"] == 2
+    [call] = tools.to("/echo/weather")
+    assert call["body"] == {"city": "city"}
+    assert call["headers"]["idempotency-key"].endswith(":1:0")
+
+
+def test_the_same_as_one_reply_and_the_next_turn_knows_the_one_before(agents: Agents):
+    agent = agents.agent(configuration={"prompt": "Be kind."})
+    first = agents.say(agent, "my name is Ada").json
+    assert first["finishReason"] == "stop"
+    assert "my name is Ada" in first["text"]
+    second = agents.say(agent, "and again", conversationId=first["conversationId"]).json
+    assert second["conversationId"] == first["conversationId"]
+    assert second["usage"]["inputTokens"] > first["usage"]["inputTokens"]  # the words said before are in it
+
+
+def test_five_tools_of_a_round_run_at_the_same_time_and_one_failure_is_that_tools_alone(
+    agents: Agents, tools: ToolServer
+):
+    names = [f"slow_{letter}" for letter in "abcde"]
+    ids = [agents.tool(name, f"{tools.url}/slow/{name}") for name in names]
+    ids.append(agents.tool("broken_one", f"{tools.url}/fail"))
+    agent = agents.agent(tool_ids=ids)
+    events = list(agents.events("/api/v1/conversation", {"agentId": agent, "message": f"{' '.join(names)} broken_one"}))
+    results = {data["name"]: data["status"] for name, data in events if name == "tool_result"}
+    assert results == {**dict.fromkeys(names, "ok"), "broken_one": "failed"}
+    assert tools.most_at_once >= 5
+    assert events[-1][0] == "done"
+
+
+def test_a_draft_answers_only_who_asks_for_it_and_publishing_is_seen_at_once(agents: Agents):
+    agent = agents.agent(configuration={"prompt": "short"})
+    before = agents.say(agent, "hello").json["usage"]["inputTokens"]
+    long = {"model": "rehearsal", "prompt": "a much longer prompt of many more words than before"}
+    draft = agents.post(f"/v1/admin/agents/{agent}/versions", {"service": "midstream", "configuration": long})
+    assert agents.say(agent, "hello").json["usage"]["inputTokens"] == before
+    version = draft.get("version_id") or draft["id"]
+    agents.post(f"/v1/admin/agents/{agent}/publish", {"version_id": version})
+    assert agents.say(agent, "hello").json["usage"]["inputTokens"] > before
+
+
+def test_turns_of_one_conversation_wait_for_each_other_or_are_refused_when_they_will_not_wait(agents: Agents):
+    agent = agents.agent()
+    conversation = agents.say(agent, "hello").json["conversationId"]
+    with ThreadPoolExecutor(4) as pool:
+        slow = pool.submit(
+            lambda: list(
+                agents.events(
+                    "/api/v1/conversation",
+                    {"agentId": agent, "conversationId": conversation, "message": "say 20 words pace 50"},
+                )
+            )
+        )
+        time.sleep(0.4)
+        refused = agents.say(agent, "me too", conversationId=conversation, waitForTurn=False)
+        assert refused.status == 409
+        assert refused.json["statusCode"] == 409
+        waited = agents.say(agent, "after you", conversationId=conversation)
+        assert waited.status == 200
+        assert slow.result()[-1][0] == "done"
+    order = [data["text"][:12] for data in (dict(slow.result())["done"], waited.json)]
+    assert order[0].startswith("word1")
+
+
+def test_another_orgs_agents_are_as_unknown_as_those_that_never_were(agents: Agents):
+    agent = agents.agent()
+    org = agents.post("/v1/admin/orgs", {"name": "other"})["id"]
+    key = agents.post("/v1/admin/keys", {"name": "k", "org_id": org})["key"]
+    foreign = agents.say(agent, "hello", key=key)
+    unknown = agents.say("0" * 24, "hello", key=key)
+    assert (foreign.status, unknown.status) == (404, 404)
+    assert foreign.json["message"].replace(agent, "") == unknown.json["message"].replace("0" * 24, "")
+    theirs = agents.say(agent, "hello").json["conversationId"]
+    assert agents.say("", "hello", key=key, conversationId=theirs).status == 404
+
+
+def test_of_many_at_once_exactly_the_agents_points_pass_by_any_spelling(agents: Agents):
+    agent = agents.agent()
+    bare = agent.removeprefix("agt_")
+    uuid = f"{bare[:8]}-{bare[8:12]}-8{bare[12:15]}-8{bare[15:18]}-{bare[18:]}000000"
+    with ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(lambda place: agents.say((agent, bare, uuid)[place % 3], "hi"), range(60)))
+    assert [reply.status for reply in replies].count(200) == 40
+    refused = [reply for reply in replies if reply.status == 429]
+    assert len(refused) == 20
+    assert all(int(reply.headers["retry-after"]) > 0 for reply in refused)
+
+
+def test_each_model_call_is_one_transaction_and_each_turn_one_row_of_metrics_also_after_a_kill(
+    agents: Agents, tools: ToolServer
+):
+    agent = agents.agent(tool_ids=[agents.tool("clock", f"{tools.url}/echo/clock")])
+    for _ in range(3):
+        agents.say(agent, "ask clock")
+    agents.serving.kill()
+    agents.serving.start()
+
+    def transactions() -> list[dict[str, Any]]:
+        rows = agents.serving.ask("GET", "/v1/admin/transactions?limit=1000").json["data"]
+        return [row for row in rows if row["agent_id"] == agent]
+
+    until(lambda: len(transactions()) >= 6)
+    attempts = {row["id"]: row for row in agents.serving.attempts()}
+    rows = transactions()
+    assert len(rows) == len({row["id"] for row in rows}) == 6
+    for row in rows:
+        usage = attempts[row["id"]]["usage"]
+        assert (row["input_tokens"], row["output_tokens"]) == (usage["input_tokens"], usage["output_tokens"])
+
+
+def test_what_a_tool_takes_from_variables_is_hidden_from_the_model_and_present_in_the_call(
+    agents: Agents, tools: ToolServer
+):
+    both = {"city": {"type": "string"}, "token": {"type": "string"}}
+    tool = agents.tool("lookup", f"{tools.url}/echo/lookup", properties=both)
+    agent = agents.agent(tool_ids=[tool], variables_path={"lookup": {"token": "user.token"}})
+    body = {"agentId": agent, "message": "use lookup", "variables": {"user": {"token": "t-1"}}}
+    events = dict(agents.events("/api/v1/conversation", body))
+    assert "token" not in events["tool_call"]["arguments"]
+    assert tools.to("/echo/lookup")[0]["body"] == {"city": "city", "token": "t-1"}
+
+
+def test_a_pre_tools_result_stands_in_the_prompt_and_its_failure_is_text(agents: Agents, tools: ToolServer):
+    good = agents.tool("plan", f"{tools.url}/echo/plan")
+    bad = agents.tool("broken", f"{tools.url}/fail")
+    prompt = {"prompt": "{{plan.path}} and {{broken}}"}
+    pre = [{"tool_id": good, "args": {"city": "{{where}}"}}, {"tool_id": bad, "args": {"city": "x"}}]
+    agent = agents.agent(configuration=prompt, pre_tools=pre)
+    reply = agents.say(agent, "hello", variables={"where": "Rome"})
+    assert reply.status == 200
+    assert tools.to("/echo/plan")[0]["body"] == {"city": "Rome"}
+    assert len(tools.to("/fail")) == 1
