@@ -14,6 +14,7 @@ from ..core.errors import MidstreamError, StoreDown
 from . import recovery
 from .approvals import Approvals
 from .database import Database
+from .documents import Documents
 from .keys import Keys
 from .ledger import Ledger
 from .memories import Memories
@@ -23,6 +24,7 @@ from .orgs import AllOrgs, OrgStore
 from .outbox import Outbox
 from .postgres import PostgresDatabase
 from .reading import Scope
+from .searches import Searches
 from .secrets import SealingKey, Secrets
 from .sqlite import SqliteDatabase
 from .tool_calls import ToolCalls
@@ -63,6 +65,12 @@ class Store:
 
     def approvals(self, org_id: str) -> Approvals:
         return Approvals(self.db, org_id, self._clock)
+
+    def documents(self, org_id: str) -> Documents:
+        return Documents(self.db, org_id, self._clock)
+
+    def searches(self, org_id: str) -> Searches:
+        return Searches(self.db, org_id, self._clock)
 
     def all_orgs(self) -> AllOrgs:
         """For the operator only."""

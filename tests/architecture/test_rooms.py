@@ -54,18 +54,27 @@ IN_MEMORY = frozenset({"io.StringIO", "io.BytesIO"})
 CHANCE = frozenset({("midstream.core.ids", "os")})
 
 #: (module, what is imported) -> why it may wait until its function runs.
-LATE: dict[tuple[str, str], str] = {
-    (f"midstream.app.{name}", target): "the other commands start without it"
-    for name, target in (
-        ("cli", "midstream.app.server.run"),
-        ("cli", "midstream.app.chat.run"),
-        ("cli", "midstream.app.doctor.examine"),
-        ("cli", "midstream.app.listing.list_models"),
-    )
-} | {
-    ("midstream.core.json_schema", f"midstream.core.schema_checker.{name}"): "its library takes a tenth of a second"
-    for name in ("first_error", "examine")
-}
+LATE: dict[tuple[str, str], str] = (
+    {
+        (f"midstream.app.{name}", target): "the other commands start without it"
+        for name, target in (
+            ("cli", "midstream.app.server.run"),
+            ("cli", "midstream.app.chat.run"),
+            ("cli", "midstream.app.doctor.examine"),
+            ("cli", "midstream.app.listing.list_models"),
+        )
+    }
+    | {
+        ("midstream.core.json_schema", f"midstream.core.schema_checker.{name}"): "its library takes a tenth of a second"
+        for name in ("first_error", "examine")
+    }
+    | {
+        (
+            "midstream.tools.python",
+            "midstream.tools._sandbox_monty.MontySandbox",
+        ): "its library takes a tenth of a second"
+    }
+)
 
 
 def forbidden_rooms(modules: Iterable[Module], known: Mapping[str, Module]) -> list[str]:

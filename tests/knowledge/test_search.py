@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from midstream.core.errors import BadRequest, NotFound, TooLarge
+from midstream.knowledge import Knowledge
+from midstream.store import Store
+from tests.store.turns import ORG, with_store
+
+BRIDGES = "The longest bridge of Norway is Hardanger. " * 40 + "\n\nIts towers are 200 metres high."
+
+
+def test_a_document_is_found_by_its_words_in_its_own_org_only(any_url: str):
+    async def work(store: Store) -> None:
+        knowledge = Knowledge(store.documents)
+        bridges = await knowledge.add(ORG, "bridges", BRIDGES)
+        cats = await knowledge.add(ORG, "cats", "Cats sleep. A cat named Hardanger likes fish. Æøå ÆØÅ.")
+        other = await knowledge.add("org_2", "secret", "towers of another org: Hardanger")
+        found = await knowledge(ORG, "How high are the towers?", [], 3)
+        assert found[0]["document_id"] == bridges.id
+        assert found[0]["name"] == "bridges"
+        assert "200 metres" in found[0]["text"]
+        assert {one["document_id"] for one in await knowledge(ORG, "HARDANGER", [], 20)} == {bridges.id, cats.id}
+        assert [one["document_id"] for one in await knowledge(ORG, "hardanger", [cats.id], 20)] == [cats.id]
+        assert await knowledge(ORG, "hardanger", [other.id], 20) == []
+        assert [one["name"] for one in await knowledge("org_2", "hardanger", [], 20)] == ["secret"]
+        assert [one["name"] for one in await knowledge(ORG, "æøå", [], 20)] == ["cats"]
+        assert len(await knowledge(ORG, "hardanger", [], 1)) == 1
+        scores = [one["score"] for one in await knowledge(ORG, "hardanger bridge", [], 20)]
+        assert scores == sorted(scores, reverse=True)
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "!!!", '"', "'", "a AND", "NOT", "NEAR(", "text:a", "a*", "-a", "a & | !", "\\", "x' OR '1'='1", ":*", "\0",
+     "😀", "a" * 5000, "\ud800", "(", "col : a", "{", "; DROP TABLE documents"],
+)  # fmt: skip
+def test_a_query_is_words_and_never_an_expression(any_url: str, query: str):
+    async def work(store: Store) -> None:
+        knowledge = Knowledge(store.documents)
+        await knowledge.add(ORG, "one", "a plain text AND more, NEAR the sea; x OR y")
+        assert isinstance(await knowledge(ORG, query, [], 5), list)
+        assert await knowledge(ORG, "plain", [query], 5) == []
+
+    with_store(any_url, work)
+
+
+def test_documents_are_listed_shown_and_deleted_and_a_foreign_one_does_not_exist(any_url: str):
+    async def work(store: Store) -> None:
+        knowledge, documents = Knowledge(store.documents), store.documents(ORG)
+        rows = [await knowledge.add(ORG, f"d{n}", f"word{n} shared") for n in range(4)]
+        foreign = await knowledge.add("org_2", "f", "shared")
+        listed = await documents.page()
+        assert {row.id for row in listed} == {row.id for row in rows}
+        assert [row.id for row in await documents.page(after=listed[0].id, limit=2)] == [r.id for r in listed[1:3]]
+        assert (await documents.one(rows[0].id)).bytes == len("word0 shared")
+        assert await documents.pieces(rows[0].id) == ["word0 shared"]
+        for id in (foreign.id, "doc_none"):
+            for ask in (documents.one, documents.delete, documents.pieces):
+                with pytest.raises(NotFound):
+                    await ask(id)
+            with pytest.raises(NotFound):
+                await documents.page(after=id)
+        await documents.delete(rows[0].id)
+        with pytest.raises(NotFound):
+            await documents.one(rows[0].id)
+        assert len(await knowledge(ORG, "shared", [], 20)) == 3
+        assert await knowledge(ORG, "word0", [], 20) == []
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize(
+    "text, error", [("", BadRequest), (" \n\0", BadRequest), ("\ud800", BadRequest), ("x" * 8_388_609, TooLarge)]
+)
+def test_a_document_that_cannot_be_kept_is_refused_by_name(text: str, error: Any):
+    async def work(store: Store) -> None:
+        with pytest.raises(error) as caught:
+            await Knowledge(store.documents).add(ORG, "n", text)
+        assert caught.value.param == "text"
+
+    with_store("sqlite://:memory:", work)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from midstream.core.toolbox import ToolAnswer, ToolScope
+from midstream.tools.agent import AgentTool
+
+from .scripted import scope, tool
+
+
+class Agents:
+    """asked: (agent, text, arguments, scope). calls: an agent's own tool, called by the one that runs."""
+
+    def __init__(self, **calls: str) -> None:
+        self.asked: list[tuple[str, str, dict[str, Any], ToolScope]] = []
+        self.calls = calls
+        self.kind = AgentTool(self)
+
+    async def __call__(self, agent: str, text: str, arguments: dict[str, Any], scope: ToolScope) -> ToolAnswer:
+        self.asked.append((agent, text, arguments, scope))
+        if agent in self.calls:
+            below = ToolScope(scope.org, run="child", agent=agent, thread="t", path=scope.path)
+            return await self.ask({"agent_id": self.calls[agent]}, below)
+        return ToolAnswer("ok", f"{agent} says hello")
+
+    async def ask(self, target: dict[str, Any], under: ToolScope, **arguments: Any) -> ToolAnswer:
+        return await self.kind.run(tool(kind="agent", target=target), arguments, under, "run_1:1:0", lambda text: None)
+
+
+def asked(agents: Agents, target: dict[str, Any], under: ToolScope, **arguments: Any) -> ToolAnswer:
+    return asyncio.run(agents.ask(target, under, **arguments))
+
+
+def test_another_agent_is_asked_on_a_thread_of_its_own_or_on_this_one():
+    agents = Agents()
+    here = scope(agent="agt_a", thread="t1", sub_thread="s1", variables={"x": 1})
+    answer = asked(agents, {"agent_id": "agt_b", "version_id": "ver_1"}, here, message="hi", city="Oslo")
+    assert answer == ToolAnswer("ok", "agt_b@ver_1 says hello")
+    _, text, arguments, below = agents.asked[0]
+    assert (text, arguments, below.path) == ("hi", {"city": "Oslo"}, ("agt_a",))
+    assert (below.thread, below.sub_thread) == ("run_1:1:0", "")
+    asked(agents, {"agent_id": "agt_b", "thread": "shared"}, here, query="hi")
+    assert (agents.asked[1][3].thread, agents.asked[1][3].sub_thread) == ("t1", "s1")
+    asked(agents, {"agent_id": "agt_b"}, here, n=1)
+    assert agents.asked[2][1:3] == ('{"n":1}', {"n": 1})
+
+
+def test_a_transfer_hands_the_turn_over_when_it_went_well():
+    agents = Agents()
+    assert asked(agents, {"agent_id": "agt_b", "transfer": True}, scope(agent="agt_a")).transfer
+    assert not asked(agents, {"agent_id": "agt_b"}, scope(agent="agt_a")).transfer
+
+
+def test_a_circle_of_agents_is_stopped_and_told():
+    agents = Agents(agt_b="agt_c", agt_c="agt_a")
+    answer = asked(agents, {"agent_id": "agt_b"}, scope(agent="agt_a"))
+    assert (answer.status, answer.error) == ("failed", "agent_cycle")
+    assert "agt_a -> agt_b -> agt_c -> agt_a" in answer.text
+    assert [one[0] for one in agents.asked] == ["agt_b", "agt_c"]
+    assert asked(Agents(), {"agent_id": "agt_a"}, scope(agent="agt_a")).error == "agent_cycle"
+
+
+def test_a_chain_of_agents_has_an_end():
+    agents = Agents(**{f"agt_{n}": f"agt_{n + 1}" for n in range(30)})
+    answer = asked(agents, {"agent_id": "agt_0"}, scope(agent="agt_start"))
+    assert answer.error == "too_deep"
+    assert len(agents.asked) == 7
+
+
+def test_a_tool_without_an_agent_is_told():
+    assert asked(Agents(), {}, scope()).error == "tool_broken"
