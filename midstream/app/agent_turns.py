@@ -97,11 +97,10 @@ class AgentTurns:
     async def __call__(self, agent: str, text: str, arguments: dict[str, object], scope: ToolScope) -> ToolAnswer:
         """core.toolbox.RunAgent."""
         rooms, parent = self._rooms, self._under_way.get(scope.run)
-        shared = arguments.pop("__thread", "own") == "shared"
+        agent, _, version = agent.partition("@")
         ask = AgentAsk(
-            agent=agent, text=text, variables={**scope.variables, **arguments},
-            thread=scope.thread if shared else "", sub_thread=scope.sub_thread if shared else "",
-            playground=scope.playground or not shared,
+            agent=agent, version=version, text=text, variables={**scope.variables, **arguments}, thread=scope.thread,
+            sub_thread=scope.sub_thread, playground=scope.playground,
         )  # fmt: skip
         loaded = await rooms.loader.load(scope.org, ask)
         asker = Asker(scope.org, scope.key, scope.path, scope.run or None)

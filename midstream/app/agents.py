@@ -110,6 +110,10 @@ class AgentLoader:
         """`Models` knows this org afterwards."""
         await self._org(org)
 
+    async def servers(self, org: str) -> tuple[McpServer, ...]:
+        """The org's own MCP servers."""
+        return (await self._org(org)).servers
+
     # an org
 
     async def _org(self, org: str) -> _Org:

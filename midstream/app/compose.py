@@ -42,6 +42,7 @@ from .offered import Offered
 from .operations import Operations
 from .services import Services
 from .stash import Stash
+from .toolbox import BUILT_IN
 
 
 @dataclass
@@ -90,13 +91,13 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     catalog = Catalog(served, {name: alias.targets for name, alias in config.models.items()})
     models = Models(catalog, served, all_services(), providers)
     limits = config.limits
-    loader = AgentLoader(store, models, clock.steady)
+    loader = AgentLoader(store, models, clock.steady, BUILT_IN)
     conversations = Conversations(store, faces, runs.unsettled)
     points = Points(
         store, clock.steady, agent=limits.agent_points, thread=limits.thread_points, window=limits.window_seconds
     )
     given = Given(
-        config, store, egress.send, runs, clock, faces, conversations, loader, models, points, secret_key(config.server)
+        config, store, egress, runs, clock, faces, conversations, loader, models, points, secret_key(config.server)
     )
     turns, workers, hub = agents_of(given)
     services = Services(
@@ -116,7 +117,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         limits=Limits(config.limits.org_in_flight, clock.steady),
         loader=loader,
         models=models,
-        checks=Checks(models, servers=config.mcp.servers),
+        checks=Checks(models, BUILT_IN, config.mcp.servers),
         points=points,
         keep=config.server.store,
     )

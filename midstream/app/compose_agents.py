@@ -15,15 +15,15 @@ from ..access.points import Points
 from ..agent.guardrails import Webhook as GuardWebhook
 from ..core.errors import Garbled
 from ..core.http import Outgoing, Send, Timeouts
+from ..core.toolbox import ToolAnswer, ToolScope
 from ..delivery.live import Hub
 from ..delivery.webhook import Webhooks
+from ..egress import Egress
 from ..metering.turns import TRANSACTION, TURN, after_turn, count_turn, keep_transaction
 from ..runs.run import Runs
 from ..store import Store
 from ..store.deliveries import Deliveries
 from ..store.secrets import SealingKey
-from ..tools._run import Kind, Tools
-from ..tools.http import Http
 from .after import After, Topic
 from .agent_turns import AgentTurns
 from .agents import AgentLoader
@@ -35,6 +35,7 @@ from .faces import Face
 from .jobs import JobRunner
 from .models_of import Models
 from .threads import Threads
+from .toolbox import BUILT_IN, Toolbox, toolbox_of
 from .turn_rooms import TurnRooms
 
 #: A guardrail's webhook is waited for no longer.
@@ -49,6 +50,7 @@ class Workers:
     after: After
     jobs: JobRunner
     webhooks: Webhooks
+    toolbox: Toolbox
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -68,6 +70,7 @@ class Workers:
         if tasks:
             await asyncio.wait(tasks)
         await self.after.close()
+        await self.toolbox.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Given:
 
     config: Config
     store: Store
-    send: Send
+    egress: Egress
     runs: Runs
     clock: Clock
     faces: Mapping[str, Face]
@@ -91,27 +94,35 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers, Hub]:
     store, clock, runs = given.store, given.clock, given.runs
     threads = Threads(store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall)
     after = After(store.outbox, {TURN: Topic(count_turn), TRANSACTION: Topic(keep_transaction)}, clock.wall)
-    kinds: dict[str, Kind] = {"http": Http(given.send)}
-    tools = Tools(kinds, store.tool_calls, clock.steady, given.config.tools.timeout_seconds)
+    calling: list[AgentTurns] = []
+
+    async def run_agent(agent: str, text: str, arguments: dict[str, Any], scope: ToolScope) -> ToolAnswer:
+        """The one circle: an agent's turn calls tools, and one kind of tool is an agent's turn."""
+        return await calling[0](agent, text, arguments, scope)
+
+    toolbox = toolbox_of(given.config, store, given.egress, given.loader, clock, run_agent)
     rooms = TurnRooms(
         loader=given.loader,
         points=given.points,
         models=given.models,
         threads=threads,
-        tools=tools,
+        tools=toolbox.tools,
+        mcp=toolbox.mcp,
         store=store,
         runs=runs,
         clock=clock,
-        documents=_no_documents,
-        consult=partial(consult, given.send),
+        documents=partial(attached, store),
+        consult=partial(consult, given.egress.send),
         after=lambda account: after_turn(account, clock.wall()),
+        built_in=tuple(BUILT_IN.values()),
     )
     turns = AgentTurns(rooms)
+    calling.append(turns)
     hub = Hub(clock.steady)
-    webhooks = Webhooks(Deliveries(store.db, clock.wall), given.send, given.key, clock.wall, random.random)
+    webhooks = Webhooks(Deliveries(store.db, clock.wall), given.egress.send, given.key, clock.wall, random.random)
     deliver = Deliver(webhooks, hub)
     jobs = JobRunner(store, SealingKey(given.key), dict(given.faces), turns, runs, deliver, clock)
-    return turns, Workers(after, jobs, webhooks), hub
+    return turns, Workers(after, jobs, webhooks, toolbox), hub
 
 
 async def consult(send: Send, webhook: GuardWebhook, question: dict[str, Any]) -> Any:
@@ -131,5 +142,7 @@ async def consult(send: Send, webhook: GuardWebhook, question: dict[str, Any]) -
         raise Garbled("the webhook's answer is no JSON") from None
 
 
-async def _no_documents(org: str, ids: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    return ()
+async def attached(store: Store, org: str, ids: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """(name, text) of an org's documents. Raises NotFound."""
+    documents = store.documents(org)
+    return tuple([((await documents.one(id)).name, "\n".join(await documents.pieces(id))) for id in ids])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from ..access.points import Points
 from ..agent.guardrails import Consult
 from ..agent.prepare import Prepared
@@ -17,6 +19,7 @@ from ..runs.run import Runs
 from ..store import Store
 from ..store.ledger import Record
 from ..store.tool_calls import ToolCalls
+from ..tools.mcp import Mcp
 from .agents import AgentLoader
 from .clock import Clock
 from .models_of import Models
@@ -33,6 +36,7 @@ class TurnRooms:
     models: Models
     threads: Threads
     tools: Toolbox
+    mcp: Mcp
     store: Store
     runs: Runs
     clock: Clock
@@ -43,6 +47,14 @@ class TurnRooms:
 
     def journal(self, org: str) -> ToolCalls:
         return self.store.tool_calls(org)
+
+    async def offered(self, loaded: Loaded) -> Loaded:
+        """The agent with the tools of the MCP servers that it names, those that its org has agreed to."""
+        if not loaded.spec.mcp_servers:
+            return loaded
+        listed = await self.mcp.listed(loaded.org, loaded.spec.mcp_servers)
+        tools = tuple(tool for tool, offered in listed.tools if offered.approved)
+        return replace(loaded, tools=(*loaded.tools, *tools))
 
     def targets(self, org: str, loaded: Loaded, ask: AgentAsk, prepared: Prepared) -> tuple[Target, ...]:
         """The turn's model, then what answers in its place: the configured fallback, else the service's usual one
