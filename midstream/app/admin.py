@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import FastAPI, Query
+from fastapi import APIRouter, FastAPI, Query
 from fastapi.responses import Response
 
 from ..access.identify import OPERATOR
@@ -30,11 +30,13 @@ MAX_PAGE = 1000
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 
-def admin_app(services: Services, nouns: Sequence[Nouns] = ()) -> FastAPI:
-    """nouns: whose routes stand in the OpenAPI document as well."""
+def admin_app(services: Services, nouns: Sequence[Nouns] = (), routers: Sequence[APIRouter] = ()) -> FastAPI:
+    """nouns: whose routes stand in the OpenAPI document as well. routers: more of its own."""
     app = noun_app(services, plain_error)
     for router in (keys_router, agents_router, tools_router, nouns_router, metrics_router):
         app.include_router(router(services))
+    for more in routers:
+        app.include_router(more)
     _add_accounts(app, services)
     _describe(app, services, nouns)
     return app

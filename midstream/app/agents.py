@@ -111,8 +111,12 @@ class AgentLoader:
         await self._org(org)
 
     async def servers(self, org: str) -> tuple[McpServer, ...]:
-        """The org's own MCP servers."""
+        """An org's own MCP servers."""
         return (await self._org(org)).servers
+
+    async def secrets(self, org: str) -> Mapping[str, Secret]:
+        """An org's secrets by name, for tools' headers."""
+        return (await self._org(org)).secrets
 
     # an org
 

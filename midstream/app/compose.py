@@ -37,12 +37,13 @@ from .faces import all_faces
 from .keyfiles import secret_key
 from .last_used import LastUsed
 from .models_of import Models, lendable
-from .nouns import Nouns
+from .nouns import Nouns, noun_app
 from .offered import Offered
-from .operations import Operations
+from .operations import Operations, plain_error
 from .services import Services
 from .stash import Stash
-from .toolbox import BUILT_IN
+from .tool_nouns import mcp_router, tool_admin_router
+from .tool_rooms import BUILTINS, ToolRooms
 
 
 @dataclass
@@ -91,7 +92,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     catalog = Catalog(served, {name: alias.targets for name, alias in config.models.items()})
     models = Models(catalog, served, all_services(), providers)
     limits = config.limits
-    loader = AgentLoader(store, models, clock.steady, BUILT_IN)
+    loader = AgentLoader(store, models, clock.steady, BUILTINS)
     conversations = Conversations(store, faces, runs.unsettled)
     points = Points(
         store, clock.steady, agent=limits.agent_points, thread=limits.thread_points, window=limits.window_seconds
@@ -117,12 +118,12 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         limits=Limits(config.limits.org_in_flight, clock.steady),
         loader=loader,
         models=models,
-        checks=Checks(models, BUILT_IN, config.mcp.servers),
+        checks=Checks(models, BUILTINS, config.mcp.servers),
         points=points,
         keep=config.server.store,
     )
-    nouns = all_nouns(services)
-    admin = admin_app(services, nouns)
+    nouns = all_nouns(services, workers.tools)
+    admin = admin_app(services, nouns, [tool_admin_router(services, workers.tools)])
     process = Process(config, services, admin, LastUsed(services.identify, store.keys), workers)
     process.last_used.begin()
     workers.start()
@@ -132,9 +133,10 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     return process
 
 
-def all_nouns(services: Services) -> tuple[Nouns, ...]:
+def all_nouns(services: Services, tools: ToolRooms) -> tuple[Nouns, ...]:
     """What is listed, read and changed beside the faces' own routes."""
-    return ()
+    mcp = noun_app(services, plain_error, [mcp_router(services, tools)])
+    return (Nouns("/mcp/v1/tools", mcp, plain_error),)
 
 
 def served_by(configured: Mapping[str, ProviderConfig], egress: Egress) -> dict[str, Served]:

@@ -15,7 +15,6 @@ from ..access.points import Points
 from ..agent.guardrails import Webhook as GuardWebhook
 from ..core.errors import Garbled
 from ..core.http import Outgoing, Send, Timeouts
-from ..core.toolbox import ToolAnswer, ToolScope
 from ..delivery.live import Hub
 from ..delivery.webhook import Webhooks
 from ..egress import Egress
@@ -35,7 +34,7 @@ from .faces import Face
 from .jobs import JobRunner
 from .models_of import Models
 from .threads import Threads
-from .toolbox import BUILT_IN, Toolbox, toolbox_of
+from .tool_rooms import BUILTINS, ToolRooms
 from .turn_rooms import TurnRooms
 
 #: A guardrail's webhook is waited for no longer.
@@ -50,7 +49,7 @@ class Workers:
     after: After
     jobs: JobRunner
     webhooks: Webhooks
-    toolbox: Toolbox
+    tools: ToolRooms
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -70,7 +69,7 @@ class Workers:
         if tasks:
             await asyncio.wait(tasks)
         await self.after.close()
-        await self.toolbox.close()
+        await self.tools.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,35 +93,30 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers, Hub]:
     store, clock, runs = given.store, given.clock, given.runs
     threads = Threads(store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall)
     after = After(store.outbox, {TURN: Topic(count_turn), TRANSACTION: Topic(keep_transaction)}, clock.wall)
-    calling: list[AgentTurns] = []
-
-    async def run_agent(agent: str, text: str, arguments: dict[str, Any], scope: ToolScope) -> ToolAnswer:
-        """The one circle: an agent's turn calls tools, and one kind of tool is an agent's turn."""
-        return await calling[0](agent, text, arguments, scope)
-
-    toolbox = toolbox_of(given.config, store, given.egress, given.loader, clock, run_agent)
+    tools = ToolRooms(given.config, store, given.egress, clock, given.loader.servers)
+    store.ledger.noticed = after.wake
     rooms = TurnRooms(
         loader=given.loader,
         points=given.points,
         models=given.models,
         threads=threads,
-        tools=toolbox.tools,
-        mcp=toolbox.mcp,
+        tools=tools.tools,
+        mcp=tools.mcp,
         store=store,
         runs=runs,
         clock=clock,
         documents=partial(attached, store),
         consult=partial(consult, given.egress.send),
         after=lambda account: after_turn(account, clock.wall()),
-        built_in=tuple(BUILT_IN.values()),
+        built_in=tuple(BUILTINS.values()),
     )
     turns = AgentTurns(rooms)
-    calling.append(turns)
+    tools.offer_agents(turns)
     hub = Hub(clock.steady)
     webhooks = Webhooks(Deliveries(store.db, clock.wall), given.egress.send, given.key, clock.wall, random.random)
     deliver = Deliver(webhooks, hub)
     jobs = JobRunner(store, SealingKey(given.key), dict(given.faces), turns, runs, deliver, clock)
-    return turns, Workers(after, jobs, webhooks, toolbox), hub
+    return turns, Workers(after, jobs, webhooks, tools), hub
 
 
 async def consult(send: Send, webhook: GuardWebhook, question: dict[str, Any]) -> Any:
