@@ -120,3 +120,4 @@ class StdioLink:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        process._transport.close()  # type: ignore[attr-defined]  # a child of the process may hold its pipes
