@@ -17,7 +17,7 @@ from ..store.metrics import Metrics, MetricsGroup, MetricsRow, Period, Span, Tur
 from ..store.orgs import DEFAULT_ORG
 from ..store.reading import LAST
 from .admin_keys import WORDS
-from .nouns import Who, json_reply, page
+from .nouns import Reader, Who, json_reply, page
 from .services import Services
 
 MAX_PAGE = 1000
@@ -50,7 +50,7 @@ def _add_metrics(router: APIRouter, services: Services) -> None:
 
     @router.get("/metrics", tags=["accounts"], summary="Agents' turns, summed by group and time bucket")
     async def metrics(
-        caller: Who,
+        caller: Reader,
         group_by: MetricsGroup = "agent",
         bucket: Bucket = "none",
         since: Since = 0.0,
@@ -69,7 +69,7 @@ def _add_metrics(router: APIRouter, services: Services) -> None:
 
     @router.get("/transactions", tags=["accounts"], summary="Agents' model calls, oldest first")
     async def transactions(
-        caller: Who,
+        caller: Reader,
         since: Since = 0.0,
         until: Until = None,
         agent_id: str = "",

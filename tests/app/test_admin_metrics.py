@@ -90,6 +90,17 @@ def test_what_is_no_group_bucket_or_time_is_refused_by_name(tmp_path):
     here(tmp_path, test)
 
 
+def test_a_reader_sees_the_accounts_of_its_org_and_no_memories(tmp_path):
+    async def test(app: Here) -> None:
+        body = {"name": "reader", "scopes": ["read"]}
+        key = (await app.ask("POST", "/v1/admin/keys", body, content_type="application/json")).json["key"]
+        for path in ("metrics", "transactions"):
+            assert (await app.ask("GET", f"/v1/admin/{path}", key=key)).status == 200
+        assert (await app.ask("GET", "/v1/admin/agents/agt_1/memories", key=key)).status == 403
+
+    here(tmp_path, test)
+
+
 def test_memories_are_seen_changed_and_forgotten_within_their_org(tmp_path):
     async def test(app: Here) -> None:
         key = await fill(app)
