@@ -23,7 +23,8 @@ from midstream.core.events import (
     Used,
 )
 from midstream.core.outcome import Outcome, Step
-from midstream.core.parts import Media, Reasoning, Text, ToolCall
+from midstream.core.parts import Media, Message, Reasoning, Text, ToolCall, ToolResult
+from midstream.core.turn import Params, Prompt, Tool, ToolChoice
 from midstream.core.usage import Usage
 
 CONVERSATION, USER, ANSWER = "conv_" + "c" * 24, "msg_" + "a" * 24, "msg_" + "b" * 24
@@ -168,3 +169,186 @@ ERRORS: list[tuple[Any, dict[str, Any]]] = [
     (NotFound("no such agent: a"), {"statusCode": 404, "message": "no such agent: a", "error": "not_found"}),
     (Conflict("busy", code="conversation_busy"), {"statusCode": 409, "message": "busy", "error": "conversation_busy"}),
 ]  # fmt: skip
+
+# agent/run
+
+AGENT_ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        {
+            "model": "fast", "instructions": "Be brief.", "tools": ["weather"], "toolChoice": "auto",
+            "context": {"city": "Oslo"},
+            "messages": [
+                {"role": "user", "content": "hi"},
+                {"role": "assistant", "toolCalls": [{"id": "c", "name": "f", "arguments": {"a": 1}}]},
+                {"role": "tool", "toolCallId": "c", "content": "done"},
+            ],
+        },
+        {
+            "model": "fast", "instructions": "Be brief.", "tools": ("weather",), "tool_choice": "auto",
+            "variables": {"city": "Oslo"}, "calls": 15,
+            "messages": (
+                Message("user", (Text("hi"),)),
+                Message("assistant", (ToolCall("c", "f", '{"a":1}'),)),
+                Message("tool", (ToolResult("c", (Text("done"),), "f"),)),
+            ),
+        },
+    ),
+    (
+        {"model": "fast", "messages": [{"role": "user", "content": "hi"}]},
+        {"model": "fast", "tools": (), "calls": 15, "messages": (Message("user", (Text("hi"),)),)},
+    ),
+]  # fmt: skip
+_MESSAGES = [{"role": "user", "content": "hi"}]
+AGENT_REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
+    ({"messages": _MESSAGES}, (400, "model", "missing_required_parameter")),
+    ({"model": "m"}, (400, "messages", "missing_required_parameter")),
+    ({"model": "m", "messages": _MESSAGES, "tools": [{"name": "f"}]}, (400, "tools[0]", "invalid_request")),
+    ({"model": "m", "messages": _MESSAGES, "agentId": "a"}, (400, "agentId", "unknown_parameter")),
+]
+AGENT_REPLY = {
+    "text": "It is sunny.", "toolCalls": _STEPS, "usage": USAGE, "iterations": 2, "finishReason": "stop",
+}  # fmt: skip
+AGENT_TOLD = [*_TOLD, ("done", {name: value for name, value in AGENT_REPLY.items() if name != "toolCalls"})]
+
+# completions
+
+_TOOL = {"name": "f", "description": "does", "parameters": {"type": "object", "properties": {"a": {"type": "number"}}}}
+PROMPTS: list[tuple[dict[str, Any], Prompt]] = [
+    (
+        {"model": "m", "messages": _MESSAGES, "temperature": 0.5, "maxOutputTokens": 90},
+        Prompt((Message("user", (Text("hi"),)),), params=Params(max_tokens=90, temperature=0.5)),
+    ),
+    (
+        {
+            "model": "m",
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {
+                    "role": "user", "name": "Ann",
+                    "content": [
+                        {"type": "text", "text": "see"},
+                        {"type": "image", "url": "https://example.org/a.png"},
+                        {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+                        {"type": "file", "data": "aGk=", "mimeType": "application/pdf", "name": "a.pdf"},
+                    ],
+                },
+                {"role": "assistant", "content": "calling", "toolCalls": [{"id": "c", "name": "f", "arguments": "{}"}]},
+                {"role": "tool", "toolCallId": "c", "content": [{"type": "text", "text": "no"}], "isError": True},
+            ],
+            "tools": [_TOOL],
+            "toolChoice": {"name": "f"},
+        },
+        Prompt(
+            (
+                Message("system", (Text("Be brief."),)),
+                Message(
+                    "user",
+                    (
+                        Text("see"), Media("image", url="https://example.org/a.png"),
+                        Media("image", "image/png", data="aGk="),
+                        Media("file", "application/pdf", data="aGk=", name="a.pdf"),
+                    ),
+                    name="Ann",
+                ),
+                Message("assistant", (Text("calling"), ToolCall("c", "f", "{}"))),
+                Message("tool", (ToolResult("c", (Text("no"),), "f", is_error=True),)),
+            ),
+            (Tool("f", "does", _TOOL["parameters"]),),  # type: ignore[arg-type]
+            ToolChoice("tool", ("f",)),
+        ),
+    ),
+    (  # as OpenAI writes tools and calls
+        {
+            "model": "m",
+            "messages": [
+                *_MESSAGES,
+                {
+                    "role": "assistant", "content": None,
+                    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+                },
+                {"role": "tool", "tool_call_id": "c", "content": "yes"},
+            ],
+            "tools": [{"type": "function", "function": _TOOL}],
+            "toolChoice": {"type": "function", "function": {"name": "f"}},
+        },
+        Prompt(
+            (
+                Message("user", (Text("hi"),)),
+                Message("assistant", (ToolCall("c", "f", "{}"),)),
+                Message("tool", (ToolResult("c", (Text("yes"),), "f"),)),
+            ),
+            (Tool("f", "does", _TOOL["parameters"]),),  # type: ignore[arg-type]
+            ToolChoice("tool", ("f",)),
+        ),
+    ),
+]  # fmt: skip
+
+
+def _asked(**more: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": _MESSAGES, **more}
+
+
+def _said(**message: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [message]}
+
+
+COMPLETIONS_REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
+    ({"messages": _MESSAGES}, (400, "model", "missing_required_parameter")),
+    ({"model": "m"}, (400, "messages", "missing_required_parameter")),
+    (_asked(max_tokens=1), (400, "max_tokens", "unknown_parameter")),
+    (_asked(temperature="hot"), (400, "temperature", "invalid_request")),
+    (_asked(temperature=3), (400, "temperature", "invalid_request")),
+    (_asked(maxOutputTokens=0), (400, "maxOutputTokens", "invalid_request")),
+    (_asked(tools=[{"description": "x"}]), (400, "tools[0].name", "missing_required_parameter")),
+    (_asked(tools=[{"name": "f", "params": {}}]), (400, "tools[0].params", "unknown_parameter")),
+    (_asked(tools=[_TOOL, _TOOL]), (400, "tools[1].name", "invalid_request")),
+    (_asked(toolChoice="f"), (400, "toolChoice", "invalid_request")),
+    (_asked(toolChoice=5), (400, "toolChoice", "invalid_request")),
+    (_said(role="user"), (400, "messages[0].content", "invalid_request")),
+    (_said(role="critic", content="x"), (400, "messages[0].role", "invalid_request")),
+    (_said(content="x"), (400, "messages[0].role", "missing_required_parameter")),
+    (_said(role="user", content="x", text="y"), (400, "messages[0].text", "unknown_parameter")),
+    (_said(role="user", content=5), (400, "messages[0].content", "invalid_request")),
+    (_said(role="user", content=[{"type": "x"}]), (400, "messages[0].content[0].type", "invalid_request")),
+    (_said(role="user", content=[{"type": "text"}]),
+     (400, "messages[0].content[0].text", "missing_required_parameter")),
+    (_said(role="tool", content="x"), (400, "messages[0].toolCallId", "missing_required_parameter")),
+    (_said(role="user", content="x", toolCalls=[{"id": "c", "name": "f"}]),
+     (400, "messages[0].toolCalls", "invalid_request")),
+    (_said(role="assistant", toolCalls=[{"id": "c"}]),
+     (400, "messages[0].toolCalls[0].name", "missing_required_parameter")),
+]  # fmt: skip
+
+#: A model's answer with a text and a call, as events, as lines, and as one JSON.
+ANSWERED: list[Event] = [
+    Attempted("openai", "openai_chat"), Started("x", "gpt-4o"),
+    PartStarted(0, Reasoning("")), Delta(0, "hidden"), PartEnded(0),
+    PartStarted(1, Text("")), Delta(1, "Let "), Delta(1, "me."), PartEnded(1),
+    PartStarted(2, ToolCall("c1", "f")), Delta(2, '{"a"'), Delta(2, ":1}"), PartEnded(2),
+    Used(USED), Stopped("tool_calls"), Done(),
+]  # fmt: skip
+LINES: list[dict[str, Any]] = [
+    {"type": "text_delta_start", "id": "1"},
+    {"type": "text_delta", "id": "1", "delta": "Let "},
+    {"type": "text_delta", "id": "1", "delta": "me."},
+    {"type": "text_delta_end", "id": "1"},
+    {"type": "tool_call_start", "id": "c1", "name": "f"},
+    {"type": "tool_call_delta", "id": "c1", "delta": '{"a"'},
+    {"type": "tool_call_delta", "id": "c1", "delta": ":1}"},
+    {"type": "tool_call_end", "id": "c1", "name": "f", "arguments": {"a": 1}},
+    {"type": "usage", "inputTokens": 25, "outputTokens": 10},
+    {"type": "finish", "finishReason": "tool_calls", "model": "gpt-4o"},
+]
+COMPLETION: dict[str, Any] = {
+    "outputText": "Let me.",
+    "output": [
+        {"type": "text", "text": "Let me."},
+        {"type": "tool_call", "id": "c1", "name": "f", "arguments": {"a": 1}},
+    ],
+    "usage": {"inputTokens": 25, "outputTokens": 10},
+    "model": "gpt-4o",
+    "finishReason": "tool_calls",
+}
+FAILED_LINE = {
+    "type": "error", "statusCode": 503, "message": "the store is unavailable, try again", "error": "store_unavailable",
+}  # fmt: skip

@@ -20,11 +20,15 @@ from midstream.core.parts import Text
 from midstream.core.turn import Turn
 from midstream.core.usage import Usage
 from midstream.core.web import Request, Route
+from midstream.faces._own import OwnDialect
 
 FACES = all_faces()
 ROUTES = [(name, route) for name, face in FACES.items() for route in face.ROUTES]
 #: The faces of agents, each with the least that it can be asked.
-ASKS: dict[str, dict[str, Any]] = {"conversation_v1": {"message": "hi", "agentId": "agt_1"}}
+ASKS: dict[str, dict[str, Any]] = {
+    "conversation_v1": {"message": "hi", "agentId": "agt_1"},
+    "agent_v1": {"model": "m", "messages": [{"role": "user", "content": "hi"}]},
+}
 TASKS = {"chat", "stream", "embedding", "embeddings", "count_tokens", "models", "model"}
 MESSAGE: dict[str, Any] = {"role": "user", "content": "hi", "parts": [{"text": "hi"}]}
 #: Members that make a whole request of each task, whatever the face calls them.
@@ -39,8 +43,15 @@ def request_of(route: Route, body: bytes, **headers: str) -> Request:
 
 
 def body_of(face: Face, route: Route) -> bytes:
-    value = ASKS.get(face.NAME) or BODIES.get(route.task) or {"model": "m", "max_tokens": 9, face.MESSAGES: [MESSAGE]}
+    value = ASKS.get(face.NAME) or BODIES.get(route.task) or chat_of(face, [MESSAGE])
     return msgspec.json.encode(value)
+
+
+def chat_of(face: Face, messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """A chat as its face takes it: our own formats take nothing that they do not know."""
+    if isinstance(face.DIALECT, OwnDialect):
+        return {"model": "m", "messages": [{name: one[name] for name in ("role", "content")} for one in messages]}
+    return {"model": "m", "max_tokens": 9, face.MESSAGES: messages}
 
 
 posts = pytest.mark.parametrize(
@@ -132,7 +143,9 @@ values = st.recursive(
 MEMBERS = ["model", "messages", "contents", "stream", "stream_options", "store", "conversation", "input", "content",
            "requests", "max_tokens", "tools", "system", "metadata", "generationConfig", "message", "agentId",
            "conversationId", "variables", "attachments", "documentIds", "editMessageId", "regenerateMessageId",
-           "waitForTurn"]  # fmt: skip
+           "waitForTurn", "toolChoice", "context", "instructions", "temperature", "maxOutputTokens", "user",
+           "agent_id", "thread_id", "extra_tools", "response_format", "images", "configuration",
+           "tool_choice"]  # fmt: skip
 
 
 @given(st.sampled_from(ROUTES), st.dictionaries(st.sampled_from(MEMBERS), values, max_size=6))
@@ -169,11 +182,11 @@ def test_only_what_was_said_since_the_model_last_spoke_is_new(name: str, route: 
         return
     model = "model" if face.MESSAGES == "contents" else "assistant"
     said = [MESSAGE, {**MESSAGE, "role": model}, {**MESSAGE, "content": "more"}, {**MESSAGE, "content": "and"}]
-    body = msgspec.json.encode({"model": "m", "max_tokens": 9, face.MESSAGES: said})
+    body = msgspec.json.encode(chat_of(face, said))
     turn = face.read(route.task, request_of(route, body))
     assert [(role, msgspec.json.decode(native.raw)) for role, native in turn.fresh] == [
-        ("user", said[2]),
-        ("user", said[3]),
+        ("user", msgspec.json.decode(body)[face.MESSAGES][2]),
+        ("user", msgspec.json.decode(body)[face.MESSAGES][3]),
     ]
     assert {native.dialect for _, native in turn.fresh} == {face.NAME}
 
