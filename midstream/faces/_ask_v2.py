@@ -1,0 +1,201 @@
+"""What version 2 of our own format asks: every field of a request, read into core.agents.AgentAsk."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..core.agents import AgentAsk, Delivery, Effect, HttpTool, Tool
+from ..core.errors import BadRequest
+from ..core.parts import Media
+from ..core.secret import Secret
+from ._own import decode, media_of
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+#: What a caller names a way of answering -> what it is.
+_WAYS: dict[str, Literal["default", "webhook", "live", "queue"]] = {
+    "default": "default", "webhook": "webhook", "rtlayer": "live", "queue": "queue",
+}  # fmt: skip
+
+
+class _Way(Struct, frozen=True, forbid_unknown_fields=True):
+    type: str = "default"
+    cred: dict[str, Any] | None = None
+
+
+class _Place(Struct, frozen=True, forbid_unknown_fields=True):
+    url: str
+    type: str = ""
+    mime_type: str = ""
+    name: str | None = None
+
+
+class _Function(Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class _Extra(Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole tool: as OpenAI writes it (type, function), or plain; with the address that is called."""
+
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    type: str = "function"
+    function: _Function | None = None
+    url: str | None = None
+    method: Method = "POST"
+    headers: dict[str, str] | None = None
+    response_path: str = ""
+    effect: Effect = "unsafe"
+    timeout_seconds: float | None = None
+    camel_path: dict[str, str] | None = msgspec.field(name="toolAndVariablePath", default=None)
+    snake_path: dict[str, str] | None = msgspec.field(name="tool_and_variable_path", default=None)
+
+
+class Body(Struct, frozen=True, forbid_unknown_fields=True):
+    user: str | None = None
+    agent_id: str | None = None
+    bridge_id: str | None = None
+    version_id: str | None = None
+    thread_id: str | None = None
+    sub_thread_id: str | None = None
+    org_id: str | None = None
+    variables: dict[str, Any] | None = None
+    variables_path: dict[str, dict[str, str]] | None = None
+    configuration: dict[str, Any] | None = None
+    service: str | None = None
+    model: str | None = None
+    apikey: str | None = None
+    response_type: str | dict[str, Any] | None = None
+    response_format: _Way | None = None
+    extra_tools: list[Raw] | None = None
+    built_in_tools: list[str] | None = None
+    tools: list[Raw] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    images: list[Raw] | None = None
+    files: list[Raw] | None = None
+    user_urls: list[Raw] | None = None
+    template_id: str | None = None
+    guardrails: dict[str, Any] | None = None
+    is_playground: bool | None = None
+    stream: bool | None = None
+
+
+_place = msgspec.json.Decoder(str | _Place)
+_extra = msgspec.json.Decoder(_Extra)
+_tool = msgspec.json.Decoder(str | dict[str, Any])
+
+
+def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
+    """agent: the one that the path names. Raises BadRequest."""
+    media = (
+        *_media(body.images, "image", "images"),
+        *_media(body.files, "file", "files"),
+        *_media(body.user_urls, "", "user_urls"),
+    )
+    text = body.user or ""
+    if not text.strip() and not media:
+        raise BadRequest("user: a message is needed", param="user", code="user_message_missing")
+    configuration = body.configuration or {}
+    if "apikey" in configuration:  # it would be kept with the conversation
+        raise BadRequest("configuration.apikey: write it beside the configuration", param="configuration.apikey")
+    named, whole = _tools(body.tools)
+    return AgentAsk(
+        agent=_agent(body, agent),
+        version=body.version_id or "",
+        org=body.org_id or "",
+        usual_fallback=True,
+        text=text,
+        media=media,
+        thread=body.thread_id or "",
+        sub_thread=body.sub_thread_id or "",
+        variables=body.variables or {},
+        variables_path=body.variables_path or {},
+        configuration=configuration,
+        service=body.service or "",
+        model=body.model or "",
+        api_key=Secret(body.apikey) if body.apikey else None,
+        response_type=body.response_type,
+        tools=named,
+        extra_tools=(*whole, *_extra_tools(body.extra_tools, "extra_tools")),
+        built_in_tools=tuple(body.built_in_tools or ()),
+        tool_choice=body.tool_choice,
+        template=body.template_id or "",
+        guardrails=body.guardrails or {},
+        playground=playground or body.is_playground is True,
+        delivery=_delivery(body.response_format),
+    )
+
+
+def _agent(body: Body, path: str) -> str:
+    """One agent, however often it is named."""
+    named = {name for name in (path, body.agent_id, body.bridge_id) if name}
+    if len(named) > 1:
+        raise BadRequest("agent_id: two different agents are named", param="agent_id", code="contradictory")
+    return named.pop() if named else ""
+
+
+def _media(raws: list[Raw] | None, kind: str, path: str) -> list[Media]:
+    media = []
+    for place, raw in enumerate(raws or []):
+        where = f"{path}[{place}]"
+        told = decode(_place, bytes(raw), where)
+        one = _Place(told) if isinstance(told, str) else told
+        media.append(media_of(one.type or kind, one.url, None, one.mime_type, one.name, where))
+    return media
+
+
+def _tools(raws: list[Raw] | None) -> tuple[tuple[str, ...] | None, tuple[Tool, ...]]:
+    """Names or ids, which replace the agent's tools; whole ones among them are added."""
+    if raws is None:
+        return None, ()
+    read = [decode(_tool, bytes(raw), f"tools[{place}]") for place, raw in enumerate(raws)]
+    names = tuple(one for one in read if isinstance(one, str))
+    whole = [raw for one, raw in zip(read, raws, strict=True) if not isinstance(one, str)]
+    return names, _extra_tools(whole, "tools")
+
+
+def _extra_tools(raws: list[Raw] | None, path: str) -> tuple[Tool, ...]:
+    return tuple(_extra_tool(bytes(raw), f"{path}[{place}]", place) for place, raw in enumerate(raws or []))
+
+
+def _extra_tool(raw: bytes, path: str, place: int) -> Tool:
+    told = decode(_extra, raw, path)
+    name = told.function.name if told.function is not None else told.name
+    about = told.function if told.function is not None else told
+    if not name:
+        raise BadRequest(f"{path}.name: required", param=f"{path}.name", code="missing_required_parameter")
+    if not told.url:
+        raise BadRequest(f"{path}.url: says what is called", param=f"{path}.url", code="missing_required_parameter")
+    if told.camel_path is not None and told.snake_path is not None:
+        raise BadRequest(
+            f"{path}.toolAndVariablePath: given in both spellings", param=f"{path}.toolAndVariablePath",
+            code="contradictory",
+        )  # fmt: skip
+    return Tool(
+        id=f"{path.partition('[')[0]}_{place}",
+        name=name,
+        description=about.description or "",
+        kind="http",
+        parameters=about.parameters or {"type": "object"},
+        http=HttpTool(method=told.method, url=told.url, response_path=told.response_path),
+        effect=told.effect,
+        timeout_seconds=told.timeout_seconds,
+        mapped=told.camel_path or told.snake_path or {},
+        headers=told.headers or {},
+    )
+
+
+def _delivery(way: _Way | None) -> Delivery:
+    if way is None:
+        return Delivery()
+    kind = _WAYS.get(way.type.lower())
+    if kind is None:
+        where = "response_format.type"
+        raise BadRequest(f"{where}: must be default, webhook, RTLayer or queue", param=where)
+    return Delivery() if kind == "default" else Delivery(kind, way.cred or {})
