@@ -251,19 +251,33 @@ def visible(event: Event) -> bool:
     return kind not in _NO_OUTPUT
 
 
+_BLOCK = 4096
+
+
 class _Open:
     """A part under construction."""
 
-    __slots__ = ("citations", "more", "part", "state")
+    __slots__ = ("blocks", "citations", "more", "part", "state")
 
     def __init__(self, part: Part) -> None:
         self.part = part
-        self.more = bytearray()  # UTF-8: a string a chunk would take several times the memory
+        # The text that came, as UTF-8: a string a chunk would take several times the memory. In blocks, as one that
+        # grows for ever is copied again and again and leaves holes behind.
+        self.more = bytearray()
+        self.blocks: list[bytes] = []
         self.state: State | None = None
         self.citations: tuple[Citation, ...] = ()
 
+    def grow(self, text: str) -> None:
+        data = text.encode("utf-8", "surrogatepass")
+        if len(self.more) + len(data) > _BLOCK:
+            self.blocks += (bytes(self.more), data)
+            self.more.clear()
+        else:
+            self.more += data
+
     def close(self) -> Part:
-        part, more = self.part, self.more.decode("utf-8", "surrogatepass")
+        part, more = self.part, b"".join((*self.blocks, self.more)).decode("utf-8", "surrogatepass")
         if isinstance(part, Text):
             return replace(
                 part,
@@ -282,20 +296,23 @@ class _Open:
         return part
 
 
+_NONE = _Open(Text(""))
+
+
 class Fold:
     """Folds events into the answer they make: `add` or `extend`, then `answer()` (at any moment).
     counted: the provider's last word on usage came after all output so far."""
 
     __slots__ = (
-        "_choice", "_choices", "_index", "_logprobs", "_more", "_stops", "counted", "created", "ended", "error", "id",
-        "model", "outcome", "usage", "whole",
+        "_choice", "_choices", "_growing", "_index", "_logprobs", "_stops", "counted", "created", "ended", "error",
+        "id", "model", "outcome", "usage", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._choices: dict[int, dict[int, _Open]] = {}
         #: The part that grew last: nearly always the next one to grow.
         self._choice = self._index = -1
-        self._more = bytearray()
+        self._growing = _NONE
         self._stops: dict[int, Stopped] = {}
         self._logprobs: dict[int, list[Any]] = {}
         self.id = self.model = ""
@@ -313,9 +330,9 @@ class Fold:
         for event in events:
             if type(event) is Delta:  # by far the most frequent
                 if event.index != self._index or event.choice != self._choice:
-                    self._more = self._choices[event.choice][event.index].more
+                    self._growing = self._choices[event.choice][event.index]
                     self._choice, self._index = event.choice, event.index
-                self._more += event.text.encode("utf-8", "surrogatepass")
+                self._growing.grow(event.text)
                 self.counted = False
             elif (folds := _FOLDS.get(type(event))) is not None:
                 folds(self, event)

@@ -190,3 +190,11 @@ def test_what_the_caller_can_see_is_what_no_other_attempt_may_repeat(event: Even
 
 def test_every_kind_of_event_is_judged():
     assert {type(event) for event, _ in SEEN} == set(get_args(Event))
+
+
+@given(st.lists(st.text(max_size=9) | st.sampled_from(["x" * 5000, "é" * 3000, "\ud83d", "\ude00"]), max_size=12))
+def test_a_text_folds_into_exactly_its_pieces_however_long_they_are(pieces: list[str]):
+    folding = Fold()
+    folding.extend([PartStarted(0, Text("")), *(Delta(0, piece) for piece in pieces)])
+    for _ in range(2):  # asking for it changes nothing
+        assert folding.answer().choices[0].parts == (Text("".join(pieces)),)
