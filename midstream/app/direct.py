@@ -30,22 +30,47 @@ class Direct:
         cycle = self._cycle
         if cycle.disconnected:
             return
+        head = self._head(status, headers)
+        cycle.transport.write(head if cycle.scope["method"] == "HEAD" else head + body)
+        self._over()
+
+    @property
+    def streams(self) -> bool:
+        """Its client knows chunks."""
+        return self._cycle.scope["http_version"] == "1.1"
+
+    def start(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """The head of a stream. Raises ValueError for a header that cannot be sent."""
+        head = self._head(200, [*headers, (b"transfer-encoding", b"chunked")])
+        if not self._cycle.disconnected:
+            self._transport.write(head)
+
+    async def room(self) -> None:
+        """Returns when the client is no longer behind."""
+        await self._cycle.flow.drain()
+
+    def end(self, data: bytes) -> None:
+        """The last piece of a stream."""
+        if not self._cycle.disconnected:
+            self._transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n")
+            self._over()
+
+    def _head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        cycle = self._cycle
         if _UNSAFE.search(b"".join([value for _, value in headers])):
             raise ValueError("a header value holds a control character")
-        head = b"".join([b"%b: %b\r\n" % header for header in headers])
-        ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        cycle.transport.write(STATUS_LINE[status] + head + ending + (b"" if cycle.scope["method"] == "HEAD" else body))
-        cycle.response_started = cycle.response_complete = True
+        cycle.response_started = True
         cycle.waiting_for_100_continue = False
+        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        return STATUS_LINE[status] + lines + (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+
+    def _over(self) -> None:
+        cycle = self._cycle
+        cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()
-
-    @property
-    def streams(self) -> bool:
-        """The answer that has been started takes pieces as `chunk` writes them."""
-        return bool(self._cycle.chunked_encoding)
 
     @property
     def is_behind(self) -> bool:

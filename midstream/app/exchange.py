@@ -18,6 +18,7 @@ Message = MutableMapping[str, Any]
 HOLD_SECONDS = 10.0
 PING_SECONDS = 15.0
 
+_ENDS = (Done, Failed)
 Pairs = Iterable[tuple[str, str]]
 
 
@@ -109,27 +110,26 @@ class Exchange:
     ) -> None:  # fmt: skip
         """Writes a run's events as they come; ping keeps a silent stream alive. Raises the error of a run that fails
         before its first output."""
+        if self._direct is not None and not self._direct.streams:
+            self._direct = None
         lane = _Lane(follower, writer, self._direct)
         try:
             events = await follower.take()
             if events and isinstance(events[0], Failed):
                 raise events[0].error
             await self._start(content_type, headers(_attempted(events)))
-            if self._direct is not None and self._direct.streams:
+            if self._direct is not None:
                 follower.deliver = lane.deliver
-            while not (events and isinstance(events[-1], Done | Failed)):
+            while not (events and type(events[-1]) in _ENDS):
                 if events:
-                    data = writer.write(events)
-                    if data:
-                        await self._chunk(data)
-                        lane.reset()
+                    await self._chunk(writer.write(events), lane)
                 elif lane.due:
-                    await self._chunk(ping)
-                    lane.reset()
+                    await self._chunk(ping, lane)
                 else:
                     break
+                del events  # not held while there is nothing to do
                 events = await follower.take()
-            await self._send({"type": "http.response.body", "body": writer.write(events), "more_body": False})
+            await self._end(writer.write(events))
         finally:
             follower.deliver = None
             lane.stop()
@@ -143,10 +143,27 @@ class Exchange:
             (b"x-accel-buffering", b"no"),
             *((name.encode(), value.encode("latin-1", "replace")) for name, value in headers),
         ]
-        await self._send({"type": "http.response.start", "status": 200, "headers": pairs})
+        if self._direct is not None:
+            self._direct.start(pairs)
+        else:
+            await self._send({"type": "http.response.start", "status": 200, "headers": pairs})
 
-    async def _chunk(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+    async def _chunk(self, data: bytes, lane: _Lane) -> None:
+        if not data:
+            return
+        if self._direct is not None:
+            await self._direct.room()
+            self._direct.chunk(data)
+        else:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        lane.reset()
+
+    async def _end(self, data: bytes) -> None:
+        if self._direct is not None:
+            await self._direct.room()
+            self._direct.end(data)
+        else:
+            await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
 
 def _attempted(events: list[Event]) -> Attempted | None:
