@@ -6,20 +6,21 @@ from contextlib import AsyncExitStack
 
 from msgspec.structs import replace
 
+from ..agent.prepare import chosen
 from ..core.agents import AgentAsk, Loaded
-from ..core.errors import Busy, NotFound
+from ..core.errors import BadRequest, Busy, NotFound
 from ..core.ids import new_id
 from ..core.toolbox import ToolAnswer, ToolScope
-from ..core.turn import Prompt, Turn
+from ..core.turn import EmbedAsk, Prompt, Turn
 from ..core.web import Caller, Request
 from ..runs.order import Act, Order
 from .faces import Face
 from .replies import whole
 from .turn_rooms import TurnRooms
-from .turn_work import Also, Asker, TurnWork, nothing_else
+from .turn_work import DIALECT, Also, Asker, TurnWork, nothing_else
 
-#: How deep agents may call each other.
-MAX_DEPTH = 8
+#: The type of agents that give vectors.
+EMBEDDING = "embedding"
 
 
 class AgentTurns:
@@ -57,6 +58,8 @@ class AgentTurns:
         if self._rooms.runs.draining:
             raise Busy("the server is shutting down", retry_after=5.0)
         loaded = await self._load(caller.org, ask) if message else await self.admit(caller, turn)
+        if EMBEDDING in (ask.configuration.get("type"), loaded.spec.type):
+            return self._embedding(caller, ask, loaded, face, request)
         asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
         act, conversation = await self._act(asker, ask, loaded, turn.stream, message, run, again, also)
         return Order(
@@ -70,6 +73,23 @@ class AgentTurns:
             size=len(request.body),
             transactions=True,
             act=act,
+        )
+
+    def _embedding(self, caller: Caller, ask: AgentAsk, loaded: Loaded, face: Face, request: Request) -> Order:
+        """An agent of this type does not answer: it gives the vector of what was said."""
+        service, model = chosen(loaded, ask)
+        if not ask.text.strip():
+            raise BadRequest("user: a text is needed", param="user", code="user_message_missing")
+        turn = Turn(DIALECT, {}, lambda fields: Prompt(()), model=model, kind="embedding", embed=EmbedAsk((ask.text,)))
+        return Order(
+            org=caller.org,
+            key_id=caller.key_id,
+            face=face.NAME,
+            request_id=request.id,
+            turn=turn,
+            targets=self._rooms.models.targets(caller.org, service, model, loaded.spec.keys, ask.api_key),
+            size=len(request.body),
+            transactions=True,
         )
 
     async def _act(
@@ -126,4 +146,4 @@ def _asked(turn: Turn) -> AgentAsk:
 
 
 def _turn(text: str) -> Turn:
-    return Turn("agent", {}, lambda fields: Prompt(()), model="", agent=AgentAsk(text=text))
+    return Turn(DIALECT, {}, lambda fields: Prompt(()), model="", agent=AgentAsk(text=text))

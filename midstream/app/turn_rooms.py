@@ -20,7 +20,7 @@ from ..store import Store
 from ..store.ledger import Record
 from ..store.tool_calls import ToolCalls
 from ..tools.mcp import Mcp
-from .agents import AgentLoader
+from .agents import AgentLoader, tool_of
 from .clock import Clock
 from .models_of import Models
 from .threads import Threads
@@ -48,13 +48,25 @@ class TurnRooms:
     def journal(self, org: str) -> ToolCalls:
         return self.store.tool_calls(org)
 
-    async def offered(self, loaded: Loaded) -> Loaded:
-        """The agent with the tools of the MCP servers that it names, those that its org has agreed to."""
-        if not loaded.spec.mcp_servers:
-            return loaded
-        listed = await self.mcp.listed(loaded.org, loaded.spec.mcp_servers)
-        tools = tuple(tool for tool, offered in listed.tools if offered.approved)
-        return replace(loaded, tools=(*loaded.tools, *tools))
+    async def offered(self, loaded: Loaded, ask: AgentAsk) -> Loaded:
+        """The agent with the tools of the MCP servers that it names, and those that the request names besides. Of MCP
+        servers only what the org has agreed to."""
+        more: list[Tool] = []
+        if loaded.spec.mcp_servers:
+            more += await self._of_servers(loaded.org, loaded.spec.mcp_servers)
+        known = {word for tool in (*loaded.tools, *more) for word in (tool.id, tool.name)}
+        wanted = [name for name in ask.tools or () if name not in known]
+        if wanted:
+            store = self.store.org(loaded.org).tools
+            more += map(tool_of, (await store.some(wanted)).values())
+            more += map(tool_of, await store.named(wanted))
+            more += (tool for tool in self.built_in if tool.name in wanted)
+        if any(name not in {tool.name for tool in more} | {tool.id for tool in more} for name in wanted):
+            more += [tool for tool in await self._of_servers(loaded.org, None) if tool.name in wanted]
+        return replace(loaded, tools=(*loaded.tools, *more)) if more else loaded
+
+    async def _of_servers(self, org: str, only: Sequence[str] | None) -> list[Tool]:
+        return [tool for tool, offered in (await self.mcp.listed(org, only)).tools if offered.approved]
 
     def targets(self, org: str, loaded: Loaded, ask: AgentAsk, prepared: Prepared) -> tuple[Target, ...]:
         """The turn's model, then what answers in its place: the configured fallback, else the service's usual one

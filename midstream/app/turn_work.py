@@ -100,7 +100,7 @@ class TurnWork:
         return desk.usage + self._children, f"{Decimal(desk.cost) + self._children_cost:f}"
 
     async def _turn(self, desk: Desk) -> Outcome:
-        self._loaded = await self._rooms.offered(self._loaded)
+        self._loaded = await self._rooms.offered(self._loaded, self._ask)
         found = await self._before(desk)
         prepared = self._prepared = prepare(self._loaded, self._ask, await self._given(found))
         targets = self._rooms.targets(self._asker.org, self._loaded, self._ask, prepared)

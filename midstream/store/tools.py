@@ -42,6 +42,7 @@ _TOOLS_AFTER = f"""
 SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL AND (created_at, id) < ($2, $3)
 ORDER BY created_at DESC, id DESC LIMIT $4"""
 _SOME = f"SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL AND id IN @listed"
+_NAMED = f"SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL AND name IN @listed ORDER BY id"
 _TAKEN = "SELECT 1 FROM tools WHERE id = $1"
 _CHANGE = """
 UPDATE tools SET name = $3, kind = $4, body = $5, updated_at = $6
@@ -85,6 +86,11 @@ class ToolStore:
         """Those of the tools that there are, by id, in one read."""
         rows = await self._db.read(among(_SOME, self._db.dialect), self._org, listed(ids))
         return {row[0]: ToolRow(*row) for row in rows}
+
+    async def named(self, names: Iterable[str]) -> list[ToolRow]:
+        """Those of the tools that have one of these names, oldest first."""
+        rows = await self._db.read(among(_NAMED, self._db.dialect), self._org, listed(names))
+        return [ToolRow(*row) for row in rows]
 
     async def is_taken(self, id: str) -> bool:
         """By any org's tool, a deleted one too."""

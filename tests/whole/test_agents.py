@@ -196,3 +196,106 @@ def test_a_pre_tools_result_stands_in_the_prompt_and_its_failure_is_text(agents:
     assert reply.status == 200
     assert tools.to("/echo/plan")[0]["body"] == {"city": "Rome"}
     assert len(tools.to("/fail")) == 1
+
+
+def test_a_turn_without_an_agent_runs_its_tools_by_name_and_always_ends_in_text(agents: Agents, tools: ToolServer):
+    agents.tool("adder", f"{tools.url}/echo/adder")
+    body = {
+        "model": "midstream/rehearsal",
+        "messages": [{"role": "user", "content": "use adder"}],
+        "tools": ["adder"],
+        "stream": False,
+    }
+    reply = agents.serving.ask("POST", "/api/v1/agent/run", body)
+    assert reply.json["finishReason"] == "stop"
+    assert reply.json["iterations"] == 2
+    assert [call["name"] for call in reply.json["toolCalls"]] == ["adder"]
+    assert len(tools.to("/echo/adder")) == 1
+
+
+def test_version_two_of_our_format_answers_with_everything_a_turn_came_to(agents: Agents, tools: ToolServer):
+    agent = agents.agent(
+        tool_ids=[agents.tool("sky", f"{tools.url}/echo/sky")],
+        variables_state={"name": {"required": True}},
+        configuration={"prompt": "You serve {{name}}."},
+    )
+    body = {"bridge_id": agent, "user": "look at the sky", "thread_id": "t1"}
+    reply = agents.serving.ask("POST", "/api/v2/model/chat/completion", body)
+    assert reply.json["success"] is True
+    data, usage = reply.json["data"], reply.json["usage"]
+    assert (data["finish_reason"], data["thread_id"], data["sub_thread_id"]) == ("stop", "t1", "t1")
+    assert data["missing_variables"] == ["name"]
+    assert "sky" in str(data["tools_data"])
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+    other = agents.serving.ask("POST", "/api/v2/model/chat/completion", {**body, "org_id": "org_other"})
+    assert (other.status, other.json["success"]) == (404, False)
+
+
+def test_two_sub_threads_of_one_thread_never_see_each_other(agents: Agents):
+    agent = agents.agent()
+
+    def say(text: str, sub: str) -> int:
+        body = {"agent_id": agent, "user": text, "thread_id": "main", "sub_thread_id": sub}
+        reply = agents.serving.ask("POST", "/api/v2/model/chat/completion", body)
+        return int(reply.json["usage"]["input_tokens"])
+
+    first = say("one two three", "a")
+    assert say("one two three", "b") == first
+    assert say("one two three", "a") > first
+
+
+def test_the_playground_keeps_no_history_and_counts_nowhere_but_in_the_attempts(agents: Agents):
+    agent = agents.agent()
+    before = agents.serving.ask("GET", "/v1/admin/metrics?group_by=agent").json
+    path = f"/api/v2/model/playground/chat/completion/{agent}"
+    reply = agents.serving.ask("POST", path, {"user": "hello", "thread_id": "play"})
+    assert reply.json["success"] is True
+    again = agents.serving.ask("POST", path, {"user": "hello", "thread_id": "play"})
+    assert again.json["usage"]["input_tokens"] == reply.json["usage"]["input_tokens"]
+    time.sleep(0.5)
+    assert agents.serving.ask("GET", "/v1/admin/metrics?group_by=agent").json == before
+
+
+def test_an_agent_is_called_by_another_and_its_spending_is_the_callers(agents: Agents):
+    child = agents.agent(configuration={"prompt": "You help."})
+    parent = agents.agent(connected_agents={"helper": {"agent_id": child, "description": "helps"}})
+    reply = agents.serving.ask(
+        "POST", "/api/v2/model/chat/completion", {"agent_id": parent, "user": "ask helper please"}
+    )
+    assert reply.json["success"] is True, reply.json
+    assert "This is the rehearsal model" in str(reply.json["data"]["tools_data"])
+    runs = agents.serving.ask("GET", "/v1/admin/runs?limit=5").json["data"]
+    attempts = [row for row in agents.serving.attempts() if row["run_id"] in {run["id"] for run in runs[:2]}]
+    spent = sum(row["usage"]["input_tokens"] + row["usage"]["output_tokens"] for row in attempts)
+    assert reply.json["usage"]["total_tokens"] == spent
+
+
+def test_a_later_answer_is_acknowledged_then_delivered_signed_also_after_a_kill(agents: Agents, tools: ToolServer):
+    agent = agents.agent()
+    hook = {"type": "webhook", "cred": {"url": f"{tools.url}/echo/hook", "headers": {"x-mine": "1"}}}
+    body = {"agent_id": agent, "user": "say 30 words pace 20", "response_format": hook}
+    accepted = agents.serving.ask("POST", "/api/v2/model/chat/completion", body).json
+    assert accepted["success"] is True
+    agents.serving.kill()
+    agents.serving.start()
+    [call] = until(lambda: tools.to("/echo/hook"), 30)
+    assert call["headers"]["x-mine"] == "1"
+    assert call["headers"]["webhook-signature"].startswith("v1,")
+    assert call["body"]["data"]["message_id"] == accepted["message_id"]
+    assert call["body"]["data"]["content"].endswith("word30")
+    time.sleep(0.5)
+    assert len(tools.to("/echo/hook")) == 1
+    runs = [
+        run for run in agents.serving.ask("GET", "/v1/admin/runs?limit=20").json["data"] if run["status"] == "running"
+    ]
+    assert runs == []
+
+
+def test_a_later_failure_goes_where_the_answer_would_have_gone(agents: Agents, tools: ToolServer):
+    agent = agents.agent()
+    hook = {"type": "webhook", "cred": {"url": f"{tools.url}/echo/failed"}}
+    body = {"agent_id": agent, "user": "fail:400", "response_format": hook}
+    accepted = agents.serving.ask("POST", "/api/v2/model/chat/completion", body).json
+    [call] = until(lambda: tools.to("/echo/failed"), 30)
+    assert call["body"]["success"] is False
+    assert call["body"]["message_id"] == accepted["message_id"]
