@@ -29,6 +29,9 @@ An error is raised to refuse before a stream began; afterwards it travels as an 
 
 from __future__ import annotations
 
+#: Characters of a message or path that are told: they repeat what a caller or a provider said.
+MAX_TOLD = 2000
+
 
 class MidstreamError(Exception):
     """status: HTTP status. code: stable snake_case word. param: path of the offending field.
@@ -47,9 +50,11 @@ class MidstreamError(Exception):
         status: int | None = None,
         retry_after: float | None = None,
     ) -> None:
+        if len(message) > MAX_TOLD:
+            message = message[:MAX_TOLD] + "..."
         super().__init__(message)
         self.message = message
-        self.param = param
+        self.param = param if param is None else param[:MAX_TOLD]
         self.retry_after = retry_after
         if code is not None:
             self.code = code

@@ -11,7 +11,7 @@ import asyncio
 
 import httptools
 
-from ..core.errors import Cut, Garbled, MidstreamError, TimedOut
+from ..core.errors import Cut, Garbled, MidstreamError, TimedOut, forget_frames
 from ..core.http import Outgoing, Sink
 from .connection import Connection
 from .decoding import CODINGS, Decoder
@@ -117,18 +117,15 @@ class Answer:
             body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
             self._held.clear()
             return body
-        pieces: list[bytes] = []
-        size = 0
+        whole = bytearray()  # one block goes back to the system at once, thousands of pieces stay in the heap
 
         def collect(piece: bytes) -> None:
-            nonlocal size
-            size += len(piece)
-            if size > limit:
+            if len(whole) + len(piece) > limit:
                 raise Garbled(f"the answer is larger than {limit} bytes")
-            pieces.append(piece)
+            whole.extend(piece)
 
         await self.pump(collect)
-        return b"".join(pieces)
+        return bytes(whole)
 
     def resume(self) -> None:
         if self._stopped:
@@ -192,6 +189,7 @@ class Answer:
         try:
             more = self._sink(fresh[0] if len(fresh) == 1 else b"".join(fresh))
         except MidstreamError as error:
+            forget_frames(error)  # they hold what the reader has read, and this answer, which holds the error
             self.fail(error)
         except BaseException as error:  # a bug: for whoever reads the body, and for the log
             self.fail(error)

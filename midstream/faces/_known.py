@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from ..core.errors import BadRequest
 from ..core.events import Counted
 from ..core.parts import Native
+from ..core.turn import Fields
 
 T = TypeVar("T")
 
@@ -22,36 +23,48 @@ class StreamOptions(Struct, frozen=True):
     include_usage: bool | None = None
 
 
-class _Role(Struct, frozen=True):
-    role: str = "user"
+_pieces = msgspec.json.Decoder(list[Raw]).decode
 
 
-_role = msgspec.json.Decoder(_Role).decode
+def known_of(members: dict[str, Any], kind: type[T]) -> T:
+    """The members a face looks at; BadRequest with the field's path when one has the wrong type."""
+    try:
+        return msgspec.convert(members, kind)
+    except msgspec.ValidationError as error:
+        raise misread(error) from None
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """The members a face looks at; BadRequest with the field's path when one has the wrong type."""
+    """The same from JSON text."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        param = path.rstrip("`").removeprefix(".").removesuffix("[...]") or None
-        raise BadRequest(f"{param}: {message}" if param else message, param=param) from None
+        raise misread(error) from None
 
 
-def fresh_messages(dialect: str, messages: list[Raw], path: str) -> tuple[tuple[str, Native], ...]:
-    """The messages after the model's last one: what this request adds to what was said before."""
-    fresh: list[tuple[str, Native]] = []
+def misread(error: msgspec.ValidationError) -> BadRequest:
+    """What does not fit, with its path."""
+    message, _, path = str(error).partition(" - at `$")
+    param = path.rstrip("`").removeprefix(".").removesuffix("[...]") or None
+    return BadRequest(f"{param}: {message}" if param else message, param=param)
+
+
+def fresh_messages(dialect: str, messages: list[Any], fields: Fields, path: str) -> tuple[tuple[str, Native], ...]:
+    """The messages after the model's last one: what this request adds to what was said before.
+    path: the member of fields that holds the messages' exact bytes."""
+    roles: list[str] = []
     for place in range(len(messages) - 1, -1, -1):
-        raw = bytes(messages[place])
-        try:
-            role = _role(raw).role
-        except msgspec.ValidationError:
-            raise BadRequest(f"{path}[{place}]: expected an object with a role", param=f"{path}[{place}]") from None
+        message = messages[place]
+        role = message.get("role", "user") if type(message) is dict else None
+        if type(role) is not str:
+            raise BadRequest(f"{path}[{place}]: expected an object with a role", param=f"{path}[{place}]")
         if role in ("assistant", "model"):
             break
-        fresh.append((role, Native(dialect, raw)))
-    return tuple(reversed(fresh))
+        roles.append(role)
+    if not roles:
+        return ()
+    raws = _pieces(fields[path])[-len(roles) :]
+    return tuple([(role, Native(dialect, bytes(raw))) for role, raw in zip(reversed(roles), raws, strict=True)])
 
 
 def conversation_of(value: str | ConversationRef | None) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-from msgspec import Raw, Struct
+from typing import Any
+
+from msgspec import Struct
 
 from ..core.dialect import AnswerWriter, Say
 from ..core.errors import BadRequest
@@ -11,8 +12,8 @@ from ..core.events import Counted, Embedded
 from ..core.turn import Turn
 from ..core.web import Request, Route
 from ..wire import anthropic_messages as dialect
-from ..wire.strict_json import read_object
-from ._known import decode, fresh_messages, is_true, own_body
+from ..wire.strict_json import read_members
+from ._known import fresh_messages, is_true, known_of, own_body
 
 NAME = "anthropic_messages"
 DIALECT = dialect
@@ -31,17 +32,14 @@ ROUTES = (
 
 class _Known(Struct, frozen=True):
     model: str = ""
-    messages: list[Raw] | None = None
+    messages: list[Any] | None = None
     stream: bool | None = None
-
-
-_known = msgspec.json.Decoder(_Known)
 
 
 def read(task: str, request: Request) -> Turn:
     """A turn of kind "chat" or "count_tokens". Raises BadRequest."""
-    fields = read_object(request.body)
-    known = decode(_known, request.body)
+    fields, members = read_members(request.body)
+    known = known_of(members, _Known)
     if not known.model:
         raise BadRequest("model: Field required", param="model")
     if known.messages is None:
@@ -54,7 +52,7 @@ def read(task: str, request: Request) -> Turn:
         stream=known.stream is True and task == "chat",
         strict=is_true(request.headers, "x-midstream-strict"),
         kind="count_tokens" if task == "count_tokens" else "chat",
-        fresh=fresh_messages(NAME, known.messages, "messages"),
+        fresh=fresh_messages(NAME, known.messages, fields, "messages"),
         headers=request.headers,
     )
 

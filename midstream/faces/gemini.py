@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import msgspec
-from msgspec import Raw, Struct
+from typing import Any
+
+from msgspec import Struct
 
 from ..core.dialect import AnswerWriter, Say
 from ..core.events import Counted, Embedded
 from ..core.turn import Turn
 from ..core.web import Request, Route
 from ..wire import gemini as dialect
-from ..wire.strict_json import read_object
-from ._known import decode, fresh_messages, is_true, own_body
+from ..wire.strict_json import read_members
+from ._known import fresh_messages, is_true, known_of, own_body
 
 NAME = "gemini"
 DIALECT = dialect
@@ -42,15 +43,12 @@ ROUTES = (
 
 
 class _Known(Struct, frozen=True):
-    contents: list[Raw] = []
-
-
-_known = msgspec.json.Decoder(_Known)
+    contents: list[Any] = []
 
 
 def read(task: str, request: Request) -> Turn:
     """A turn of any kind; the model's name stands in the path. Raises BadRequest."""
-    fields = read_object(request.body)
+    fields, members = read_members(request.body)
     model = request.params["model"]
     strict = is_true(request.headers, "x-midstream-strict")
     if task in ("embedding", "embeddings"):
@@ -61,7 +59,7 @@ def read(task: str, request: Request) -> Turn:
         )  # fmt: skip
     if task == "count_tokens":
         return Turn(NAME, fields, dialect.read_count_ask, model=model, kind="count_tokens", headers=request.headers)
-    known = decode(_known, request.body)
+    known = known_of(members, _Known)
     return Turn(
         NAME,
         fields,
@@ -71,7 +69,7 @@ def read(task: str, request: Request) -> Turn:
         strict=strict,
         # Without alt=sse Google streams one JSON array.
         as_array=task == "stream" and request.query.get("alt") != "sse",
-        fresh=fresh_messages(NAME, known.contents, "contents"),
+        fresh=fresh_messages(NAME, known.contents, fields, "contents"),
         headers=request.headers,
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-from msgspec import Raw, Struct
+from typing import Any
+
+from msgspec import Struct
 
 from ..core.dialect import AnswerWriter, Say
 from ..core.errors import BadRequest
@@ -11,8 +12,8 @@ from ..core.events import Counted, Embedded
 from ..core.turn import Turn
 from ..core.web import Request, Route
 from ..wire import openai_chat as dialect
-from ..wire.strict_json import read_object
-from ._known import ConversationRef, StreamOptions, conversation_of, decode, fresh_messages, is_true
+from ..wire.strict_json import read_members, read_object
+from ._known import ConversationRef, StreamOptions, conversation_of, fresh_messages, is_true, known_of
 
 NAME = "openai_chat"
 DIALECT = dialect
@@ -33,22 +34,19 @@ ROUTES = (
 
 class _Known(Struct, frozen=True):
     model: str = ""
-    messages: list[Raw] | None = None
+    messages: list[Any] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     store: bool | None = None
     conversation: str | ConversationRef | None = None
 
 
-_known = msgspec.json.Decoder(_Known)
-
-
 def read(task: str, request: Request) -> Turn:
     """A turn of kind "chat" or "embedding". Raises BadRequest."""
     if task == "embedding":
         return _read_embedding(request)
-    fields = read_object(request.body)
-    known = decode(_known, request.body)
+    fields, members = read_members(request.body)
+    known = known_of(members, _Known)
     if not known.model:
         raise BadRequest("model: name the model that shall answer", param="model", code="missing_required_parameter")
     if known.messages is None:
@@ -63,7 +61,7 @@ def read(task: str, request: Request) -> Turn:
         store=known.store,
         strict=is_true(request.headers, "x-midstream-strict"),
         include_usage=known.stream_options is not None and known.stream_options.include_usage is True,
-        fresh=fresh_messages(NAME, known.messages, "messages"),
+        fresh=fresh_messages(NAME, known.messages, fields, "messages"),
         headers=request.headers,
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from subprocess import run
 from typing import Any
@@ -33,6 +34,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "audio_out": ("output_audio", "output"),
     "image_out": ("output_image", "output"),
 }
+_counts = attrgetter(*CLASSES)
 SEARCHES = "web_searches"
 #: The words operators use in `prices = {...}` for these rates.
 OWN_WORDS = {"cached": "cache_read", "cache_write_5m": "cache_write", "reasoning": "output_reasoning"}
@@ -53,9 +55,11 @@ class Rate(Struct, frozen=True):
 
 
 class Sheet(Struct, frozen=True):
-    """The rates of one model at one time, and how they are written down beside each charge."""
+    """The rates of one model at one time, and how they are written down beside each charge.
+    by_class: the rate of each of CLASSES."""
 
     rates: dict[str, Rate]
+    by_class: tuple[Rate | None, ...]
     snapshot: str
 
 
@@ -128,17 +132,12 @@ class Prices:
 def cost(sheet: Sheet, usage: Usage) -> str:
     """USD as decimal text; every token is charged once, at the rate of its own class."""
     total = Decimal(0)
-    rates = sheet.rates
-    size = usage.input_tokens
-    for name, words in CLASSES.items():
-        count = getattr(usage, name)
-        if count:
-            rate = next((rates[word] for word in words if word in rates), None)
-            if rate is not None:
-                total += rate.at(size) * count
+    for rate, count in zip(sheet.by_class, _counts(usage), strict=True):
+        if count and rate is not None:
+            total += (rate.at(usage.input_tokens) if rate.tiers else rate.base) * count
     total /= MILLION
-    if usage.searches and SEARCHES in rates:
-        total += rates[SEARCHES].base * usage.searches / 1000
+    if usage.searches and SEARCHES in sheet.rates:
+        total += sheet.rates[SEARCHES].base * usage.searches / 1000
     return f"{total.quantize(QUANTUM):f}"
 
 
@@ -159,7 +158,8 @@ def _spellings(target: Target) -> list[tuple[str, str]]:
 def _sheet(rates: Mapping[str, Any], source: str, model: str) -> Sheet:
     read = {word: _rate(value) for word, value in rates.items()}
     written = {"source": source, "model": model, "usd_per_million": dict(rates)}
-    return Sheet(read, msgspec.json.encode(written).decode())
+    by_class = tuple(next((read[word] for word in words if word in read), None) for words in CLASSES.values())
+    return Sheet(read, by_class, msgspec.json.encode(written).decode())
 
 
 def _rate(value: Any) -> Rate:

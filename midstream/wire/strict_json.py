@@ -29,10 +29,16 @@ _compact = msgspec.json.Encoder().encode
 
 def read_object(body: bytes) -> dict[str, Raw]:
     """The members of the JSON object in body, in order, each value as its exact bytes. Raises BadRequest."""
+    return read_members(body)[0]
+
+
+def read_members(body: bytes) -> tuple[dict[str, Raw], dict[str, Any]]:
+    """The members of the JSON object in body, in order: as their exact bytes, and as plain Python objects. Raises
+    BadRequest."""
     value = read_value(body)
     if type(value) is not dict:
         raise BadRequest("the body must be a JSON object", code="invalid_json")
-    return _members(body)
+    return _members(body), value
 
 
 def read_value(body: bytes) -> Any:

@@ -97,3 +97,12 @@ def test_an_error_whose_journey_has_ended_holds_no_frames():
         kept = error
     forget_frames(kept)
     assert (kept.__traceback__, kept.__context__, kept.__cause__) == (None, None, None)
+
+
+def test_an_error_that_repeats_a_megabyte_is_told_in_short():
+    told = BadRequest("no such role: " + "x" * 1_000_000, param="y" * 1_000_000)
+    assert told.message.startswith("no such role: xxx")
+    assert told.message.endswith("x...")
+    assert len(told.message) < 3000
+    assert len(told.param or "") < 3000
+    assert str(told) == told.message

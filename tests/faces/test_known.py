@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from msgspec import Raw, Struct
 
 from midstream.core.errors import BadRequest
-from midstream.faces._known import decode, fresh_messages, is_true
+from midstream.faces._known import fresh_messages, is_true, known_of
 
 
 class Inner(Struct):
@@ -17,30 +19,40 @@ class Outer(Struct):
     many: list[Inner] = []
 
 
-DECODER = msgspec.json.Decoder(Outer)
-
-
 @pytest.mark.parametrize(
     "body, param",
-    [(b'{"a":{"b":"x"}}', "a.b"), (b'{"a":7}', "a"), (b'{"many":[{"b":1},{"b":"x"}]}', "many"), (b"7", None)],
+    [({"a": {"b": "x"}}, "a.b"), ({"a": 7}, "a"), ({"many": [{"b": 1}, {"b": "x"}]}, "many")],
 )
-def test_the_wrong_type_is_refused_with_the_fields_path(body: bytes, param: str | None):
+def test_the_wrong_type_is_refused_with_the_fields_path(body: dict[str, Any], param: str):
     with pytest.raises(BadRequest) as refused:
-        decode(DECODER, body)
-    assert (refused.value.param or "").startswith(param or "")
+        known_of(body, Outer)
+    assert (refused.value.param or "").startswith(param)
     assert "$" not in refused.value.message
 
 
 def test_what_is_not_known_is_passed_over():
-    assert decode(DECODER, b'{"z":1,"a":{"b":2,"z":3}}').a == Inner(2)
+    assert known_of({"z": 1, "a": {"b": 2, "z": 3}}, Outer).a == Inner(2)
 
 
 def test_without_an_answer_of_the_model_everything_is_new_and_after_it_nothing_before():
-    said = [Raw(b'{"role":"user"}'), Raw(b'{"role":"model"}'), Raw(b'{"role":"user","n":2}')]
-    assert [native.raw for _, native in fresh_messages("d", said, "m")] == [b'{"role":"user","n":2}']
-    assert len(fresh_messages("d", [said[0], said[0]], "m")) == 2
-    assert fresh_messages("d", [said[0], said[1]], "m") == ()
-    assert fresh_messages("d", [], "m") == ()
+    user, model = b'{"role":"user"}', b'{"role":"model"}'
+    assert new(user, model, b'{"role":"user", "n":2}') == [("user", b'{"role":"user", "n":2}')]
+    assert new(user, b'{"role":"tool"}') == [("user", user), ("tool", b'{"role":"tool"}')]
+    assert new(user, model) == new() == []
+
+
+def new(*messages: bytes) -> list[tuple[str, bytes]]:
+    raw = b"[" + b", ".join(messages) + b"]"
+    fresh = fresh_messages("d", msgspec.json.decode(raw), {"m": Raw(raw)}, "m")
+    return [(role, native.raw) for role, native in fresh]
+
+
+@pytest.mark.parametrize("message", [7, "user", None, {"role": 7}, {"role": None}, []])
+def test_a_message_without_a_role_is_named_by_its_place(message: Any):
+    said = [{"role": "user"}, message]
+    with pytest.raises(BadRequest) as refused:
+        fresh_messages("d", said, {"m": Raw(msgspec.json.encode(said))}, "m")
+    assert refused.value.param == "m[1]"
 
 
 @pytest.mark.parametrize("word, true", [("1", True), ("Yes", True), ("true", True), ("no", False), ("2", False)])

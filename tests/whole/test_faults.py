@@ -62,7 +62,8 @@ class Outcome:
 
 @dataclass
 class Swept:
-    """Everything that is known after a sweep. before, after: descriptors and kB of memory of the server."""
+    """Everything that is known after a sweep. before, after: descriptors and kB of memory of the server.
+    peak: kB that it had at most."""
 
     outcomes: list[Outcome]
     late: list[Case]
@@ -70,6 +71,7 @@ class Swept:
     log: str
     fds: tuple[int, int] = (0, 0)
     rss: tuple[int, int] = (0, 0)
+    peak: int = 0
     started: int = 0
     rows: int = 0
 
@@ -200,6 +202,7 @@ async def _swept(serving: Serving, upstream: FaultyUpstream, cases: list[Case], 
         await asyncio.sleep(0.2)
     swept.fds = (fds + upstream.open + 4, descriptors(pid))
     swept.rss = (rss, resident(pid))
+    swept.peak = resident(pid, "VmHWM")
     swept.log = serving.log()
     return swept
 
@@ -231,10 +234,10 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def resident(pid: int) -> int:
-    """kB."""
+def resident(pid: int, name: str = "VmRSS") -> int:
+    """kB. VmHWM: at most since its start."""
     with open(f"/proc/{pid}/status") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+        return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 LIGHT = [fault for fault in CATALOGUE.values() if fault.name not in fault_streams.HEAVY]
@@ -416,7 +419,8 @@ def test_a_flood_is_stopped_without_holding_it(name: str, tmp_path: Path):
     swept = asyncio.run(sweep(tmp_path, cases, at_once=1))
     _ends_well(swept)
     before, after = swept.rss
-    assert after - before < 700_000
+    assert after - before < 65_536, f"{before} kB before, {after} kB after"
+    assert swept.peak - before < 2 * 65_536, f"{before} kB before, {swept.peak} kB at most"
 
 
 def _ends_well(swept: Swept) -> None:

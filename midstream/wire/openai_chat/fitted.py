@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _list = msgspec.json.Decoder(list[Raw]).decode
 _texts = msgspec.json.Decoder(str | None).decode
 _NOTHING = frozenset({b"null", b"[]", b'""'})
+#: With more quotes than these a prompt is searched as a whole.
+_QUOTES = 64
 _SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
 
 
@@ -43,11 +46,30 @@ def fitted(raw: Raw, quirks: Quirks, dropped: list[str]) -> Raw | bytes:
 
 
 def _may_misfit(raw: bytes, quirks: Quirks) -> bool:
-    return (
-        (not quirks.developer_role and b'"developer"' in raw)
-        or (quirks.short_ids and b'"tool_call' in raw)
-        or any(b'"' + name.encode() + b'"' in raw for name in quirks.refuses)
-    )
+    """A long prompt is mostly long strings: from quote to quote it is looked through many times faster than for a
+    word."""
+    marks = _marks(quirks.developer_role, quirks.short_ids, quirks.refuses)
+    if not marks:
+        return False
+    at = -1
+    for _ in range(_QUOTES):
+        at = raw.find(b'"', at + 1)
+        if at < 0:
+            return False
+        if raw.startswith(marks, at):
+            return True
+    return any(raw.find(mark, at + 1) >= 0 for mark in marks)
+
+
+@cache
+def _marks(developer_role: bool, short_ids: bool, refuses: frozenset[str]) -> tuple[bytes, ...]:
+    """What stands in messages of which something may have to change; each begins with a quote."""
+    marks = [b'"' + name.encode() + b'"' for name in sorted(refuses)]
+    if not developer_role:
+        marks.append(b'"developer"')
+    if short_ids:
+        marks.append(b'"tool_call')
+    return tuple(marks)
 
 
 def fitted_message(message: bytes, quirks: Quirks, dropped: list[str]) -> bytes:
