@@ -83,10 +83,11 @@ class PartEnded(Struct, frozen=True, gc=False):
 
 
 class Used(Struct, frozen=True, gc=False):
-    """Usage so far: each one replaces the one before."""
+    """Usage so far: each one replaces the one before. tier: by which the service says it bills ("" = it does not)."""
 
     usage: Usage
     native: bytes | None = None
+    tier: str = ""
 
 
 class Stopped(Struct, frozen=True, gc=False):
@@ -127,7 +128,7 @@ class Choice(Struct, frozen=True, omit_defaults=True):
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
-    """A complete answer. native: the provider's own body when it came in one piece."""
+    """A complete answer. native: the provider's own body when it came in one piece. tier: as in Used."""
 
     id: str = ""
     model: str = ""
@@ -135,6 +136,7 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     choices: tuple[Choice, ...] = ()
     usage: Usage = Usage()
     native: Native | None = None
+    tier: str = ""
 
 
 class Whole(Struct, frozen=True, gc=False):
@@ -301,11 +303,11 @@ _NONE = _Open(Text(""))
 
 class Fold:
     """Folds events into the answer they make: `add` or `extend`, then `answer()` (at any moment).
-    counted: the provider's last word on usage came after all output so far."""
+    counted: the provider's last word on usage came after all output so far. tier: the last that it named."""
 
     __slots__ = (
         "_choice", "_choices", "_growing", "_index", "_logprobs", "_stops", "counted", "created", "ended", "error",
-        "id", "model", "outcome", "usage", "whole",
+        "id", "model", "outcome", "tier", "usage", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -315,7 +317,7 @@ class Fold:
         self._growing = _NONE
         self._stops: dict[int, Stopped] = {}
         self._logprobs: dict[int, list[Any]] = {}
-        self.id = self.model = ""
+        self.id = self.model = self.tier = ""
         self.created = 0
         self.usage: Usage | None = None
         self.whole: Answer | None = None
@@ -358,6 +360,7 @@ class Fold:
 
     def _use(self, event: Used) -> None:
         self.usage = event.usage
+        self.tier = event.tier or self.tier
         self.counted = True
 
     def _stop(self, event: Stopped) -> None:
@@ -367,6 +370,7 @@ class Fold:
     def _take(self, event: Whole) -> None:
         self.whole = event.answer
         self.usage = event.answer.usage
+        self.tier = event.answer.tier
 
     def _give(self, event: Gave) -> None:
         self.usage = getattr(event.result, "usage", None)
@@ -402,7 +406,7 @@ class Fold:
                     logprobs=tuple(self._logprobs.get(number, ())),
                 )
             )
-        return Answer(self.id, self.model, self.created, tuple(choices), self.usage or Usage())
+        return Answer(self.id, self.model, self.created, tuple(choices), self.usage or Usage(), tier=self.tier)
 
 
 #: What each kind of event does; found by its type, as an event is often the last of many kinds.
@@ -440,5 +444,5 @@ def unfold(answer: Answer) -> list[Event]:
                 out.append(Marked(index, logprobs=choice.logprobs, choice=number))
             out.append(PartEnded(index, number))
         out.append(Stopped(choice.stop, choice.native_stop, choice.sequence, number))
-    out.append(Used(answer.usage))
+    out.append(Used(answer.usage, tier=answer.tier))
     return out

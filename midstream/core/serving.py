@@ -59,9 +59,9 @@ class Priced(Struct, frozen=True):
 
 
 class Price(Protocol):
-    """at: unix seconds of the call."""
+    """at: unix seconds of the call. tier: by which the service says it bills."""
 
-    def __call__(self, target: Target, usage: Usage, at: float) -> Priced: ...
+    def __call__(self, target: Target, usage: Usage, at: float, tier: str = "") -> Priced: ...
 
 
 class Observer(Protocol):

@@ -196,7 +196,10 @@ class Plan(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True):
-    """A provider-ready request body and the caller's parameters that it cannot carry (their own names)."""
+    """A provider-ready request body and the caller's parameters that it cannot carry (their own names).
+
+    form_tool: name of the tool in it whose call is the answer itself; who reads the answer makes it text again."""
 
     body: bytes
     dropped: tuple[str, ...] = ()
+    form_tool: str = ""

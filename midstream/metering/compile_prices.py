@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,21 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
+#: What the package calls the tier: OpenAI's and Google's service_tier, Anthropic's speed.
+TOLD = ("service_tier", "speed")
+
 
 def table() -> dict[str, Any]:
-    """{version, vendors: {id: [{id, match, prices: [{start, between, rates}]}]}}; rates by the package's own keys."""
+    """{version, vendors: {id: [{id, match, prices: [{start, between, rates}], tiers: [{tier, ...}]}]}}; rates by the
+    package's own keys. tiers: rates that take the place of those in prices when the service bills by that tier."""
     vendors = {
         provider.id: [
-            {"id": model.id, "match": _clause(model.match), "prices": _prices(model.prices)}
+            {
+                "id": model.id,
+                "match": _clause(model.match),
+                "prices": _prices(model.prices),
+                "tiers": _tiers(model.price_variants or ()),
+            }
             for model in provider.models
         ]
         for provider in data.providers
@@ -62,6 +72,16 @@ def _prices(prices: Any) -> list[dict[str, Any]]:
     if not isinstance(prices, list):
         return [{"rates": _rates(prices)}]
     return [{**_constraint(one.constraint), "rates": _rates(one.prices)} for one in prices]
+
+
+def _tiers(variants: Iterable[Any]) -> list[dict[str, Any]]:
+    """The variants that an answer tells itself: other conditions (batches, routes) are nothing that we ask for."""
+    return [
+        {"tier": tier, **_constraint(one.constraint), "rates": _rates(one.prices)}
+        for one in variants
+        for name, tier in one.when.items()
+        if len(one.when) == 1 and name in TOLD
+    ]
 
 
 def _constraint(constraint: Any) -> dict[str, Any]:

@@ -78,10 +78,26 @@ class _Conditional(Struct, frozen=True):
         return True
 
 
+class _Tiered(_Conditional, frozen=True, kw_only=True):
+    tier: str
+
+
 class _Model(Struct, frozen=True):
     id: str
     match: list[Any]
     prices: list[_Conditional]
+    tiers: list[_Tiered] = []
+
+    def rates(self, at: datetime, tier: str) -> tuple[dict[str, Any], bool] | None:
+        """(what holds then, and whether the tier has prices of its own); None before the first price."""
+        plain = next((one.rates for one in reversed(self.prices) if one.holds(at)), None)
+        if plain is None:
+            return None
+        own = [one.rates for one in self.tiers if one.tier == tier and one.holds(at)]
+        rates = dict(plain)
+        for one in reversed(own):  # the first that says a rate is right
+            rates |= one
+        return rates, bool(own)
 
 
 class _Table(Struct, frozen=True):
@@ -97,35 +113,33 @@ class Prices:
     ) -> None:
         self._table = msgspec.json.decode(table, type=_Table)
         self._own = own or {}
-        self._sheets: dict[tuple[str, str, str, int], Sheet | None] = {}
+        self._sheets: dict[tuple[str, str, str, int, str], Sheet | None] = {}
 
-    def __call__(self, target: Target, usage: Usage, at: float) -> Priced:
+    def __call__(self, target: Target, usage: Usage, at: float, tier: str = "") -> Priced:
         """Prices change at round times of the day, the quarter of an hour at the finest: sheets are remembered that
-        long."""
-        name = (target.provider, target.family, target.model, int(at) // 900)
+        long. tier: by which the service says it bills; one without prices of its own costs what is usual."""
+        name = (target.provider, target.family, target.model, int(at) // 900, tier)
         if name in self._sheets:
             sheet = self._sheets[name]
         else:
             if len(self._sheets) > 10_000:
                 self._sheets.clear()
-            sheet = self._sheets[name] = self._find(target, datetime.fromtimestamp(at, UTC))
+            sheet = self._sheets[name] = self._find(target, datetime.fromtimestamp(at, UTC), tier)
         if sheet is None:
             return Priced(None)
         return Priced(cost(sheet, usage), sheet.snapshot)
 
-    def _find(self, target: Target, at: datetime) -> Sheet | None:
+    def _find(self, target: Target, at: datetime, tier: str) -> Sheet | None:
         own = self._own.get(target.provider, {})
         for pattern in (target.model, "*"):
             if pattern in own:
                 words = {OWN_WORDS.get(word, word): str(price) for word, price in own[pattern].items()}
-                return _sheet(words, "midstream.toml", target.model)
+                return _sheet(words, "midstream.toml", target.model, tier)
         for vendor, model in _spellings(target):
             for entry in self._table.vendors.get(vendor, ()):
-                if _matches(entry.match, model):
-                    for conditional in reversed(entry.prices):
-                        if conditional.holds(at):
-                            rates = {_word(key): value for key, value in conditional.rates.items()}
-                            return _sheet(rates, f"genai-prices {self._table.version}", entry.id)
+                if _matches(entry.match, model) and (found := entry.rates(at, tier)) is not None:
+                    rates = {_word(key): value for key, value in found[0].items()}
+                    return _sheet(rates, f"genai-prices {self._table.version}", entry.id, tier, found[1])
         return None
 
 
@@ -155,9 +169,13 @@ def _spellings(target: Target) -> list[tuple[str, str]]:
     return [*plain, (vendor, model)] if slash else plain
 
 
-def _sheet(rates: Mapping[str, Any], source: str, model: str) -> Sheet:
+def _sheet(rates: Mapping[str, Any], source: str, model: str, tier: str = "", own: bool = False) -> Sheet:
+    """own: the rates are those of the tier."""
     read = {word: _rate(value) for word, value in rates.items()}
-    written = {"source": source, "model": model, "usd_per_million": dict(rates)}
+    written: dict[str, Any] = {"source": source, "model": model}
+    if tier:
+        written |= {"service_tier": tier, "priced_as": tier if own else "standard"}
+    written["usd_per_million"] = dict(rates)
     by_class = tuple(next((read[word] for word in words if word in read), None) for words in CLASSES.values())
     return Sheet(read, by_class, msgspec.json.encode(written).decode())
 
@@ -186,9 +204,14 @@ def _matches(clause: list[Any], model: str) -> bool:
     return rest[0] in model.lower()
 
 
+def table_name() -> str:
+    """The file's: of this version of the price list, in the layout that is read here."""
+    return f"prices-{version('genai-prices')}-2.json"
+
+
 def price_table(folder: Path) -> bytes:
     """The compiled table, made once per version of the price list and kept in folder."""
-    path = folder / f"prices-{version('genai-prices')}.json"
+    path = folder / table_name()
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         compiler = [sys.executable, "-m", "midstream.metering.compile_prices", str(path)]

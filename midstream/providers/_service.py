@@ -7,16 +7,18 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.agents import Range
 from ..core.dialect import AnswerReader, Dialect
 from ..core.errors import BadRequest, Busy, Garbled, UpstreamError, forget_frames
-from ..core.events import Attempted, Counted, Done, Embedded, Event, Gave, Whole
+from ..core.events import Answer, Attempted, Counted, Done, Embedded, Event, Gave, Whole
 from ..core.http import Incoming, Outgoing, Send, Timeouts
 from ..core.parts import Media, Native
 from ..core.serving import Emit, Line, Target
 from ..core.turn import Asked, EmbedAsk, Plan
 from ._inline import inlined
+from ._unwrap import Unwrapping, unwrapped
 
 Headers = tuple[tuple[str, str], ...]
 #: An upstream that said its answer is complete gets this long to end its body, so that the connection can be kept.
@@ -162,23 +164,30 @@ class Provider:
             "POST", service.path(plan.model, plan.stream), key, asked.body, self._forwarded(plan)
         )
         begun = Attempted(self.name, service.dialect.NAME, dropped=asked.dropped)
-        del asked  # a long prompt need not be held for as long as its answer streams
+        asked = replace(asked, body=b"")  # a long prompt need not be held for as long as its answer streams
         try:
             if plan.stream and not incoming.headers.get("content-type", "").startswith("application/json"):
                 emit((begun,), 0)
                 line.opened(incoming.resume)
-                await self._stream(incoming, line)
+                await self._stream(incoming, line, self._reader(asked))
             elif plan.stream:
-                await self._json_stream(incoming, begun, emit)
+                await self._json_stream(incoming, begun, emit, asked)
             else:
                 body = await incoming.read()
-                answer = service.dialect.read_answer(body)
+                answer = self._read(body, asked)
                 emit((begun, Whole(answer, body), Done()), len(body))
         finally:
             incoming.close()
 
-    async def _stream(self, incoming: Incoming, line: Line) -> None:
+    def _reader(self, asked: Asked) -> AnswerReader:
         reader = self.service.dialect.answer_reader()
+        return Unwrapping(reader, asked.form_tool) if asked.form_tool else reader
+
+    def _read(self, body: bytes, asked: Asked) -> Answer:
+        answer = self.service.dialect.read_answer(body)
+        return unwrapped(answer, asked.form_tool) if asked.form_tool else answer
+
+    async def _stream(self, incoming: Incoming, line: Line, reader: AnswerReader) -> None:
         relay = _Relay(reader, line, incoming)
         try:
             await incoming.pump(relay.take)
@@ -186,15 +195,15 @@ class Provider:
             relay.stop()
         line.emit(reader.finish(), 0)
 
-    async def _json_stream(self, incoming: Incoming, begun: Attempted, emit: Emit) -> None:
+    async def _json_stream(self, incoming: Incoming, begun: Attempted, emit: Emit, asked: Asked) -> None:
         """Asked for a stream, answered with JSON: a stream in array form, a whole answer, or an error."""
         body = await incoming.read()
-        reader = self.service.dialect.answer_reader()
+        reader = self._reader(asked)
         events: Sequence[Event] = []
         if body.lstrip()[:1] == b"[":
             events = [*reader.feed(body), *reader.finish()]
         else:
-            events = [Whole(self.service.dialect.read_answer(body)), Done()]
+            events = [Whole(self._read(body, asked)), Done()]
         emit((begun, *events), len(body))
 
     async def _embed(self, key: str, plan: Plan, line: Line) -> None:

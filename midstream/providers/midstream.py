@@ -18,7 +18,7 @@ import re
 
 import msgspec
 
-from ..core.errors import Cut, Refused, UpstreamError
+from ..core.errors import BadRequest, Cut, Refused, UpstreamError
 from ..core.events import (
     Attempted,
     Delta,
@@ -51,6 +51,8 @@ _WORD = re.compile(r"\S+\s*")
 async def answer(plan: Plan, emit: Emit) -> None:
     """One answer as events (see core.serving.Complete)."""
     prompt = plan.turn.prompt
+    if (prompt.params.n or 1) > 1:
+        raise BadRequest("n: the rehearsal model gives one answer to a request", param="n", code="unsupported")
     messages = (*plan.history, *prompt.messages)
     asked = _last_user_text(messages)
     refusal = _FAIL.search(asked)

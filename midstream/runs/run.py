@@ -421,7 +421,7 @@ class _Owner:
             usage = attempt.usage(self._estimate_in)
         else:
             usage = Usage()  # it ended before the call left
-        priced = self._runs._price(attempt.next.target, usage, now)
+        priced = self._runs._price(attempt.next.target, usage, now, attempt.fold.tier)
         self._runs._observer.attempt_settled(attempt.next.target, attempt.status, usage, now - self._tried_at)
         error = attempt.error
         self._spend(attempt, usage, priced.cost, now)

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import msgspec
 from midstream.app.clock import Clock
 from midstream.app.compose import Process, open_process
 from midstream.app.config_schema import Config, LimitsConfig, ServerConfig
-from midstream.metering.prices import price_table
+from midstream.metering.prices import price_table, table_name
 
 KEY = "ms-admin-key-of-these-tests"
 MODEL = "midstream/rehearsal"
@@ -117,7 +116,7 @@ def _prices() -> bytes:
 
 def priced(folder: Path) -> None:
     """Puts the price list where a process with this data directory looks for it."""
-    (folder / f"prices-{version('genai-prices')}.json").write_bytes(_prices())
+    (folder / table_name()).write_bytes(_prices())
 
 
 @asynccontextmanager

@@ -88,6 +88,48 @@ def test_costs_are_those_of_the_package_itself_for_every_model_and_kind_of_usage
     assert wrong == []
 
 
+TIERED = [
+    (vendor, model, tier)
+    for vendor in OURS
+    for model in named(vendor)
+    for tier in sorted({value for one in model.price_variants or () for value in one.when.values()})
+]
+
+
+def test_a_tiers_own_prices_are_those_of_the_package_for_every_model_that_has_them(table: bytes):
+    prices = Prices(table)
+    now = datetime(2026, 12, 15, 12, 10, tzinfo=UTC)
+    seen, wrong = set(), []
+    for vendor, model, tier in TIERED:
+        context = {"service_tier": tier, "speed": tier}
+        for case, (usage, their_usage) in USED.items():
+            priced = model.calc_price(their_usage, VENDORS[vendor], genai_request_timestamp=now, price_context=context)
+            mine = prices(Target("any", model.id, vendor), usage, now.timestamp(), tier)
+            if mine.cost is None or abs(Decimal(mine.cost) - priced.total_price) > Decimal("1e-9"):
+                wrong.append((model.id, tier, case, mine, priced.total_price))
+            if msgspec.json.decode(mine.snapshot)["priced_as"] == tier:
+                seen.add(tier)
+    assert wrong == []
+    assert seen >= {"flex", "priority", "fast", "default"}
+
+
+def test_a_tier_without_prices_of_its_own_costs_what_is_usual_and_the_snapshot_says_so(table: bytes):
+    target, usage = Target("p", "gpt-4o-mini", "openai"), Usage(uncached_in=1000)
+    usual, other = (Prices(table)(target, usage, 1.78e9, tier) for tier in ("", "unheard-of"))
+    assert usual.cost == other.cost
+    told = msgspec.json.decode(other.snapshot)
+    assert (told["service_tier"], told["priced_as"]) == ("unheard-of", "standard")
+    assert "service_tier" not in msgspec.json.decode(usual.snapshot)
+
+
+def test_the_operators_own_price_holds_for_every_tier(table: bytes):
+    priced = Prices(table, {"p": {"*": {"input": Decimal(7)}}})(
+        Target("p", "gpt-5", "openai"), Usage(uncached_in=1_000_000), 1.78e9, "flex"
+    )
+    assert priced.cost == "7.000000000"
+    assert msgspec.json.decode(priced.snapshot)["service_tier"] == "flex"
+
+
 def test_prices_by_the_time_of_day_change_at_their_minute(table: bytes):
     model = VENDORS["deepseek"].find_model("deepseek-chat")
     assert model is not None

@@ -88,5 +88,6 @@ CASES: dict[str, dict[str, Any]] = {
         "frequency_penalty": -0.5,
         "user": "u-1",
     },
-    "several_answers": {"messages": HI, "n": 2, "logprobs": True, "top_logprobs": 3},
+    "probabilities": {"messages": HI, "logprobs": True, "top_logprobs": 3},
+    "several_answers": {"messages": HI, "n": 2},
 }

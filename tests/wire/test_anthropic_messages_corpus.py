@@ -108,7 +108,8 @@ def reread(data: bytes) -> Answer:
 
 
 def bare(answer: Answer) -> Answer:
-    return msgspec.structs.replace(answer, native=None)
+    """Without its bytes, and without the tier, which is for the bill and is not said to callers of other dialects."""
+    return msgspec.structs.replace(answer, native=None, tier="")
 
 
 def assert_means(answer: Answer, message: dict) -> None:
@@ -225,7 +226,7 @@ def test_a_stream_written_anew_means_the_same() -> None:
         reader, writer = dialect.answer_reader(), dialect.answer_writer(SAY)
         events = [*reader.feed(one["response"].encode()), *reader.finish()]
         out = writer.write([Attempted("p", "another"), *events])
-        assert reread(out) == fold(events)
+        assert reread(out) == bare(fold(events))
 
 
 def test_an_answer_in_one_piece_written_anew_means_the_same() -> None:

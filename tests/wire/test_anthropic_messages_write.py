@@ -314,13 +314,13 @@ def test_a_limit_is_always_sent() -> None:
 
 def test_what_the_service_has_no_word_for_is_told() -> None:
     params = Params(
-        frequency_penalty=1, presence_penalty=1, seed=1, logit_bias={"1": 1}, n=2, logprobs=True, top_logprobs=2,
+        frequency_penalty=1, presence_penalty=1, seed=1, logit_bias={"1": 1}, logprobs=True, top_logprobs=2,
         cache_key="k", verbosity="low", modalities=("text", "audio"), audio={"voice": "x"}, service_tier="flex",
         stop=("a", " "), user="u",
     )  # fmt: skip
     body, dropped = ask(params=params, extras={"reasoning_format": 1})
     assert set(dropped) == {
-        *("frequency_penalty", "presence_penalty", "seed", "logit_bias", "n", "logprobs", "top_logprobs"),
+        *("frequency_penalty", "presence_penalty", "seed", "logit_bias", "logprobs", "top_logprobs"),
         *("cache_key", "verbosity", "modalities", "audio", "service_tier", "stop", "reasoning_format"),
     }
     assert set(body) == {"model", "max_tokens", "messages", "stop_sequences", "metadata"}
@@ -331,15 +331,25 @@ def test_what_the_service_has_no_word_for_is_told() -> None:
 @pytest.mark.parametrize(
     ("caller", "words"),
     [
-        ("openai_chat", {"prompt_cache_key", "frequency_penalty", "n"}),
-        ("openai_responses", {"prompt_cache_key", "frequency_penalty", "n"}),
-        ("gemini", {"cache_key", "frequencyPenalty", "candidateCount"}),
+        ("openai_chat", {"prompt_cache_key", "frequency_penalty"}),
+        ("openai_responses", {"prompt_cache_key", "frequency_penalty"}),
+        ("gemini", {"cache_key", "frequencyPenalty"}),
     ],
 )
 def test_what_is_left_out_is_told_in_the_callers_words(caller: str, words: set[str]) -> None:
-    prompt = Prompt((USER,), params=Params(cache_key="k", frequency_penalty=1, n=2))
+    prompt = Prompt((USER,), params=Params(cache_key="k", frequency_penalty=1))
     turn = Turn(caller, {}, lambda _: prompt, model="x")
     assert set(dialect.write_ask(Plan(turn, "m", False)).dropped) == words
+
+
+@pytest.mark.parametrize(("caller", "word"), [("openai_chat", "n"), ("gemini", "candidateCount")])
+def test_several_answers_are_refused_and_not_made_one(caller: str, word: str) -> None:
+    prompt = Prompt((USER,), params=Params(n=2))
+    plan = Plan(Turn(caller, {}, lambda _: prompt, model="x"), "m", False)
+    with pytest.raises(BadRequest) as refused:
+        dialect.write_ask(plan)
+    assert (refused.value.param, refused.value.code) == (word, "unsupported")
+    assert json.loads(dialect.write_count_ask(plan).body)["model"] == "m"  # how many answers changes no prompt
 
 
 def test_names_of_authors_are_told() -> None:
@@ -459,9 +469,6 @@ def test_a_schema_is_closed_and_the_callers_copy_stays_as_it_was() -> None:
 def test_json_without_a_schema_is_asked_for_in_words() -> None:
     body, _ = ask(Message("system", (Text("s"),)), USER, params=Params(format=Format("json")))
     assert body["system"].startswith("s\n\nAnswer with one valid JSON object")
-    body, _ = ask(params=Params(format=Format("json_schema", {"type": "object"})), model="claude-3-5-haiku-latest")
-    assert '{"type":"object"}' in body["system"]
-    assert "output_config" not in body
 
 
 def test_a_count_is_asked_without_what_concerns_the_answer() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from midstream.core.dialect import Say
 from midstream.core.events import Answer, Attempted, Done, Event, Failed, Fold
@@ -207,7 +208,7 @@ def test_every_stream_written_anew_means_the_same() -> None:
         events, answer = read(exchange["response"])
         _, again = read(openai_chat.answer_writer(SAY).write(events).decode())
         if not isinstance(events[-1], Failed):
-            assert again == answer, exchange["id"]
+            assert again == replace(answer, tier=""), exchange["id"]
 
 
 def test_every_refusal_keeps_its_message_code_and_body() -> None:

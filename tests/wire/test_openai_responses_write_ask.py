@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from midstream.core.errors import BadRequest
 from midstream.core.parts import (
     Cache,
     Citation,
@@ -278,7 +279,7 @@ def test_the_callers_effort_or_the_nearest_to_its_budget(thinking: Thinking, eff
 
 def test_what_has_no_word_here_is_reported_by_the_callers_word() -> None:
     params = Params(
-        top_k=1, seed=1, stop=("x",), n=2, frequency_penalty=0.0, presence_penalty=0.1, logit_bias={"1": 1},
+        top_k=1, seed=1, stop=("x",), frequency_penalty=0.0, presence_penalty=0.1, logit_bias={"1": 1},
         modalities=("text", "audio"), audio={"voice": "v"}, max_tokens=1,
     )  # fmt: skip
     extras = {"web_search_options": {}, "metadata": {"a": "b"}, "store": True, "stream_options": {}}
@@ -287,11 +288,18 @@ def test_what_has_no_word_here_is_reported_by_the_callers_word() -> None:
     body, dropped = _write(prompt, dialect_of_turn="anthropic_messages")
     assert dropped == (
         "name", "tools.search", "max_tokens", "top_k", "frequency_penalty", "presence_penalty", "seed",
-        "stop_sequences", "n", "logit_bias", "audio", "modalities", "web_search_options",
+        "stop_sequences", "logit_bias", "audio", "modalities", "web_search_options",
     )  # fmt: skip
     assert body["max_output_tokens"] == 16
     assert body["metadata"] == {"a": "b"}
     assert not {"stop", "seed", "n", "tools"} & body.keys()
+
+
+@pytest.mark.parametrize(("caller", "word"), [("openai_chat", "n"), ("gemini", "candidateCount")])
+def test_several_answers_are_refused_and_not_made_one(caller: str, word: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        _write(Prompt((), params=Params(n=2)), dialect_of_turn=caller)
+    assert (refused.value.param, refused.value.code) == (word, "unsupported")
 
 
 def test_metadata_of_another_kind_is_reported() -> None:

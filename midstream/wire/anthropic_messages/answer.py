@@ -15,7 +15,7 @@ from .block_read import read_content
 from .block_write import write_call
 from .faults import refused
 from .names import NAME, own_state, read_stop, write_stop
-from .tokens import read_usage, write_usage
+from .tokens import read_tier, read_usage, write_usage
 
 
 class _Answer(Struct):
@@ -47,7 +47,8 @@ def read_answer(body: bytes) -> Answer:
         raise Garbled(f"the answer is not a message object: {error}") from None
     word = answer.stop_reason or ""
     choice = Choice(parts, read_stop(word), word, answer.stop_sequence)
-    return Answer(answer.id, answer.model, 0, (choice,), read_usage(answer.usage), Native(NAME, body))
+    used, tier = read_usage(answer.usage), read_tier(answer.usage)
+    return Answer(answer.id, answer.model, 0, (choice,), used, Native(NAME, body), tier)
 
 
 def write_answer(answer: Answer, say: Say) -> bytes:

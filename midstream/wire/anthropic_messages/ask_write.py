@@ -13,7 +13,7 @@ from ..strict_json import write_object
 from .arrange import arrange, fewer_marks, marks, split_system, system_blocks, system_value, user_first
 from .block_write import Block, BlockWriter
 from .names import NAME, own_state, write_cache
-from .params import write_params
+from .params import one_answer, write_params
 from .quirks import Quirks, quirks_of
 from .unsigned import goes_on_unsigned, signed_messages
 
@@ -38,8 +38,9 @@ def write_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
             fields["stream"] = Raw(b"true" if plan.stream else b"false")
         fields.setdefault("max_tokens", Raw(_encode(plan.max_tokens_default)))
         return Asked(write_object(fields), dropped)
-    body, dropped = _translated(plan, quirks or quirks_of(plan.model))
-    return Asked(_encode(body), dropped)
+    one_answer(plan)
+    body, dropped, form = _translated(plan, quirks or quirks_of(plan.model))
+    return Asked(_encode(body), dropped, form)
 
 
 def write_count_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
@@ -47,7 +48,7 @@ def write_count_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
     if plan.turn.dialect == NAME:
         fields, dropped = _relayed(plan)
         return Asked(write_object({name: raw for name, raw in fields.items() if name not in _NOT_COUNTED}), dropped)
-    body, dropped = _translated(plan, quirks or quirks_of(plan.model))
+    body, dropped, _ = _translated(plan, quirks or quirks_of(plan.model))
     return Asked(_encode({name: value for name, value in body.items() if name not in _NOT_COUNTED}), dropped)
 
 
@@ -92,7 +93,8 @@ def _given_system(fields: dict[str, Raw]) -> list[Any]:
     return system if isinstance(system, list) else []
 
 
-def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, ...], str]:
+    """(the body, what it lacks, the name of the tool that is the answer)"""
     prompt, writer = plan.turn.prompt, BlockWriter()
     body: dict[str, Any] = {"model": plan.model}
     # The turn's own system messages stand in front although stored messages come before the turn.
@@ -101,8 +103,9 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     system = system_blocks([*early, *own], writer)
     turns = user_first(arrange([*history, *rest], writer))
     tools = _tools(prompt.tools, prompt.tool_choice, writer)
-    params = write_params(plan, quirks, turns, bool(tools))
+    params = write_params(plan, quirks, turns, tools)
     system += params.instructions
+    tools += [params.form] if params.form is not None else []
     fewer_marks(turns, marks(_encode([system, tools])))
     body["max_tokens"] = params.max_tokens
     if system:
@@ -113,7 +116,8 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     body |= params.members
     if plan.stream:
         body["stream"] = True
-    return body, tuple(dict.fromkeys((*writer.dropped, *params.dropped, *prompt.extras)))
+    dropped = tuple(dict.fromkeys((*writer.dropped, *params.dropped, *prompt.extras)))
+    return body, dropped, params.form["name"] if params.form is not None else ""
 
 
 def _tools(tools: tuple[Tool, ...], choice: ToolChoice | None, writer: BlockWriter) -> list[Block]:

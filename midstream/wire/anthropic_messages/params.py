@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
-from ...core.turn import Format, Params, Plan, Thinking, ToolChoice
+from ...core.errors import BadRequest
+from ...core.turn import Format, Params, Plan, Prompt, Thinking, ToolChoice
 from .arrange import Turned
 from .block_write import Block
+from .form import form_choice, form_tool
 from .quirks import Quirks
 from .schema import closed_schema
 
@@ -28,8 +30,8 @@ _THINKING_NAMES = ("reasoning_effort", "reasoning", "thinking", "generationConfi
 
 #: What callers call the parameters that this format lacks, where their word is another than ours.
 _CALLERS_WORDS = {
-    "openai_chat": {"cache_key": "prompt_cache_key"},
-    "openai_responses": {"cache_key": "prompt_cache_key", "verbosity": "text.verbosity"},
+    "openai_chat": {"cache_key": "prompt_cache_key", "format": "response_format"},
+    "openai_responses": {"cache_key": "prompt_cache_key", "verbosity": "text.verbosity", "format": "text.format"},
     "gemini": {
         "top_p": "topP",
         "top_k": "topK",
@@ -46,28 +48,50 @@ _CALLERS_WORDS = {
 
 
 class Written(Struct):
-    """members: of the request. instructions: blocks to add to the system prompt."""
+    """members: of the request. instructions: blocks to add to the system prompt. form: a tool to add, whose call is
+    the answer."""
 
     max_tokens: int
     members: dict[str, Any] = field(default_factory=dict)
     instructions: list[Block] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    form: dict[str, Any] | None = None
 
 
-def write_params(plan: Plan, quirks: Quirks, turns: Sequence[Turned], tools: bool) -> Written:
+def write_params(plan: Plan, quirks: Quirks, turns: Sequence[Turned], tools: Sequence[Block]) -> Written:
+    """tools: the caller's, as they are sent."""
     prompt = plan.turn.prompt
     params = prompt.params
     given = params.max_tokens
     out = Written(plan.max_tokens_default if given is None else given)
     _thinking(plan, quirks, turns, out)
     _sampling(params, quirks, out)
-    _format(params.format, quirks, out)
-    if tools:
+    _format(prompt, quirks, tools, out)
+    if out.form is not None:
+        out.members["tool_choice"] = form_choice(
+            prompt.tool_choice, bool(tools), params.parallel_tools, out.form["name"]
+        )
+    elif tools:
         _tool_choice(prompt.tool_choice, params.parallel_tools, out)
     _others(params, out)
-    words = _CALLERS_WORDS.get(plan.turn.dialect, {})
+    words = _words(plan)
     out.dropped = [words.get(name, name) for name in out.dropped]
     return out
+
+
+def one_answer(plan: Plan) -> None:
+    """Raises BadRequest when several answers are asked for: there is no switch for it, and one is not what is meant."""
+    if (plan.turn.prompt.params.n or 1) > 1:
+        word = _words(plan).get("n", "n")
+        raise BadRequest(f"{word}: this provider gives one answer to a request", param=word, code="unsupported")
+
+
+def _words(plan: Plan) -> Mapping[str, str]:
+    words = _CALLERS_WORDS.get(plan.turn.dialect, {})
+    if "generationConfig" not in plan.turn.fields:
+        return words
+    newer = b"JsonSchema" in (given := bytes(plan.turn.fields.get("generationConfig", b""))) or b"json_schema" in given
+    return words | {"format": "responseJsonSchema" if newer else "responseSchema"}
 
 
 def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written) -> None:
@@ -158,13 +182,26 @@ def _sampling(params: Params, quirks: Quirks, out: Written) -> None:
     out.members |= given
 
 
-def _format(form: Format | None, quirks: Quirks, out: Written) -> None:
+def _format(prompt: Prompt, quirks: Quirks, tools: Sequence[Block], out: Written) -> None:
+    form = prompt.params.format
     if form is None or form.kind == "text":
         return
     if form.kind == "json_schema" and form.schema is not None and quirks.schemas:
         config = out.members.setdefault("output_config", {})
         config["format"] = {"type": "json_schema", "schema": closed_schema(form.schema)}
         return
+    if form.kind == "json_schema" and form.schema is not None:
+        if tools and prompt.tool_choice is not None and prompt.tool_choice.mode in ("required", "tool"):
+            return  # the answer is a call of the caller's own tools: nothing in it has this form
+        if out.members.get("thinking", {}).get("type") not in ("enabled", "adaptive"):  # which forbids a forced call
+            out.form = form_tool(form, [tool.name for tool in prompt.tools])
+        if out.form is not None:
+            return
+        out.dropped.append("format")
+    _instruct(form, out)
+
+
+def _instruct(form: Format, out: Written) -> None:
     text = "Answer with one valid JSON object and nothing else: no prose, no code fence."
     if form.schema is not None:
         text += " It must be an instance of this JSON schema:\n" + msgspec.json.encode(form.schema).decode()
@@ -196,7 +233,6 @@ def _others(params: Params, out: Written) -> None:
     elif params.service_tier is not None:
         out.dropped.append("service_tier")
     out.dropped += [name for name in _UNKNOWN if getattr(params, name) is not None]
-    out.dropped += ["n"] if (params.n or 1) > 1 else []
     out.dropped += ["logprobs"] if params.logprobs else []
     out.dropped += ["top_logprobs"] if params.top_logprobs else []
     out.dropped += ["modalities"] if set(params.modalities) - {"text"} else []

@@ -29,7 +29,7 @@ from .answer import read_answer
 from .block_read import read_block, read_citation
 from .faults import refused
 from .names import NAME, read_stop
-from .tokens import merge_usage, read_usage
+from .tokens import merge_usage, read_tier, read_usage
 
 
 class _Delta(Struct, gc=False):
@@ -184,7 +184,7 @@ class MessagesReader:
     def _used(self, usage: Any, made: list[Event]) -> None:
         if isinstance(usage, dict):
             self._usage = merge_usage(self._usage, usage)
-            made.append(Used(read_usage(self._usage), b""))
+            made.append(Used(read_usage(self._usage), b"", read_tier(self._usage)))
 
     def _start(self, number: int, content: Any, made: list[Event]) -> None:
         if not isinstance(content, dict) or not isinstance(content.get("type"), str):

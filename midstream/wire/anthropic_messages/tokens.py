@@ -43,6 +43,14 @@ def read_usage(members: Any) -> Usage:
     )
 
 
+def read_tier(members: Any) -> str:
+    """By which the service bills: "fast" at that speed, else the tier that it names."""
+    if not isinstance(members, dict):
+        return ""
+    tier = "fast" if members.get("speed") == "fast" else members.get("service_tier")
+    return tier if isinstance(tier, str) else ""
+
+
 def write_usage(usage: Usage) -> dict[str, Any]:
     members: dict[str, Any] = {
         "input_tokens": usage.uncached_in + usage.audio_in + usage.image_in,

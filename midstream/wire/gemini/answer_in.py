@@ -19,7 +19,7 @@ from .part_in import read_part
 from .refusals import refusal
 from .shape import ABSENT, NAME, given
 from .stops import read_stop
-from .usage import read_usage
+from .usage import read_tier, read_usage
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")
 _anything = msgspec.json.Decoder().decode
@@ -90,11 +90,11 @@ def read_answer(body: bytes) -> Answer:
     if not choices:
         choices[0] = Choice(stop="content_filter", native_stop=block_reason(value))
     searches = sum(searches_in(candidate) for candidate in candidates)
-    usage = read_usage(bytes(chunk.usageMetadata), searches) if given(chunk.usageMetadata) else None
+    counts = bytes(chunk.usageMetadata) if given(chunk.usageMetadata) else b""
+    usage = read_usage(counts, searches) if counts else None
     ordered = tuple(choices.get(number, Choice(stop="error")) for number in range(max(choices) + 1))
-    return Answer(
-        response_id, chunk.modelVersion or "", 0, ordered, usage or Usage(searches=searches), Native(NAME, body)
-    )
+    used, tier = usage or Usage(searches=searches), read_tier(counts)
+    return Answer(response_id, chunk.modelVersion or "", 0, ordered, used, Native(NAME, body), tier)
 
 
 def block_reason(value: dict[str, Any]) -> str:

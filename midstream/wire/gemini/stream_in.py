@@ -29,7 +29,7 @@ from .frames import Frames
 from .refusals import refusal
 from .shape import ABSENT, NAME, given
 from .stops import read_stop
-from .usage import read_usage
+from .usage import read_tier, read_usage
 
 _anything = msgspec.json.Decoder().decode
 
@@ -165,7 +165,7 @@ class Reader:
         usage = read_usage(raw, searches)
         if usage is not None:
             self._usage_raw = raw
-            out.append(Used(usage, self._take()))
+            out.append(Used(usage, self._take(), read_tier(raw)))
 
     def _read_candidate(self, place: int, candidate: Candidate, data: bytes, out: list[Event]) -> None:
         number = candidate.index or 0

@@ -60,6 +60,25 @@ def read_usage(raw: bytes, searches: int = 0) -> Usage | None:
     return _read_split(raw, searches)
 
 
+class _Tier(Struct, gc=False):
+    serviceTier: str = ""
+    trafficType: str = ""
+
+
+_tier = msgspec.json.Decoder(_Tier).decode
+
+
+def read_tier(raw: bytes) -> str:
+    """By which Google bills: the tier itself, or (Vertex AI) a kind of traffic that ends in it."""
+    if b"serviceTier" not in raw and b"trafficType" not in raw:
+        return ""
+    try:
+        found = _tier(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return (found.serviceTier or found.trafficType.removeprefix("ON_DEMAND").lstrip("_")).lower()
+
+
 def _read_split(raw: bytes, searches: int) -> Usage | None:
     try:
         counts = _decode(raw)

@@ -26,7 +26,7 @@ from .parts_in import (
 from .quirks import NAME
 from .reasons import read_reason
 from .shapes import Body, BodyChoice, Said
-from .usage import read_usage
+from .usage import read_tier, read_usage
 
 _body = msgspec.json.Decoder(Body).decode
 _anything = msgspec.json.Decoder().decode
@@ -50,6 +50,7 @@ def read_answer(body: bytes) -> Answer:
         choices=tuple([_choice(choice, answer_id, at) for at, choice in enumerate(choices)]),
         usage=read_usage(reply.usage) if reply.usage is not None else Usage(),
         native=None if as_lists else Native(NAME, body),
+        tier=read_tier(reply.service_tier, reply.usage),
     )
 
 

@@ -52,7 +52,11 @@ class Dropped:
 
     def add(self, name: str) -> None:
         """name: a neutral parameter's, or a caller's own field."""
-        self._dropped[self._names.get(name) or _OURS.get(name, name)] = None
+        self._dropped[self.word(name)] = None
+
+    def word(self, name: str) -> str:
+        """The caller's word for it."""
+        return self._names.get(name) or _OURS.get(name, name)
 
     def names(self) -> tuple[str, ...]:
         return tuple(self._dropped)

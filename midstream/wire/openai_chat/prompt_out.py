@@ -34,10 +34,18 @@ _ASKS_USAGE = b'{"include_usage":true}'
 
 
 def write_ask(plan: Plan, quirks: Quirks = OPENAI) -> Asked:
-    """Raises BadRequest when the fields of another dialect do not make sense."""
-    if plan.turn.dialect == NAME:
-        return _patched(plan, quirks)
-    return _translated(plan, quirks)
+    """Raises BadRequest when the fields of another dialect do not make sense, and for several answers at once from
+    a service that gives one."""
+    own = plan.turn.dialect == NAME
+    if quirks.one_answer and (not own or bytes(plan.turn.fields.get("n", b"1")) not in (b"1", b"null")):
+        _one_answer(plan)
+    return _patched(plan, quirks) if own else _translated(plan, quirks)
+
+
+def _one_answer(plan: Plan) -> None:
+    if (plan.turn.prompt.params.n or 1) > 1:
+        word = Dropped(plan.turn.dialect).word("n")
+        raise BadRequest(f"{word}: this provider gives one answer to a request", param=word, code="unsupported")
 
 
 def _patched(plan: Plan, quirks: Quirks) -> Asked:

@@ -15,6 +15,7 @@ class Quirks(Struct, frozen=True):
     lacks: top-level fields that the service refuses; left out for every caller and reported as dropped.
     known: when set, all top-level fields that it takes besides OpenAI's own; others are left out and reported.
     forwards_store: `store` may be passed on when the caller gave it.
+    one_answer: it ignores `n`; several answers are refused instead.
     stream_options: takes `stream_options.include_usage`.
     developer_role: takes messages of role developer (else they become system messages).
     max_tokens, seed: its names of these fields. max_temperature: higher ones are lowered to it and reported.
@@ -37,6 +38,7 @@ class Quirks(Struct, frozen=True):
     lacks: frozenset[str] = frozenset()
     known: frozenset[str] | None = None
     forwards_store: bool = False
+    one_answer: bool = False
     stream_options: bool = True
     developer_role: bool = True
     max_tokens: str = "max_completion_tokens"

@@ -72,6 +72,7 @@ class Tokens(Struct, gc=False):
     num_cached_tokens: int | None = None
     cached_tokens: int | None = None
     server_tool_use_details: dict[str, Any] | None = None
+    service_tier: Any = None
 
 
 class Groq(Struct, gc=False):
@@ -92,6 +93,7 @@ class Chunk(Struct, gc=False):
     usage: Tokens | None = None
     error: Any = None
     x_groq: Groq | None = None
+    service_tier: Any = None
 
 
 class FirstChunk(Chunk, gc=False):
@@ -144,3 +146,4 @@ class Body(Struct, gc=False):
     id: str | None = None
     model: str | None = None
     created: int | float | None = None
+    service_tier: Any = None

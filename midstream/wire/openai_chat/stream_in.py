@@ -14,7 +14,7 @@ from .answer_in import read_answer
 from .choice_parts import ChoiceParts
 from .errors import error_in_reply
 from .shapes import Chunk, FirstChunk, PlainChunk
-from .usage import read_usage
+from .usage import read_tier, read_usage
 
 _plain = msgspec.json.Decoder(PlainChunk).decode
 _first = msgspec.json.Decoder(FirstChunk).decode
@@ -188,7 +188,7 @@ class StreamReader:
             if chunk.choices and len(out) == first:
                 # Only a chunk without choices may be left out by a face, so this one's bytes go with another event.
                 out.append(Passed())
-            out.append(Used(read_usage(usage)))
+            out.append(Used(read_usage(usage), tier=read_tier(chunk.service_tier, usage)))
         if len(out) == first:
             out.append(Passed())
         if any(choice.delta is not None and type(choice.delta.content) is list for choice in chunk.choices or ()):

@@ -15,6 +15,12 @@ def read_usage(tokens: Tokens) -> Usage:
     return _classed(tokens)
 
 
+def read_tier(told: Any, tokens: Tokens | None) -> str:
+    """By which the service says it bills. told: the reply's own member; some services say it beside the tokens."""
+    tier = told or (tokens.service_tier if tokens is not None else None)
+    return tier if isinstance(tier, str) else ""
+
+
 def _is_plain(tokens: Tokens) -> bool:
     """Is there nothing but two totals? (most replies of small services)"""
     if tokens.prompt_cache_hit_tokens or tokens.num_cached_tokens or tokens.cached_tokens:

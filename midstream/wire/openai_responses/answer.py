@@ -40,7 +40,7 @@ def read_answer(body: bytes) -> Answer:
     logprobs = tuple([token for item in items for token in logprobs_of(item)])
     choice = Choice(tuple(parts), stop.reason, stop.native_reason, None, logprobs)
     answer_id, model, created = identity_of(value)
-    return Answer(answer_id, model, created, (choice,), usage_of(value) or Usage(), Native(NAME, body))
+    return Answer(answer_id, model, created, (choice,), usage_of(value) or Usage(), Native(NAME, body), tier_of(value))
 
 
 def identity_of(response: dict[str, Any]) -> tuple[str, str, int]:
@@ -62,6 +62,12 @@ def stop_of(response: dict[str, Any], calls: bool, native: bytes | None = None) 
     elif status in ("failed", "cancelled"):
         reason = "error"
     return Stopped(reason, status, native=native)
+
+
+def tier_of(response: dict[str, Any]) -> str:
+    """By which the service bills; "" while it has not decided."""
+    tier = text(response.get("service_tier"))
+    return "" if tier == "auto" else tier
 
 
 def usage_of(response: dict[str, Any]) -> Usage | None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ...core.errors import Cut, Garbled, MidstreamError
 from ...core.events import Delta, Done, Event, Failed, Passed, Started, Used
 from ..sse import Frame, SSEReader
-from .answer import identity_of, stop_of, usage_of
+from .answer import identity_of, stop_of, tier_of, usage_of
 from .failures import failure_of
 from .grammar import count, member, objects, text
 from .open_items import CALLS, Opened, OpenItem, OpenPart
@@ -124,7 +124,7 @@ class ResponsesReader:
         self._opened.complete(objects(response.get("output")), made)
         usage = usage_of(response)
         if usage is not None:
-            made.append(Used(usage))
+            made.append(Used(usage, tier=tier_of(response)))
         made.append(stop_of(response, self._opened.has_calls))
         made.append(Done())
         self._ended = True

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from ...core.errors import BadRequest
 from ...core.parts import Message, Text
 from ...core.turn import Asked, Fields, Format, Plan, Prompt, Thinking, Tool, ToolChoice
 from ..strict_json import write_object
@@ -20,7 +21,7 @@ _encode = msgspec.json.Encoder().encode
 
 #: Neutral parameters that this dialect has no word for.
 _WORDLESS = (
-    "top_k", "frequency_penalty", "presence_penalty", "seed", "stop", "n", "logit_bias", "audio",
+    "top_k", "frequency_penalty", "presence_penalty", "seed", "stop", "logit_bias", "audio",
 )  # fmt: skip
 #: What other dialects call them, where it is another word.
 _CALLERS_WORDS: dict[str, dict[str, str]] = {
@@ -96,7 +97,15 @@ def _with_history(items: list[Any], fields: Fields) -> bytes:
     return b"[" + b",".join([piece for piece in (before, after) if piece]) + b"]"
 
 
+def _one_answer(plan: Plan) -> None:
+    """Raises BadRequest when several answers are asked for: there is no switch for it, and one is not what is meant."""
+    if (plan.turn.prompt.params.n or 1) > 1:
+        word = _CALLERS_WORDS.get(plan.turn.dialect, {}).get("n", "n")
+        raise BadRequest(f"{word}: this provider gives one answer to a request", param=word, code="unsupported")
+
+
 def _translated(plan: Plan, quirks: Quirks) -> Asked:
+    _one_answer(plan)
     prompt = plan.turn.prompt
     leading, rest = _leading_system(prompt.messages)
     writer = ItemWriter(quirks.cache_marks)
@@ -212,7 +221,7 @@ def _write_params(prompt: Prompt, quirks: Quirks, body: dict[str, Any], dropped:
             body[name] = value
     for name in _WORDLESS:
         value = getattr(params, name)
-        if value is not None and value != () and not (name == "n" and value == 1):
+        if value is not None and value != ():
             dropped.append(name)
     if any(modality != "text" for modality in params.modalities):
         dropped.append("modalities")
