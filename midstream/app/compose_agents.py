@@ -26,6 +26,7 @@ from ..store.secrets import SealingKey
 from .after import After, Topic
 from .agent_turns import AgentTurns
 from .agents import AgentLoader
+from .asides import Asides, dispensable
 from .clock import Clock
 from .config import Config
 from .conversations import Conversations
@@ -33,6 +34,7 @@ from .deliver import Deliver
 from .faces import Face
 from .jobs import JobRunner
 from .models_of import Models
+from .remember import MEMORY, Remember, thread_of
 from .threads import Threads
 from .tool_rooms import BUILTINS, ToolRooms
 from .turn_rooms import TurnRooms
@@ -92,7 +94,7 @@ class Given:
 def agents_of(given: Given) -> tuple[AgentTurns, Workers, Hub]:
     store, clock, runs = given.store, given.clock, given.runs
     threads = Threads(store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall)
-    after = After(store.outbox, {TURN: Topic(count_turn), TRANSACTION: Topic(keep_transaction)}, clock.wall)
+    after = After(store.outbox, topics_of(given), clock.wall)
     tools = ToolRooms(given.config, store, given.egress, clock, given.loader.servers)
     store.ledger.noticed = after.wake
     rooms = TurnRooms(
@@ -107,7 +109,7 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers, Hub]:
         clock=clock,
         documents=partial(attached, store),
         consult=partial(consult, given.egress.send),
-        after=lambda account: after_turn(account, clock.wall()),
+        after=lambda account, topics: after_turn(account, clock.wall(), (TURN, *topics)),
         built_in=tuple(BUILTINS.values()),
     )
     turns = AgentTurns(rooms)
@@ -117,6 +119,17 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers, Hub]:
     deliver = Deliver(webhooks, hub)
     jobs = JobRunner(store, SealingKey(given.key), dict(given.faces), turns, runs, deliver, clock)
     return turns, Workers(after, jobs, webhooks, tools), hub
+
+
+def topics_of(given: Given) -> dict[str, Topic]:
+    """What is done after a turn, by topic."""
+    asides = Asides(given.loader, given.models, given.runs)
+    remember = Remember(given.store, asides.ask, asides.instructions, given.clock.wall)
+    return {
+        TURN: Topic(count_turn),
+        TRANSACTION: Topic(keep_transaction),
+        MEMORY: Topic(dispensable(remember.handle), thread_of),
+    }
 
 
 async def consult(send: Send, webhook: GuardWebhook, question: dict[str, Any]) -> Any:

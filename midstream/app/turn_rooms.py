@@ -29,7 +29,8 @@ from .threads import Threads
 @dataclass(frozen=True, slots=True)
 class TurnRooms:
     """documents: (name, text) of those that are attached, of one org. consult: asks a guardrail's webhook.
-    built_in: the tools that may be asked for by name. after: what shall happen because a turn has ended."""
+    built_in: the tools that may be asked for by name. after: what shall happen because a turn has ended, given the
+    topics that not every turn has."""
 
     loader: AgentLoader
     points: Points
@@ -42,7 +43,7 @@ class TurnRooms:
     clock: Clock
     documents: Callable[[str, Sequence[str]], Awaitable[tuple[tuple[str, str], ...]]]
     consult: Consult
-    after: Callable[[TurnAccount], Sequence[Record]]
+    after: Callable[[TurnAccount, Sequence[str]], Sequence[Record]]
     built_in: tuple[Tool, ...] = ()
 
     def journal(self, org: str) -> ToolCalls:

@@ -24,6 +24,7 @@ from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt, Turn
 from ..core.usage import Usage
 from ..store.ledger import Record
+from .remember import MEMORY
 from .threads import Thread
 from .turn_checks import Judged, TurnChecks, shown
 from .turn_rooms import TurnRooms
@@ -284,8 +285,15 @@ class TurnWork:
         if not self._ask.playground and self._asker.parent is None:
             told = self.outcome if not isinstance(end, Failed) else end.error
             assert told is not None
-            records += self._rooms.after(accounted(self._account(), told))
+            records += self._rooms.after(accounted(self._account(), told), self._topics(end))
         return [*records, *self._also(end, self.outcome)]
+
+    def _topics(self, end: Event) -> list[str]:
+        """What happens after this turn that does not happen after every one."""
+        loaded, outcome = self._loaded, self.outcome
+        if isinstance(end, Failed) or outcome is None or outcome.blocked or not self._thread.kept:
+            return []
+        return [MEMORY] if loaded.id and loaded.spec.memory else []
 
     def _account(self) -> TurnAccount:
         """What is known of the turn whatever its end."""

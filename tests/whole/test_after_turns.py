@@ -1,0 +1,154 @@
+"""What happens after agents' turns, on a real server whose models are the test's own: memory, titles."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from .agents_at import Agents
+from .conftest import TOML
+from .serving import Serving
+from .upstream import Asked, Said, Upstream, whole
+
+
+class Model:
+    """It remembers what users say of themselves, and fails as often as it is told to when asked what to remember."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def __call__(self, asked: Asked) -> Said:
+        if not about_memory(asked):
+            return said("ok")
+        if self.failures:
+            self.failures -= 1
+            return whole({"error": {"message": "not today"}}, 400)
+        facts = re.findall(r"^(?:User: )?(My .*)$", words(asked, "user"), re.M)
+        return said("\n".join(dict.fromkeys(facts)) or "NOTHING")
+
+
+def said(text: str) -> Said:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+    return whole(
+        {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+    )
+
+
+def words(asked: Asked, role: str) -> str:
+    found = []
+    for message in asked.json["messages"]:
+        content = message["content"]
+        text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+        found += [text] if message["role"] == role else []
+    return "\n".join(found)
+
+
+def about_memory(asked: Asked) -> bool:
+    return "You keep the memory" in words(asked, "system")
+
+
+def until(true: Callable[[], Any], seconds: float = 15) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture(scope="module")
+def agents(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
+    with Serving(tmp_path_factory.mktemp("after"), TOML.format(url=upstream.url)) as serving:
+        yield Agents(serving)
+
+
+@pytest.fixture
+def model(upstream: Upstream) -> Model:
+    upstream.answer = model = Model()
+    return model
+
+
+def agent_of(agents: Agents, **more: Any) -> str:
+    return agents.agent(service="up", configuration={"model": "m", "prompt": "Be kind."}, **more)
+
+
+def say(agents: Agents, agent: str, text: str, thread: str, **more: Any) -> Any:
+    body = {"agent_id": agent, "user": text, "thread_id": thread, **more}
+    reply = agents.serving.ask("POST", "/api/v2/model/chat/completion", body)
+    assert reply.status == 200, reply.body
+    return reply.json
+
+
+def memories(agents: Agents, agent: str) -> dict[str, str]:
+    data = agents.serving.ask("GET", f"/v1/admin/agents/{agent}/memories").json["data"]
+    return {one["thread_id"]: one["text"] for one in data}
+
+
+def told(upstream: Upstream, text: str) -> str:
+    """What the model was told with that message of a turn, but for the message."""
+    [asked] = [one for one in upstream.asked if not about_memory(one) and words(one, "user").endswith(text)]
+    return words(asked, "system")
+
+
+def test_a_fact_of_the_first_turn_is_known_many_turns_later_with_no_history_and_in_no_other_thread(
+    agents: Agents, upstream: Upstream, model: Model
+):
+    agent = agent_of(agents, memory=True, memory_prompt="Names above all.", settings={"history_messages": 0})
+    say(agents, agent, "My name is Ada", "t1")
+    until(lambda: memories(agents, agent) == {"t1": "My name is Ada"})
+    [question] = [asked for asked in upstream.asked if about_memory(asked)]
+    assert "Names above all." in words(question, "system")
+    say(agents, agent, "My dog is Rex", "t1")
+    until(lambda: memories(agents, agent) == {"t1": "My name is Ada\nMy dog is Rex"})
+    for place in range(3):
+        say(agents, agent, f"filler {place}", "t1")
+    say(agents, agent, "who am I?", "t1")
+    assert "<memory>\nMy name is Ada\nMy dog is Rex\n</memory>" in told(upstream, "who am I?")
+    say(agents, agent, "who is this?", "t2")
+    assert "Ada" not in told(upstream, "who is this?")
+    other = agent_of(agents, memory=True)
+    say(agents, other, "and here?", "t1")
+    assert "Ada" not in told(upstream, "and here?")
+
+
+def test_what_remembering_costs_is_a_run_of_its_own_below_the_turns(agents: Agents, model: Model):
+    agent = agent_of(agents, memory=True)
+    say(agents, agent, "My cat is Tom", "t1")
+
+    def calls() -> list[dict[str, Any]]:
+        rows = agents.serving.ask("GET", "/v1/admin/transactions?limit=1000").json["data"]
+        return [row for row in rows if row["agent_id"] == agent]
+
+    rows = until(lambda: len(calls()) == 2 and calls())
+    assert len({row["run_id"] for row in rows}) == 2
+    assert all((row["input_tokens"], row["output_tokens"], row["thread_id"]) == (9, 3, "t1") for row in rows)
+    attempts = {row["id"]: row for row in agents.serving.attempts()}
+    assert all(attempts[row["id"]]["cost"] == row["cost"] for row in rows)
+    turns = agents.serving.ask("GET", "/v1/admin/metrics?bucket=raw&limit=1000").json["data"]
+    assert len([row for row in turns if row["agent_id"] == agent]) == 1
+
+
+def test_nothing_is_remembered_where_it_is_not_asked_for_or_nothing_is_kept(
+    agents: Agents, upstream: Upstream, model: Model
+):
+    say(agents, agent_of(agents), "My name is Eve", "t1")
+    agent = agent_of(agents, memory=True)
+    path = f"/api/v2/model/playground/chat/completion/{agent}"
+    assert agents.serving.ask("POST", path, {"user": "My name is Bob", "thread_id": "t1"}).status == 200
+    say(agents, agent, "My name is Cy", "t1")
+    until(lambda: memories(agents, agent) == {"t1": "My name is Cy"})
+    questions = [words(asked, "user") for asked in upstream.asked if about_memory(asked)]
+    assert len(questions) == 1
+    assert "Cy" in questions[0]
+
+
+def test_a_model_that_cannot_say_what_to_remember_is_asked_again(agents: Agents, upstream: Upstream, model: Model):
+    model.failures = 1
+    agent = agent_of(agents, memory=True)
+    say(agents, agent, "My name is Fay", "t1")
+    until(lambda: memories(agents, agent) == {"t1": "My name is Fay"})
+    assert len([asked for asked in upstream.asked if about_memory(asked)]) == 2
