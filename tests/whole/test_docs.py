@@ -123,7 +123,7 @@ def test_the_configurations_of_a_page_are_good_or_have_the_mistake_that_is_shown
     for _, text, mistake in blocks(page, "toml"):
         Path("midstream.toml").write_text(text)
         if mistake is None:
-            load(None, {"OPENAI_API_KEY": "sk-1"}, provider_kinds())
+            load(None, {"OPENAI_API_KEY": "sk-1", "WIKI_TOKEN": "t-1"}, provider_kinds())
             continue
         with pytest.raises(ConfigError) as refusal:
             load(None, {}, provider_kinds())
