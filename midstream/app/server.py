@@ -21,6 +21,8 @@ from .protocol import EdgeProtocol
 
 logger = logging.getLogger("midstream.server")
 BACKLOG = 8192
+#: Bytes that may wait in the kernel for a client's window.
+UNSENT = 64 * 1024
 
 
 class Server(uvicorn.Server):
@@ -69,6 +71,9 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it. Kernels would take megabytes for a client that does not read, and what has been taken
+        # for it has been read from its provider and is held until it ends.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         listener.bind((host, port))
         listener.listen(BACKLOG)
     except OSError as error:

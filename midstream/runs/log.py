@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ..core.events import Done, Event, Failed
 
 #: A follower that is this many bytes behind makes the owner stop reading from the provider.
-MAX_BEHIND = 256 * 1024
+MAX_BEHIND = 128 * 1024
 _ENDS = (Done, Failed)
 
 
@@ -19,12 +19,12 @@ class Follower:
     the call that logged them, instead of waking the waiting task: a chunk then costs no turn of the event loop.
     False: it takes none of them now (its client is behind), so the task is woken for them."""
 
-    __slots__ = ("_behind", "_events", "_left", "_log", "_loop", "_waiter", "deliver")
+    __slots__ = ("_behind", "_events", "_left", "_log", "_loop", "_taken", "_waiter", "deliver")
 
     def __init__(self, log: EventLog, events: list[Event]) -> None:
         self._log = log
         self._events = events
-        self._behind = 0
+        self._behind = self._taken = 0
         self._left = False
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
@@ -32,7 +32,13 @@ class Follower:
 
     async def take(self) -> list[Event]:
         """All events since the last take, waiting for some. Empty when the log is closed, and after `wake` or
-        `leave`."""
+        `leave`. Whoever takes again has dealt with what it took: until then that counts as what it is behind."""
+        if self._taken:
+            was_full = self._behind > MAX_BEHIND
+            self._behind -= self._taken
+            self._taken = 0
+            if was_full:
+                self._log.room()
         if not self._events and not self._log.closed and not self._left:
             self._waiter = self._loop.create_future()
             self._log.waits(self)
@@ -42,11 +48,7 @@ class Follower:
                 self._log.straight = None
                 self._waiter = None
         events, self._events = self._events, []
-        if self._behind:
-            was_full = self._behind > MAX_BEHIND
-            self._behind = 0
-            if was_full:
-                self._log.room()
+        self._taken = self._behind
         return events
 
     def wake(self) -> None:

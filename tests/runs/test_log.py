@@ -114,9 +114,14 @@ def test_a_follower_too_far_behind_stops_the_owner_until_it_has_taken():
         assert not log.append(said(2), 1)
         assert not log.append([], 0)
         assert told == []
-        await follower.take()
+        assert await follower.take() == said(1, 2)
+        assert told == [], "what it has taken is still on its way"
+        assert not log.append([], 0)
+        waiting = asyncio.ensure_future(follower.take())
+        await asyncio.sleep(0)
         assert told == [1]
         assert log.append(said(3), 1)
+        assert await waiting == said(3)
 
     asyncio.run(test())
 
@@ -129,9 +134,14 @@ def test_the_slowest_of_several_followers_decides():
         quick, slow = log.follow(), log.follow()
         assert not log.append(said(1), MAX_BEHIND + 1)
         await quick.take()
-        assert told == []
         assert not log.append(said(2), 1)
+        await quick.take()
+        assert told == []
         await slow.take()
+        assert told == []
+        log.append(said(3), 1)
+        await slow.take()
+        await quick.take()
         assert told == [1]
 
     asyncio.run(test())
