@@ -239,6 +239,7 @@ class SettingsFields(Body):
     tokens: int | None = Field(None, ge=1, le=1_000_000_000)
     cost: Money | None = None
     suggestions: bool | None = None
+    titles: bool | None = None
     parallel_tools: int | None = Field(None, ge=1, le=100)
 
 

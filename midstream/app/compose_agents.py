@@ -36,6 +36,7 @@ from .jobs import JobRunner
 from .models_of import Models
 from .remember import MEMORY, Remember, thread_of
 from .threads import Threads
+from .titles import TITLE, Title
 from .tool_rooms import BUILTINS, ToolRooms
 from .turn_rooms import TurnRooms
 
@@ -129,6 +130,7 @@ def topics_of(given: Given) -> dict[str, Topic]:
         TURN: Topic(count_turn),
         TRANSACTION: Topic(keep_transaction),
         MEMORY: Topic(dispensable(remember.handle), thread_of),
+        TITLE: Topic(dispensable(Title(given.store, asides.ask).handle)),
     }
 
 

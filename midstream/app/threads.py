@@ -67,6 +67,13 @@ class Thread(Struct, frozen=True):
     def kept(self) -> bool:
         return bool(self.conversation)
 
+    @property
+    def unnamed(self) -> str:
+        """Its title, when that is no more than its first words and nothing has been answered yet."""
+        first = next((text_of(one.parts) for one in self.history if one.role == "user"), self.ask.text)
+        answered = any(one.role == "assistant" for one in self.history)
+        return self.title if self.kept and not answered and self.title == _title(first) else ""
+
     def begins(self, run: str | None = None) -> tuple[Record, ...]:
         """The records that must be durable before the model is asked. run: its id."""
         if not self.conversation:

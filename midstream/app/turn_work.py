@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..agent.guardrails import Classifier, guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
@@ -25,7 +26,9 @@ from ..core.turn import Prompt, Turn
 from ..core.usage import Usage
 from ..store.ledger import Record
 from .remember import MEMORY
+from .suggestions import hurried, suggestions
 from .threads import Thread
+from .titles import TITLE
 from .turn_checks import Judged, TurnChecks, shown
 from .turn_rooms import TurnRooms
 
@@ -33,6 +36,8 @@ from .turn_rooms import TurnRooms
 BEFORE = 0
 #: What the turn's model call is written in: no provider speaks it.
 DIALECT = "agent"
+#: The type of agents that talk with people: they name conversations and may suggest what comes next.
+CHATBOT = "chatbot"
 
 Also = Callable[[Event, Outcome | None], Sequence[Record]]
 
@@ -68,6 +73,7 @@ class TurnWork:
         self._desk: Desk | None = None
         self._prepared: Prepared | None = None
         self._first_error = ""
+        self._said = ""
         self._children = Usage()
         self._children_cost: Decimal | None = Decimal(0)
         self.outcome: Outcome | None = None
@@ -128,7 +134,23 @@ class TurnWork:
         if checks.judges_output:
             desk.log(*shown(judged.text))
         self._laps.lap("checks")
-        return self._outcome(prepared, ended, judged)
+        self._said = judged.text
+        following = await self._following(desk, prepared, targets, judged)
+        return replace(self._outcome(prepared, ended, judged), suggestions=following)
+
+    async def _following(
+        self, desk: Desk, prepared: Prepared, targets: Sequence[Target], judged: Judged
+    ) -> tuple[str, ...]:
+        """What the user may want to ask next, where that is wanted."""
+        if self._loaded.spec.type != CHATBOT or not prepared.settings.suggestions or judged.blocked:
+            return ()
+
+        async def ask(prompt: Prompt) -> Completed:
+            return await desk.complete(asked(prompt, prepared.model, False), hurried(targets), quiet=True)
+
+        found = await suggestions(self._ask.text, judged.text, ask)
+        self._laps.lap("suggestions")
+        return found
 
     def _asking(self, desk: Desk, prepared: Prepared, targets: Sequence[Target], *, quiet: bool) -> Ask:
         async def ask(prompt: Prompt) -> Completed:
@@ -278,7 +300,7 @@ class TurnWork:
         thread, version = self._thread, self._loaded.version_id
         sent = self._prepared.parameters if self._prepared is not None else {}
         if isinstance(end, Failed):
-            said = partial_text(self._desk)
+            said = self._said or partial_text(self._desk)
             records += thread.failed(end.error, self._run, said=said, version=version, configuration=sent)
         elif self.outcome is not None:
             records += thread.ends(self.outcome, self._run, version=version, configuration=sent)
@@ -293,7 +315,11 @@ class TurnWork:
         loaded, outcome = self._loaded, self.outcome
         if isinstance(end, Failed) or outcome is None or outcome.blocked or not self._thread.kept:
             return []
-        return [MEMORY] if loaded.id and loaded.spec.memory else []
+        titles = loaded.spec.settings.titles
+        if titles is None:
+            titles = loaded.spec.type == CHATBOT
+        wanted = {MEMORY: loaded.spec.memory, TITLE: titles and self._thread.unnamed}
+        return [topic for topic, on in wanted.items() if on and loaded.id]
 
     def _account(self) -> TurnAccount:
         """What is known of the turn whatever its end."""
@@ -324,6 +350,7 @@ class TurnWork:
             parameters=prepared.parameters if prepared is not None else {},
             asked=self._ask.text if thread.kept else "",
             answered=self.outcome.text if self.outcome is not None and thread.kept else "",
+            title=thread.unnamed,
         )
 
 

@@ -19,6 +19,7 @@ class TurnAccount(Struct, frozen=True, omit_defaults=True):
     failure: the error's code. latency_ms: of the whole turn; steps_ms: of its steps by name ("prepare", "model",
     "tools", ...). parameters: what was sent, by name. tools: names of those that were called, each once.
     asked, answered: the texts, for memory, titles and alerts ("" when content is not kept). type: the agent's.
+    title: the conversation's, when nobody has named it yet.
     created_at: unix seconds of the turn's beginning."""
 
     id: str
@@ -56,6 +57,7 @@ class TurnAccount(Struct, frozen=True, omit_defaults=True):
     asked: str = ""
     answered: str = ""
     answer: str = ""
+    title: str = ""
 
 
 def accounted(account: TurnAccount, end: Outcome | MidstreamError) -> TurnAccount:

@@ -68,7 +68,8 @@ class Fallback(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tr
 class Settings(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """maximum_iterations: rounds of tool calls (SPEC's tool_call_count). history_messages, history_tokens: what of
     the conversation is shown to the model. seconds, tokens, cost: ceilings of one run (cost: decimal USD).
-    guardrails: see agent.guardrails. suggestions: offer what to ask next (type chatbot)."""
+    guardrails: see agent.guardrails. suggestions: offer what to ask next (type chatbot). titles: name new
+    conversations (None: type chatbot does)."""
 
     maximum_iterations: int | None = None
     tone: str = ""
@@ -81,6 +82,7 @@ class Settings(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tr
     tokens: int | None = None
     cost: str | None = None
     suggestions: bool = False
+    titles: bool | None = None
     parallel_tools: int = 8
 
 

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from ..core.ids import new_id
-from .database import Database, with_clock
+from .database import Database, Statement, with_clock
 from .reading import LAST, missing
 from .rows import FoundMessage, ThreadMessage, ThreadRow
 from .searching import search_messages
@@ -88,6 +88,11 @@ class Line(Struct, frozen=True):
     messages: tuple[ThreadMessage, ...]
     seq: int
     head: str
+
+
+def better_title(org: str, conversation: str, title: str, instead_of: str) -> Statement:
+    """For those who write it beside statements of their own; see ThreadStore.name."""
+    return _NAME, (conversation, org, title, instead_of)
 
 
 class ThreadStore:
@@ -193,7 +198,7 @@ class ThreadStore:
 
     async def name(self, id: str, title: str, *, instead_of: str) -> None:
         """A better title than the one that was made of its first words; what a user has written stays."""
-        await self._db.write([(_NAME, (id, self._org, title, instead_of))])
+        await self._db.write([better_title(self._org, id, title, instead_of)])
 
     async def delete(self, id: str) -> None:
         """It is no longer found; the rows stay until they are cleared away."""

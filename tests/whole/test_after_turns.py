@@ -16,12 +16,19 @@ from .upstream import Asked, Said, Upstream, whole
 
 
 class Model:
-    """It remembers what users say of themselves, and fails as often as it is told to when asked what to remember."""
+    """It remembers what users say of themselves, and fails as often as it is told to when asked what to remember.
+    titles, suggestions: what it says to those who ask for titles, or for suggestions."""
 
     def __init__(self) -> None:
         self.failures = 0
+        self.titles = said("Ada's dog")
+        self.suggestions = said("1. How old?\n2. Which breed?")
 
     def __call__(self, asked: Asked) -> Said:
+        if "You name conversations" in words(asked, "system"):
+            return self.titles
+        if "You help the user" in words(asked, "system"):
+            return self.suggestions
         if not about_memory(asked):
             return said("ok")
         if self.failures:
@@ -152,3 +159,32 @@ def test_a_model_that_cannot_say_what_to_remember_is_asked_again(agents: Agents,
     say(agents, agent, "My name is Fay", "t1")
     until(lambda: memories(agents, agent) == {"t1": "My name is Fay"})
     assert len([asked for asked in upstream.asked if about_memory(asked)]) == 2
+
+
+def test_a_chatbots_new_conversation_gets_a_title_once(agents: Agents, upstream: Upstream, model: Model):
+    agent = agent_of(agents, type="chatbot")
+    assert say(agents, agent, "I have a dog", "t1")["data"]["title"] == "I have a dog"
+    until(lambda: say(agents, agent, "more", "t1")["data"]["title"] == "Ada's dog")
+    say(agents, agent, "and more", "t1")
+    assert len([asked for asked in upstream.asked if "You name" in words(asked, "system")]) == 1
+
+
+def test_other_agents_name_conversations_where_they_shall(agents: Agents, upstream: Upstream, model: Model):
+    say(agents, agent_of(agents), "hello", "t1")
+    say(agents, agent_of(agents, type="chatbot", settings={"titles": False}), "hello", "t1")
+    agent = agent_of(agents, settings={"titles": True})
+    say(agents, agent, "I have a dog", "t1")
+    until(lambda: say(agents, agent, "more", "t1")["data"]["title"] == "Ada's dog")
+    assert len([asked for asked in upstream.asked if "You name" in words(asked, "system")]) == 1
+
+
+def test_a_chatbot_may_suggest_what_comes_next_and_answers_without_when_it_cannot(agents: Agents, model: Model):
+    agent = agent_of(agents, type="chatbot", settings={"suggestions": True, "titles": False})
+    reply = say(agents, agent, "I have a dog", "t1")
+    assert reply["data"]["suggestions"] == ["How old?", "Which breed?"]
+    assert reply["usage"]["input_tokens"] == 18  # both calls are the turn's
+    model.suggestions = whole({"error": {"message": "not today"}}, 400)
+    reply = say(agents, agent, "It is old", "t1")
+    assert (reply["data"]["content"], reply["data"].get("suggestions", [])) == ("ok", [])
+    quiet = agent_of(agents, type="chatbot", settings={"titles": False})
+    assert not say(agents, quiet, "I have a dog", "t1")["data"].get("suggestions")
