@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .agent_things import agent, http_tool, made, other_org, post, published
+from .asgi import Here, here
+
+BODIES: dict[str, dict[str, Any]] = {
+    "templates": {"name": "t", "template": "Now: {{prompt}}"},
+    "service_keys": {"name": "k", "service": "openai", "key": "sk-0123456789"},
+    "mcp_servers": {"name": "m", "url": "https://mcp.example.org/mcp", "headers": {"authorization": "Bearer hush"}},
+    "models": {"name": "tuned", "service": "openai", "model": "ft:gpt-4o:acme"},
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_noun_is_made_listed_changed_and_deleted(tmp_path: Path, path: str):
+    async def test(app: Here) -> None:
+        one = await made(app, f"/{path}", BODIES[path])
+        assert (await app.ask("GET", f"/v1/admin/{path}/{one['id']}")).json == one
+        changed = await post(app, f"/{path}/{one['id']}", {"name": "new"}, method="PATCH")
+        assert changed.json == {**one, "name": "new", "updated_at": changed.json["updated_at"]}
+        assert (await app.ask("GET", f"/v1/admin/{path}")).json["data"] == [changed.json]
+        assert (await post(app, f"/{path}/{one['id']}", {"name": None}, method="PATCH")).status == 400
+        assert (await post(app, f"/{path}/{one['id']}", {"nmae": "x"}, method="PATCH")).json["error"]["param"] == "nmae"
+        assert (await app.ask("DELETE", f"/v1/admin/{path}/{one['id']}")).status == 200
+        assert (await app.ask("GET", f"/v1/admin/{path}/{one['id']}")).status == 404
+
+    here(tmp_path, test)
+
+
+def test_a_secret_that_was_given_is_in_no_reply_and_in_no_file(tmp_path: Path):
+    async def test(app: Here) -> None:
+        hidden = ["sk-0123456789", "hush-hush", "Bearer hush", "sk-replaced-9999"]
+        replies = [
+            await post(app, "/service_keys", BODIES["service_keys"]),
+            await post(app, "/mcp_servers", BODIES["mcp_servers"]),
+            await post(app, "/secrets", {"name": "TOKEN", "value": "hush-hush"}),
+        ]
+        key, server = replies[0].json["id"], replies[1].json["id"]
+        assert (replies[0].json["hint"], replies[1].json["header_names"]) == ("...6789", ["authorization"])
+        replies.append(await post(app, f"/service_keys/{key}", {"key": "sk-replaced-9999"}, method="PATCH"))
+        assert replies[-1].json["hint"] == "...9999"
+        tool = await http_tool(app, http={"headers": {"X-Api-Key": "hush-hush", "Accept": "text/plain"}})
+        for path in (f"service_keys/{key}", "service_keys", f"mcp_servers/{server}", "mcp_servers", "secrets", "tools"):
+            replies.append(await app.ask("GET", f"/v1/admin/{path}"))
+        assert replies[-1].json["data"][0]["http"]["headers"] == {
+            "X-Api-Key": f"{{{{secret:{tool}.x-api-key}}}}", "Accept": "text/plain",
+        }  # fmt: skip
+        for reply in replies:
+            assert not [one for one in hidden if one in reply.body.decode()], reply.body
+        await app.services.store.close()
+        kept = b"".join(path.read_bytes() for path in tmp_path.glob("midstream.db*"))
+        assert not [one for one in hidden if one.encode() in kept]
+
+    here(tmp_path, test)
+
+
+def test_secrets_have_names_of_their_own(tmp_path: Path):
+    async def test(app: Here) -> None:
+        key = (await made(app, "/service_keys", BODIES["service_keys"]))["id"]
+        await made(app, "/secrets", {"name": "TOKEN", "value": "a"})
+        assert (await app.ask("GET", "/v1/admin/secrets")).json["data"] == [{"name": "TOKEN"}]
+        assert (await app.ask("DELETE", f"/v1/admin/secrets/{key}")).status == 404
+        assert (await post(app, "/secrets", {"name": key, "value": "a"})).json["error"]["param"] == "name"
+        assert (await app.ask("DELETE", "/v1/admin/secrets/TOKEN")).status == 200
+        assert (await app.ask("DELETE", "/v1/admin/secrets/TOKEN")).status == 404
+
+    here(tmp_path, test)
+
+
+def test_an_orgs_settings(tmp_path: Path):
+    async def test(app: Here) -> None:
+        org, boss = await other_org(app)
+        assert (await app.ask("GET", "/v1/admin/settings")).json == {"org_id": "org_default", "timezone": "UTC"}
+        changed = await post(app, "/settings", {"timezone": "Europe/Berlin"}, boss, "PATCH")
+        assert changed.json == {"org_id": org, "timezone": "Europe/Berlin"}
+        assert (await app.ask("GET", "/v1/admin/settings", key=boss)).json["timezone"] == "Europe/Berlin"
+        assert (await app.ask("GET", "/v1/admin/settings")).json["timezone"] == "UTC"
+        for wrong in ("Mars/Base", "", "../etc", "a\0"):
+            refused = await post(app, "/settings", {"timezone": wrong}, method="PATCH")
+            assert (refused.status, refused.json["error"]["param"]) == (400, "timezone")
+
+    here(tmp_path, test)
+
+
+def test_a_model_of_one_orgs_own_is_refused_to_the_others(tmp_path: Path):
+    async def test(app: Here) -> None:
+        _, boss = await other_org(app)
+        await made(app, "/models", BODIES["models"], boss)
+        taken = await post(app, "/models", {"name": "mine", "service": "openai_response", "model": "ft:gpt-4o:acme"})
+        assert (taken.status, taken.json["error"]["code"]) == (403, "organization_not_permitted")
+        public = await post(app, "/models", {"name": "mine", "service": "openai", "model": "gpt-4o"})
+        assert (public.status, public.json["error"]["param"]) == (400, "model")
+        described = await made(
+            app, "/models", {"name": "gpt-4o", "service": "openai", "own": False, "context": 128_000}
+        )
+        assert described["context"] == 128_000
+        pair = {"service": "openai", "configuration": {"model": "tuned"}, "keys": {}}
+        await made(app, "/service_keys", BODIES["service_keys"], boss)
+        await published(app, "theirs", boss, **pair)
+        mine = await agent(app, "mine", service="openai", configuration={"model": "ft:gpt-4o:acme"})
+        refused = await post(app, f"/agents/{mine['id']}/publish", {"version_id": mine["version_id"]})
+        assert [one["path"] for one in refused.json["problems"]] == ["configuration.model"]
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "path, body, param",
+    [
+        ("templates", {"template": 5}, "template"),
+        ("service_keys", {"service": "opnai"}, "service"),
+        ("service_keys", {"key": "with space"}, "key"),
+        ("service_keys", {"key": ""}, "key"),
+        ("mcp_servers", {"url": "ftp://x"}, "url"),
+        ("mcp_servers", {"url": "https://a b"}, "url"),
+        ("mcp_servers", {"headers": {"a:b": "x"}}, "headers.a:b.[key]"),
+        ("mcp_servers", {"headers": {"a": "x\r\nb: c"}}, "headers.a"),
+        ("models", {"parameters": {"creativity_level": {"mni": 0}}}, "parameters.creativity_level.mni"),
+        ("models", {"service": "nobody"}, "service"),
+        ("models", {"context": 0}, "context"),
+    ],
+)
+def test_a_mistake_is_named_and_nothing_is_made(tmp_path: Path, path: str, body: dict[str, Any], param: str):
+    async def test(app: Here) -> None:
+        reply = await post(app, f"/{path}", {**BODIES[path], **body})
+        assert (reply.status, reply.json["error"]["param"]) == (400, param)
+        assert (await app.ask("GET", f"/v1/admin/{path}")).json["data"] == []
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "body, param",
+    [
+        ({"http": None}, "http"),
+        ({"kind": "mcp", "http": None}, "mcp"),
+        ({"builtin": {"name": "x"}}, "builtin"),
+        ({"kind": "soap"}, "kind"),
+        ({"name": "two words"}, "name"),
+        ({"parameters": {"type": "array"}}, "parameters"),
+        ({"parameters": {"properties": []}}, "parameters"),
+        ({"effect": "harmless"}, "effect"),
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"http": {"url": "https://x.org", "methd": "GET"}}, "http.methd"),
+        ({"http": {"url": "file:///etc/passwd"}}, "http.url"),
+        ({"http": {"url": "https://x.org", "method": "TRACE"}}, "http.method"),
+        ({"http": {"url": "https://x.org", "retries": 6}}, "http.retries"),
+    ],
+)
+def test_a_mistake_in_a_tool_is_named_and_nothing_is_made(tmp_path: Path, body: dict[str, Any], param: str):
+    async def test(app: Here) -> None:
+        reply = await post(app, "/tools", {"name": "t", "http": {"url": "https://x.org"}, **body})
+        assert (reply.status, reply.json["error"]["param"]) == (400, param)
+        assert (await app.ask("GET", "/v1/admin/tools")).json["data"] == []
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "kind, target",
+    [
+        ("mcp", {"server": "wiki", "tool": "search"}),
+        ("agent", {"agent_id": "agt_1", "thread": "shared", "transfer": True}),
+        ("knowledge", {"document_ids": ["doc_1"]}),
+        ("builtin", {"name": "web_search"}),
+    ],
+)
+def test_a_tool_of_each_kind_has_what_its_kind_needs(tmp_path: Path, kind: str, target: dict[str, Any]):
+    async def test(app: Here) -> None:
+        one = await made(app, "/tools", {"name": "t", "kind": kind, kind: target, "effect": "pure"})
+        assert (one["kind"], one[kind], one["effect"]) == (kind, target, "pure")
+        http = {"method": "POST", "url": "https://x.org/{a}", "response_path": "data.text"}
+        now = await post(
+            app, f"/tools/{one['id']}", {"kind": "http", "http": http, "timeout_seconds": 5}, method="PATCH"
+        )
+        assert now.json["http"] == {**http, "headers": {}, "query": None, "body": None, "retries": 0}
+        assert kind not in now.json
+        assert now.json["timeout_seconds"] == 5
+        assert (await app.ask("DELETE", f"/v1/admin/tools/{one['id']}")).status == 200
+        assert (await app.ask("GET", f"/v1/admin/tools/{one['id']}")).status == 404
+
+    here(tmp_path, test)
