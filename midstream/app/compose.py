@@ -34,6 +34,7 @@ from .config import Config, ProviderConfig
 from .conversations import Conversations
 from .edge import ASGIApp, Edge
 from .faces import all_faces
+from .history_v1 import history_nouns
 from .keyfiles import secret_key
 from .last_used import LastUsed
 from .models_of import Models, lendable
@@ -136,7 +137,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
 def all_nouns(services: Services, tools: ToolRooms) -> tuple[Nouns, ...]:
     """What is listed, read and changed beside the faces' own routes."""
     mcp = noun_app(services, plain_error, [mcp_router(services, tools)])
-    return (Nouns("/mcp/v1/tools", mcp, plain_error),)
+    return (Nouns("/mcp/v1/tools", mcp, plain_error), history_nouns(services))
 
 
 def served_by(configured: Mapping[str, ProviderConfig], egress: Egress) -> dict[str, Served]:
