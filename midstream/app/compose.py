@@ -32,6 +32,7 @@ from .clock import Clock
 from .compose_agents import Given, Workers, agents_of
 from .config import Config, ProviderConfig
 from .conversations import Conversations
+from .delivery_nouns import delivery_admin_router, queue_router
 from .edge import ASGIApp, Edge
 from .faces import all_faces
 from .history_v1 import history_nouns
@@ -44,7 +45,7 @@ from .operations import Operations, plain_error
 from .services import Services
 from .stash import Stash
 from .tool_nouns import mcp_router, tool_admin_router
-from .tool_rooms import BUILTINS, ToolRooms
+from .tool_rooms import BUILTINS
 
 
 @dataclass
@@ -123,8 +124,9 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         points=points,
         keep=config.server.store,
     )
-    nouns = all_nouns(services, workers.tools)
-    admin = admin_app(services, nouns, [tool_admin_router(services, workers.tools)])
+    nouns = all_nouns(services, workers)
+    beside = [tool_admin_router(services, workers.tools), delivery_admin_router(services, workers.webhooks)]
+    admin = admin_app(services, nouns, beside)
     process = Process(config, services, admin, LastUsed(services.identify, store.keys), workers)
     process.last_used.begin()
     workers.start()
@@ -134,10 +136,15 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     return process
 
 
-def all_nouns(services: Services, tools: ToolRooms) -> tuple[Nouns, ...]:
+def all_nouns(services: Services, workers: Workers) -> tuple[Nouns, ...]:
     """What is listed, read and changed beside the faces' own routes."""
-    mcp = noun_app(services, plain_error, [mcp_router(services, tools)])
-    return (Nouns("/mcp/v1/tools", mcp, plain_error), history_nouns(services))
+    mcp = noun_app(services, plain_error, [mcp_router(services, workers.tools)])
+    queues = noun_app(services, plain_error, [queue_router(services)])
+    return (
+        Nouns("/mcp/v1/tools", mcp, plain_error),
+        Nouns("/v1/queues", queues, plain_error),
+        history_nouns(services),
+    )
 
 
 def served_by(configured: Mapping[str, ProviderConfig], egress: Egress) -> dict[str, Served]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -35,7 +36,7 @@ class Deliver:
             target = self._webhooks.sealed(webhook_of(delivery), job.org_id, id)
             return [DeliveryAdded(id, job.org_id, "webhook", target, payload, now, now)]
         if delivery.kind == "queue":
-            target = _encode({"name": queue_of(delivery)})
+            target = queue_target(queue_of(delivery))
             return [DeliveryAdded(id, job.org_id, "queue", target, payload, now, now)]
         return ()
 
@@ -98,9 +99,18 @@ def webhook_of(delivery: Delivery) -> Webhook:
         found = msgspec.convert(delivery.target, Webhook)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
-    if not found.url.startswith(("http://", "https://")):
+    if not is_web(found.url):
         raise _invalid("cred.url must be an http or https address")
     return found
+
+
+def is_web(url: str) -> bool:
+    """Whether this can be the address of a webhook."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not pair, a port that is none
+        return False
 
 
 def queue_of(delivery: Delivery) -> str:
@@ -108,6 +118,11 @@ def queue_of(delivery: Delivery) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= 200:
         raise _invalid("cred.name must be a queue's name")
     return name
+
+
+def queue_target(name: str) -> bytes:
+    """As it stands in the store: a queue's messages are found by it."""
+    return _encode({"name": name})
 
 
 def channel_of(delivery: Delivery) -> str:

@@ -62,6 +62,17 @@ class Webhooks:
         """As it stands in the store."""
         return self._seal.seal(msgspec.json.encode(target), org, id)
 
+    def opened(self, row: DeliveryRow) -> Webhook | None:
+        """Where a message goes; None when it was sealed with another key of the server."""
+        try:
+            return msgspec.json.decode(self._seal.open(row.target, row.org_id, row.id), type=Webhook)
+        except StoreDown:
+            return None
+
+    def secret(self, org: str) -> str:
+        """What an org's messages are signed with when their target names no secret of its own."""
+        return org_secret(self._key, org)
+
     def wake(self) -> None:
         self._news.set()
 
@@ -122,7 +133,7 @@ class Webhooks:
 
     async def _post(self, row: DeliveryRow, target: Webhook) -> tuple[str, bool]:
         """Why it did not arrive ("" = it did), and whether no other try would help."""
-        secret = target.secret or org_secret(self._key, row.org_id)
+        secret = target.secret or self.secret(row.org_id)
         own = tuple((name.lower(), value) for name, value in target.headers.items() if name.lower() not in _OURS)
         headers = (
             ("content-type", "application/json"),

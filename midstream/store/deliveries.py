@@ -6,7 +6,7 @@ waiting -> delivered | dead        a dead one can be sent again"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -59,6 +59,15 @@ WHERE org_id = $1 AND ($2 = '' OR status = $2) AND (created_at, id) > ($3, $4) O
 _AGAIN = """
 UPDATE deliveries SET status = 'waiting', tries = 0, available_at = $3, ended_at = NULL
 WHERE id = $1 AND org_id = $2 AND status = 'dead'"""
+_WAITING = f"""
+SELECT {_COLUMNS} FROM deliveries WHERE org_id = $1 AND kind = 'queue' AND target = $2 AND status = 'waiting'
+ORDER BY created_at, id LIMIT $3"""
+_TAKEN_OUT = """
+UPDATE deliveries SET status = 'delivered', ended_at = $4
+WHERE id = $1 AND org_id = $2 AND kind = 'queue' AND target = $3 AND status = 'waiting'"""
+_IS_OUT = """
+SELECT id FROM deliveries
+WHERE id = $1 AND org_id = $2 AND kind = 'queue' AND target = $3 AND status = 'delivered'"""
 _FORGET = "DELETE FROM deliveries WHERE status <> 'waiting' AND ended_at < $1"
 
 
@@ -131,3 +140,13 @@ class OrgDeliveries:
         await self.one(id)
         await self._db.write([(_AGAIN, (id, self._org, self._clock()))])
         return await self.one(id)
+
+    async def waiting(self, queue: bytes, limit: int) -> Sequence[DeliveryRow]:
+        """What is in a queue, oldest first. queue: its target, as it was written."""
+        return [DeliveryRow(*row) for row in await self._db.read(_WAITING, self._org, queue, limit)]
+
+    async def taken(self, queue: bytes, ids: Iterable[str]) -> Sequence[str]:
+        """Takes messages out of a queue. Returns those that are out of it now, also when they were before."""
+        named, now = [*dict.fromkeys(ids)], self._clock()
+        await self._db.write([(_TAKEN_OUT, (id, self._org, queue, now)) for id in named])
+        return [id for id in named if await self._db.look_up(_IS_OUT, id, self._org, queue)]
