@@ -479,3 +479,14 @@ def test_a_count_is_asked_without_what_concerns_the_answer() -> None:
         "system": "s",
         "messages": [{"role": "user", "content": "hello"}],
     }
+
+
+def test_calls_in_the_messages_are_named_where_no_tools_are_offered_and_may_not_be_made_again() -> None:
+    call = Message("assistant", (ToolCall("toolu_1", "look_up", "{}"),))
+    result = Message("tool", (ToolResult("toolu_1", (Text("found"),)),))
+    body, _ = ask(USER, call, result)
+    assert [tool["name"] for tool in body["tools"]] == ["look_up"]
+    assert body["tool_choice"] == {"type": "none"}
+    plain, _ = ask(USER)
+    assert "tools" not in plain
+    assert "tool_choice" not in plain

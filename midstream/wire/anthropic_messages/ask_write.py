@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from ...core.errors import BadRequest
+from ...core.parts import Message, ToolCall
 from ...core.turn import Asked, Plan, Tool, ToolChoice
 from ..strict_json import write_object
 from .arrange import arrange, fewer_marks, marks, split_system, system_blocks, system_value, user_first
@@ -111,13 +113,23 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     if system:
         body["system"] = system_value(system)
     body["messages"] = [turn.value() for turn in turns]
+    body |= params.members
     if tools:
         body["tools"] = tools
-    body |= params.members
+    elif named := _called((*history, *rest)):
+        # Calls and results in messages are refused where no tools are given: these are named, and may not be called.
+        body["tools"] = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in named]
+        body["tool_choice"] = {"type": "none"}
     if plan.stream:
         body["stream"] = True
     dropped = tuple(dict.fromkeys((*writer.dropped, *params.dropped, *prompt.extras)))
     return body, dropped, params.form["name"] if params.form is not None else ""
+
+
+def _called(messages: Iterable[Message]) -> dict[str, None]:
+    """The names of the tools that were called, in order."""
+    calls = (part for message in messages for part in message.parts if isinstance(part, ToolCall))
+    return dict.fromkeys(call.name for call in calls)
 
 
 def _tools(tools: tuple[Tool, ...], choice: ToolChoice | None, writer: BlockWriter) -> list[Block]:
