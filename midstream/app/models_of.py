@@ -164,8 +164,15 @@ class Models:
         own = self._own(org, provider, model)
         if own is None:
             self._check(org, provider, model)
+        else:  # that an org says so does not make it theirs
+            self._refuse_foreign(org, provider, own.upstream)
         upstream = own.upstream if own is not None else model
         return (self._target(org, provider, upstream, self._label(org, provider, keys, api_key)),)
+
+    def permit(self, org: str, targets: Iterable[Target]) -> None:
+        """For targets that were not found here. Raises Forbidden (organization_not_permitted) for another org's own."""
+        for target in targets if self._owners else ():
+            self._refuse_foreign(org, self._providers[target.provider], target.model)
 
     def usual_fallback(self, target: Target) -> str:
         """The model of the same service that usually answers when this one cannot, "" = none."""
@@ -204,8 +211,7 @@ class Models:
             raise NotFound(error.message, code="model_unknown", param="model") from None
         if api_key is not None and len({target.provider for target in found}) > 1:
             raise BadRequest("apikey: say which service it is for", code="service_missing", param="service")
-        for target in found:
-            self._refuse_foreign(org, self._providers[target.provider], target.model)
+        self.permit(org, found)
         return tuple(
             self._target(org, provider, target.model, self._label(org, provider, keys, api_key))
             for target in found
