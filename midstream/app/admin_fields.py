@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..core.agents import AgentType, Effect, ToolKind
+from ..metering.alerts import AlertType
 from ..store.nouns import KINDS
 from .admin_keys import WORDS
 
@@ -358,6 +359,19 @@ class ModelFields(Body):
     output: int | None = Field(None, ge=1, le=1_000_000_000)
 
 
+class WebhookFields(Body):
+    url: Address
+    headers: Headers = Field(default_factory=dict)
+
+
+class AlertFields(Body):
+    name: Name | None = None
+    type: AlertType | None = None
+    webhook: WebhookFields | None = None
+    agent_ids: Ids | None = None
+    window_seconds: float | None = Field(None, ge=0, le=2_592_000, allow_inf_nan=False)
+
+
 class NewTemplate(TemplateFields):
     name: Name
     template: Text
@@ -368,6 +382,13 @@ class NewKey(KeyFields):
     name: Name
     service: Word
     key: Annotated[str, Field(min_length=1, max_length=8000, pattern=r"^[\x21-\x7e]+$")]
+    org_id: Word | None = None
+
+
+class NewAlert(AlertFields):
+    name: Name
+    type: AlertType
+    webhook: WebhookFields
     org_id: Word | None = None
 
 

@@ -14,9 +14,11 @@ from ..store.nouns import KINDS, NounRow
 from ..store.orgs import OrgStore
 from ..store.reading import missing
 from .admin_fields import (
+    AlertFields,
     Body,
     KeyFields,
     ModelFields,
+    NewAlert,
     NewKey,
     NewModel,
     NewSecret,
@@ -31,16 +33,17 @@ from .models_of import OwnModel
 from .nouns import Who, json_reply, page
 from .services import Services
 
-Kind = Literal["template", "service_key", "mcp_server", "model"]
+Kind = Literal["template", "service_key", "mcp_server", "model", "alert"]
 #: Path of each kind.
 PATHS: dict[Kind, str] = {
     "template": "/templates",
     "service_key": "/service_keys",
     "mcp_server": "/mcp_servers",
     "model": "/models",
+    "alert": "/alerts",
 }
 #: The field that is sealed.
-SECRET: dict[Kind, str] = {"service_key": "key", "mcp_server": "headers"}
+SECRET: dict[Kind, str] = {"service_key": "key", "mcp_server": "headers", "alert": "headers"}
 
 #: Secrets of these names are part of a noun, and go with it.
 _OF_NOUNS = tuple(KINDS.values())
@@ -81,6 +84,14 @@ def nouns_router(services: Services) -> APIRouter:
     @router.patch(PATHS["model"] + "/{id}", summary="Change a model")
     async def change_model(caller: Who, id: str, new: ModelFields, org_id: OrgId = None) -> Response:
         return await kept.change(caller, "model", id, new, org_id)
+
+    @router.post(PATHS["alert"], status_code=201, summary="Tell a webhook of what happens to agents")
+    async def create_alert(caller: Who, new: NewAlert) -> Response:
+        return await kept.create(caller, "alert", new)
+
+    @router.patch(PATHS["alert"] + "/{id}", summary="Change an alert")
+    async def change_alert(caller: Who, id: str, new: AlertFields, org_id: OrgId = None) -> Response:
+        return await kept.change(caller, "alert", id, new, org_id)
 
     for kind in PATHS:
         _add_reading(router, kept, kind)
@@ -130,7 +141,7 @@ class _Kept:
         row = await org.nouns.get(kind, id)
         given, secret = self._split(kind, new.given())
         body = {name: one for name, one in {**row.value(), **given}.items() if one is not None}
-        for name in ("name", "service", "url", "template"):
+        for name in ("name", "service", "url", "template", "type", "webhook"):
             if name in row.value() and name not in body:
                 raise BadRequest(f"{name}: cannot be null", param=name)
         await self._check(kind, body, org)
@@ -146,6 +157,9 @@ class _Kept:
 
     def _split(self, kind: Kind, fields: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
         """The body, with what may be shown of the secret, and the secret."""
+        if kind == "alert" and fields.get("webhook") is not None:  # its headers are kept as those of servers are
+            headers = fields["webhook"].get("headers", {})
+            fields = {**fields, "webhook": {"url": fields["webhook"]["url"]}, "headers": headers}
         value = fields.pop(SECRET.get(kind, ""), None)
         if value is None:
             return fields, None

@@ -24,10 +24,12 @@ Handle: TypeAlias = Callable[[OutboxRow], Awaitable[Iterable[Statement]]]
 
 
 class Topic(Struct, frozen=True):
-    """lane: rows of one lane are done one after the other, oldest first; each row is one of its own by default."""
+    """lane: rows of one lane are done one after the other, oldest first; each row is one of its own by default.
+    then: called when a row is done and what it caused is durable."""
 
     handle: Handle
     lane: Callable[[OutboxRow], str] = lambda row: row.id
+    then: Callable[[], None] = lambda: None
 
 
 #: Rows of a topic that are worked on at once.
@@ -143,6 +145,7 @@ class _Worker:
             async with asyncio.timeout(PATIENCE):
                 caused = await self._topic.handle(row)
             await self._outbox.done(row, caused)
+            self._topic.then()
         finally:
             if self._lanes[lane] is task:
                 del self._lanes[lane]

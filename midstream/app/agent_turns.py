@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ..agent.prepare import chosen
 from ..core.agents import AgentAsk, Loaded
-from ..core.errors import BadRequest, Busy, NotFound
+from ..core.errors import BadRequest, Busy, LimitReached, NotFound
 from ..core.ids import new_id
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import EmbedAsk, Prompt, Turn
@@ -39,7 +39,11 @@ class AgentTurns:
         loaded = await self._load(caller.org, ask)
         if loaded.id:
             thread = ask.conversation or ask.thread
-            await self._rooms.points.spend(caller.org, loaded.id, thread, loaded.spec.limits)
+            try:
+                await self._rooms.points.spend(caller.org, loaded.id, thread, loaded.spec.limits)
+            except LimitReached as error:
+                await self._rooms.bell.limit_reached(caller.org, loaded.id, thread, error)
+                raise
         return loaded
 
     async def _load(self, org: str, ask: AgentAsk) -> Loaded:

@@ -18,6 +18,7 @@ from ..core.http import Outgoing, Send, Timeouts
 from ..delivery.live import Hub
 from ..delivery.webhook import Webhooks
 from ..egress import Egress
+from ..metering.alerts import ALERT
 from ..metering.turns import TRANSACTION, TURN, after_turn, count_turn, keep_transaction
 from ..runs.run import Runs
 from ..store import Store
@@ -26,6 +27,7 @@ from ..store.secrets import SealingKey
 from .after import After, Topic
 from .agent_turns import AgentTurns
 from .agents import AgentLoader
+from .alarms import Bell, Telling, org_of
 from .asides import Asides, dispensable
 from .clock import Clock
 from .config import Config
@@ -95,7 +97,8 @@ class Given:
 def agents_of(given: Given) -> tuple[AgentTurns, Workers, Hub]:
     store, clock, runs = given.store, given.clock, given.runs
     threads = Threads(store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall)
-    after = After(store.outbox, topics_of(given), clock.wall)
+    webhooks = Webhooks(Deliveries(store.db, clock.wall), given.egress.send, given.key, clock.wall, random.random)
+    after = After(store.outbox, topics_of(given, webhooks), clock.wall)
     tools = ToolRooms(given.config, store, given.egress, clock, given.loader.servers)
     store.ledger.noticed = after.wake
     rooms = TurnRooms(
@@ -111,24 +114,25 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers, Hub]:
         documents=partial(attached, store),
         consult=partial(consult, given.egress.send),
         after=lambda account, topics: after_turn(account, clock.wall(), (TURN, *topics)),
+        bell=Bell(store, clock),
         built_in=tuple(BUILTINS.values()),
     )
     turns = AgentTurns(rooms)
     tools.offer_agents(turns)
     hub = Hub(clock.steady)
-    webhooks = Webhooks(Deliveries(store.db, clock.wall), given.egress.send, given.key, clock.wall, random.random)
     deliver = Deliver(webhooks, hub)
     jobs = JobRunner(store, SealingKey(given.key), dict(given.faces), turns, runs, deliver, clock)
     return turns, Workers(after, jobs, webhooks, tools), hub
 
 
-def topics_of(given: Given) -> dict[str, Topic]:
+def topics_of(given: Given, webhooks: Webhooks) -> dict[str, Topic]:
     """What is done after a turn, by topic."""
     asides = Asides(given.loader, given.models, given.runs)
     remember = Remember(given.store, asides.ask, asides.instructions, given.clock.wall)
     return {
         TURN: Topic(count_turn),
         TRANSACTION: Topic(keep_transaction),
+        ALERT: Topic(Telling(given.store, webhooks, given.clock.wall).handle, org_of, webhooks.wake),
         MEMORY: Topic(dispensable(remember.handle), thread_of),
         TITLE: Topic(dispensable(Title(given.store, asides.ask).handle)),
     }

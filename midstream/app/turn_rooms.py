@@ -21,6 +21,7 @@ from ..store.ledger import Record
 from ..store.tool_calls import ToolCalls
 from ..tools.mcp import Mcp
 from .agents import AgentLoader, tool_of
+from .alarms import Bell
 from .clock import Clock
 from .models_of import Models
 from .threads import Threads
@@ -44,6 +45,7 @@ class TurnRooms:
     documents: Callable[[str, Sequence[str]], Awaitable[tuple[tuple[str, str], ...]]]
     consult: Consult
     after: Callable[[TurnAccount, Sequence[str]], Sequence[Record]]
+    bell: Bell
     built_in: tuple[Tool, ...] = ()
 
     def journal(self, org: str) -> ToolCalls:

@@ -18,12 +18,13 @@ from ..core.account import TurnAccount, accounted
 from ..core.agents import AgentAsk, Loaded, Tool
 from ..core.errors import TimedOut
 from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
-from ..core.outcome import Outcome
+from ..core.outcome import Outcome, Step
 from ..core.parts import Media, Text, ToolCall, text_of
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt, Turn
 from ..core.usage import Usage
+from ..metering.alerts import alarms_of, raised
 from ..store.ledger import Record
 from .remember import MEMORY
 from .suggestions import hurried, suggestions
@@ -307,8 +308,17 @@ class TurnWork:
         if not self._ask.playground and self._asker.parent is None:
             told = self.outcome if not isinstance(end, Failed) else end.error
             assert told is not None
-            records += self._rooms.after(accounted(self._account(), told), self._topics(end))
+            account = accounted(self._account(), told)
+            records += self._rooms.after(account, self._topics(end))
+            # By its run: a message that is answered anew is another occasion.
+            records += raised(self._run, account.org, alarms_of(account, self._searches()), self._rooms.clock.wall())
         return [*records, *self._also(end, self.outcome)]
+
+    def _searches(self) -> list[Step]:
+        """The turn's calls of tools that search documents."""
+        kinds = {tool.name: tool.kind for tool in self._prepared.tools} if self._prepared is not None else {}
+        steps = self.outcome.steps if self.outcome is not None else ()
+        return [step for step in steps if kinds.get(step.name) == "knowledge"]
 
     def _topics(self, end: Event) -> list[str]:
         """What happens after this turn that does not happen after every one."""

@@ -278,11 +278,12 @@ CREATE TABLE test_scores (
 );
 CREATE INDEX test_scores_by_agent ON test_scores (org_id, agent_id, created_at);
 
--- Alerts that were sent: the same one is not sent again until its window is over.
+-- Alerts that were sent: the same one is not sent again until its window is over. occasion: what it was sent for.
 CREATE TABLE alerts_sent (
     org_id TEXT NOT NULL,
     alert_id TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
+    occasion TEXT NOT NULL,
     sent_at DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (org_id, alert_id, fingerprint)
 );

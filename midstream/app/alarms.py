@@ -1,0 +1,97 @@
+"""The topic "alert": what happened is told to webhooks of those who want to know; and who rings it besides turns."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ..core.errors import LimitReached, NotFound, StoreDown
+from ..core.ids import new_id
+from ..delivery.webhook import Webhook, Webhooks
+from ..metering.alerts import Alarm, Alert, alarms_in, digest, fingerprint, raised, told
+from ..store import Store
+from ..store.alerts import AlertsSent
+from ..store.database import Statement
+from ..store.ledger import DeliveryAdded, statement
+from ..store.nouns import NounRow
+from ..store.outbox import OutboxRow
+from ..store.secrets import Secrets
+from .clock import Clock
+
+#: Alerts of one org that are looked at, and limits remembered as told before those that are over are forgotten.
+MOST, KEPT = 1000, 10_000
+
+
+def org_of(row: OutboxRow) -> str:
+    """The lane: what happens in one org is told in order."""
+    return row.org_id
+
+
+class Telling:
+    """Makes one message for each alert that wants it, at most one in its window."""
+
+    def __init__(self, store: Store, webhooks: Webhooks, now: Callable[[], float]) -> None:
+        self._store = store
+        self._webhooks = webhooks
+        self._now = now
+
+    async def handle(self, row: OutboxRow) -> Iterable[Statement]:
+        org = self._store.org(row.org_id)
+        alerts = [(one, msgspec.convert(one.value(), Alert)) for one in await org.nouns.page("alert", limit=MOST)]
+        caused: list[Statement] = []
+        for place, alarm in enumerate(alarms_in(row.payload)):
+            for noun, alert in alerts:
+                if alert.wants(alarm):
+                    caused += await self._told(noun, alert, alarm, f"{row.id}:{place}", org.secrets)
+        return caused
+
+    async def _told(
+        self, noun: NounRow, alert: Alert, alarm: Alarm, occasion: str, secrets: Secrets
+    ) -> Iterable[Statement]:
+        now, org = self._now(), noun.org_id
+        sent = AlertsSent(self._store.db, org)
+        if not await sent.claim(noun.id, fingerprint(alarm), occasion, now, alert.window_seconds):
+            return ()
+        id = "dlv_" + digest(noun.id, occasion)
+        headers: dict[str, str] = {}
+        with contextlib.suppress(NotFound):
+            headers = msgspec.json.decode(await secrets.get(noun.id), type=dict[str, str])
+        target = self._webhooks.sealed(Webhook(alert.webhook.url, headers), org, id)
+        payload = told(noun.id, alert, org, alarm)
+        return [statement(DeliveryAdded(id, org, "webhook", target, payload, now, now))]
+
+
+class Bell:
+    """Rings for what no turn tells of itself."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        #: Until when a limit that was reached has been told, steady seconds.
+        self._told: dict[tuple[str, ...], float] = {}
+
+    async def limit_reached(self, org: str, agent: str, thread: str, error: LimitReached) -> None:
+        """Once in the window whose points are used up, however many are refused in it."""
+        limit = error.limit or {}
+        kind = str(limit.get("limit_type", ""))
+        name, now = (org, agent, kind, thread if kind == "thread" else ""), self._clock.steady()
+        if self._told.get(name, now) > now:
+            return
+        if len(self._told) >= KEPT:
+            self._told = {one: until for one, until in self._told.items() if until > now}
+        self._told[name] = now + (error.retry_after or 0.0)
+        alarm = Alarm("metrix_limit_reached", agent, kind, error.message, self._clock.wall(), {**limit}, thread=thread)
+        await self._ring(new_id("limit_"), org, alarm)
+
+    async def disliked(self, org: str, agent: str, thread: str, message: str) -> None:
+        """A user's dislike of an answer. Once for each message."""
+        alarm = Alarm(
+            "thumbsdown", agent, message, "an answer was disliked", self._clock.wall(), thread=thread, message=message
+        )
+        await self._ring(f"thumbsdown:{message}", org, alarm)
+
+    async def _ring(self, id: str, org: str, alarm: Alarm) -> None:
+        with contextlib.suppress(StoreDown):  # what the caller came for goes on without it
+            await self._store.ledger.commit(*raised(id, org, [alarm], self._clock.wall()))

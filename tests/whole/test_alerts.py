@@ -1,0 +1,96 @@
+"""Alerts on a real server: what happens to agents reaches webhooks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from .agents_at import Agents
+from .serving import Serving
+from .tool_server import ToolServer
+
+TOML = """
+[egress]
+allow = ["127.0.0.1:{port}"]
+[providers.gone]
+kind = "openai_compatible"
+base_url = "http://127.0.0.1:9/v1"
+"""
+
+
+@pytest.fixture(scope="module")
+def hooks() -> Iterator[ToolServer]:
+    with ToolServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def agents(hooks: ToolServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
+    with Serving(tmp_path_factory.mktemp("alerts"), TOML.format(port=hooks.port)) as serving:
+        yield Agents(serving)
+
+
+def until(true: Callable[[], Any], seconds: float = 15) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def alert(agents: Agents, hooks: ToolServer, type: str, path: str, **more: Any) -> dict[str, Any]:
+    webhook = {"url": f"{hooks.url}{path}", "headers": {"x-token": "hush-hush-hush"}}
+    return dict(agents.post("/v1/admin/alerts", {"name": type, "type": type, "webhook": webhook, **more}))
+
+
+def test_each_type_reaches_its_webhook_and_no_other(agents: Agents, hooks: ToolServer):
+    state = {"name": {"required": True}}
+    failing = agents.agent()
+    spare = {"fall_back": {"service": "midstream", "model": "rehearsal"}}
+    tired = agents.agent(service="gone", settings=spare)
+    lacking = agents.agent(variables_state=state, configuration={"prompt": "Serve {{name}}."})
+    limited = agents.agent(limits={"agent": 1})
+    types = ("Error", "Variable", "retry_mechanism", "metrix_limit_reached")
+    for type in types:
+        alert(agents, hooks, type, f"/echo/{type}")
+    assert agents.say(failing, "fail:400").status == 400
+    assert agents.say(tired, "hello").status == 200
+    assert agents.say(lacking, "hello").status == 200
+    assert [agents.say(limited, "hello").status for _ in range(4)] == [200, 429, 429, 429]
+    for type, agent in zip(types, (failing, lacking, tired, limited), strict=True):
+        until(lambda type=type: hooks.to(f"/echo/{type}"))
+        [call] = hooks.to(f"/echo/{type}")
+        assert (call["body"]["type"], call["body"]["agent_id"]) == (type, agent)
+        assert call["headers"]["x-token"] == "hush-hush-hush"
+        assert "webhook-signature" in call["headers"]
+
+
+def test_of_many_like_it_one_is_told_and_the_others_alerts_hear_nothing(agents: Agents, hooks: ToolServer):
+    agent, other = agents.agent(), agents.agent()
+    alert(agents, hooks, "Error", "/echo/mine", agent_ids=[agent])
+    alert(agents, hooks, "Error", "/echo/others", agent_ids=[other])
+    for _ in range(3):
+        agents.say(agent, "fail:400")
+    agents.say(other, "fail:400")
+    until(lambda: hooks.to("/echo/mine") and hooks.to("/echo/others"))
+    [mine] = hooks.to("/echo/mine")
+    [others] = hooks.to("/echo/others")
+    assert (mine["body"]["agent_id"], others["body"]["agent_id"]) == (agent, other)
+
+
+def test_headers_of_a_webhook_are_never_shown_and_a_change_replaces_it_whole(agents: Agents, hooks: ToolServer):
+    made = alert(agents, hooks, "Variable", "/echo/kept", agent_ids=["agt_nobody"])
+    path = f"/v1/admin/alerts/{made['id']}"
+    shown = agents.serving.ask("GET", path)
+    assert b"hush" not in shown.body + msgspec.json.encode(made)
+    assert shown.json["header_names"] == ["x-token"]
+    changed = agents.serving.ask("PATCH", path, {"webhook": {"url": f"{hooks.url}/echo/new"}, "window_seconds": 1})
+    assert (changed.json["header_names"], changed.json["webhook"]) == ([], {"url": f"{hooks.url}/echo/new"})
+    assert agents.serving.ask("PATCH", path, {"type": None}).status == 400
+    assert agents.serving.ask("POST", "/v1/admin/alerts", {"name": "x", "type": "Errors"}).status == 400
+    assert agents.serving.ask("DELETE", path).status == 200
+    assert agents.serving.ask("GET", path).status == 404
