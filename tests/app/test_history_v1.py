@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from .asgi import KEY, Here, Reply, here
+
+PATH = "/api/v1/conversation"
+
+
+async def ask(app: Here, method: str, path: str, body: Any = None, key: str = KEY) -> Reply:
+    return await app.ask(method, path, body, key, content_type="application/json")
+
+
+class Talks:
+    """An agent, and what is said to it."""
+
+    def __init__(self, app: Here, agent: str) -> None:
+        self.app = app
+        self.agent = agent
+
+    async def say(self, message: str, **more: Any) -> Any:
+        body = {"message": message, "agentId": self.agent, "stream": False, **more}
+        reply = await ask(self.app, "POST", PATH, body)
+        assert reply.status == 200, reply.body
+        return reply.json
+
+    async def get(self, path: str, key: str = KEY) -> Any:
+        reply = await ask(self.app, "GET", PATH + path, key=key)
+        assert reply.status == 200, reply.body
+        return reply.json
+
+    async def texts(self, id: str, more: str = "") -> list[str]:
+        return [one["text"].rpartition(": ")[2] for one in (await self.get(f"/{id}{more}"))["messages"]]
+
+
+async def talks(app: Here, **more: Any) -> Talks:
+    body = {"name": "a", "slug": f"a-{uuid4().hex}", "service": "midstream", "configuration": {"model": "rehearsal"}}
+    made = (await ask(app, "POST", "/v1/admin/agents", {**body, **more})).json
+    assert "id" in made, made
+    reply = await ask(app, "POST", f"/v1/admin/agents/{made['id']}/publish", {"version_id": made["version_id"]})
+    assert reply.status == 200, reply.body
+    return Talks(app, made["id"])
+
+
+def test_what_was_said_can_be_read_again(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        first = await talk.say("Explain kubernetes pods")
+        id = first["conversationId"]
+        await talk.say("more", conversationId=id)
+        told = await talk.get(f"/{id}")
+        assert told["title"] == "Explain kubernetes pods"
+        assert told["id"] == id
+        assert told["createdAt"].endswith("Z")
+        assert [one["role"] for one in told["messages"]] == ["user", "assistant"] * 2
+        question, answer = told["messages"][:2]
+        assert question["text"] == "Explain kubernetes pods"
+        assert question["parentId"] is None
+        assert answer["id"] == first["messageId"]
+        assert answer["parentId"] == question["id"]
+        assert answer["text"] == first["text"]
+        assert answer["finishReason"] == "stop"
+        assert answer["usage"]["inputTokens"] == first["usage"]["inputTokens"]
+        assert len((await talk.get(f"/{id}?limit=1"))["messages"]) == 1
+
+    here(tmp_path, test)
+
+
+def test_the_chat_history_is_paged_and_stays_as_it_was_begun(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk, other = await talks(app), await talks(app)
+        ids = [(await talk.say(f"number {n}"))["conversationId"] for n in range(3)]
+        await other.say("elsewhere")
+        page = await talk.get(f"/chat-history?limit=2&agentId={talk.agent}")
+        assert [one["id"] for one in page["data"]] == [ids[2], ids[1]]
+        assert page["hasMore"]
+        await talk.say("in between")
+        rest = await talk.get(f"/chat-history?limit=2&agentId={talk.agent}&after={page['lastId']}")
+        assert [one["id"] for one in rest["data"]] == [ids[0]]
+        assert not rest["hasMore"]
+        assert len((await talk.get("/chat-history"))["data"]) == 5
+
+    here(tmp_path, test)
+
+
+def test_messages_are_found_by_their_words(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        said = await talk.say("Explain kubernetes pods")
+        await talk.say("something else")
+        found = await talk.get("/search?q=kubern%20pods")
+        assert {one["conversationId"] for one in found["data"]} == {said["conversationId"]}
+        assert {one["role"] for one in found["data"]} == {"user", "assistant"}
+        assert all("kubernetes pods" in one["snippet"] for one in found["data"])
+        one = await talk.get("/search?q=kubernetes&limit=1")
+        more = await talk.get(f"/search?q=kubernetes&limit=1&after={one['lastId']}")
+        assert one["hasMore"]
+        assert not more["hasMore"]
+        assert one["data"][0]["id"] != more["data"][0]["id"]
+        assert (await ask(app, "GET", f"{PATH}/search?q=--")).json["statusCode"] == 400
+
+    here(tmp_path, test)
+
+
+def test_several_are_shown_at_once_and_those_that_are_not_there_are_left_out(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        one, two = [(await talk.say(str(n)))["conversationId"] for n in range(2)]
+        found = await talk.get(f"/multiple?ids={two},{uuid4()},{one}")
+        assert [row["id"] for row in found["data"]] == [two, one]
+        assert await talk.get(f"/multiple?ids={two}&ids={one}") == found
+        many = ",".join(str(uuid4()) for _ in range(101))
+        assert (await ask(app, "GET", f"{PATH}/multiple?ids={many}")).status == 400
+
+    here(tmp_path, test)
+
+
+def test_titles_reactions_and_deletions(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        said = await talk.say("hello")
+        id, message = said["conversationId"], said["messageId"]
+        renamed = await ask(app, "PATCH", f"{PATH}/{id}", {"title": "A title"})
+        assert renamed.json["title"] == "A title"
+        for reaction, kept in (("like", "like"), ("dislike", "dislike"), ("none", None)):
+            reply = await ask(app, "POST", f"{PATH}/{id}/messages/{message}/reaction", {"reaction": reaction})
+            assert reply.json == {"id": message, "reaction": kept}
+            assert (await talk.get(f"/{id}"))["messages"][1]["reaction"] == kept
+        assert (await ask(app, "DELETE", f"{PATH}/{id}/messages/{message}")).json["deleted"] is True
+        assert await talk.texts(id) == ["hello"]
+        assert (await ask(app, "DELETE", f"{PATH}/{id}")).json == {"id": id, "deleted": True}
+        assert (await ask(app, "GET", f"{PATH}/{id}")).status == 404
+        reply = await ask(app, "POST", PATH, {"message": "x", "agentId": talk.agent, "conversationId": id})
+        assert reply.status == 404
+
+    here(tmp_path, test)
+
+
+def test_after_a_reset_the_agent_knows_nothing_and_all_can_still_be_read(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        first = await talk.say("hello")
+        id = first["conversationId"]
+        assert (await ask(app, "POST", f"{PATH}/{id}/reset")).status == 200
+        assert await talk.texts(id) == []
+        assert await talk.texts(id, "?all=true") == ["hello"] * 2
+        again = await talk.say("hello", conversationId=id)
+        assert again["usage"]["inputTokens"] == first["usage"]["inputTokens"]
+
+    here(tmp_path, test)
+
+
+def test_messages_are_edited_answered_anew_and_branches_switched(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        first = await talk.say("one")
+        id = first["conversationId"]
+        question = (await talk.get(f"/{id}"))["messages"][0]["id"]
+        again = await talk.say("", conversationId=id, regenerateMessageId=first["messageId"])
+        assert again["text"] == first["text"]
+        await talk.say("two", conversationId=id, editMessageId=question)
+        assert await talk.texts(id) == ["two"] * 2
+        branches = (await talk.get(f"/{id}/branches"))["data"]
+        assert [(one["messages"], one["current"]) for one in branches] == [(2, False), (2, False), (2, True)]
+        switched = await ask(app, "POST", f"{PATH}/{id}/branches", {"messageId": first["messageId"]})
+        assert [one["current"] for one in switched.json["data"]] == [True, False, False]
+        assert await talk.texts(id) == ["one"] * 2
+        assert len(await talk.texts(id, "?all=true")) == 5
+
+    here(tmp_path, test)
+
+
+def test_a_thread_of_the_other_version_is_the_same_conversation(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        body = {"user": "hello", "agent_id": talk.agent, "thread_id": "t"}
+        await ask(app, "POST", "/api/v2/model/chat/completion", body)
+        [row] = (await talk.get("/chat-history"))["data"]
+        assert (row["threadId"], row["subThreadId"]) == ("t", "t")
+        await talk.say("more", conversationId=row["id"])
+        assert await talk.texts(row["id"]) == ["hello", "hello", "more", "more"]
+
+    here(tmp_path, test)
+
+
+def test_what_is_not_there_not_yours_or_not_known_is_refused_in_the_faces_words(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        said = await talk.say("hello")
+        id, message = said["conversationId"], said["messageId"]
+        org = await app.services.store.all_orgs().create_org("other")
+        _, key = await app.services.store.keys.create(org.id, "other")
+        routes = [
+            ("GET", "", None), ("PATCH", "", {"title": "x"}), ("DELETE", "", None), ("POST", "/reset", None),
+            ("GET", "/branches", None), ("POST", "/branches", {"messageId": message}),
+            ("POST", f"/messages/{message}/reaction", {"reaction": "like"}), ("DELETE", f"/messages/{message}", None),
+        ]  # fmt: skip
+        for method, path, body in routes:
+            for whose, who in ((id, key), (str(uuid4()), KEY), ("nothing", KEY)):
+                reply = await ask(app, method, f"{PATH}/{whose}{path}", body, key=who)
+                assert reply.status == 404, (method, path, whose)
+                assert set(reply.json) == {"statusCode", "message", "error"}
+        for path in ("/chat-history", "/search?q=hello", f"/multiple?ids={id}"):
+            assert (await talk.get(path, key=key))["data"] == []
+        for path in ("/chat-history", "/search?q=hello"):
+            mark = f"{path}{'&' if '?' in path else '?'}after={id if 'chat' in path else message}"
+            assert (await ask(app, "GET", PATH + mark, key=key)).status == 404
+        assert (await talk.get(f"/{id}"))["title"] == "hello"
+        assert (await ask(app, "GET", f"{PATH}/{id}", key="nobody")).status == 401
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "method, path, body, field",
+    [
+        ("PATCH", "/{id}", {"title": ""}, "title"),
+        ("PATCH", "/{id}", {"title": "x", "name": "y"}, "name"),
+        ("POST", "/{id}/messages/{id}/reaction", {"reaction": "love"}, "reaction"),
+        ("POST", "/{id}/branches", {"messageId": "x"}, "messageId"),
+        ("GET", "/chat-history?limit=0", None, "limit"),
+        ("GET", "/chat-history?after=x", None, "after"),
+        ("GET", "/search", None, "q"),
+        ("GET", "/multiple?ids=x", None, "ids"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_field(tmp_path: Path, method: str, path: str, body: Any, field: str):
+    async def test(app: Here) -> None:
+        id = (await (await talks(app)).say("hello"))["conversationId"]
+        reply = await ask(app, method, PATH + path.replace("{id}", id), body)
+        assert reply.status == 400
+        assert reply.json["statusCode"] == 400
+        assert reply.json["message"].startswith(field)
+
+    here(tmp_path, test)
