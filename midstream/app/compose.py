@@ -102,7 +102,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     given = Given(
         config, store, egress, runs, clock, faces, conversations, loader, models, points, secret_key(config.server)
     )
-    turns, workers, hub = agents_of(given)
+    turns, workers = agents_of(given)
     services = Services(
         identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),
         catalog=catalog,
@@ -116,7 +116,6 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         stash=stash,
         agents=turns,
         jobs=workers.jobs,
-        hub=hub,
         limits=Limits(config.limits.org_in_flight, clock.steady),
         loader=loader,
         models=models,

@@ -15,7 +15,6 @@ from ..access.points import Points
 from ..agent.guardrails import Webhook as GuardWebhook
 from ..core.errors import Garbled
 from ..core.http import Outgoing, Send, Timeouts
-from ..delivery.live import Hub
 from ..delivery.webhook import Webhooks
 from ..egress import Egress
 from ..metering.alerts import ALERT
@@ -94,7 +93,7 @@ class Given:
     key: bytes
 
 
-def agents_of(given: Given) -> tuple[AgentTurns, Workers, Hub]:
+def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     store, clock, runs = given.store, given.clock, given.runs
     threads = Threads(store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall)
     webhooks = Webhooks(Deliveries(store.db, clock.wall), given.egress.send, given.key, clock.wall, random.random)
@@ -119,10 +118,9 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers, Hub]:
     )
     turns = AgentTurns(rooms)
     tools.offer_agents(turns)
-    hub = Hub(clock.steady)
-    deliver = Deliver(webhooks, hub)
+    deliver = Deliver(webhooks)
     jobs = JobRunner(store, SealingKey(given.key), dict(given.faces), turns, runs, deliver, clock)
-    return turns, Workers(after, jobs, webhooks, tools), hub
+    return turns, Workers(after, jobs, webhooks, tools)
 
 
 def topics_of(given: Given, webhooks: Webhooks) -> dict[str, Topic]:

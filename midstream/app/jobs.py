@@ -143,19 +143,18 @@ class JobRunner:
         except MidstreamError as error:
             await self._refuse(job, face, delivery, error)
             return
-        self._deliver.follow(job, run, delivery)
         await self._runs.ended(run)
         if ending.put_off:
             await self._jobs.let_go(job.id)
         else:
-            self._deliver.ended(job, delivery, ending.payload)
+            self._deliver.ended(delivery)
 
     async def _refuse(self, job: Job, face: Face, delivery: Delivery, error: MidstreamError) -> None:
         """A failure goes where the answer would have gone."""
         payload = failure(face, error, job)
         records = self._deliver.records(job, delivery, payload, self._clock.wall())
         await self._jobs.end(job.id, "failed", payload, records)
-        self._deliver.ended(job, delivery, payload)
+        self._deliver.ended(delivery)
 
 
 class _Ending:
@@ -169,7 +168,6 @@ class _Ending:
         self._deliver = deliver
         self._clock = clock
         self.put_off = False
-        self.payload = b""
 
     def __call__(self, end: Event, outcome: Outcome | None) -> Sequence[Record]:
         now, job, face = self._clock.wall(), self._job, self._face
@@ -183,7 +181,6 @@ class _Ending:
             assert isinstance(face, AgentFace)
             say = Say(job.id, int(now), self._turn.model)
             payload, status = face.write_outcome(self._turn, outcome, say), "done"
-        self.payload = payload
         delivered = self._deliver.records(job, _delivery(self._turn), payload, now)
         return [JobEnded(job.id, status, payload, now), *delivered]
 

@@ -12,7 +12,6 @@ from ..access.points import Points
 from ..core.serving import Target
 from ..core.turn import Turn
 from ..core.web import Caller, Request
-from ..delivery.live import Hub
 from ..egress import Egress
 from ..runs.order import Order
 from ..runs.run import Runs
@@ -46,7 +45,6 @@ class Services:
     stash: Stash
     agents: AgentTurns
     jobs: JobRunner
-    hub: Hub
     limits: Limits
     loader: AgentLoader
     models: Models
