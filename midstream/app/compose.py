@@ -18,6 +18,7 @@ from ..core.registry import modules_of
 from ..core.serving import Complete, Line, Target
 from ..core.turn import Plan
 from ..egress import Egress
+from ..faces import completion_v2
 from ..metering.metrics import Metrics
 from ..metering.prices import Prices, price_table
 from ..providers._service import Provider, Service
@@ -27,6 +28,8 @@ from ..store.orgs import DEFAULT_ORG
 from .admin import admin_app
 from .agent_checks import Checks
 from .agents import AgentLoader
+from .batch import PREFIX as BATCHES
+from .batch import batch_router
 from .catalog import Catalog, Served
 from .clock import Clock
 from .compose_agents import Given, Workers, agents_of
@@ -42,6 +45,7 @@ from .models_of import Models, lendable
 from .nouns import Nouns, noun_app
 from .offered import Offered
 from .operations import Operations, plain_error
+from .serve import MAX_BODY
 from .services import Services
 from .stash import Stash
 from .tool_nouns import mcp_router, tool_admin_router
@@ -139,9 +143,12 @@ def all_nouns(services: Services, workers: Workers) -> tuple[Nouns, ...]:
     """What is listed, read and changed beside the faces' own routes."""
     mcp = noun_app(services, plain_error, [mcp_router(services, workers.tools)])
     queues = noun_app(services, plain_error, [queue_router(services)])
+    write_error = completion_v2.DIALECT.write_error
+    batches = noun_app(services, write_error, [batch_router(services, workers.batches)])
     return (
         Nouns("/mcp/v1/tools", mcp, plain_error),
         Nouns("/v1/queues", queues, plain_error),
+        Nouns(BATCHES, batches, write_error, MAX_BODY),
         history_nouns(services),
     )
 

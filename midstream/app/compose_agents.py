@@ -28,6 +28,7 @@ from .agent_turns import AgentTurns
 from .agents import AgentLoader
 from .alarms import Bell, Telling, org_of
 from .asides import Asides, dispensable
+from .batch_ends import BatchEnds
 from .clock import Clock
 from .config import Config
 from .conversations import Conversations
@@ -52,6 +53,7 @@ class Workers:
 
     after: After
     jobs: JobRunner
+    batches: BatchEnds
     webhooks: Webhooks
     tools: ToolRooms
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -119,8 +121,10 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     turns = AgentTurns(rooms)
     tools.offer_agents(turns)
     deliver = Deliver(webhooks)
-    jobs = JobRunner(store, SealingKey(given.key), dict(given.faces), turns, runs, deliver, clock)
-    return turns, Workers(after, jobs, webhooks, tools)
+    seal = SealingKey(given.key)
+    batches = BatchEnds(store, seal, webhooks, clock)
+    jobs = JobRunner(store, seal, dict(given.faces), turns, runs, deliver, batches, clock)
+    return turns, Workers(after, jobs, batches, webhooks, tools)
 
 
 def topics_of(given: Given, webhooks: Webhooks) -> dict[str, Topic]:

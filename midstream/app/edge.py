@@ -136,7 +136,7 @@ class Edge:
                 message["headers"] = [*message.get("headers", ()), *exchange.always]
             await send(message)
 
-        given = _given(await exchange.body(ADMIN_BODY), receive)
+        given = _given(await exchange.body(nouns.max_body or ADMIN_BODY), receive)
         request_id = exchange.always[0][1].decode()
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         await nouns.application(scope, given, send_named)

@@ -26,6 +26,7 @@ from ..store.jobs import TRIES, Job, Jobs
 from ..store.ledger import JobEnded, Record
 from ..store.secrets import SealingKey
 from .agent_turns import AgentTurns
+from .batch_ends import BatchEnds
 from .clock import Clock
 from .deliver import Deliver, checked
 from .faces import AgentFace, Face
@@ -55,7 +56,7 @@ class JobRunner:
 
     def __init__(
         self, store: Store, seal: SealingKey, faces: dict[str, Face], agents: AgentTurns, runs: Runs, deliver: Deliver,
-        clock: Clock,
+        batches: BatchEnds, clock: Clock,
     ) -> None:  # fmt: skip
         self._jobs = Jobs(store.db, store.worker, clock.wall)
         self._seal = seal
@@ -63,6 +64,7 @@ class JobRunner:
         self._agents = agents
         self._runs = runs
         self._deliver = deliver
+        self._batches = batches
         self._clock = clock
         self._news = asyncio.Event()
         self._at_work: set[asyncio.Task[None]] = set()
@@ -104,6 +106,7 @@ class JobRunner:
             try:
                 if self._clock.steady() - looked >= LOOK_EVERY:
                     await self._jobs.requeue()
+                    await self._batches.sweep()
                     looked = self._clock.steady()
                 self._news.clear()
                 for job in await self._jobs.take(AT_ONCE - len(self._at_work)):
@@ -148,6 +151,7 @@ class JobRunner:
             await self._jobs.let_go(job.id)
         else:
             self._deliver.ended(delivery)
+            await self._batches.ended(job)
 
     async def _refuse(self, job: Job, face: Face, delivery: Delivery, error: MidstreamError) -> None:
         """A failure goes where the answer would have gone."""
@@ -155,6 +159,7 @@ class JobRunner:
         records = self._deliver.records(job, delivery, payload, self._clock.wall())
         await self._jobs.end(job.id, "failed", payload, records)
         self._deliver.ended(delivery)
+        await self._batches.ended(job)
 
 
 class _Ending:

@@ -24,11 +24,13 @@ WriteError = Callable[[MidstreamError, str], bytes]
 
 
 class Nouns(Struct, frozen=True):
-    """Paths below `prefix` that no face's route has are answered by `application`."""
+    """Paths below `prefix` that no face's route has are answered by `application`.
+    max_body: bytes; None = as many as the operator's routes take."""
 
     prefix: str
     application: Any
     write_error: WriteError
+    max_body: int | None = None
 
 
 async def _identified(request: Request) -> Caller:

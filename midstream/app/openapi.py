@@ -19,6 +19,7 @@ _TAGS = (
     ("keys", "API keys and orgs. Needs the admin key or a key with the scope admin."),
     ("agents", "Agents, their versions and what they use. Needs the admin key or a key with the scope admin."),
     ("deliveries", "Answers on their way elsewhere. Those under /v1/admin need the admin key or the scope admin."),
+    ("batches", "Many turns of one agent, asked at once."),
     ("operations", "For orchestrators and monitoring."),
 )
 _OPEN: list[dict[str, Any]] = [{}]

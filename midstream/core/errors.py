@@ -30,7 +30,7 @@ An error is raised to refuse before a stream began; afterwards it travels as an 
 from __future__ import annotations
 
 #: Characters of a message or path that are told: they repeat what a caller or a provider said.
-MAX_TOLD = 2000
+MAX_TOLD = 2048
 
 
 class MidstreamError(Exception):

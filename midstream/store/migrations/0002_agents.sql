@@ -248,12 +248,15 @@ CREATE TABLE metrics_rollups (
     PRIMARY KEY (org_id, span, start, agent_id, version_id, service, model, key_id)
 );
 
+-- ended_at: when its end was told to whoever was to hear of it.
 CREATE TABLE batches (
     id TEXT PRIMARY KEY,
     org_id TEXT NOT NULL,
     body BYTEA NOT NULL,
-    created_at DOUBLE PRECISION NOT NULL
+    created_at DOUBLE PRECISION NOT NULL,
+    ended_at DOUBLE PRECISION
 );
+CREATE INDEX batches_open ON batches (created_at) WHERE ended_at IS NULL;
 
 CREATE TABLE test_cases (
     id TEXT PRIMARY KEY,

@@ -113,13 +113,13 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     if system:
         body["system"] = system_value(system)
     body["messages"] = [turn.value() for turn in turns]
-    body |= params.members
     if tools:
         body["tools"] = tools
     elif named := _called((*history, *rest)):
         # Calls and results in messages are refused where no tools are given: these are named, and may not be called.
         body["tools"] = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in named]
         body["tool_choice"] = {"type": "none"}
+    body |= params.members
     if plan.stream:
         body["stream"] = True
     dropped = tuple(dict.fromkeys((*writer.dropped, *params.dropped, *prompt.extras)))

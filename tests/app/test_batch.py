@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from .agent_things import other_org, published
+from .asgi import KEY, Here, Reply, here
+
+BATCH = "/api/v2/model/batch"
+#: Nobody listens there: what is sent stays where it can be seen.
+HOOK = {"url": "http://127.0.0.1:9/hook", "headers": {"x-mine": "hush"}}
+
+
+async def ask(app: Here, body: Any, key: str = KEY) -> Reply:
+    return await app.ask("POST", f"{BATCH}/chat/completion", body, key, content_type="application/json")
+
+
+async def asked(app: Here, **more: Any) -> Any:
+    reply = await ask(app, {"agent_id": (await published(app))["id"], "variables": {"name": "Ada"}, **more})
+    assert reply.status == 200, reply.body
+    return reply.json
+
+
+async def ended(app: Here, id: str) -> Any:
+    for _ in range(1000):
+        told = (await app.ask("GET", f"{BATCH}/{id}")).json
+        if told["status"] == "completed":
+            return told
+        await asyncio.sleep(0.01)
+    raise AssertionError(told)
+
+
+async def sent(app: Here, count: int) -> list[Any]:
+    """Messages on their way to webhooks."""
+    for _ in range(300):
+        rows = (await app.ask("GET", "/v1/admin/deliveries")).json["data"]
+        if len(rows) >= count:
+            break
+        await asyncio.sleep(0.01)
+    return [(await app.ask("GET", f"/v1/admin/deliveries/{row['id']}")).json for row in rows]
+
+
+def test_each_turn_of_a_batch_has_its_own_variables_and_its_own_end_in_the_order_asked(tmp_path: Path):
+    async def test(app: Here) -> None:
+        batch = ["say 3 words", {"user": "say 4 words", "variables": {"name": "Bob"}}, "fail:400", "say 5 words"]
+        made = await asked(app, batch=batch, webhook=HOOK)
+        assert made["success"] is True
+        assert [one["index"] for one in made["messages"]] == [0, 1, 2, 3]
+        told = await ended(app, made["batch_id"])
+        assert [one["message_id"] for one in told["data"]] == [one["message_id"] for one in made["messages"]]
+        assert [(one["index"], one["status"], one["success"]) for one in told["data"]] == [
+            (0, "done", True), (1, "done", True), (2, "failed", False), (3, "done", True),
+        ]  # fmt: skip
+        assert [told["data"][place]["data"]["content"].split()[-1] for place in (0, 1, 3)] == [
+            "word3", "word4", "word5",
+        ]  # fmt: skip
+        assert told["data"][2]["error"]
+        prompts = []
+        for place in (0, 1):
+            job = (await app.ask("GET", f"/v1/admin/jobs/{told['data'][place]['message_id']}")).json
+            assert (job["kind"], job["batch_id"]) == ("batch", made["batch_id"])
+            prompts.append(told["data"][place]["data"]["missing_variables"])
+        assert prompts == [[], []]
+        [message] = await sent(app, 1)
+        assert message["payload"] == told
+        assert message["target"] == {"url": HOOK["url"], "headers": ["x-mine"], "own_secret": False}
+
+    here(tmp_path, test)
+
+
+def test_the_end_of_a_batch_that_a_dead_server_did_not_tell_is_told_once(tmp_path: Path):
+    async def test(app: Here) -> None:
+        ends = app.process.workers.batches
+        whole, ends.ended = ends.ended, _dies  # type: ignore[method-assign]
+        made = await asked(app, batch=["say 1 words"], webhook=HOOK)
+        told = await ended(app, made["batch_id"])
+        assert await sent(app, 0) == []
+        await asyncio.gather(ends.sweep(), ends.sweep())
+        await ends.sweep()
+        job = (await app.ask("GET", f"/v1/admin/jobs/{told['data'][0]['message_id']}")).json
+        assert job["status"] == "done"
+        [message] = await sent(app, 1)
+        assert message["payload"] == told
+        ends.ended = whole  # type: ignore[method-assign]
+
+    here(tmp_path, test)
+
+
+async def _dies(job: Any) -> None:
+    pass
+
+
+def test_a_batch_without_a_webhook_is_only_read(tmp_path: Path):
+    async def test(app: Here) -> None:
+        made = await asked(app, batch=["say 1 words"])
+        await ended(app, made["batch_id"])
+        await app.process.workers.batches.sweep()
+        assert await sent(app, 0) == []
+
+    here(tmp_path, test)
+
+
+def test_a_batch_is_taken_whole_or_refused_with_the_field_that_is_wrong(tmp_path: Path):
+    async def test(app: Here) -> None:
+        agent = (await published(app))["id"]
+        for body, status, param in (
+            ({"agent_id": agent, "batch": []}, 400, "batch"),
+            ({"agent_id": agent, "batch": ["a"] * 1001}, 400, "batch"),
+            ({"agent_id": agent, "batch": ["a", {"user": " "}]}, 400, "batch.1.user"),
+            ({"agent_id": agent, "batch": ["a"], "webhook": {"url": "ftp://x.example.org"}}, 400, "webhook.url"),
+            ({"agent_id": agent, "batch": ["a"], "webhook": {"url": "http://[x"}}, 400, "webhook.url"),
+            ({"agent_id": agent, "batch": ["a"], "configuration": {"apikey": "k"}}, 400, "configuration.apikey"),
+            ({"agent_id": "agt_nobody", "batch": ["a"]}, 404, None),
+        ):
+            reply = await ask(app, body)
+            assert (reply.status, reply.json["success"]) == (status, False), reply.body
+            assert reply.json["error"]
+            assert reply.json["code"]
+            if param is not None:
+                assert reply.json["param"] == param
+        jobs = await app.services.store.db.read("SELECT count(*) FROM jobs")
+        batches = await app.services.store.db.read("SELECT count(*) FROM batches")
+        assert (jobs, batches) == ([(0,)], [(0,)])
+
+    here(tmp_path, test)
+
+
+def test_a_thousand_turns_are_taken_at_once(tmp_path: Path):
+    async def test(app: Here) -> None:
+        text = "say 1 words " + "x" * 2000
+        made = await asked(app, batch=[text] * 1000)
+        assert len({one["message_id"] for one in made["messages"]}) == 1000
+        [(count,)] = await app.services.store.db.read("SELECT count(*) FROM jobs WHERE kind = 'batch'")
+        assert count == 1000
+
+    here(tmp_path, test)
+
+
+def test_a_batch_of_another_org_is_not_there(tmp_path: Path):
+    async def test(app: Here) -> None:
+        made = await asked(app, batch=["say 1 words"])
+        await ended(app, made["batch_id"])
+        _, key = await other_org(app)
+        for id in (made["batch_id"], "batch_nobody"):
+            reply = await app.ask("GET", f"{BATCH}/{id}", key=key)
+            assert (reply.status, reply.json["success"], reply.json["code"]) == (404, False, "not_found")
+        assert (await app.ask("GET", f"{BATCH}/{made['batch_id']}", key="nobody's")).status == 401
+
+    here(tmp_path, test)
