@@ -15,6 +15,7 @@ from ..core.web import Caller
 from ..store.reading import UsageGroup
 from ..store.rows import AttemptRow, RunRow, UsageRow
 from .admin_agents import agents_router
+from .admin_cases import cases_router
 from .admin_events import history
 from .admin_keys import keys_router
 from .admin_metrics import metrics_router
@@ -33,7 +34,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 def admin_app(services: Services, nouns: Sequence[Nouns] = (), routers: Sequence[APIRouter] = ()) -> FastAPI:
     """nouns: whose routes stand in the OpenAPI document as well. routers: more of its own."""
     app = noun_app(services, plain_error)
-    for router in (keys_router, agents_router, tools_router, nouns_router, metrics_router):
+    for router in (keys_router, agents_router, cases_router, tools_router, nouns_router, metrics_router):
         app.include_router(router(services))
     for more in routers:
         app.include_router(more)
