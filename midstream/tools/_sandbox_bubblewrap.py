@@ -152,6 +152,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
     transport = process._transport  # type: ignore[attr-defined]
-    transport.close()
+    transport.close()  # before the wait: what it has printed and nobody reads would hold its end up
+    await process.wait()

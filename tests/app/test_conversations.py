@@ -55,7 +55,7 @@ def test_a_conversation_that_is_not_here_or_not_yours_is_a_404_and_nothing_is_as
             reply = await app.ask("POST", "/v1/chat/completions", {**body, "conversation": conversation}, key=who)
             assert reply.status == 404
         assert len(await app.services.store.all_orgs().attempts()) == attempts
-        assert not app.services.conversations._turns
+        assert not app.services.conversations.turns
 
     here(tmp_path, test)
 
@@ -68,7 +68,7 @@ def test_two_turns_at_once_are_one_after_the_other(tmp_path: Path):
         assert [reply.status for reply in replies] == [200] * 6
         assert [seq for _, seq in await rows(app, id)] == list(range(14))
         assert [role for role, _ in await rows(app, id)] == ["user", "assistant"] * 7
-        assert not app.services.conversations._turns
+        assert not app.services.conversations.turns
 
     here(tmp_path, test)
 

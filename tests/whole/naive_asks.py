@@ -185,6 +185,8 @@ def _anthropic(body: Json) -> Meant:
     found.temperature = body.get("temperature")
     found.stop = body.get("stop_sequences") or []
     found.tools = [tool["name"] for tool in body.get("tools") or () if tool.get("type", "custom") == "custom"]
+    if body.get("tool_choice") == {"type": "none"} and not any("description" in tool for tool in body["tools"]):
+        found.tools = []  # only named because they stand in the messages
     for message in body["messages"]:
         content = message["content"]
         if message["role"] == "system":  # in the middle of a conversation
