@@ -18,7 +18,7 @@ _OURS = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?8([0-9a-f]{3})-?8([0-9a-f]{3}
 
 def new_id(prefix: str) -> str:
     """E.g. new_id("att_") -> "att_5f0c2d9e81aa000000a1b2c3"."""
-    return f"{prefix}{_PROCESS}{_next():012x}"
+    return prefix + _PROCESS + _next().to_bytes(6).hex()
 
 
 def as_uuid(id: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
-from operator import attrgetter
+from operator import attrgetter, mul
 from pathlib import Path
 from subprocess import run
 from typing import Any
@@ -34,8 +34,10 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "audio_out": ("output_audio", "output"),
     "image_out": ("output_image", "output"),
 }
-_counts = attrgetter(*CLASSES)
+_counts = attrgetter(*CLASSES, "searches")
 SEARCHES = "web_searches"
+#: Of a dollar: what a charge is rounded to, and what most rates are whole numbers of (a token's share of a rate).
+NANO, FEMTO = 10**9, 10**15
 #: The words operators use in `prices = {...}` for these rates.
 OWN_WORDS = {"cached": "cache_read", "cache_write_5m": "cache_write", "reasoning": "output_reasoning"}
 
@@ -56,11 +58,13 @@ class Rate(Struct, frozen=True):
 
 class Sheet(Struct, frozen=True):
     """The rates of one model at one time, and how they are written down beside each charge.
-    by_class: the rate of each of CLASSES."""
+    by_class: the rate of each of CLASSES. units: femtodollars for one of each of CLASSES and for a search, where each
+    has one price and that is a whole number of them."""
 
     rates: dict[str, Rate]
     by_class: tuple[Rate | None, ...]
     snapshot: str
+    units: tuple[int, ...] | None = None
 
 
 class _Conditional(Struct, frozen=True):
@@ -145,14 +149,25 @@ class Prices:
 
 def cost(sheet: Sheet, usage: Usage) -> str:
     """USD as decimal text; every token is charged once, at the rate of its own class."""
+    if sheet.units is not None:
+        return _written(sum(map(mul, sheet.units, _counts(usage))))
     total = Decimal(0)
-    for rate, count in zip(sheet.by_class, _counts(usage), strict=True):
+    for rate, count in zip(sheet.by_class, _counts(usage), strict=False):
         if count and rate is not None:
             total += (rate.at(usage.input_tokens) if rate.tiers else rate.base) * count
     total /= MILLION
     if usage.searches and SEARCHES in sheet.rates:
         total += sheet.rates[SEARCHES].base * usage.searches / 1000
     return f"{total.quantize(QUANTUM):f}"
+
+
+def _written(femtodollars: int) -> str:
+    """Dollars, rounded to 1e-9, half to even."""
+    nano, rest = divmod(femtodollars, FEMTO // NANO)
+    if rest * 2 + (nano & 1) > FEMTO // NANO:
+        nano += 1
+    dollars, nano = divmod(nano, NANO)
+    return f"{dollars}.{nano:09d}"
 
 
 def _word(key: str) -> str:
@@ -177,7 +192,17 @@ def _sheet(rates: Mapping[str, Any], source: str, model: str, tier: str = "", ow
         written |= {"service_tier": tier, "priced_as": tier if own else "standard"}
     written["usd_per_million"] = dict(rates)
     by_class = tuple(next((read[word] for word in words if word in read), None) for words in CLASSES.values())
-    return Sheet(read, by_class, msgspec.json.encode(written).decode())
+    return Sheet(read, by_class, msgspec.json.encode(written).decode(), _units(by_class, read.get(SEARCHES)))
+
+
+def _units(by_class: tuple[Rate | None, ...], search: Rate | None) -> tuple[int, ...] | None:
+    """See Sheet.units."""
+    units = [rate.base * (FEMTO // 10**6) if rate is not None else Decimal(0) for rate in by_class]
+    units.append(search.base * (FEMTO // 1000) if search is not None else Decimal(0))
+    tiered = any(rate is not None and rate.tiers for rate in (*by_class, search))
+    if tiered or any(unit != unit.to_integral_value() for unit in units):
+        return None
+    return tuple([int(unit) for unit in units])
 
 
 def _rate(value: Any) -> Rate:

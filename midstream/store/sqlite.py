@@ -30,6 +30,12 @@ RIPE_TURNS = 8
 #: Seconds to wait for another process's lock (a backup, a shell): the event loop stands still meanwhile.
 WRITER_PATIENCE, READER_PATIENCE = 0.25, 5.0
 
+# Every value that is no int, float or str is asked how it wants to be stored, which costs as much as a good part of its
+# row: to the commonest it is said. The identity, without a step of Python.
+sqlite3.register_adapter(type(None), {None: None}.get)
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(bool, int)
+
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 

@@ -230,6 +230,31 @@ def test_the_cost_of_two_calls_is_the_sum_of_their_costs(one: Usage, two: Usage)
     assert abs(Decimal(cost(flat, one + two)) - total) <= Decimal("1e-9")
 
 
+rates = st.dictionaries(
+    st.sampled_from(
+        ["input", "cache_read", "cache_write", "output", "output_reasoning", "input_audio", "web_searches"]
+    ),
+    st.decimals(0, 1000, places=9).map(str) | st.decimals(0, 1, places=12).map(str),
+)
+counts = st.integers(0, 10**9)
+
+
+@given(rates, st.builds(Usage, counts, counts, counts, counts, counts, counts, counts, counts, counts, counts, counts))
+def test_a_cost_in_whole_numbers_is_the_decimal_one(words: dict[str, str], usage: Usage):
+    priced = sheet(words, "here", "m")
+    assert cost(priced, usage) == cost(msgspec.structs.replace(priced, units=None), usage)
+
+
+def test_half_a_nanodollar_is_rounded_to_the_even_one():
+    priced = sheet({"input": "0.0005"}, "here", "m")
+    assert priced.units is not None
+    assert [cost(priced, Usage(uncached_in=count)) for count in (1, 2, 3)] == [
+        "0.000000000",
+        "0.000000001",
+        "0.000000002",
+    ]
+
+
 @given(st.sampled_from(sorted(CLASSES)), st.integers(1, 10**7))
 def test_every_class_of_tokens_is_charged_once(name: str, count: int):
     flat = sheet({"input": "1", "output": "1"}, "test", "m")

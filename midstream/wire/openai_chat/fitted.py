@@ -23,6 +23,8 @@ _texts = msgspec.json.Decoder(str | None).decode
 _NOTHING = frozenset({b"null", b"[]", b'""'})
 #: With more quotes than these a prompt is searched as a whole.
 _QUOTES = 64
+#: Bytes up to which looking for every word costs less than walking the quotes.
+_SHORT = 1024
 _SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
 
 
@@ -51,6 +53,8 @@ def _may_misfit(raw: bytes, quirks: Quirks) -> bool:
     marks = _marks(quirks.developer_role, quirks.short_ids, quirks.refuses)
     if not marks:
         return False
+    if len(raw) < _SHORT:
+        return any(map(raw.__contains__, marks))
     at = -1
     for _ in range(_QUOTES):
         at = raw.find(b'"', at + 1)
