@@ -90,8 +90,9 @@ def test_a_role_alone_is_no_visible_output() -> None:
 def test_more_text_is_one_delta_with_its_bytes() -> None:
     reader = StreamReader()
     reader.feed((ROLE + chunk({"content": "a"})).encode())
-    more = chunk({"content": "b"}).encode()
-    assert reader.feed(more * 2) == [Delta(0, "b", 0, more)] * 2
+    more, most = chunk({"content": "b"}).encode(), chunk({"content": "c"}).encode()
+    assert reader.feed(more + most) == [Delta(0, "bc", 0, more + most)]
+    assert reader.feed(more) == [Delta(0, "b", 0, more)]
 
 
 def test_thinking_and_text_in_turns_make_parts_in_order() -> None:

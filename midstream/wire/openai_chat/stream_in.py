@@ -13,6 +13,7 @@ from ..sse import Frame, SSEReader
 from .answer_in import read_answer
 from .choice_parts import ChoiceParts
 from .errors import error_in_reply
+from .pattern import Pattern
 from .shapes import Chunk, FirstChunk, PlainChunk
 from .usage import read_tier, read_usage
 
@@ -26,7 +27,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class StreamReader:
     """skipped: data lines that could not be read."""
 
-    __slots__ = ("_at", "_choices", "_decode", "_ended", "_id", "_kind", "_number", "_sse", "skipped")
+    __slots__ = ("_at", "_choices", "_decode", "_ended", "_id", "_kind", "_number", "_pattern", "_sse", "skipped")
 
     def __init__(self) -> None:
         self._sse = SSEReader()
@@ -36,6 +37,7 @@ class StreamReader:
         self._number = -1
         self._kind: type[Part] | None = None
         self._at = 0
+        self._pattern = Pattern()
         self._id: str | None = None
         self._ended = False
         self.skipped = 0
@@ -48,35 +50,55 @@ class StreamReader:
             frames = self._sse.feed(data)
         except Garbled as error:
             return self._end(out, Failed(error))
+        # More text of the part that is open, from frames that came together: one event, their bytes one after another.
+        texts: list[str] = []
+        raws: list[bytes] = []
         for frame in frames:
             line = frame.data
             if self._number >= 0 and line is not None and not frame.event:
+                more = self._pattern.text_of(line)
+                if more:
+                    texts.append(more)
+                    raws.append(frame.raw)
+                    continue
                 try:
                     (choice,) = _plain(line).choices
                 except _UNREADABLE:
                     pass
                 else:
-                    number = choice.index
-                    if number == self._number or self._turn_to(number):
-                        said = choice.delta
-                        text, thought = said.content, said.reasoning_content or said.reasoning
+                    said = choice.delta
+                    text, thought = said.content, said.reasoning_content or said.reasoning
+                    if choice.index != self._number and choice.index in self._choices:
+                        self._go_on(texts, raws, out)
+                        self._turn_to(choice.index)
+                    if choice.index == self._number:
                         if text and not thought and self._kind is Text:
-                            out.append(Delta(self._at, text, number, frame.raw))
+                            more = text
+                        elif thought and not text and self._kind is Reasoning:
+                            more = thought
+                        if more:
+                            self._pattern.learn(line, more)
+                            texts.append(more)
+                            raws.append(frame.raw)
                             continue
-                        if thought and not text and self._kind is Reasoning:
-                            out.append(Delta(self._at, thought, number, frame.raw))
-                            continue
+            self._go_on(texts, raws, out)
             self._other(frame, out)
             if self._ended:
                 break
+        self._go_on(texts, raws, out)
         return out
 
-    def _turn_to(self, number: int) -> bool:
-        parts = self._choices.get(number)
-        if parts is None:
-            return False
+    def _go_on(self, texts: list[str], raws: list[bytes], out: list[Event]) -> None:
+        """Tells what has come together of the open part, if anything has."""
+        if texts:
+            out.append(Delta(self._at, "".join(texts), self._number, b"".join(raws)))
+            texts.clear()
+            raws.clear()
+
+    def _turn_to(self, number: int) -> None:
+        parts = self._choices[number]
         self._number, self._kind, self._at = number, parts.open, parts.open_index
-        return True
+        self._pattern.forget()
 
     def _other(self, frame: Frame, out: list[Event]) -> None:
         """Whatever is not more text of a part that is open."""
