@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ..core.agents import AgentAsk, Fallback, Loaded, ModelDocument, PreTool, Settings, Tool
 from ..core.errors import BadRequest
 from ..core.parts import Message, Part, Text
-from ..core.turn import Format, Params, Prompt, ToolChoice
+from ..core.turn import PICTURE, Format, Params, Prompt, ToolChoice
 from .formats import format_of
 from .history import window
 from .memory import reminder
@@ -30,8 +30,10 @@ ROUNDS = 3
 _OTHERS = frozenset(
     {"model", "prompt", "tool_choice", "response_type", "json_schema", "fine_tune_model", "service", "type", "stream",
      "tool_call_count", "tone", "response_style", "responseStyle", "fall_back", "guardrails",
-     "response_format", "template_id", "dimensions", "size", "quality", "encoding_format"}
+     "response_format", "template_id", "dimensions", "encoding_format", *PICTURE}
 )  # fmt: skip
+#: The type of agents that give pictures.
+IMAGE = "image"
 
 
 class Given(Struct, frozen=True):
@@ -95,11 +97,16 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
     noted = list(fitted.noted)
     system, missing = _system(loaded, ask, given, values, variables, form, noted)
     params = replace(fitted.params, format=form)
+    pictured = {name: values[name] for name in PICTURE if name in values}
+    draws = _draws(loaded, values)
+    if draws:
+        params = replace(params, modalities=("text", "image"))
     prompt = Prompt(
         messages=(*system, *_messages(ask, given, settings)),
         tools=tuple(shown(tool) for tool in tools),
         tool_choice=choice,
         params=params,
+        extras=pictured if draws else {},
     )
     return Prepared(
         service=_text(values, "service"),
@@ -109,7 +116,7 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
         tool_choice=choice,
         rounds=_rounds(values, settings, ask),
         missing=missing,
-        dropped=(*fitted.dropped, *merged.unknown),
+        dropped=(*fitted.dropped, *merged.unknown, *(() if draws else pictured)),
         noted=tuple(noted),
         format=form,
         variables=variables,
@@ -174,6 +181,10 @@ def _merge(loaded: Loaded, ask: AgentAsk) -> _Merged:
     if not _text(values, "model"):
         raise BadRequest("model: none is configured and none was asked for", code="model_unknown", param="model")
     return _Merged(values, {**gathered(stored), **gathered(asked)}, unknown)
+
+
+def _draws(loaded: Loaded, values: Mapping[str, Any]) -> bool:
+    return IMAGE in (loaded.spec.type, values.get("type"))
 
 
 def _fine_tuned(values: Mapping[str, Any]) -> str:
@@ -260,7 +271,8 @@ def _system(
     written = (prompt, ask.instructions, manner(str(values.get("tone", settings.tone) or ""), str(style or "")))
     text, unfilled = substitute("\n\n".join(piece for piece in written if piece.strip()), _optional(loaded, variables))
     rest = [reminder(given.memory) if loaded.spec.memory else "", JSON_ONLY if form and form.kind == "json" else ""]
-    if loaded.id and "current_time" not in placeholders(prompt):
+    # A picture is drawn of all that is said.
+    if loaded.id and not _draws(loaded, values) and "current_time" not in placeholders(prompt):
         rest.append(f"Current time: {time}")
     text = "\n\n".join(piece for piece in (text, *rest) if piece)
     return ((Message("system", (Text(text),)),) if text else ()), _missing(loaded, variables, unfilled)

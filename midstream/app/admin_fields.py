@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..core.agents import AgentType, Effect, ToolKind
+from ..core.turn import PICTURE
 from ..metering.alerts import AlertType
 from ..store.nouns import KINDS
 from .admin_keys import WORDS
@@ -32,7 +33,7 @@ _PARAMETERS = {
 #: What a configuration may say: as the callers of /api/v2 write it.
 CONFIGURATION = frozenset(_PARAMETERS) | {
     "model", "prompt", "type", "tool_choice", "response_type", "response_format", "json_schema", "fine_tune_model",
-    "template_id", "tone", "response_style", "dimensions", "size", "quality", "encoding_format", "stream",
+    "template_id", "tone", "response_style", "dimensions", "encoding_format", "stream", *PICTURE,
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..core.errors import BadRequest, NotFound
 from ..core.ids import as_uuid, from_uuid, spelled
 from ..core.outcome import Step
-from ..core.parts import Message, text_of
+from ..core.parts import Media, Message, address, text_of
 from ..core.web import Caller
 from ..faces.conversation_v1 import DIALECT, own_id
 from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
@@ -225,7 +225,9 @@ def _message(services: Services, row: ThreadMessage) -> dict[str, Any]:
         "reaction": row.reaction,
         "createdAt": _time(row.created_at),
     }
+    pictures = [part for message in said for part in message.parts if isinstance(part, Media)]
     more = {
+        "images": [address(one) for one in pictures] if row.role == "assistant" else (),
         "attachments": detail.attachments,
         "toolCalls": tuple(_step(step) for step in detail.tools_data),
         "model": detail.model,

@@ -86,6 +86,13 @@ class Media(Struct, frozen=True, tag=True, omit_defaults=True):
     state: State | None = None
 
 
+def address(media: Media) -> str | None:
+    """Where a picture can be seen: its own address, or its data as a `data:` URL. None when only its issuer has it."""
+    if media.data is None:
+        return media.url
+    return f"data:{media.mime or 'application/octet-stream'};base64,{media.data}"
+
+
 class Refusal(Struct, frozen=True, tag=True, omit_defaults=True):
     """The model's own words declining to answer."""
 

@@ -86,6 +86,10 @@ class Params(Struct, frozen=True, omit_defaults=True):
     audio: dict[str, Any] | None = None
 
 
+#: Extras that say what a picture shall be, by OpenAI's names.
+PICTURE = ("size", "quality", "style", "background", "output_format", "output_compression", "moderation")
+
+
 class Prompt(Struct, frozen=True, omit_defaults=True):
     """A whole request in neutral words.
 

@@ -11,7 +11,7 @@ from ..core.dialect import AnswerWriter, Say
 from ..core.errors import MidstreamError
 from ..core.events import Answer, Counted, Embedded, Opened, ToolEnded, ToolStarted
 from ..core.outcome import Outcome, Step
-from ..core.parts import Citation, Media
+from ..core.parts import Citation, address
 from ..core.turn import Turn
 from ..core.usage import Usage
 from ..core.web import Request, Route
@@ -83,7 +83,7 @@ def _data(outcome: Outcome, say: Say) -> dict[str, Any]:
         "finish_reason": finish_word(outcome.stop),
         "native_finish_reason": outcome.native_stop or finish_word(outcome.stop),
         "tools_data": _steps(outcome.steps),
-        "images": [_address(image) for image in outcome.images],
+        "images": [address(image) for image in outcome.images],
         "annotations": [_annotation(one) for one in outcome.annotations],
         "fallback": outcome.fallback,
         "firstAttemptError": outcome.first_error,
@@ -115,10 +115,6 @@ def _steps(steps: Sequence[Step]) -> dict[str, Any]:
             "ms": step.ms,
         }
     return told
-
-
-def _address(media: Media) -> str | None:
-    return media.url if media.data is None else f"data:{media.mime or 'image/png'};base64,{media.data}"
 
 
 def _annotation(one: Any) -> Any:

@@ -14,7 +14,7 @@ from ..core.errors import BadRequest, NotFound
 from ..core.events import Answer, Counted, Embedded, Opened
 from ..core.ids import as_uuid, from_uuid
 from ..core.outcome import Outcome
-from ..core.parts import Media
+from ..core.parts import Media, address
 from ..core.turn import Turn
 from ..core.web import Request, Route
 from ._own import (
@@ -143,7 +143,7 @@ def write_outcome(turn: Turn, outcome: Outcome, say: Say) -> bytes:
 
 
 def _done(outcome: Outcome) -> dict[str, Any]:
-    return {
+    done = {
         "conversationId": shown_id(outcome.conversation),
         "messageId": shown_id(outcome.answer),
         "text": outcome.text,
@@ -151,6 +151,7 @@ def _done(outcome: Outcome) -> dict[str, Any]:
         "usage": usage_v1(outcome.usage, outcome.cost),
         "iterations": outcome.rounds,
     }
+    return done | ({"images": [address(image) for image in outcome.images]} if outcome.images else {})
 
 
 def write_accepted(turn: Turn, id: str) -> bytes:

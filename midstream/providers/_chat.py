@@ -12,7 +12,7 @@ from ..core.turn import Asked, EmbedAsk, Plan
 from ..wire import openai_chat
 from ..wire.openai_chat import Quirks
 from ._parameters import taken
-from ._service import Embedding, Headers, Service
+from ._service import Drawing, Embedding, Headers, Service
 
 #: What is safe to send to a server of which nothing more is known than that it speaks OpenAI Chat.
 LOCAL = Quirks(
@@ -32,6 +32,9 @@ def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
 
 EMBEDDING = Embedding(lambda model: "/embeddings", _write_embed, openai_chat.read_embedded)
 
+#: OpenAI's way, whichever of its formats the words are spoken in.
+DRAWING = Drawing("/images/generations", openai_chat.write_drawing, openai_chat.read_drawing)
+
 
 def _fetches(quirks: Quirks) -> Callable[[Media], bool]:
     """Services fetch images. This format has no place for a sound's address, and OpenAI none for a file's."""
@@ -50,6 +53,7 @@ def chat_service(
     write: Callable[[Plan], Asked] | None = None,
     headers: Headers = (),
     embeds: bool = True,
+    draws: bool = False,
     keyless: bool = False,
     parameters: Callable[[str], Mapping[str, Range | None]] | None = None,
     claims: re.Pattern[str] | None = None,
@@ -66,6 +70,7 @@ def chat_service(
         write=write or partial(openai_chat.write_ask, quirks=quirks),
         headers=headers,
         embedding=EMBEDDING if embeds else None,
+        drawing=DRAWING if draws else None,
         models_path="/models",
         read_models=openai_chat.read_models,
         vendor=vendor,

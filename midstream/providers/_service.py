@@ -48,6 +48,14 @@ class Counting(Struct, frozen=True):
     read: Callable[[bytes], int]
 
 
+class Drawing(Struct, frozen=True):
+    """How a service gives pictures, where it does so elsewhere than where it answers."""
+
+    path: str
+    write: Callable[[Plan], Asked]
+    read: Callable[[bytes], Answer]
+
+
 class Service(Struct, frozen=True):
     """One service. base_url: as the vendor's own SDK writes it. key_env, url_env: variables that switch it on.
     path: of a model's answer, given the model and whether it streams. write: a plan as the service takes it.
@@ -70,6 +78,7 @@ class Service(Struct, frozen=True):
     headers: Headers = ()
     embedding: Embedding | None = None
     counting: Counting | None = None
+    drawing: Drawing | None = None
     models_path: str | None = None
     read_models: Callable[[bytes], list[str]] | None = None
     answers: Callable[[Plan, Emit], Awaitable[None]] | None = None
@@ -133,6 +142,8 @@ class Provider:
             elif self.service.answers is not None:
                 await line.leaving()
                 await self.service.answers(plan, line.emit)
+            elif self.service.drawing is not None and wants_a_picture(plan, self.service.dialect.NAME):
+                await self._draw(self.service.drawing, key, plan, line)
             else:
                 await self._answer(key, plan, line)
         except UpstreamError as error:
@@ -154,10 +165,7 @@ class Provider:
         if service.fetches is not None and plan.turn.dialect != service.dialect.NAME:
             plan.turn.put_prompt(await inlined(plan.turn.prompt, self._send, service.fetches))
         asked = service.write(plan) if service.write is not None else service.dialect.write_ask(plan)
-        if asked.dropped and plan.turn.strict:
-            raise BadRequest(
-                f"{self.name} cannot honour: {', '.join(asked.dropped)}", param=asked.dropped[0], code="unsupported"
-            )
+        self._all_honoured(asked, plan)
         await line.leaving()
         emit = line.emit
         incoming = await self._exchange(
@@ -178,6 +186,24 @@ class Provider:
                 emit((begun, Whole(answer, body), Done()), len(body))
         finally:
             incoming.close()
+
+    def _all_honoured(self, asked: Asked, plan: Plan) -> None:
+        if asked.dropped and plan.turn.strict:
+            raise BadRequest(
+                f"{self.name} cannot honour: {', '.join(asked.dropped)}", param=asked.dropped[0], code="unsupported"
+            )
+
+    async def _draw(self, way: Drawing, key: str, plan: Plan, line: Line) -> None:
+        asked = way.write(plan)
+        self._all_honoured(asked, plan)
+        await line.leaving()
+        incoming = await self._exchange("POST", way.path, key, asked.body)
+        try:
+            body = await incoming.read()
+        finally:
+            incoming.close()
+        begun = Attempted(self.name, self.service.dialect.NAME, dropped=asked.dropped)
+        line.emit((begun, Whole(way.read(body)), Done()), len(body))
 
     def _reader(self, asked: Asked) -> AnswerReader:
         reader = self.service.dialect.answer_reader()
@@ -287,6 +313,11 @@ class _Relay:
     def stop(self) -> None:
         if self._linger is not None:
             self._linger.cancel()
+
+
+def wants_a_picture(plan: Plan, dialect: str) -> bool:
+    """Asked by a caller of another dialect: one of the service's own knows itself where pictures are drawn."""
+    return plan.turn.dialect != dialect and "image" in plan.turn.prompt.params.modalities
 
 
 def estimated_tokens(plan: Plan) -> int:

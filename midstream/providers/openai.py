@@ -53,6 +53,7 @@ SERVICE = chat_service(
     url_env="OPENAI_BASE_URL",
     vendor="openai",
     write=_write,
+    draws=True,
     parameters=parameters,
     claims=CLAIMS,
     spare=spare,

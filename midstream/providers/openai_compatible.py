@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from ._chat import LOCAL, chat_service
 
-SERVICE = chat_service(quirks=LOCAL, keyless=True)
+SERVICE = chat_service(quirks=LOCAL, keyless=True, draws=True)

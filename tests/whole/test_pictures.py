@@ -1,0 +1,94 @@
+"""Agents that draw, on a real server, against services on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .agents_at import Agents
+from .serving import Serving
+from .upstream import Asked, Said, Upstream, whole
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def answered(asked: Asked) -> Said:
+    if asked.path.endswith("/images/generations"):
+        return whole(
+            {
+                "created": 1,
+                "data": [{"b64_json": PIXEL}] * asked.json.get("n", 1),
+                "usage": {"input_tokens": 9, "output_tokens": 272, "total_tokens": 281},
+            }
+        )
+    part = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
+    usage = {"promptTokenCount": 9, "candidatesTokenCount": 1290, "totalTokenCount": 1299}
+    content = {"role": "model", "parts": [{"text": "Here."}, part]}
+    return whole({"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": usage})
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream(answered) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def agents(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
+    toml = (
+        f'[providers.openai]\napi_key = "sk-a"\nbase_url = "{upstream.url}/v1"\n'
+        f'[providers.gemini]\napi_key = "g"\nbase_url = "{upstream.url}"\n'
+        f'[providers.anthropic]\napi_key = "a"\nbase_url = "{upstream.url}"\n'
+    )
+    with Serving(tmp_path_factory.mktemp("pictures"), toml) as serving:
+        yield Agents(serving)
+
+
+def drawn(agents: Agents, agent: str, **more: Any) -> Any:
+    body = {"agent_id": agent, "user": "A cat.", **more}
+    return agents.serving.ask("POST", "/api/v2/model/chat/completion", body)
+
+
+def test_an_agent_of_type_image_draws_where_openai_draws(agents: Agents, upstream: Upstream):
+    made = agents.agent(
+        type="image", service="openai",
+        configuration={"model": "gpt-image-1", "prompt": "In {{style}}.", "size": "1024x1024", "creativity_level": 0.3},
+    )  # fmt: skip
+    reply = drawn(agents, made, variables={"style": "watercolour"}, configuration={"quality": "low"})
+    assert reply.status == 200, reply.body
+    assert upstream.asked[-1].path == "/v1/images/generations"
+    assert upstream.asked[-1].json == {
+        "model": "gpt-image-1", "prompt": "In watercolour.\n\nA cat.", "size": "1024x1024", "quality": "low",
+    }  # fmt: skip
+    data = reply.json["data"]
+    assert data["images"] == [f"data:image/png;base64,{PIXEL}"]
+    assert data["finish_reason"] == "stop"
+    assert "creativity_level" in data["dropped_parameters"] or "temperature" in data["dropped_parameters"]
+    assert reply.json["usage"]["output_tokens"] == 272
+    [attempt] = agents.serving.ask("GET", "/v1/admin/attempts?limit=1").json["data"]
+    assert (attempt["usage"]["output_tokens"], attempt["status"]) == (272, "ok")
+
+
+def test_several_pictures_and_a_stream_of_one(agents: Agents, upstream: Upstream):
+    made = agents.agent(type="image", service="openai", configuration={"model": "gpt-image-1", "response_count": 2})
+    assert len(drawn(agents, made).json["data"]["images"]) == 2
+    told = [*agents.events("/api/v2/model/chat/completion", {"agent_id": made, "user": "A cat.", "stream": True})]
+    assert len(told[-1][1]["data"]["images"]) == 2
+
+
+def test_where_the_model_itself_draws_it_is_asked_to(agents: Agents, upstream: Upstream):
+    made = agents.agent(type="image", service="gemini", configuration={"model": "gemini-2.5-flash-image"})
+    data = drawn(agents, made, configuration={"size": "1024x1024"}).json["data"]
+    assert upstream.asked[-1].json["generationConfig"]["responseModalities"] == ["TEXT", "IMAGE"]
+    assert (data["content"], data["images"]) == ("Here.", [f"data:image/png;base64,{PIXEL}"])
+    assert "size" in data["dropped_parameters"]
+
+
+def test_the_picture_is_found_again_in_the_history(agents: Agents):
+    made = agents.agent(type="image", service="openai", configuration={"model": "gpt-image-1"})
+    reply = agents.say(made, "A cat.")
+    assert reply.status == 200, reply.body
+    history = agents.serving.ask("GET", f"/api/v1/conversation/{reply.json['conversationId']}")
+    assert PIXEL.encode() in history.body
