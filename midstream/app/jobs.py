@@ -174,12 +174,12 @@ class _Ending:
         self._clock = clock
         self.put_off = False
 
-    def __call__(self, end: Event, outcome: Outcome | None) -> Sequence[Record]:
+    def __call__(self, end: Event, outcome: Outcome | None) -> Sequence[Record] | None:
         now, job, face = self._clock.wall(), self._job, self._face
         if isinstance(end, Failed):
             self.put_off = isinstance(end.error, Busy)
             if self.put_off:
-                return ()
+                return None
             payload, status = failure(face, end.error, job), "failed"
         else:
             assert outcome is not None

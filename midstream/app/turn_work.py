@@ -40,7 +40,8 @@ DIALECT = "agent"
 #: The type of agents that talk with people: they name conversations and may suggest what comes next.
 CHATBOT = "chatbot"
 
-Also = Callable[[Event, Outcome | None], Sequence[Record]]
+#: More records of a turn's end, given its run's; None: this is not the end, another server goes on with the turn.
+Also = Callable[[Event, Outcome | None], Sequence[Record] | None]
 
 
 class Asker(Struct, frozen=True):
@@ -297,6 +298,9 @@ class TurnWork:
 
     def closing(self, end: Event) -> Sequence[Record]:
         """runs.order.Act.closing: what the turn leaves behind, in the transaction that ends its run."""
+        also = self._also(end, self.outcome)
+        if also is None:
+            return ()
         records: list[Record] = []
         thread, version = self._thread, self._loaded.version_id
         sent = self._prepared.parameters if self._prepared is not None else {}
@@ -312,7 +316,7 @@ class TurnWork:
             records += self._rooms.after(account, self._topics(end))
             # By its run: a message that is answered anew is another occasion.
             records += raised(self._run, account.org, alarms_of(account, self._searches()), self._rooms.clock.wall())
-        return [*records, *self._also(end, self.outcome)]
+        return [*records, *also]
 
     def _searches(self) -> list[Step]:
         """The turn's calls of tools that search documents."""

@@ -95,7 +95,7 @@ class Desk(Protocol):
     def attempts(self) -> int: ...
     @property
     def partial(self) -> Answer:
-        """What the present model call has said so far, also when it was cut."""
+        """What the last model call that was not quiet has said so far, also when it was cut."""
 
     async def complete(self, turn: Turn, targets: Sequence[Target], *, quiet: bool = False) -> Completed:
         """Logs the answer's events as they come, but for its Done; every attempt is in the ledger when this returns.

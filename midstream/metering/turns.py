@@ -28,9 +28,9 @@ _transaction = msgspec.json.Decoder(_Envelope).decode
 
 def after_turn(turn: TurnAccount, now: float, topics: Iterable[str] = (TURN,)) -> tuple[OutboxAdded, ...]:
     """What shall happen because a turn has ended, to be committed with its end: one row a topic, each done or tried
-    again by itself."""
+    again by itself. By the run: a message that is answered anew is another turn."""
     payload = _encode(turn)
-    return tuple(OutboxAdded(f"{topic}:{turn.id}", turn.org, topic, payload, now, now) for topic in topics)
+    return tuple(OutboxAdded(f"{topic}:{turn.run}", turn.org, topic, payload, now, now) for topic in topics)
 
 
 def account_in(payload: bytes) -> TurnAccount:

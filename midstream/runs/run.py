@@ -107,6 +107,7 @@ class Runs:
         self._active: dict[Run, asyncio.Task[None]] = {}
         #: Those who try to settle again, each with its conversation.
         self._unsettled: dict[asyncio.Task[None], str | None] = {}
+        self._giving_back: set[asyncio.Future[None]] = set()
         self.draining = False
 
     @property
@@ -116,8 +117,10 @@ class Runs:
     def start(self, order: Order, *, detached: bool = False) -> Run:
         """The run owns the work from here on. detached: it goes on when nobody follows its log.
 
-        Raises errors.Busy while the server drains."""
+        Raises errors.Busy while the server drains; what the order holds is then given back."""
         if self.draining:
+            if order.act is not None and order.act.over is not None:
+                self._giving_back.add(asyncio.ensure_future(order.act.over()))
             raise Busy("the server is shutting down", retry_after=5.0)
         run = Run(order, keep_log=detached)
         if not detached:
@@ -209,6 +212,8 @@ class _Owner:
         self._estimate_in = run.order.size // BYTES_PER_TOKEN
         self._records: list[Record] = []
         self._attempt: Attempt | None = None
+        #: The last one whose events are in the run's own log.
+        self._shown: Attempt | None = None
         self._tried_at = 0.0
         #: The end of the last attempt is among the records, or need not be.
         self._settled = True
@@ -280,8 +285,8 @@ class _Owner:
 
     @property
     def partial(self) -> Answer:
-        """What the present model call has said so far."""
-        return self._attempt.fold.answer() if self._attempt is not None else Answer()
+        """What the last model call that is logged has said so far."""
+        return self._shown.fold.answer() if self._shown is not None else Answer()
 
     @property
     def cost(self) -> str | None:
@@ -318,6 +323,8 @@ class _Owner:
             attempt = Attempt(new_id("att_"), self._run.attempts + 1, chosen, self._log, self._write_down)
             self._settled = True  # there is nothing to settle before it is written down
             self._attempt = attempt
+            if self._log is self._run.log:
+                self._shown = attempt
             failure = await self._call(attempt, turn)
             if not attempt.left and failure is not None:
                 raise failure  # the request itself, or our store: no other target would help

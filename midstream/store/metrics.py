@@ -59,13 +59,13 @@ def turn_counted(turn: TurnAccount) -> list[Statement]:
     """Adds a turn to the raw rows and, once, to their sums."""
     usage = turn.usage
     row = (
-        turn.id, turn.org, turn.agent, turn.version, _text(turn.user), _text(turn.thread), _text(turn.service),
+        turn.run, turn.org, turn.agent, turn.version, _text(turn.user), _text(turn.thread), _text(turn.service),
         _text(turn.model), turn.key, turn.run, turn.success, _text(turn.failure) or None, turn.attempts,
         usage.input_tokens, usage.output_tokens, usage.cache_read, usage.out_reasoning, nano(turn.cost),
         turn.latency_ms, _detail(turn), turn.created_at,
     )  # fmt: skip
-    rolls: list[Statement] = [(_ROLL, (turn.id, span, _start(turn.created_at, span))) for span in SPANS]
-    return [(_RAW, row), *rolls, (_ROLLED, (turn.id,))]
+    rolls: list[Statement] = [(_ROLL, (turn.run, span, _start(turn.created_at, span))) for span in SPANS]
+    return [(_RAW, row), *rolls, (_ROLLED, (turn.run,))]
 
 
 def _start(at: float, span: int) -> int:
@@ -89,6 +89,7 @@ def _detail(turn: TurnAccount) -> bytes:
         "dropped": turn.dropped,
         "blocked": turn.blocked,
         "cost": turn.cost,
+        "message_id": turn.id,
         "face": turn.face,
         "sub_thread_id": turn.sub_thread,
         "conversation_id": turn.conversation,

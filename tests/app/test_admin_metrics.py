@@ -60,12 +60,12 @@ def test_raw_turns_and_transactions_are_paged_and_an_org_sees_its_own(tmp_path):
     async def test(app: Here) -> None:
         key = await fill(app)
         first = (await app.ask("GET", "/v1/admin/metrics?bucket=raw&limit=2")).json
-        assert ([row["id"] for row in first["data"]], first["has_more"]) == (["msg_1", "msg_3"], True)
+        assert ([row["id"] for row in first["data"]], first["has_more"]) == (["run_1", "run_3"], True)
         [last] = (await app.ask("GET", f"/v1/admin/metrics?bucket=raw&after={first['last_id']}")).json["data"]
         assert (last["id"], last["tools"], last["parameters"], last["cost"]) == (
-            "msg_2", ["news"], {"temperature": 0.5}, "0.5",
+            "run_2", ["news"], {"temperature": 0.5}, "0.5",
         )  # fmt: skip
-        for path, id in (("metrics?bucket=raw", "msg_3"), ("transactions?limit=5", "att_msg_3")):
+        for path, id in (("metrics?bucket=raw", "run_3"), ("transactions?limit=5", "att_msg_3")):
             rows = (await app.ask("GET", f"/v1/admin/{path}", key=key)).json["data"]
             assert [row["id"] for row in rows] == [id]
         assert (await app.ask("GET", "/v1/admin/transactions?after=att_msg_1", key=key)).status == 404

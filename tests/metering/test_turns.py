@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from midstream.core.account import TurnAccount, accounted
 from midstream.core.errors import Cut
@@ -39,7 +40,7 @@ def test_an_outcome_fills_the_account_and_an_error_keeps_what_the_run_knew():
 def test_a_turn_has_one_row_for_each_topic_that_is_interested():
     rows = after_turn(ACCOUNT, 9.0, (TURN, "memory"))
     assert [(one.id, one.org_id, one.topic, one.available_at) for one in rows] == [
-        ("turn:msg_1", "org_a", "turn", 9.0), ("memory:msg_1", "org_a", "memory", 9.0),
+        ("turn:run_1", "org_a", "turn", 9.0), ("memory:run_1", "org_a", "memory", 9.0),
     ]  # fmt: skip
     assert account_in(rows[0].payload) == ACCOUNT
 
@@ -57,3 +58,8 @@ def test_accounts_become_statements_and_anything_else_an_error():
     for handle in (count_turn, keep_transaction):
         with pytest.raises(msgspec.DecodeError):
             asyncio.run(handle(row(b"{}")))
+
+
+def test_a_message_that_is_answered_anew_is_another_turn():
+    again = replace(ACCOUNT, run="run_2")
+    assert after_turn(ACCOUNT, 9.0)[0].id != after_turn(again, 9.0)[0].id

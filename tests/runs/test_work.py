@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from midstream.core.errors import Cancelled, Cut, Refused
+from midstream.core.errors import Busy, Cancelled, Cut, Refused
 from midstream.core.events import Attempted, Concluded, Done, Event, Failed, Opened
 from midstream.core.outcome import Outcome
 from midstream.core.parts import text_of
@@ -202,5 +202,38 @@ def test_a_run_that_its_worker_had_left_goes_on_under_its_own_id():
         await everything(follower)
         assert run.id == "run_before"
         assert await bench.db.read("SELECT id, status, error_code FROM runs") == [("run_before", "completed", None)]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_what_was_said_so_far_is_never_a_quiet_calls():
+    async def test(bench: Bench) -> None:
+        seen: list[str] = []
+
+        async def work(desk: Desk) -> None:
+            await desk.complete(turn(), TARGETS)
+            await desk.complete(turn(), TARGETS, quiet=True)
+            seen.append(text_of(desk.partial.choices[0].parts))
+            raise Refused("no", status=400)
+
+        _, follower = bench.start(act=Act(work))
+        await everything(follower)
+        assert seen == ["shown"]
+
+    on_bench(Scripted(one=[says(answer("shown")), says(answer("quiet"))]), test)
+
+
+def test_what_an_order_holds_is_given_back_when_its_run_may_not_begin():
+    async def test(bench: Bench) -> None:
+        given_back = asyncio.Event()
+
+        async def over() -> None:
+            given_back.set()
+
+        await bench.runs.drain(0)
+        with pytest.raises(Busy):
+            bench.start(act=Act(twice, over=over))
+        async with asyncio.timeout(1):
+            await given_back.wait()
 
     on_bench(Scripted(one=[says(answer())]), test)

@@ -135,9 +135,9 @@ def test_an_org_sees_its_own_turns(any_url):
         await count(store, [a_turn("a"), a_turn("b", org="org_b")])
         mine = store.metrics("org_a")
         assert [row.turns for row in await mine.sums("org", None, Period())] == [1]
-        assert [row.id for row in await mine.turns(Period())] == ["msg_a"]
+        assert [row.id for row in await mine.turns(Period())] == ["run_a"]
         with pytest.raises(NotFound):
-            await mine.turns(Period(), after="msg_b")
+            await mine.turns(Period(), after="run_b")
 
     with_store(any_url, work)
 
@@ -154,7 +154,7 @@ def test_a_period_and_an_agent_choose_the_rows(any_url):
         assert [row.turns for row in await reader.sums("org", 300, Period(DAY + 300))] == [1]
         assert [row.turns for row in await reader.sums("org", 300, Period(0, DAY + 300))] == [3]
         assert [row.turns for row in await reader.sums("thread", 300, Period(agent="x"))] == [1]
-        assert [row.id for row in await reader.turns(Period(agent="x"))] == ["msg_4"]
+        assert [row.id for row in await reader.turns(Period(agent="x"))] == ["run_4"]
 
     with_store(any_url, work)
 
@@ -164,12 +164,12 @@ def test_raw_rows_are_paged_oldest_first_and_hold_everything(any_url):
         await count(store, [a_turn(f"{n}", success=False, failure="upstream_cut") for n in (2, 1, 3)])
         reader = store.metrics("org_a")
         first = await reader.turns(Period(), limit=2)
-        assert [row.id for row in first] == ["msg_1", "msg_2"]
-        [last] = await reader.turns(Period(), after="msg_2", limit=2)
+        assert [row.id for row in first] == ["run_1", "run_2"]
+        [last] = await reader.turns(Period(), after="run_2", limit=2)
         shown = asdict(last)
         assert b'"cost":"0.000123456"' in shown.pop("detail")
         assert shown == {
-            "id": "msg_3", "org_id": "org_a", "agent_id": "agt_1", "version_id": "ver_1", "user_id": "ada",
+            "id": "run_3", "org_id": "org_a", "agent_id": "agt_1", "version_id": "ver_1", "user_id": "ada",
             "thread_id": "t1", "service": "openai", "model": "gpt", "key_id": "key_1", "run_id": "run_3",
             "success": False, "failure": "upstream_cut", "attempts": 1, "input_tokens": 15, "output_tokens": 9,
             "cached_tokens": 5, "reasoning_tokens": 2, "cost_nano": 123_456, "latency_ms": 120, "created_at": DAY + 10,
