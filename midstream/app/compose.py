@@ -28,6 +28,7 @@ from ..store.orgs import DEFAULT_ORG
 from .admin import admin_app
 from .agent_checks import Checks
 from .agents import AgentLoader
+from .alarms import Bell
 from .batch import PREFIX as BATCHES
 from .batch import batch_router
 from .catalog import Catalog, Served
@@ -103,9 +104,11 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     points = Points(
         store, clock.steady, agent=limits.agent_points, thread=limits.thread_points, window=limits.window_seconds
     )
+    bell = Bell(store, clock)
     given = Given(
-        config, store, egress, runs, clock, faces, conversations, loader, models, points, secret_key(config.server)
-    )
+        config, store, egress, runs, clock, faces, conversations, loader, models, points, bell,
+        secret_key(config.server),
+    )  # fmt: skip
     turns, workers = agents_of(given)
     services = Services(
         identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),
@@ -125,6 +128,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         models=models,
         checks=Checks(models, BUILTINS, config.mcp.servers),
         points=points,
+        bell=bell,
         keep=config.server.store,
     )
     nouns = all_nouns(services, workers)

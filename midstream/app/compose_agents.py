@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ from .config import Config
 from .conversations import Conversations
 from .deliver import Deliver
 from .faces import Face
+from .forgetting import forgetting
 from .jobs import JobRunner
 from .models_of import Models
 from .remember import MEMORY, Remember, thread_of
@@ -56,12 +57,15 @@ class Workers:
     batches: BatchEnds
     webhooks: Webhooks
     tools: ToolRooms
+    forgetting: Coroutine[Any, Any, None] | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
         self.after.start()
         self._tasks = [loop.create_task(self.jobs.run()), loop.create_task(self.webhooks.run())]
+        if self.forgetting is not None:
+            self._tasks.append(loop.create_task(self.forgetting))
 
     async def stop_jobs(self) -> None:
         for task in self._tasks[:1]:
@@ -92,6 +96,7 @@ class Given:
     loader: AgentLoader
     models: Models
     points: Points
+    bell: Bell
     key: bytes
 
 
@@ -115,7 +120,7 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
         documents=partial(attached, store),
         consult=partial(consult, given.egress.send),
         after=lambda account, topics: after_turn(account, clock.wall(), (TURN, *topics)),
-        bell=Bell(store, clock),
+        bell=given.bell,
         built_in=tuple(BUILTINS.values()),
     )
     turns = AgentTurns(rooms)
@@ -124,7 +129,8 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     seal = SealingKey(given.key)
     batches = BatchEnds(store, seal, webhooks, clock)
     jobs = JobRunner(store, seal, dict(given.faces), turns, runs, deliver, batches, clock)
-    return turns, Workers(after, jobs, batches, webhooks, tools)
+    days = given.config.retention.days
+    return turns, Workers(after, jobs, batches, webhooks, tools, forgetting(store, clock, days) if days else None)
 
 
 def topics_of(given: Given, webhooks: Webhooks) -> dict[str, Topic]:

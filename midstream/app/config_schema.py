@@ -95,6 +95,12 @@ class LimitsConfig(Struct, frozen=True):
     window_seconds: Seconds = 60.0
 
 
+class RetentionConfig(Struct, frozen=True):
+    """days: for which what was said is kept after the last word of its conversation; 0 = for ever."""
+
+    days: Annotated[float, Meta(ge=0)] = 0
+
+
 class EgressConfig(Struct, frozen=True):
     """allow: private hosts, host:port or networks that requests, tools, webhooks and media may reach all the same."""
 
@@ -173,6 +179,7 @@ class Config(Struct, frozen=True):
     providers: dict[str, ProviderConfig] = {}
     models: dict[str, AliasConfig] = {}
     limits: LimitsConfig = LimitsConfig()
+    retention: RetentionConfig = RetentionConfig()
     egress: EgressConfig = EgressConfig()
     mcp: McpConfig = McpConfig()
     search: SearchConfig = SearchConfig()

@@ -21,12 +21,14 @@ HISTORY = 1000
 
 
 class Opened(Struct, frozen=True):
-    """A conversation during one turn. seq: number that the turn's first message gets."""
+    """A conversation during one turn. seq: number that the turn's first message gets. parent: the message that it
+    follows where that is not the newest one; None: it is."""
 
     id: str | None = None
     title: str = ""
     history: tuple[Message, ...] = ()
     seq: int = 0
+    parent: str | None = None
 
 
 _NOTHING = nullcontext(Opened())
@@ -68,15 +70,16 @@ class Conversations:
         return Opened(row.id, title)
 
     async def _load(self, caller: Caller, id: str) -> Opened:
-        org = self._store.org(caller.org)
-        conversation = await org.conversation(id)
+        threads = self._store.org(caller.org).threads
+        conversation = await threads.thread(id)
         if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
             raise StoreDown
-        rows = await org.last_messages(id, HISTORY)
+        line = await threads.line(conversation, HISTORY)
         history: list[Message] = []
-        for row in rows:
+        for row in line.messages:
             history.extend(self.read(row.spoken()))
-        return Opened(id, conversation.title or "", tuple(history), rows[-1].seq + 1 if rows else 0)
+        parent = line.head if conversation.current_id is not None or conversation.reset_seq is not None else None
+        return Opened(id, conversation.title or "", tuple(history), line.seq, parent)
 
     def read(self, spoken: Message | Native) -> tuple[Message, ...]:
         """A stored message in the core language; a caller's own words are read in their dialect."""

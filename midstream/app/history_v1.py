@@ -141,7 +141,11 @@ def _one(services: Services) -> APIRouter:
     @router.post("/{id}/messages/{messageId}/reaction")
     async def react(caller: Anyone, id: str, messageId: str, given: _Reaction) -> Response:
         reaction = None if given.reaction == "none" else given.reaction
-        await _threads(services, caller).react(_id("conv_", id), _id("msg_", messageId), reaction)
+        threads, message = _threads(services, caller), _id("msg_", messageId)
+        row = await threads.thread(_id("conv_", id))
+        await threads.react(row.id, message, reaction)
+        if reaction == "dislike" and row.agent_id:
+            await services.bell.disliked(caller.org, row.agent_id, row.thread_id or row.id, message)
         return json_reply({"id": messageId, "reaction": reaction})
 
     return router

@@ -30,7 +30,7 @@ async def _run(services: Services, caller: Caller, face: Face, task: str, reques
     if turn.agent is not None and turn.agent.delivery.kind != "default":
         await exchange.reply(await services.jobs.accept(caller, turn, face, task, request))
         return
-    targets = services.catalog.targets(turn.model, face.NAME) if turn.agent is None else ()
+    targets = await services.targets(caller, turn, face)
     async with services.conversations.open(caller, turn) as opened:
         if turn.agent is None:
             order = services.order(caller, turn, face, request, targets, opened)

@@ -19,6 +19,7 @@ from ..store import Store
 from .agent_checks import Checks
 from .agent_turns import AgentTurns
 from .agents import AgentLoader
+from .alarms import Bell
 from .catalog import Catalog
 from .clock import Clock
 from .conversations import Conversations, Opened
@@ -50,7 +51,17 @@ class Services:
     models: Models
     checks: Checks
     points: Points
+    bell: Bell
     keep: str = "all"
+
+    async def targets(self, caller: Caller, turn: Turn, face: Face) -> tuple[Target, ...]:
+        """Who may answer a turn that is no agent's. Raises NotFound, and Forbidden for another org's own model."""
+        if turn.agent is not None:
+            return ()
+        found = self.catalog.targets(turn.model, face.NAME)
+        await self.loader.ready(caller.org)
+        self.models.permit(caller.org, found)
+        return found
 
     def order(
         self, caller: Caller, turn: Turn, face: Face, request: Request, targets: tuple[Target, ...], opened: Opened
@@ -73,6 +84,7 @@ class Services:
             messages=turn.fresh if keep else (),
             keep_answer=keep,
             seq=opened.seq,
+            parent=opened.parent,
             size=len(request.body),
             transactions=face.TRANSACTIONS,
         )

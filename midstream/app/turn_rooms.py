@@ -19,6 +19,7 @@ from ..runs.run import Runs
 from ..store import Store
 from ..store.ledger import Record
 from ..store.tool_calls import ToolCalls
+from ..tools.knowledge import searches
 from ..tools.mcp import Mcp
 from .agents import AgentLoader, tool_of
 from .alarms import Bell
@@ -52,9 +53,11 @@ class TurnRooms:
         return self.store.tool_calls(org)
 
     async def offered(self, loaded: Loaded, ask: AgentAsk) -> Loaded:
-        """The agent with the tools of the MCP servers that it names, and those that the request names besides. Of MCP
-        servers only what the org has agreed to."""
+        """The agent with the search of its documents, the tools of the MCP servers that it names, and those that the
+        request names besides. Of MCP servers only what the org has agreed to."""
         more: list[Tool] = []
+        if loaded.spec.doc_ids and all(not searches(tool) for tool in loaded.tools):
+            more += (tool for tool in self.built_in if searches(tool))
         if loaded.spec.mcp_servers:
             more += await self._of_servers(loaded.org, loaded.spec.mcp_servers)
         known = {word for tool in (*loaded.tools, *more) for word in (tool.id, tool.name)}

@@ -26,6 +26,7 @@ from ..core.turn import Prompt, Turn
 from ..core.usage import Usage
 from ..metering.alerts import alarms_of, raised
 from ..store.ledger import Record
+from ..tools.knowledge import searches
 from .remember import MEMORY
 from .suggestions import hurried, suggestions
 from .threads import Thread
@@ -287,6 +288,7 @@ class TurnWork:
             first_error=self._first_error,
             missing=prepared.missing,
             dropped=tuple(dict.fromkeys((*prepared.dropped, *late))),
+            noted=prepared.noted,
             id=thread.answer,
             conversation=thread.conversation,
             thread=thread.thread,
@@ -320,9 +322,10 @@ class TurnWork:
 
     def _searches(self) -> list[Step]:
         """The turn's calls of tools that search documents."""
-        kinds = {tool.name: tool.kind for tool in self._prepared.tools} if self._prepared is not None else {}
+        tools = self._prepared.tools if self._prepared is not None else ()
+        names = {tool.name for tool in tools if searches(tool)}
         steps = self.outcome.steps if self.outcome is not None else ()
-        return [step for step in steps if kinds.get(step.name) == "knowledge"]
+        return [step for step in steps if step.name in names]
 
     def _topics(self, end: Event) -> list[str]:
         """What happens after this turn that does not happen after every one."""

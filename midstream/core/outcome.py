@@ -32,7 +32,8 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     """How an agent's turn ended. text: what the user reads. usage, cost: of all model calls of the run, children
     included (cost: decimal USD, None when one has no known price). rounds: model calls made.
     first_error: of the primary model, when the fallback answered. missing: required variables without a value.
-    dropped: parameters that the model does not take. blocked: why a guardrail refused it. message, answer: ids of the
+    dropped: parameters that the model does not take. noted: what was changed of what was asked (a value out of range,
+    an unknown time zone), in words. blocked: why a guardrail refused it. message, answer: ids of the
     stored messages ("" when nothing is kept)."""
 
     text: str
@@ -50,6 +51,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     first_error: str = ""
     missing: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
     blocked: str = ""
     value: Any = None
     id: str = ""

@@ -95,6 +95,7 @@ def _data(outcome: Outcome, say: Say) -> dict[str, Any]:
     }
     more = {
         "blocked": outcome.blocked, "value": outcome.value, "title": outcome.title, "suggestions": outcome.suggestions,
+        "notices": outcome.noted,
     }  # fmt: skip
     return data | {name: value for name, value in more.items() if value not in ("", None, ())}
 

@@ -151,7 +151,12 @@ def _done(outcome: Outcome) -> dict[str, Any]:
         "usage": usage_v1(outcome.usage, outcome.cost),
         "iterations": outcome.rounds,
     }
-    return done | ({"images": [address(image) for image in outcome.images]} if outcome.images else {})
+    more = {
+        "images": [address(image) for image in outcome.images],
+        "droppedParameters": outcome.dropped,
+        "notices": outcome.noted,
+    }
+    return done | {name: value for name, value in more.items() if value}
 
 
 def write_accepted(turn: Turn, id: str) -> bytes:

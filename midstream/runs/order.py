@@ -34,6 +34,7 @@ class Act(Struct, frozen=True):
 class Order(Struct, frozen=True):
     """What a run shall do. messages: what the turn adds to the store, as (role, the caller's words); empty when
     content is not kept. keep_answer: store the assistant's message too. seq: number of the first message.
+    parent: the message that the first one follows, where branches are in use: the conversation then goes on from here.
     transactions: each attempt's account is put into the outbox as well."""
 
     org: str
@@ -47,6 +48,7 @@ class Order(Struct, frozen=True):
     messages: tuple[tuple[str, Native], ...] = ()
     keep_answer: bool = False
     seq: int = 0
+    parent: str | None = None
     size: int = 0
     transactions: bool = False
     act: Act | None = None

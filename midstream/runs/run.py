@@ -24,6 +24,7 @@ from ..core.usage import Usage
 from ..store.ledger import (
     AttemptSettled,
     AttemptStarted,
+    ConversationMoved,
     ConversationTouched,
     Ledger,
     MessageAdded,
@@ -387,24 +388,33 @@ class _Owner:
                 parent_run_id=act.parent if act is not None else None,
             )
         ]
+        parent = order.parent
         for place, (role, native) in enumerate(order.messages):
-            records.append(self._message(role, native.dialect, native.raw, order.seq + place, now))
+            records += self._message(role, native.dialect, native.raw, order.seq + place, now, parent)
+            parent = None  # the one before it
         if act is not None:
             records += [RunReopened(run.id, order.org), *act.beginning] if act.again else act.beginning
         return records
 
-    def _message(self, role: str, dialect: str, content: bytes, seq: int, now: float) -> Record:
-        return MessageAdded(
+    def _message(
+        self, role: str, dialect: str, content: bytes, seq: int, now: float, parent: str | None = None
+    ) -> list[Record]:
+        order = self._order
+        added = MessageAdded(
             id=new_id("msg_"),
-            org_id=self._order.org,
-            conversation_id=self._order.conversation,
+            org_id=order.org,
+            conversation_id=order.conversation,
             run_id=self._run.id,
             seq=seq,
             role=role,
             dialect=dialect,
             content=content,
             created_at=now,
+            parent_id=parent,
         )
+        if order.parent is None or order.conversation is None:
+            return [added]
+        return [added, ConversationMoved(order.conversation, order.org, added.id, now)]
 
     def _attempt_started(self, attempt: Attempt) -> Record:
         order, target = self._order, attempt.next.target
@@ -479,4 +489,4 @@ class _Owner:
                 return
             for choice in answer.choices[:1]:
                 content = _encode(Message("assistant", choice.parts))
-                self._records.append(self._message("assistant", "", content, order.seq + len(order.messages), now))
+                self._records += self._message("assistant", "", content, order.seq + len(order.messages), now)

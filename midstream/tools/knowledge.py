@@ -33,6 +33,11 @@ TOOL = Tool(
 )
 
 
+def searches(tool: Tool) -> bool:
+    """Does it search documents?"""
+    return tool.kind == "knowledge" or tool.id == TOOL.id
+
+
 class KnowledgeTool:
     def __init__(self, search: Search) -> None:
         self._search = search

@@ -16,6 +16,9 @@ from .tool_server import ToolServer
 TOML = """
 [egress]
 allow = ["127.0.0.1:{port}"]
+[providers.elsewhere]
+kind = "openai_compatible"
+base_url = "http://127.0.0.1:9/v1"
 [limits]
 agent_points = 40
 thread_points = 5
@@ -299,3 +302,33 @@ def test_a_later_failure_goes_where_the_answer_would_have_gone(agents: Agents, t
     [call] = until(lambda: tools.to("/echo/failed"), 30)
     assert call["body"]["success"] is False
     assert call["body"]["message_id"] == accepted["message_id"]
+
+
+def test_an_agents_documents_can_be_searched_without_being_told_how(agents: Agents):
+    made = agents.post("/v1/admin/documents", {"name": "Opening hours", "text": "The zoo opens at nine."})
+    agents.post("/v1/admin/documents", {"name": "Secret", "text": "The zoo is search_documents haunted."})
+    agent = agents.agent(doc_ids=[made["id"]])
+    answer = agents.say(agent, "search_documents").json
+    [call] = answer["toolCalls"]
+    assert call["name"] == "search_documents"
+    other = agents.say(agents.agent(), "search_documents").json
+    assert other["toolCalls"] == []
+
+
+def test_what_was_changed_of_what_was_asked_is_said(agents: Agents):
+    agent = agents.agent()
+    body = {"agent_id": agent, "user": "hello", "variables": {"timezone": "Mars/Olympus"}}
+    [notice] = agents.serving.ask("POST", "/api/v2/model/chat/completion", body).json["data"]["notices"]
+    assert "Mars/Olympus" in notice
+
+
+def test_another_orgs_own_model_is_refused_on_v1_too(agents: Agents):
+    agents.post("/v1/admin/models", {"name": "mine", "service": "elsewhere", "model": "ft-mine"})
+    org = agents.post("/v1/admin/orgs", {"name": "other"})["id"]
+    key = agents.post("/v1/admin/keys", {"name": "k", "org_id": org})["key"]
+    body = {"model": "elsewhere/ft-mine", "messages": [{"role": "user", "content": "hi"}]}
+    refused = agents.serving.ask("POST", "/v1/chat/completions", body, key=key)
+    assert (refused.status, refused.json["error"]["code"]) == (403, "organization_not_permitted")
+    assert (
+        agents.serving.ask("POST", "/v1/chat/completions", body).json["error"]["code"] != "organization_not_permitted"
+    )

@@ -94,3 +94,16 @@ def test_headers_of_a_webhook_are_never_shown_and_a_change_replaces_it_whole(age
     assert agents.serving.ask("POST", "/v1/admin/alerts", {"name": "x", "type": "Errors"}).status == 400
     assert agents.serving.ask("DELETE", path).status == 200
     assert agents.serving.ask("GET", path).status == 404
+
+
+def test_a_disliked_answer_is_told_once(agents: Agents, hooks: ToolServer):
+    agent = agents.agent()
+    alert(agents, hooks, "thumbsdown", "/echo/disliked", agent_ids=[agent])
+    said = agents.say(agent, "hello").json
+    at = f"/api/v1/conversation/{said['conversationId']}/messages/{said['messageId']}/reaction"
+    for reaction in ("like", "dislike", "none", "dislike"):
+        assert agents.serving.ask("POST", at, {"reaction": reaction}).status == 200
+    until(lambda: hooks.to("/echo/disliked"))
+    time.sleep(0.5)
+    [call] = hooks.to("/echo/disliked")
+    assert (call["body"]["type"], call["body"]["agent_id"]) == ("thumbsdown", agent)

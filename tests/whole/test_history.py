@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from midstream.core.ids import from_uuid
+
 from .agents_at import Agents
 from .serving import Serving
 
@@ -48,3 +50,35 @@ def test_another_orgs_history_is_as_unknown_as_one_that_never_was(agents: Agents
         assert (reply.status, reply.json["statusCode"]) == (404, 404), (method, path)
     assert agents.serving.ask("GET", f"{AT}/chat-history", key=key).json["data"] == []
     assert agents.serving.ask("GET", f"{AT}/chat-history", key="").status == 401
+
+
+def test_on_v1_a_conversation_goes_on_in_the_branch_that_is_in_use(agents: Agents):
+    ask, agent = agents.serving.ask, agents.agent()
+    first = agents.say(agent, "one two three").json
+    conversation = first["conversationId"]
+    told = [message["id"] for message in ask("GET", f"{AT}/{conversation}").json["messages"]]
+    agents.say(agent, "four", conversationId=conversation)
+    agents.say(agent, "another beginning", conversationId=conversation, editMessageId=told[0])
+    body = {
+        "model": "midstream/rehearsal",
+        "messages": [{"role": "user", "content": "five"}],
+        "conversation": from_uuid("conv_", conversation),
+    }
+    named = ask("GET", f"{AT}/{conversation}").json
+    assert [message["text"] for message in named["messages"] if message["role"] == "user"] == ["another beginning"]
+    assert ask("POST", "/v1/chat/completions", body).status == 200
+    shown = ask("GET", f"{AT}/{conversation}").json["messages"]
+    assert [message["text"] for message in shown if message["role"] == "user"] == ["another beginning", "five"]
+    assert [message["role"] for message in shown] == ["user", "assistant", "user", "assistant"]
+
+
+def test_on_v1_what_was_said_before_a_reset_is_not_shown_to_the_model(agents: Agents):
+    ask = agents.serving.ask
+    conversation = agents.say(agents.agent(), "one two three four five six seven").json["conversationId"]
+    body = {
+        "model": "midstream/rehearsal",
+        "messages": [{"role": "user", "content": "hi"}],
+        "conversation": from_uuid("conv_", conversation),
+    }
+    assert ask("POST", f"{AT}/{conversation}/reset", {}).status in (200, 204)
+    assert ask("POST", "/v1/chat/completions", body).json["usage"]["prompt_tokens"] == 1

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from midstream.app import forgetting as module
+from midstream.app.forgetting import DAY, forgetting
+from midstream.store.orgs import DEFAULT_ORG
+
+from .asgi import Here, here
+
+
+class Later:
+    """A clock that is so many days ahead."""
+
+    def __init__(self, clock: object, days: float) -> None:
+        self._clock = clock
+        self._days = days
+
+    def wall(self) -> float:
+        return self._clock.wall() + self._days * DAY  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize(("days", "kept"), [(2, True), (0.5, False)])
+def test_what_was_said_is_let_go_of_after_its_days_and_its_cost_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: float, kept: bool
+):
+    monkeypatch.setattr(module, "FIRST", 0.0)
+
+    async def test(app: Here) -> None:
+        id = (await app.chat("hi", conversation={}).end()).headers["x-conversation-id"]
+        store = app.services.store
+        task = asyncio.create_task(forgetting(store, Later(app.services.clock, 1), days))  # type: ignore[arg-type]
+        await asyncio.sleep(0.3)
+        task.cancel()
+        rows = await store.org(DEFAULT_ORG).last_messages(id, 10)
+        assert bool(rows) is kept
+        assert len(await store.all_orgs().attempts()) == 1
+
+    here(tmp_path, test)
