@@ -33,7 +33,8 @@ _PARAMETERS = {
 #: What a configuration may say: as the callers of /api/v2 write it.
 CONFIGURATION = frozenset(_PARAMETERS) | {
     "model", "prompt", "type", "tool_choice", "response_type", "response_format", "json_schema", "fine_tune_model",
-    "template_id", "tone", "response_style", "dimensions", "encoding_format", "stream", *PICTURE,
+    "template_id", "tool_call_count", "fall_back", "guardrails", "tone", "response_style", "responseStyle",
+    "dimensions", "encoding_format", "stream", *PICTURE,
 }  # fmt: skip
 
 

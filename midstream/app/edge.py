@@ -65,6 +65,7 @@ class Edge:
         self.routes: Routes[Face] = Routes((route, face) for face in faces for route in face.ROUTES)
         prefixes = {route.path.partition("{")[0]: face for face in reversed([*faces]) for route in face.ROUTES}
         self._prefixes = sorted(prefixes.items(), key=lambda pair: -len(pair[0]))
+        self._roots = {_root(route.path): face for face in reversed([*faces]) for route in face.ROUTES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -152,7 +153,8 @@ class Edge:
 
     def _face_for(self, path: str) -> Face | None:
         """Whose grammar an error about this path is written in, also when no route fits."""
-        return next((face for prefix, face in self._prefixes if path.startswith(prefix)), None)
+        found = next((face for prefix, face in self._prefixes if path.startswith(prefix)), None)
+        return found or self._roots.get(_root(path))
 
     def _answered_preflight(self, origin: str, scope: Scope, exchange: Exchange) -> bool:
         value = origin.encode("latin-1")
@@ -171,6 +173,11 @@ class Edge:
             (b"access-control-max-age", b"600"),
         ]
         return True
+
+
+def _root(path: str) -> str:
+    """What paths of one API begin with: /api/v2, /v1/messages."""
+    return "/".join(path.split("/", 3)[:3])
 
 
 def _given(body: bytes, receive: Receive) -> Receive:

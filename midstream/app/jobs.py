@@ -22,7 +22,7 @@ from ..core.turn import Turn
 from ..core.web import Caller, Reply, Request
 from ..runs.run import Runs
 from ..store import Store
-from ..store.jobs import TRIES, Job, Jobs
+from ..store.jobs import TRIES, Job, JobKind, Jobs
 from ..store.ledger import JobEnded, Record
 from ..store.secrets import SealingKey
 from .agent_turns import AgentTurns
@@ -36,6 +36,8 @@ logger = logging.getLogger("midstream.jobs")
 KEPT_HEADERS = frozenset({"x-midstream-strict", "traceparent"})
 #: Jobs that one process works off at the same time, and seconds between looks for those of others that have died.
 AT_ONCE, LOOK_EVERY = 32, 5.0
+#: Of these, items of batches at most: a turn does not wait until a long batch is over.
+OF_BATCHES = 24
 
 
 class Asked(Struct, frozen=True):
@@ -67,7 +69,7 @@ class JobRunner:
         self._batches = batches
         self._clock = clock
         self._news = asyncio.Event()
-        self._at_work: set[asyncio.Task[None]] = set()
+        self._at_work: dict[asyncio.Task[None], JobKind] = {}
 
     async def accept(self, caller: Caller, turn: Turn, face: Face, task: str, request: Request) -> Reply:
         """The answer goes elsewhere, later; what was asked is durable on return. Raises what would refuse the turn
@@ -80,7 +82,7 @@ class JobRunner:
         return Reply(face.write_accepted(turn, job.id))
 
     def job(
-        self, caller: Caller, turn: Turn, face: Face, task: str, request: Request, *, kind: str,
+        self, caller: Caller, turn: Turn, face: Face, task: str, request: Request, *, kind: JobKind,
         batch: str | None = None,
     ) -> Job:  # fmt: skip
         """A job that is not in the queue yet."""
@@ -109,10 +111,9 @@ class JobRunner:
                     await self._batches.sweep()
                     looked = self._clock.steady()
                 self._news.clear()
-                for job in await self._jobs.take(AT_ONCE - len(self._at_work)):
-                    task = asyncio.get_running_loop().create_task(self._work(job))
-                    self._at_work.add(task)
-                    task.add_done_callback(self._done)
+                self._begin(await self._jobs.take(AT_ONCE - len(self._at_work), "turn"))
+                items = sum(kind == "batch" for kind in self._at_work.values())
+                self._begin(await self._jobs.take(min(AT_ONCE - len(self._at_work), OF_BATCHES - items), "batch"))
             except StoreDown:
                 logger.warning("the store is away: jobs wait")
             try:
@@ -121,8 +122,14 @@ class JobRunner:
             except TimeoutError:
                 continue
 
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            task = asyncio.get_running_loop().create_task(self._work(job))
+            self._at_work[task] = job.kind
+            task.add_done_callback(self._done)
+
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._at_work.discard(task)
+        del self._at_work[task]
         self._news.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a job could not be worked off: %r", error)

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from ..core import events
 from ..core.dialect import Say
 from ..core.errors import Cancelled
 from ..core.events import Attempted, Fold, Gave
@@ -58,18 +59,21 @@ def _listed(names: tuple[str, ...]) -> str:
 
 async def whole(follower: Follower) -> tuple[Attempted | None, Fold, Gave | None]:
     """Everything of a run, folded, once its log is closed. Raises the error it ended with."""
-    fold, attempted, gave = Fold(), None, None
+    fold, attempted, gave, message = Fold(), None, None, ""
     while not fold.ended:
-        events = await follower.take()
-        if not events:
+        taken = await follower.take()
+        if not taken:
             raise Cancelled("the client went away")
-        for event in events:
+        for event in taken:
             if type(event) is Attempted:
                 attempted = event
+            elif type(event) is events.Opened:
+                message = event.message
             elif type(event) is Gave:
                 gave = event
             fold.add(event)
     if fold.error is not None:
+        fold.error.message_id = message
         raise fold.error
     return attempted, fold, gave
 

@@ -35,11 +35,13 @@ MAX_TOLD = 2048
 
 class MidstreamError(Exception):
     """status: HTTP status. code: stable snake_case word. param: path of the offending field.
-    retry_after: seconds, or None when waiting does not help. retryable: may another attempt succeed?"""
+    retry_after: seconds, or None when waiting does not help. retryable: may another attempt succeed?
+    message_id: of the user's message, in an agent's turn that had begun."""
 
     status = 500
     code = "error"
     retryable = False
+    message_id = ""
 
     def __init__(
         self,

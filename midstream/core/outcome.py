@@ -25,7 +25,6 @@ class Step(Struct, frozen=True, omit_defaults=True):
     error: str = ""
     round: int = 1
     ms: int = 0
-    kind: str = ""
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):

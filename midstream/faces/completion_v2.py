@@ -153,8 +153,7 @@ def _stream(say: Say) -> AgentStream:
         return b""
 
     def failed(error: MidstreamError) -> bytes:
-        told = {**_failure(error), "message_id": message} if message else _failure(error)
-        return event(b"error", told)
+        return event(b"error", {**_failure(error), "message_id": message or None})
 
     def concluded(outcome: Outcome) -> bytes:
         return event(b"done", _reply(outcome, say))
@@ -185,7 +184,9 @@ def _tool_result(ended: ToolEnded) -> bytes:
 
 def _failure(error: MidstreamError) -> dict[str, Any]:
     """With {limit_type, current_usage, limit_value} when a limit was reached."""
-    told: dict[str, Any] = {"success": False, "error": error.message, "code": error.code}
+    told: dict[str, Any] = {
+        "success": False, "error": error.message, "code": error.code, "message_id": error.message_id or None,
+    }  # fmt: skip
     if error.param:
         told["param"] = error.param
     return told | (getattr(error, "limit", None) or {})

@@ -18,6 +18,8 @@ from .ledger import JobEnded, Record, statement
 from .reading import missing
 
 JobStatus: TypeAlias = Literal["queued", "running", "done", "failed"]
+#: A turn whose answer goes elsewhere; an item of a batch.
+JobKind: TypeAlias = Literal["turn", "batch"]
 #: A job that has taken so many workers with it is not given to another.
 TRIES = 5
 
@@ -30,7 +32,7 @@ class Job(Struct, frozen=True):
     id: str
     org_id: str
     key_id: str
-    kind: str
+    kind: JobKind
     batch_id: str | None
     run_id: str
     request: bytes
@@ -51,7 +53,7 @@ _ADD = """
 INSERT INTO jobs (id, org_id, key_id, kind, batch_id, run_id, request, delivery, created_at, available_at, status)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued') ON CONFLICT (id) DO NOTHING"""
 _DUE = """
-SELECT id FROM jobs WHERE status = 'queued' AND available_at <= $1 ORDER BY available_at, id LIMIT $2"""
+SELECT id FROM jobs WHERE status = 'queued' AND available_at <= $1 AND kind = $3 ORDER BY available_at, id LIMIT $2"""
 _TAKE = """
 UPDATE jobs SET status = 'running', worker = $2, tries = tries + 1 WHERE id = $1 AND status = 'queued'"""
 _TAKEN = f"SELECT {_COLUMNS} FROM jobs WHERE id = $1 AND status = 'running' AND worker = $2"
@@ -76,9 +78,9 @@ class Jobs:
         """Durable on return."""
         await self._db.write([*also, *[_added(job) for job in jobs]])
 
-    async def take(self, limit: int) -> list[Job]:
+    async def take(self, limit: int, kind: JobKind) -> list[Job]:
         """Jobs that are due, now this worker's; of those that several reach for, one gets each."""
-        found = await self._db.read(_DUE, self._clock(), limit)
+        found = await self._db.read(_DUE, self._clock(), limit, kind) if limit > 0 else []
         if not found:
             return []
         await self._db.write([(_TAKE, (id, self._worker)) for (id,) in found])

@@ -6,13 +6,13 @@ import pytest
 
 from midstream.core.errors import NotFound
 from midstream.store import Store
-from midstream.store.jobs import Job, Jobs, OrgJobs
+from midstream.store.jobs import Job, JobKind, Jobs, OrgJobs
 
 from .turns import ORG, with_store
 
 
-def job(id: str, at: float = 1.0, **more: str) -> Job:
-    return Job(id, ORG, "key_1", "turn", more.get("batch_id"), f"run_{id}", b'{"user":"hi"}', b"{}", at, at)
+def job(id: str, at: float = 1.0, kind: JobKind = "turn", **more: str) -> Job:
+    return Job(id, ORG, "key_1", kind, more.get("batch_id"), f"run_{id}", b'{"user":"hi"}', b"{}", at, at)
 
 
 def test_each_job_is_taken_by_one_worker_when_it_is_due(url: str) -> None:
@@ -20,11 +20,11 @@ def test_each_job_is_taken_by_one_worker_when_it_is_due(url: str) -> None:
         now = 5.0
         one, two = (Jobs(store.db, name, lambda: now) for name in ("w1", "w2"))
         await one.add([job(f"msg_{number}") for number in range(20)] + [job("msg_later", 9.0)])
-        both = await asyncio.gather(one.take(50), two.take(50))
+        both = await asyncio.gather(one.take(50, "turn"), two.take(50, "turn"))
         taken = [taken.id for taken in both[0] + both[1]]
         assert sorted(taken) == sorted(f"msg_{number}" for number in range(20))
         assert all(one.status == "running" and one.tries == 1 for one in both[0] + both[1])
-        assert await one.take(50) == []
+        assert await one.take(50, "turn") == []
         assert await one.next_at() == 9.0
 
     with_store(url, work)
@@ -34,7 +34,7 @@ def test_the_first_end_of_a_job_is_the_one_that_counts(url: str) -> None:
     async def work(store: Store) -> None:
         jobs = Jobs(store.db, "w1", lambda: 5.0)
         await jobs.add([job("msg_1")])
-        await jobs.take(1)
+        await jobs.take(1, "turn")
         await jobs.end("msg_1", "done", b"answer")
         await jobs.end("msg_1", "failed", b"late")
         kept = await OrgJobs(store.db, ORG).job("msg_1")
@@ -50,9 +50,9 @@ def test_jobs_of_a_worker_that_is_gone_are_due_again_and_those_of_a_living_one_a
         await store.db.write([(sql, ("w_alive", 4.0)), (sql, ("w_dead", 0.0))])
         for jobs, id in ((mine, "msg_mine"), (living, "msg_living"), (dead, "msg_dead")):
             await jobs.add([job(id)])
-            await jobs.take(1)
+            await jobs.take(1, "turn")
         await mine.requeue()
-        assert [(one.id, one.tries) for one in await mine.take(9)] == [("msg_dead", 2)]
+        assert [(one.id, one.tries) for one in await mine.take(9, "turn")] == [("msg_dead", 2)]
 
     with_store(url, work)
 
@@ -61,9 +61,9 @@ def test_a_job_that_is_let_go_is_due_again_as_if_it_had_not_been_tried(url: str)
     async def work(store: Store) -> None:
         jobs = Jobs(store.db, "w1", lambda: 5.0)
         await jobs.add([job("msg_1")])
-        await jobs.take(1)
+        await jobs.take(1, "turn")
         await jobs.let_go("msg_1")
-        assert [one.tries for one in await jobs.take(1)] == [1]
+        assert [one.tries for one in await jobs.take(1, "turn")] == [1]
 
     with_store(url, work)
 
@@ -80,5 +80,16 @@ def test_another_orgs_job_is_as_unknown_as_one_that_never_was(url: str) -> None:
         assert said[0] == said[1]
         assert await foreign.of_batch("batch_1") == []
         assert [one.id for one in await OrgJobs(store.db, ORG).of_batch("batch_1")] == ["msg_1"]
+
+    with_store(url, work)
+
+
+def test_each_kind_is_taken_by_itself(url: str) -> None:
+    async def work(store: Store) -> None:
+        jobs = Jobs(store.db, "w1", lambda: 5.0)
+        await jobs.add([job(f"msg_{number}", kind="batch") for number in range(9)] + [job("msg_turn", 2.0)])
+        assert [one.id for one in await jobs.take(4, "turn")] == ["msg_turn"]
+        assert len(await jobs.take(4, "batch")) == 4
+        assert await jobs.take(0, "batch") == await jobs.take(-3, "batch") == []
 
     with_store(url, work)

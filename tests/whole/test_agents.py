@@ -332,3 +332,29 @@ def test_another_orgs_own_model_is_refused_on_v1_too(agents: Agents):
     assert (
         agents.serving.ask("POST", "/v1/chat/completions", body).json["error"]["code"] != "organization_not_permitted"
     )
+
+
+def test_a_failure_of_version_two_names_its_message_and_unknown_paths_are_refused_in_its_words(agents: Agents):
+    ask, at = agents.serving.ask, "/api/v2/model/chat/completion"
+    failed = ask("POST", at, {"agent_id": agents.agent(), "user": "fail:400"})
+    assert (failed.status, failed.json["success"]) == (400, False)
+    assert failed.json["message_id"].startswith("msg_")
+    refused = ask("POST", at, {"agent_id": agents.agent()})
+    assert (refused.status, refused.json["success"], refused.json["message_id"]) == (400, False, None)
+    unknown = ask("POST", "/api/v2/model/nothing", {})
+    assert (unknown.status, unknown.json["success"]) == (404, False)
+    assert ask("POST", "/api/v1/nothing", {}).json["statusCode"] == 404
+
+
+def test_a_turn_that_is_answered_later_does_not_wait_for_a_batch(
+    agents: Agents, tools: ToolServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tools, "slow", 1.0)
+    slow = agents.agent(tool_ids=[agents.tool("slow_one", f"{tools.url}/slow/1")])
+    batch = {"agent_id": slow, "batch": ["slow_one"] * 200}
+    made = agents.serving.ask("POST", "/api/v2/model/batch/chat/completion", batch).json["batch_id"]
+    time.sleep(0.5)
+    quick = {"agent_id": slow, "user": "hello", "response_format": {"type": "queue", "cred": {"name": "quick"}}}
+    assert agents.serving.ask("POST", "/api/v2/model/chat/completion", quick).status == 200
+    until(lambda: agents.serving.ask("GET", "/v1/queues/quick").json["data"], 4)
+    assert agents.serving.ask("GET", f"/api/v2/model/batch/{made}").json["status"] == "running"
