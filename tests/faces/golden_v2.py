@@ -210,11 +210,13 @@ _limit = LimitReached("20 points of this thread are spent", code="metrix_limit_r
 _limit.limit = {"limit_type": "thread", "current_usage": 20, "limit_value": 20}
 #: error -> body.
 ERRORS: list[tuple[Any, dict[str, Any]]] = [
-    (NotFound("no such agent: a"), {"success": False, "error": "no such agent: a", "code": "not_found"}),
+    (NotFound("no such agent: a"),
+     {"success": False, "error": "no such agent: a", "code": "not_found", "message_id": None}),
     (BadRequest("user: needed", code="user_message_missing", param="user"),
-     {"success": False, "error": "user: needed", "code": "user_message_missing", "param": "user"}),
+     {"success": False, "error": "user: needed", "code": "user_message_missing", "message_id": None,
+      "param": "user"}),
     (_limit,
      {"success": False, "error": "20 points of this thread are spent", "code": "metrix_limit_reached",
-      "limit_type": "thread", "current_usage": 20, "limit_value": 20}),
-    (StoreDown("away"), {"success": False, "error": "away", "code": "store_unavailable"}),
+      "message_id": None, "limit_type": "thread", "current_usage": 20, "limit_value": 20}),
+    (StoreDown("away"), {"success": False, "error": "away", "code": "store_unavailable", "message_id": None}),
 ]  # fmt: skip
