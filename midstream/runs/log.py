@@ -74,6 +74,24 @@ class Follower:
         return self._behind > MAX_BEHIND
 
 
+class Ear:
+    """A reader that never waits and is never behind: `hear` is called with events in the call that logs them, so it
+    has heard everything when the run settles. It must not raise."""
+
+    __slots__ = ("_hear",)
+    is_behind = False
+
+    def __init__(self, hear: Callable[[Sequence[Event]], None]) -> None:
+        self._hear = hear
+
+    def push(self, events: Sequence[Event], size: int) -> bool:
+        self._hear(events)
+        return True
+
+    def wake(self) -> None:
+        pass
+
+
 class EventLog:
     """keep: hold every event for followers who come later or resume; else only until each follower took it.
     deserted: called when the last follower leaves before the log is closed.
@@ -82,7 +100,7 @@ class EventLog:
     __slots__ = ("_followers", "_kept", "_resume", "closed", "deserted", "straight")
 
     def __init__(self, keep: bool = False) -> None:
-        self._followers: list[Follower] = []
+        self._followers: list[Follower | Ear] = []
         self._kept: list[Event] | None = [] if keep else None
         self._resume: Callable[[], None] | None = None
         self.closed = False
@@ -95,6 +113,11 @@ class EventLog:
         self._followers.append(follower)
         self.straight = None
         return follower
+
+    def attach(self, hear: Callable[[Sequence[Event]], None]) -> None:
+        """hear: told of all events from now on, the last one included, see Ear."""
+        self._followers.append(Ear(hear))
+        self.straight = None
 
     def waits(self, follower: Follower) -> None:
         """It has taken everything and waits for more."""

@@ -1,6 +1,6 @@
-"""Messages on their way to webhooks and queues.
+"""Messages on their way to webhooks and queues, and those that live channels keep for a while.
 
-waiting -> delivered | dead        a dead one can be sent again"""
+waiting -> delivered | dead        a dead one can be sent again; what a channel keeps waits until it is forgotten"""
 
 # ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
 
@@ -22,7 +22,8 @@ PAGE = 100
 
 class DeliveryRow(Struct, frozen=True):
     """kind: webhook | queue | live. target: JSON text of where to (sealed when it holds a secret). tries: made so far.
-    available_at: not tried before, unix seconds as all times here. last_error: of the last try that failed."""
+    available_at: not tried before, unix seconds as all times here; of kind live: when it is forgotten.
+    last_error: of the last try that failed."""
 
     id: str
     org_id: str
@@ -68,6 +69,10 @@ WHERE id = $1 AND org_id = $2 AND kind = 'queue' AND target = $3 AND status = 'w
 _IS_OUT = """
 SELECT id FROM deliveries
 WHERE id = $1 AND org_id = $2 AND kind = 'queue' AND target = $3 AND status = 'delivered'"""
+_SAID = """
+SELECT created_at, payload FROM deliveries WHERE org_id = $1 AND kind = 'live' AND target = $2 AND created_at > $3
+ORDER BY created_at DESC LIMIT $4"""
+_FORGET_SAID = "DELETE FROM deliveries WHERE status = 'waiting' AND kind = 'live' AND available_at < $1"
 _FORGET = "DELETE FROM deliveries WHERE status <> 'waiting' AND ended_at < $1"
 
 
@@ -108,6 +113,10 @@ class Deliveries:
     async def forget(self, before: float) -> None:
         """Of what ended before that time nothing is kept."""
         await self._db.write([(_FORGET, (before,))])
+
+    async def forget_said(self) -> None:
+        """What live channels need not keep any more."""
+        await self._db.write([(_FORGET_SAID, (self._clock(),))])
 
 
 class OrgDeliveries:
@@ -150,3 +159,9 @@ class OrgDeliveries:
         named, now = [*dict.fromkeys(ids)], self._clock()
         await self._db.write([(_TAKEN_OUT, (id, self._org, queue, now)) for id in named])
         return [id for id in named if await self._db.look_up(_IS_OUT, id, self._org, queue)]
+
+    async def said(self, channel: bytes, after: float, limit: int) -> Sequence[tuple[float, bytes]]:
+        """(created_at, payload) of what was said in a live channel after that time, the newest ones, oldest first.
+        channel: its target, as it was written."""
+        rows = await self._db.read(_SAID, self._org, channel, after, limit)
+        return [(float(at), bytes(payload)) for at, payload in reversed(rows)]

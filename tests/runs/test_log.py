@@ -242,3 +242,35 @@ def test_a_reader_that_waits_is_handed_events_at_once_in_order_and_woken_only_fo
         assert handed == said(2, 3)
 
     asyncio.run(test())
+
+
+def test_who_listens_has_heard_everything_when_the_call_that_logs_it_returns():
+    async def test() -> None:
+        log = EventLog()
+        heard: list[Event] = []
+        follower = log.follow()
+        taking = waiting(follower)
+        await asyncio.sleep(0)
+        log.attach(heard.extend)
+        for events in (said(1, 2), said(3), [Done()]):
+            log.append(events)
+        assert heard == [*said(1, 2, 3), Done()]
+        assert await soon(taking) == heard
+        log.close()
+
+    asyncio.run(test())
+
+
+def test_who_listens_holds_nobody_up_while_a_follower_is_behind():
+    async def test() -> None:
+        log = EventLog()
+        heard: list[Event] = []
+        log.attach(heard.extend)
+        assert log.append(said(1), MAX_BEHIND * 2)
+        follower = log.follow()
+        assert not log.append(said(2), MAX_BEHIND * 2)
+        log.attach(heard.extend)
+        follower.leave()
+        assert heard == said(1, 2)
+
+    asyncio.run(test())

@@ -86,3 +86,34 @@ def test_another_orgs_message_is_as_unknown_as_one_that_never_was(url: str) -> N
         assert await foreign.list() == []
 
     with_store(url, work)
+
+
+def test_what_a_live_channel_keeps_is_read_from_the_last_that_was_heard_until_its_time_is_over(url: str) -> None:
+    async def work(store: Store) -> None:
+        clock = Clock()
+        deliveries, mine = Deliveries(store.db, clock), OrgDeliveries(store.db, ORG, clock)
+        target = b'{"channel":"c"}'
+        rows = [
+            (ORG, target, 1.000001),
+            (ORG, target, 1.000002),
+            (ORG, b'{"channel":"d"}', 2.0),
+            ("org_b", target, 3.0),
+        ]
+        await store.ledger.commit(
+            *(
+                DeliveryAdded(f"dlv_{place}", org, "live", channel, b"said %d" % place, at, at + 10.0)
+                for place, (org, channel, at) in enumerate(rows)
+            ),
+            DeliveryAdded("dlv_hook", ORG, "webhook", target, b"to a webhook", 1.5, 1.5),
+        )
+        assert await mine.said(target, 0.0, 10) == [(1.000001, b"said 0"), (1.000002, b"said 1")]
+        assert await mine.said(target, 1.000001, 10) == [(1.000002, b"said 1")]
+        assert await mine.said(target, 0.0, 1) == [(1.000002, b"said 1")]
+        assert [row.id for row in await deliveries.take("webhook", 10, 1.0)] == ["dlv_hook"]
+        clock.now = 11.5
+        await deliveries.forget_said()
+        assert await mine.said(target, 0.0, 10) == []
+        assert [payload for _, payload in await mine.said(rows[2][1], 0.0, 10)] == [b"said 2"]
+        assert (await mine.one("dlv_hook")).status == "waiting"
+
+    with_store(url, work)

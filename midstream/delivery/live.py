@@ -1,0 +1,239 @@
+"""Live channels: whoever has a channel's token hears what is said in it, in order, from the message after the last one
+that was heard.
+
+A message's number is the moment at which it got its place in its channel, in microseconds since 1970, or one more than
+the number before it. So numbers rise within a channel also when the server has started anew, and a listener that comes
+back with the last one that it heard is told no message twice. What is said of a turn that goes on is kept in memory;
+how a turn ended is in the store, and found there by a server that has just started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeAlias
+
+from msgspec import Struct
+
+#: Seconds that messages are kept for those who come late.
+KEEP_SECONDS = 3600.0
+#: Of each channel: messages in memory, and their bytes.
+KEPT, KEPT_BYTES = 2048, 1024 * 1024
+#: How far a listener may fall behind before it is sent away. One message is told however large it is.
+BEHIND, BEHIND_BYTES = 2048, 4 * 1024 * 1024
+#: Ends of turns that the store is asked for, the newest ones.
+ENDS = 500
+#: Channels that are known at once: above it, those that nobody listens to are forgotten, the longest silent first.
+CHANNELS = 10_000
+
+Name: TypeAlias = tuple[str, str]
+#: (org, channel, after which number) -> the newest ENDS ends of turns in the store, oldest first. Raises StoreDown.
+Ends: TypeAlias = Callable[[str, str, int], Awaitable[Sequence["Said"]]]
+#: Told its number, a message says how it reads: JSON text.
+Body: TypeAlias = Callable[[int], bytes]
+
+
+class Said(Struct, frozen=True):
+    """One message. number: rising within its channel. body: JSON text. kept: the store has it as well."""
+
+    number: int
+    body: bytes
+    kept: bool = False
+
+
+class Held:
+    """A place in a channel whose message is told later: what is said after it waits for that."""
+
+    __slots__ = ("body", "number", "open")
+
+    def __init__(self, number: int, body: bytes) -> None:
+        self.number = number
+        self.body = body
+        self.open = True
+
+
+class _Channel:
+    """told: the number of the last message that was told. since: what was said after this number is all here.
+    waiting: messages behind a place that is held, that one first."""
+
+    __slots__ = ("kept", "kept_bytes", "last", "listeners", "since", "told", "waiting")
+
+    def __init__(self, now: int, since: int) -> None:
+        self.kept: deque[Said] = deque()
+        self.kept_bytes = 0
+        self.listeners: set[Listener] = set()
+        self.last = self.told = now
+        self.since = since
+        self.waiting: deque[Held | Said] = deque()
+
+    def next(self, now: int) -> int:
+        self.last = max(self.last + 1, now)
+        return self.last
+
+    def flush(self) -> None:
+        while self.waiting:
+            one = self.waiting[0]
+            if isinstance(one, Held):
+                if one.open:
+                    return
+                one = Said(one.number, one.body, kept=True)
+            self.waiting.popleft()
+            if one.body:
+                self._tell(one)
+
+    def _tell(self, said: Said) -> None:
+        self.told = said.number
+        self.kept.append(said)
+        self.kept_bytes += len(said.body)
+        while len(self.kept) > KEPT or (self.kept_bytes > KEPT_BYTES and len(self.kept) > 1):
+            self.drop()
+        for listener in self.listeners:
+            listener.tell(said)
+
+    def drop(self) -> None:
+        """Forgets the oldest message; it is missed only when the store does not have it."""
+        oldest = self.kept.popleft()
+        self.kept_bytes -= len(oldest.body)
+        if not oldest.kept:
+            self.since = oldest.number
+
+    def forget(self, before: int) -> None:
+        while self.kept and self.kept[0].number < before:
+            self.drop()
+
+
+class Listener:
+    """One connection's place in a channel. gap: of what was said after the number that it came with, some is lost.
+    behind: it was too slow, so the rest is not told any more. left: it is not there any more."""
+
+    def __init__(self) -> None:
+        self._past: deque[Said] = deque()
+        self._heard: deque[Said] = deque()
+        self._bytes = 0
+        self._news = asyncio.Event()
+        self.gap = self.behind = self.left = False
+
+    def tell(self, said: Said) -> None:
+        if self._heard and (len(self._heard) >= BEHIND or self._bytes + len(said.body) > BEHIND_BYTES):
+            self.behind = True
+        if not self.behind:
+            self._heard.append(said)
+            self._bytes += len(said.body)
+        self._news.set()
+
+    def before(self, past: Iterable[Said]) -> None:
+        """What was said before it came: it is not behind because of that."""
+        self._past.extend(past)
+        self._news.set()
+
+    def leave(self) -> None:
+        self.left = True
+        self._news.set()
+
+    async def next(self) -> Said | None:
+        """The next message; None when there is none any more: it has left or is behind."""
+        while not self.left:
+            if self._past:
+                return self._past.popleft()
+            if self._heard:
+                said = self._heard.popleft()
+                self._bytes -= len(said.body)
+                return said
+            if self.behind:
+                break
+            self._news.clear()
+            await self._news.wait()
+        return None
+
+
+class Hub:
+    """All channels of this process. clock: unix seconds. ends: what the store has of a channel."""
+
+    def __init__(self, clock: Callable[[], float], ends: Ends) -> None:
+        self._clock = clock
+        self._ends = ends
+        self._channels: dict[Name, _Channel] = {}
+        #: What was said before this, in a channel that is not known any more, may be lost.
+        self._since = self._now()
+
+    def _now(self) -> int:
+        return round(self._clock() * 1_000_000)
+
+    def _channel(self, name: Name) -> _Channel:
+        found = self._channels.get(name)
+        if found is None:
+            if len(self._channels) >= CHANNELS:
+                self._forget()
+            now = self._now()
+            found = self._channels[name] = _Channel(now, min(self._since, now))
+        return found
+
+    def last(self, org: str, channel: str) -> int:
+        """A number that comes before everything that has not been said yet."""
+        found = self._channels.get((org, channel))
+        return found.last if found is not None else self._now()
+
+    def say(self, org: str, channel: str, body: Body) -> None:
+        found = self._channel((org, channel))
+        number = found.next(self._now())
+        found.waiting.append(Said(number, body(number)))
+        found.flush()
+
+    def hold(self, org: str, channel: str, body: Body) -> Held:
+        """A place for a message that the store has before it is told; until `tell` or `drop` all that comes after it
+        waits."""
+        found = self._channel((org, channel))
+        number = found.next(self._now())
+        held = Held(number, body(number))
+        found.waiting.append(held)
+        return held
+
+    def tell(self, org: str, channel: str, held: Held) -> None:
+        held.open = False
+        self._channel((org, channel)).flush()
+
+    def drop(self, org: str, channel: str, held: Held) -> None:
+        """It is not told after all. Idempotent, also after it was told."""
+        if held.open:
+            held.body = b""
+            self.tell(org, channel, held)
+
+    async def join(self, org: str, channel: str, after: int | None = None) -> Listener:
+        """after: the number of the last message heard; None: everything that is kept. Raises StoreDown."""
+        found = self._channel((org, channel))
+        found.forget(self._now() - round(KEEP_SECONDS * 1_000_000))
+        listener = Listener()
+        # From here on it is told what is said; what the store has beyond this point is told that way, too.
+        found.listeners.add(listener)
+        told, since = found.told, found.since
+        past = {one.number: one for one in found.kept if one.number > (after or 0)}
+        try:
+            ends = await self._ends(org, channel, after or 0)
+        except BaseException:
+            self.leave(org, channel, listener)
+            raise
+        for one in ends:
+            if one.number <= told:
+                past.setdefault(one.number, one)
+        listener.gap = len(ends) >= ENDS or (after is not None and after < since)
+        listener.before(past[number] for number in sorted(past))
+        return listener
+
+    def leave(self, org: str, channel: str, listener: Listener) -> None:
+        found = self._channels.get((org, channel))
+        if found is not None:
+            found.listeners.discard(listener)
+            if not found.listeners and not found.kept and not found.waiting:
+                self._remove((org, channel))
+
+    def _forget(self) -> None:
+        """Channels without listeners, the longest silent first, until half of all are gone."""
+        quiet = [name for name, one in self._channels.items() if not one.listeners and not one.waiting]
+        quiet.sort(key=lambda name: self._channels[name].told)
+        for name in quiet[: max(1, CHANNELS // 2)]:
+            self._remove(name)
+
+    def _remove(self, name: Name) -> None:
+        gone = self._channels.pop(name)
+        lost = next((said.number for said in reversed(gone.kept) if not said.kept), gone.since)
+        self._since = max(self._since, lost)
