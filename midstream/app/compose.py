@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from .faces import all_faces
 from .history_v1 import history_nouns
 from .keyfiles import secret_key
 from .last_used import LastUsed
+from .live import LiveChannels, live_router
 from .models_of import Models, lendable
 from .nouns import Nouns, noun_app
 from .offered import Offered
@@ -131,27 +132,36 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         bell=bell,
         keep=config.server.store,
     )
-    nouns = all_nouns(services, workers)
+    nouns = all_nouns(services, workers, given.key)
     beside = [tool_admin_router(services, workers.tools), delivery_admin_router(services, workers.webhooks)]
     admin = admin_app(services, nouns, beside)
     process = Process(config, services, admin, LastUsed(services.identify, store.keys), workers)
     process.last_used.begin()
     workers.start()
     _gauge(metrics, services)
-    operations = Operations(_readiness(process), metrics)
-    process.application = Edge(services, admin, operations, config.server.cors_origins, nouns)
+    process.application = _edge(process, given, nouns, metrics)
     return process
 
 
-def all_nouns(services: Services, workers: Workers) -> tuple[Nouns, ...]:
+def _edge(process: Process, given: Given, nouns: Sequence[Nouns], metrics: Metrics) -> Edge:
+    """process.application: that of the admin routes."""
+    operations = Operations(_readiness(process), metrics)
+    live = LiveChannels(process.workers.hub, given.key, given.clock, given.config.limits.org_live)
+    origins = given.config.server.cors_origins
+    return Edge(process.services, process.application, operations, live, origins, nouns)
+
+
+def all_nouns(services: Services, workers: Workers, key: bytes) -> tuple[Nouns, ...]:
     """What is listed, read and changed beside the faces' own routes."""
     mcp = noun_app(services, plain_error, [mcp_router(services, workers.tools)])
     queues = noun_app(services, plain_error, [queue_router(services)])
+    live = noun_app(services, plain_error, [live_router(services, workers.hub, key)])
     write_error = completion_v2.DIALECT.write_error
     batches = noun_app(services, write_error, [batch_router(services, workers.batches)])
     return (
         Nouns("/mcp/v1/tools", mcp, plain_error),
         Nouns("/v1/queues", queues, plain_error),
+        Nouns("/v1/live", live, plain_error),
         Nouns(BATCHES, batches, write_error, MAX_BODY),
         history_nouns(services),
     )

@@ -15,6 +15,7 @@ from ..access.points import Points
 from ..agent.guardrails import Webhook as GuardWebhook
 from ..core.errors import Garbled
 from ..core.http import Outgoing, Send, Timeouts
+from ..delivery.live import Hub
 from ..delivery.webhook import Webhooks
 from ..egress import Egress
 from ..metering.alerts import ALERT
@@ -32,7 +33,7 @@ from .batch_ends import BatchEnds
 from .clock import Clock
 from .config import Config
 from .conversations import Conversations
-from .deliver import Deliver
+from .deliver import Deliver, ends_of
 from .faces import Face
 from .forgetting import forgetting
 from .jobs import JobRunner
@@ -57,6 +58,7 @@ class Workers:
     batches: BatchEnds
     webhooks: Webhooks
     tools: ToolRooms
+    hub: Hub
     forgetting: Coroutine[Any, Any, None] | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -103,7 +105,8 @@ class Given:
 def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     store, clock, runs = given.store, given.clock, given.runs
     threads = Threads(store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall)
-    webhooks = Webhooks(Deliveries(store.db, clock.wall), given.egress.send, given.key, clock.wall, random.random)
+    deliveries = Deliveries(store.db, clock.wall)
+    webhooks = Webhooks(deliveries, given.egress.send, given.key, clock.wall, random.random)
     after = After(store.outbox, topics_of(given, webhooks), clock.wall)
     tools = ToolRooms(given.config, store, given.egress, clock, given.loader.servers)
     store.ledger.noticed = after.wake
@@ -125,12 +128,14 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     )
     turns = AgentTurns(rooms)
     tools.offer_agents(turns)
-    deliver = Deliver(webhooks)
+    hub = Hub(clock.wall, ends_of(store.db, clock.wall))
+    deliver = Deliver(webhooks, hub, deliveries)
     seal = SealingKey(given.key)
     batches = BatchEnds(store, seal, webhooks, clock)
     jobs = JobRunner(store, seal, dict(given.faces), turns, runs, deliver, batches, clock)
     days = given.config.retention.days
-    return turns, Workers(after, jobs, batches, webhooks, tools, forgetting(store, clock, days) if days else None)
+    letting_go = forgetting(store, clock, days) if days else None
+    return turns, Workers(after, jobs, batches, webhooks, tools, hub, letting_go)
 
 
 def topics_of(given: Given, webhooks: Webhooks) -> dict[str, Topic]:

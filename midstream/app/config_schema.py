@@ -86,10 +86,11 @@ class AliasConfig(Struct, frozen=True):
 
 
 class LimitsConfig(Struct, frozen=True):
-    """org_in_flight: requests of one org that may be under way at once. The rest: points of agent turns in each
-    window."""
+    """org_in_flight: requests of one org that may be under way at once. org_live: its connections to live channels.
+    The rest: points of agent turns in each window."""
 
     org_in_flight: Count = 4096
+    org_live: Count = 1000
     agent_points: Count = 100
     thread_points: Count = 20
     window_seconds: Seconds = 60.0

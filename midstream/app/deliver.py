@@ -1,29 +1,65 @@
-"""Where a later answer goes: to a webhook or to a queue."""
+"""Where a later answer goes: to a webhook, to a queue, to a live channel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Raw
 
 from ..core.agents import Delivery
-from ..core.errors import BadRequest, NotBuilt
+from ..core.dialect import AnswerWriter
+from ..core.errors import BadRequest
+from ..core.events import Done, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
+from ..core.turn import Turn
+from ..delivery.live import ENDS, KEEP_SECONDS, Body, Ends, Held, Hub, Said
 from ..delivery.webhook import Webhook, Webhooks
+from ..runs.run import Run
+from ..store.database import Database
+from ..store.deliveries import Deliveries, OrgDeliveries
 from ..store.jobs import Job
 from ..store.ledger import DeliveryAdded, Record
+from ..wire.sse import SSEReader
 
 _encode = msgspec.json.Encoder().encode
+_ENDS = (Done, Failed)
+_TOOLS = (Opened, ToolStarted, ToolNoted, ToolEnded)
+#: Characters of the names of channels and queues.
+MAX_NAME = 200
 
 
 class Deliver:
     """Answers of jobs on their way: rows of the store until they have arrived."""
 
-    def __init__(self, webhooks: Webhooks) -> None:
+    def __init__(self, webhooks: Webhooks, hub: Hub, deliveries: Deliveries) -> None:
         self._webhooks = webhooks
+        self._hub = hub
+        self._deliveries = deliveries
+        #: Ends that are stored before they are told, by their job.
+        self._held: dict[str, Held] = {}
 
-    def records(self, job: Job, delivery: Delivery, payload: bytes, now: float) -> Sequence[Record]:
-        """Committed together with the job's end."""
+    def follow(self, job: Job, turn: Turn, run: Run, writer: AnswerWriter) -> None:
+        """A try of the turn begins. A live channel is told what happens in it, but for its end, as a stream of the
+        turn's face would tell it; without `stream`, what the tools do. writer: of that face, whose streams are
+        server-sent events."""
+        delivery = delivery_of(turn)
+        if delivery.kind != "live":
+            return
+        channel = channel_of(delivery)
+
+        def hear(events: Sequence[Event]) -> None:
+            told = writer.write([event for event in events if isinstance(event, _TOOLS) or turn.stream])
+            for frame in SSEReader().feed(told):
+                if frame.data is not None:
+                    self._hub.say(job.org_id, channel, _said(frame.event.decode(), job.id, frame.data))
+
+        # What was told of a try that was cut is void.
+        self._hub.say(job.org_id, channel, _said("started", job.id, b"{}"))
+        run.log.attach(lambda events: hear([event for event in events if not isinstance(event, _ENDS)]))
+
+    def records(self, job: Job, delivery: Delivery, payload: bytes, now: float, *, failed: bool) -> Sequence[Record]:
+        """Committed together with the job's end; `over` is called after that."""
         id = "dlv_" + job.id.removeprefix("msg_")
         if delivery.kind == "webhook":
             target = self._webhooks.sealed(webhook_of(delivery), job.org_id, id)
@@ -31,24 +67,50 @@ class Deliver:
         if delivery.kind == "queue":
             target = queue_target(queue_of(delivery))
             return [DeliveryAdded(id, job.org_id, "queue", target, payload, now, now)]
+        if delivery.kind == "live":
+            channel = channel_of(delivery)
+            body = _said("error" if failed else "done", job.id, payload)
+            held = self._held[job.id] = self._hub.hold(job.org_id, channel, body)
+            at = seconds_of(held.number)
+            return [DeliveryAdded(id, job.org_id, "live", live_target(channel), held.body, at, at + KEEP_SECONDS)]
         return ()
 
-    def ended(self, delivery: Delivery) -> None:
+    def ended(self, job: Job, delivery: Delivery) -> None:
         """The end is durable: it may be sent."""
         if delivery.kind == "webhook":
             self._webhooks.wake()
+        elif job.id in self._held:
+            self._hub.tell(job.org_id, channel_of(delivery), self._held.pop(job.id))
+
+    async def sweep(self) -> None:
+        """Channels forget what is too old."""
+        await self._deliveries.forget_said()
+
+    def over(self, job: Job, delivery: Delivery) -> None:
+        """Nothing more comes of this job here, so nothing in its channel waits for it."""
+        if job.id in self._held:
+            self._hub.drop(job.org_id, channel_of(delivery), self._held.pop(job.id))
+
+
+def _said(event: str, id: str, data: bytes) -> Body:
+    """A message of a live channel. data: JSON text. id: of the turn."""
+    return lambda number: _encode({"id": number, "event": event, "message_id": id, "data": Raw(data)})
+
+
+def delivery_of(turn: Turn) -> Delivery:
+    """Where the answer of an agent's turn goes."""
+    assert turn.agent is not None
+    return turn.agent.delivery
 
 
 def checked(delivery: Delivery) -> None:
-    """Raises BadRequest for a target that cannot be used, NotBuilt for a way that is not offered."""
+    """Raises BadRequest for a target that cannot be used."""
     if delivery.kind == "webhook":
         webhook_of(delivery)
     elif delivery.kind == "queue":
         queue_of(delivery)
     elif delivery.kind == "live":
-        raise NotBuilt(
-            "response_format: live channels (RTLayer) are not offered by this server", param="response_format"
-        )
+        channel_of(delivery)
 
 
 def webhook_of(delivery: Delivery) -> Webhook:
@@ -72,7 +134,7 @@ def is_web(url: str) -> bool:
 
 def queue_of(delivery: Delivery) -> str:
     name = delivery.target.get("name", delivery.target.get("queue", "default"))
-    if not isinstance(name, str) or not 0 < len(name) <= 200:
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
         raise _invalid("cred.name must be a queue's name")
     return name
 
@@ -80,6 +142,38 @@ def queue_of(delivery: Delivery) -> str:
 def queue_target(name: str) -> bytes:
     """As it stands in the store: a queue's messages are found by it."""
     return _encode({"name": name})
+
+
+def channel_of(delivery: Delivery) -> str:
+    channel = delivery.target.get("channel")
+    if not isinstance(channel, str) or not 0 < len(channel) <= MAX_NAME:
+        raise _invalid("cred.channel must name the channel")
+    return channel
+
+
+def ends_of(db: Database, clock: Callable[[], float]) -> Ends:
+    """How a channel's messages are found in the store."""
+
+    async def ends(org: str, channel: str, after: int) -> Sequence[Said]:
+        since = max(seconds_of(after), clock() - KEEP_SECONDS)
+        rows = await OrgDeliveries(db, org, clock).said(live_target(channel), since, ENDS)
+        return [Said(number_of(at), payload, kept=True) for at, payload in rows]
+
+    return ends
+
+
+def live_target(channel: str) -> bytes:
+    """As it stands in the store: what a channel keeps is found by it."""
+    return _encode({"channel": channel})
+
+
+def seconds_of(number: int) -> float:
+    """When a live message was said; told from each other to the microsecond, as their numbers are."""
+    return number / 1_000_000
+
+
+def number_of(seconds: float) -> int:
+    return round(seconds * 1_000_000)
 
 
 def _invalid(why: str) -> BadRequest:

@@ -46,13 +46,14 @@ EXPOSED_HEADERS = (
 
 class Edge:
     """admin: the application behind ADMIN paths. nouns: those behind other paths that no face answers.
-    cors: origins that browsers may call from."""
+    cors: origins that browsers may call from. live: the application behind WebSockets."""
 
     def __init__(
         self,
         services: Services,
         admin: ASGIApp,
         operations: Operations,
+        live: ASGIApp,
         cors: Sequence[str] = (),
         nouns: Sequence[Nouns] = (),
     ) -> None:
@@ -60,6 +61,7 @@ class Edge:
         self._admin = Nouns(ADMIN[0], admin, plain_error)
         self._nouns = nouns
         self._operations = operations
+        self._live = live
         self._cors = frozenset(origin.encode() for origin in cors)
         faces = services.faces.values()
         self.routes: Routes[Face] = Routes((route, face) for face in faces for route in face.ROUTES)
@@ -73,7 +75,7 @@ class Edge:
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1008})
+            await self._live(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._services.clock.steady())

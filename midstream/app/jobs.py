@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -15,12 +15,12 @@ from msgspec import Raw, Struct
 from ..core.agents import Delivery
 from ..core.dialect import Say
 from ..core.errors import Busy, MidstreamError, StoreDown
-from ..core.events import Event, Failed
+from ..core.events import Event, Failed, Gave
 from ..core.ids import new_id
 from ..core.outcome import Outcome
 from ..core.turn import Turn
 from ..core.web import Caller, Reply, Request
-from ..runs.run import Runs
+from ..runs.run import Run, Runs
 from ..store import Store
 from ..store.jobs import TRIES, Job, JobKind, Jobs
 from ..store.ledger import JobEnded, Record
@@ -28,7 +28,7 @@ from ..store.secrets import SealingKey
 from .agent_turns import AgentTurns
 from .batch_ends import BatchEnds
 from .clock import Clock
-from .deliver import Deliver, checked
+from .deliver import Deliver, checked, delivery_of
 from .faces import AgentFace, Face
 
 logger = logging.getLogger("midstream.jobs")
@@ -75,7 +75,7 @@ class JobRunner:
         """The answer goes elsewhere, later; what was asked is durable on return. Raises what would refuse the turn
         before any work: an unknown agent, a limit."""
         assert isinstance(face, AgentFace)
-        checked(_delivery(turn))
+        checked(delivery_of(turn))
         await self._agents.admit(caller, turn)
         job = self.job(caller, turn, face, task, request, kind="turn")
         await self.add([job])
@@ -109,6 +109,7 @@ class JobRunner:
                 if self._clock.steady() - looked >= LOOK_EVERY:
                     await self._jobs.requeue()
                     await self._batches.sweep()
+                    await self._deliver.sweep()
                     looked = self._clock.steady()
                 self._news.clear()
                 self._begin(await self._jobs.take(AT_ONCE - len(self._at_work), "turn"))
@@ -142,49 +143,77 @@ class JobRunner:
         delivery = Delivery()
         try:
             turn = face.read(asked.task, request)
-            delivery = _delivery(turn)
+            delivery = delivery_of(turn)
             if job.tries > TRIES:
                 raise StoreDown("this message was given up: every server that worked on it has died")
-            ending = _Ending(job, face, turn, self._deliver, self._clock)
+            ending = _Ending(job, face, turn, self._deliver, self._runs, self._clock)
+            # Its run may have begun on a server that died, or that ended in order and let go of it.
             order = await self._agents.order(
-                caller, turn, face, request, message=job.id, run=job.run_id, again=job.tries > 1, also=ending
+                caller, turn, face, request, message=job.id, run=job.run_id, again=True, also=ending
             )
             run = self._runs.start(order, detached=True)
         except MidstreamError as error:
-            await self._refuse(job, face, delivery, error)
+            await self._failed(job, face, delivery, error)
             return
-        await self._runs.ended(run)
-        if ending.put_off:
+        say = Say(job.id, int(self._clock.wall()), turn.model)
+        self._deliver.follow(job, turn, run, face.writer(turn, say))
+        try:
+            await self._runs.ended(run)
+            if ending.put_off:
+                await self._jobs.let_go(job.id)
+            elif order.act is None:
+                await self._gave(job, face, turn, run)
+            else:
+                self._deliver.ended(job, delivery)
+                await self._batches.ended(job)
+        finally:
+            self._deliver.over(job, delivery)
+
+    async def _gave(self, job: Job, face: Face, turn: Turn, run: Run) -> None:
+        """The run had one result, and knew nothing of the job."""
+        events = await run.log.follow().take()
+        result = next((event.result for event in events if isinstance(event, Gave)), None)
+        if result is not None:
+            await self._end(job, delivery_of(turn), face.write_result(turn, result), "done")
+            return
+        assert isinstance(events[-1], Failed)
+        await self._failed(job, face, delivery_of(turn), events[-1].error)
+
+    async def _failed(self, job: Job, face: Face, delivery: Delivery, error: MidstreamError) -> None:
+        """A failure goes where the answer would have gone; one that comes of this server's end is none."""
+        if self._runs.draining and isinstance(error, Busy):
             await self._jobs.let_go(job.id)
         else:
-            self._deliver.ended(delivery)
-            await self._batches.ended(job)
+            await self._end(job, delivery, failure(face, error, job), "failed")
 
-    async def _refuse(self, job: Job, face: Face, delivery: Delivery, error: MidstreamError) -> None:
-        """A failure goes where the answer would have gone."""
-        payload = failure(face, error, job)
-        records = self._deliver.records(job, delivery, payload, self._clock.wall())
-        await self._jobs.end(job.id, "failed", payload, records)
-        self._deliver.ended(delivery)
-        await self._batches.ended(job)
+    async def _end(self, job: Job, delivery: Delivery, payload: bytes, status: Literal["done", "failed"]) -> None:
+        """Of a job that does not end with its run."""
+        try:
+            records = self._deliver.records(job, delivery, payload, self._clock.wall(), failed=status == "failed")
+            await self._jobs.end(job.id, status, payload, records)
+            self._deliver.ended(job, delivery)
+            await self._batches.ended(job)
+        finally:
+            self._deliver.over(job, delivery)
 
 
 class _Ending:
     """The job's end and its delivery, in the transaction that ends its run. put_off: the server ends before the run
     does, so another one shall go on with it."""
 
-    def __init__(self, job: Job, face: Face, turn: Turn, deliver: Deliver, clock: Clock) -> None:
+    def __init__(self, job: Job, face: Face, turn: Turn, deliver: Deliver, runs: Runs, clock: Clock) -> None:
         self._job = job
         self._face = face
         self._turn = turn
         self._deliver = deliver
+        self._runs = runs
         self._clock = clock
         self.put_off = False
 
     def __call__(self, end: Event, outcome: Outcome | None) -> Sequence[Record] | None:
         now, job, face = self._clock.wall(), self._job, self._face
         if isinstance(end, Failed):
-            self.put_off = isinstance(end.error, Busy)
+            self.put_off = self._runs.draining and isinstance(end.error, Busy)
             if self.put_off:
                 return None
             payload, status = failure(face, end.error, job), "failed"
@@ -193,13 +222,9 @@ class _Ending:
             assert isinstance(face, AgentFace)
             say = Say(job.id, int(now), self._turn.model)
             payload, status = face.write_outcome(self._turn, outcome, say), "done"
-        delivered = self._deliver.records(job, _delivery(self._turn), payload, now)
+        failed = status == "failed"
+        delivered = self._deliver.records(job, delivery_of(self._turn), payload, now, failed=failed)
         return [JobEnded(job.id, status, payload, now), *delivered]
-
-
-def _delivery(turn: Turn) -> Delivery:
-    assert turn.agent is not None
-    return turn.agent.delivery
 
 
 def failure(face: Face, error: MidstreamError, job: Job) -> bytes:

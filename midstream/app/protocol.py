@@ -17,6 +17,8 @@ from .direct import Direct, until_close
 
 MAX_HEADERS, MAX_HEADER_BYTES, MAX_URL = 100, 32 * 1024, 16 * 1024
 HEAD_SECONDS, BODY_SECONDS, STALL_SECONDS = 10.0, 30.0, 30.0
+#: Where a request may become a WebSocket.
+LIVE = "/v1/live"
 #: A body must come at this many bytes a second at least, averaged over each BODY_SECONDS.
 BODY_RATE = 1024
 
@@ -122,8 +124,15 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._disarm()
         super().on_headers_complete()
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return  # what follows is no HTTP, and no cycle of it has begun
         self.cycle.message_event = _Event()
         self.scope["extensions"]["midstream.direct"] = Direct(self.cycle)  # type: ignore[assignment]
+
+    def _should_upgrade(self) -> bool:
+        """Elsewhere it is a request like any other, and so it is while an earlier one is being answered here."""
+        busy = self.cycle is not None and not self.cycle.response_complete
+        return not busy and self.url.partition(b"?")[0] == LIVE.encode() and super()._should_upgrade()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if cycle.scope["http_version"] != "1.1":

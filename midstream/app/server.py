@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -84,6 +85,13 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def websocket(*args: Any, **kwargs: Any) -> asyncio.Protocol:
+    """The listening side of a connection that has become a WebSocket."""
+    from .live_protocol import LiveProtocol
+
+    return LiveProtocol(*args, **kwargs)
+
+
 async def serve(config: Config, admin_key: str) -> None:
     """Serves until a signal ends it. Raises errors.OurError when it cannot start, OSError when the address is taken."""
     listener = listen(config.server.host, config.server.port)
@@ -91,7 +99,11 @@ async def serve(config: Config, admin_key: str) -> None:
     server = uvicorn.Config(
         process.application,
         http=EdgeProtocol,
-        ws="none",
+        ws=websocket,  # type: ignore[arg-type]  # it is only called
+        ws_max_size=4096,  # those who listen have nothing to say
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
+        ws_per_message_deflate=False,
         loop="none",
         lifespan="off",
         log_config=None,

@@ -23,6 +23,7 @@ from ..core.events import (
     Opened,
     PartStarted,
     ToolEnded,
+    ToolNoted,
     ToolStarted,
     Whole,
     unfold,
@@ -210,6 +211,7 @@ class Words(Struct, frozen=True):
     tool_result: Callable[[ToolEnded], bytes]
     concluded: Callable[[Outcome], bytes]
     failed: Callable[[MidstreamError], bytes]
+    tool_noted: Callable[[ToolNoted], bytes] = lambda noted: b""
 
 
 class AgentStream:
@@ -253,6 +255,9 @@ class AgentStream:
     def _called(self, event: ToolStarted) -> bytes:
         return self._words.tool_call(event)
 
+    def _noted(self, event: ToolNoted) -> bytes:
+        return self._words.tool_noted(event)
+
     def _answered(self, event: ToolEnded) -> bytes:
         return self._words.tool_result(event)
 
@@ -273,6 +278,7 @@ _TOLD: dict[type[Event], Callable[[AgentStream, Any], bytes]] = {
     Whole: AgentStream._whole,
     Opened: AgentStream._opened,
     ToolStarted: AgentStream._called,
+    ToolNoted: AgentStream._noted,
     ToolEnded: AgentStream._answered,
     Concluded: AgentStream._concluded,
     Done: AgentStream._done,

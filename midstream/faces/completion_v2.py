@@ -9,7 +9,7 @@ import msgspec
 
 from ..core.dialect import AnswerWriter, Say
 from ..core.errors import MidstreamError
-from ..core.events import Answer, Counted, Embedded, Opened, ToolEnded, ToolStarted
+from ..core.events import Answer, Counted, Embedded, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
 from ..core.parts import Citation, address
 from ..core.turn import Turn
@@ -158,7 +158,7 @@ def _stream(say: Say) -> AgentStream:
     def concluded(outcome: Outcome) -> bytes:
         return event(b"done", _reply(outcome, say))
 
-    return AgentStream(Words(opened, _delta, _tool_call, _tool_result, concluded, failed))
+    return AgentStream(Words(opened, _delta, _tool_call, _tool_result, concluded, failed, _tool_noted))
 
 
 def _delta(text: str) -> bytes:
@@ -167,6 +167,10 @@ def _delta(text: str) -> bytes:
 
 def _tool_call(call: ToolStarted) -> bytes:
     return event(b"tool_call", {"id": call.id, "name": call.name, "arguments": call.arguments, "round": call.round})
+
+
+def _tool_noted(noted: ToolNoted) -> bytes:
+    return event(b"tool_progress", {"id": noted.id, "text": noted.text})
 
 
 def _tool_result(ended: ToolEnded) -> bytes:

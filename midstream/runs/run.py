@@ -143,7 +143,8 @@ class Runs:
             await asyncio.wait(list(self._unsettled), timeout=5.0)
 
     def cancel_all(self) -> None:
-        """The server ends now."""
+        """The server ends now, and takes no new run."""
+        self.draining = True
         for run in list(self._active):
             run.cancel(Busy("the server is shutting down", retry_after=5.0))
 

@@ -198,7 +198,7 @@ def test_when_our_attempts_are_spent_clients_are_told_not_to_try_again_themselve
     here(tmp_path, test)
 
 
-def test_other_kinds_of_connections_are_closed(tmp_path: Path):
+def test_the_server_may_ask_whether_it_can_start_and_stop(tmp_path: Path):
     async def test(app: Here) -> None:
         sent: list[Any] = []
 
@@ -208,8 +208,6 @@ def test_other_kinds_of_connections_are_closed(tmp_path: Path):
         async def receive() -> Any:
             return {"type": "lifespan.shutdown"}
 
-        await app.process.application({"type": "websocket"}, receive, send)
-        assert sent == [{"type": "websocket.close", "code": 1008}]
         await asyncio.wait_for(app.process.application({"type": "lifespan"}, receive, send), 5)
         assert sent[-1] == {"type": "lifespan.shutdown.complete"}
 

@@ -36,6 +36,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "uvicorn": frozenset({"app"}),
     "uvloop": frozenset({"app"}),
     "httptools": frozenset({"egress", "app"}),
+    "websockets": frozenset({"app"}),
     "ssl": frozenset({"egress", "store", "app"}),
 }
 
@@ -63,6 +64,12 @@ LATE: dict[tuple[str, str], str] = (
             ("cli", "midstream.app.doctor.examine"),
             ("cli", "midstream.app.listing.list_models"),
         )
+    }
+    | {
+        (
+            "midstream.app.server",
+            "midstream.app.live_protocol.LiveProtocol",
+        ): "its library is needed by those who listen only"
     }
     | {
         ("midstream.core.json_schema", f"midstream.core.schema_checker.{name}"): "its library takes a tenth of a second"

@@ -1,0 +1,186 @@
+"""`/v1/live`: WebSockets that hear what is said in a live channel, and the tokens that open them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+from fastapi import APIRouter
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..access.scopes import require
+from ..core.errors import BadRequest, Forbidden, LimitReached, MidstreamError, NotFound, forget_frames
+from ..core.ids import new_id
+from ..delivery.live import Hub, Listener
+from ..delivery.live_tokens import Token, read_token, write_token
+from .admin_keys import WORDS
+from .clock import Clock
+from .deliver import MAX_NAME
+from .nouns import Anyone, json_reply
+from .operations import plain_error
+from .protocol import LIVE
+from .services import Services
+
+#: Seconds: of silence before listeners are told that the server is there, and that a connection may last.
+PING_SECONDS, LONGEST = 20.0, 3600.0
+#: Close codes: come back with a new token; come back with the last id, and read faster.
+TIME_IS_UP, TOO_SLOW = 4001, 4008
+#: Seconds that a token opens its channel: unless something else is said, and at most.
+USUAL, AT_MOST = 600, 3600
+#: The largest number that a message may have; above it, other languages' numbers are not exact.
+LAST = 2**53 - 1
+
+_PING = '{"event":"ping"}'
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class NewToken(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    channel: str = Field(min_length=1, max_length=MAX_NAME, pattern=WORDS)
+    seconds: int = Field(USUAL, ge=1, le=AT_MOST)
+
+
+def live_router(services: Services, hub: Hub, key: bytes) -> APIRouter:
+    router = APIRouter(prefix=LIVE, tags=["deliveries"])
+
+    @router.post("/tokens", summary="A token that opens one live channel for a while", status_code=201)
+    async def mint(caller: Anyone, new: NewToken) -> Response:
+        require(caller, "chat")
+        until = services.clock.wall() + new.seconds
+        told = {
+            "token": write_token(key, Token(caller.org, new.channel, until)),
+            "channel": new.channel,
+            "expires_at": until,
+            "last_id": hub.last(caller.org, new.channel),
+        }
+        return json_reply(told, 201)
+
+    @router.get(
+        "", summary="A WebSocket that hears what is said in a live channel: `?token=` or as a bearer, `&after=`"
+    )
+    async def upgrade() -> Response:
+        raise BadRequest("this is for WebSockets: ask for an upgrade", status=426, code="upgrade_required")
+
+    return router
+
+
+class LiveChannels:
+    """The ASGI application behind WebSockets. key: of the server; it signs the tokens. most: connections of one org."""
+
+    def __init__(self, hub: Hub, key: bytes, clock: Clock, most: int) -> None:
+        self._hub = hub
+        self._key = key
+        self._clock = clock
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        request_id = new_id("req_")
+        headers = [(b"x-request-id", request_id.encode())]
+        await receive()  # it has connected
+        try:
+            token, after = self._admitted(scope)
+            self._enter(token.org)
+        except MidstreamError as error:
+            await _refuse(send, error, request_id, headers)
+            forget_frames(error)
+            return
+        try:
+            try:
+                listener = await self._hub.join(token.org, token.channel, after)
+            except MidstreamError as error:
+                await _refuse(send, error, request_id, headers)
+                return
+            try:
+                await send({"type": "websocket.accept", "headers": headers})
+                await self._connected(listener, token.channel, receive, send)
+            finally:
+                self._hub.leave(token.org, token.channel, listener)
+        finally:
+            self._leave(token.org)
+
+    def _admitted(self, scope: Message) -> tuple[Token, int | None]:
+        """Raises NotFound, Unauthenticated, Forbidden, BadRequest."""
+        if scope["path"] != LIVE:
+            raise NotFound(f"no such path: {scope['path']}", code="unknown_path")
+        query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+        bearer = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
+        given = bearer[7:].strip() if bearer[:7].lower() == "bearer " else query.get("token", "")
+        token = read_token(self._key, given, self._clock.wall())
+        if query.get("channel", token.channel) != token.channel:
+            raise Forbidden("this token opens another channel", param="channel")
+        after = query.get("after")
+        if after is None:
+            return token, None
+        if not (after.isascii() and after.isdecimal() and len(after) <= len(str(LAST)) and int(after) <= LAST):
+            raise BadRequest("after: must be the id of a message of this channel", param="after")
+        return token, int(after)
+
+    def _enter(self, org: str) -> None:
+        if self._open[org] >= self._most:
+            raise LimitReached(f"{self._most} live connections of this org are open: no more at once", retry_after=5.0)
+        self._open[org] += 1
+
+    def _leave(self, org: str) -> None:
+        self._open[org] -= 1
+        if not self._open[org]:
+            del self._open[org]
+
+    async def _connected(self, listener: Listener, channel: str, receive: Receive, send: Send) -> None:
+        gone = asyncio.get_running_loop().create_task(_gone(listener, receive))
+        try:
+            await send(_text(msgspec.json.encode({"event": "ready", "channel": channel}).decode()))
+            if listener.gap:
+                await send(_text('{"event":"gap"}'))
+            if await self._tell(listener, send):
+                await send({"type": "websocket.close", "code": TIME_IS_UP, "reason": "come back with a new token"})
+            elif not listener.left:
+                await send({"type": "websocket.close", "code": TOO_SLOW, "reason": "too far behind"})
+        finally:
+            gone.cancel()
+
+    async def _tell(self, listener: Listener, send: Send) -> bool:
+        """Until the listener has left or is too slow; True: until its time was up."""
+        until = self._clock.steady() + LONGEST
+        while self._clock.steady() < until:
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    said = await listener.next()
+            except TimeoutError:
+                await send(_text(_PING))
+                continue
+            if said is None:
+                return False
+            await send(_text(said.body.decode()))
+        return True
+
+
+async def _gone(listener: Listener, receive: Receive) -> None:
+    """What a listener says means nothing, until it leaves."""
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+    listener.leave()
+
+
+def _text(body: str) -> Message:
+    return {"type": "websocket.send", "text": body}
+
+
+async def _refuse(send: Send, error: MidstreamError, request_id: str, headers: list[tuple[bytes, bytes]]) -> None:
+    """As a reply to the request for an upgrade, so that there is no connection yet."""
+    more = [(b"retry-after", b"%d" % max(1, round(error.retry_after)))] if error.retry_after else []
+    start = {
+        "type": "websocket.http.response.start",
+        "status": error.status,
+        "headers": [*headers, *more, (b"content-type", b"application/json")],
+    }
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": plain_error(error, request_id)})
