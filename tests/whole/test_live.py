@@ -19,6 +19,7 @@ from midstream.delivery.live import BEHIND
 from .agents_at import Agents
 from .serving import ADMIN_KEY, Serving
 from .tool_server import ToolServer
+from .upstream import Asked, Said, Upstream, whole
 
 TOML = """
 [egress]
@@ -26,6 +27,9 @@ allow = ["127.0.0.1:{port}"]
 [providers.gone]
 kind = "openai_compatible"
 base_url = "http://127.0.0.1:9/v1"
+[providers.vectors]
+kind = "openai_compatible"
+base_url = "{url}/v1"
 [limits]
 org_live = 4
 agent_points = 1000
@@ -42,8 +46,17 @@ def tools() -> Iterator[ToolServer]:
 @pytest.fixture(scope="module")
 def agents(tools: ToolServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
     folder = tmp_path_factory.mktemp("live")
-    with Serving(folder, TOML.format(port=tools.port), MIDSTREAM_LOG="debug") as serving:
+    with (
+        Upstream(vector) as upstream,
+        Serving(folder, TOML.format(port=tools.port, url=upstream.url), MIDSTREAM_LOG="debug") as serving,
+    ):
         yield Agents(serving)
+
+
+def vector(asked: Asked) -> Said:
+    assert asked.path == "/v1/embeddings"
+    data = [{"object": "embedding", "index": 0, "embedding": [0.5, -1.0]}]
+    return whole({"object": "list", "model": "e", "data": data, "usage": {"prompt_tokens": 2, "total_tokens": 2}})
 
 
 @pytest.fixture
@@ -68,10 +81,12 @@ def hearing(
         yield connection
 
 
-def said(connection: ClientConnection, seconds: float = 30) -> dict[str, Any]:
+def said(connection: ClientConnection, seconds: float = 20) -> dict[str, Any]:
     """The next message that is not there only to show that the server is."""
+    deadline = time.monotonic() + seconds
     while True:
-        message = msgspec.json.decode(connection.recv(timeout=seconds), type=dict[str, Any])
+        raw = connection.recv(timeout=max(0.0, deadline - time.monotonic()))
+        message = msgspec.json.decode(raw, type=dict[str, Any])
         if message["event"] != "ping":
             return message
 
@@ -154,6 +169,17 @@ def test_a_provider_that_is_left_alone_for_a_while_fails_the_turn_as_it_would_fa
     assert codes[-1] == "server_busy"
 
 
+def test_a_vector_that_is_given_later_is_given_once(agents: Agents, channel: str):
+    asked = {"service": "vectors", "model": "e", "configuration": {"type": "embedding"}}
+    with hearing(agents.serving, channel) as connection:
+        id = later(agents, channel, "hi", **asked)
+        heard = until_end(connection)
+        assert silent(connection)
+    assert names(heard) == ["started", "done"]
+    assert heard[1]["data"]["data"]["embedding"] == [0.5, -1.0]
+    assert agents.serving.ask("GET", f"/v1/admin/jobs/{id}").json["status"] == "done"
+
+
 def test_a_turn_that_can_never_be_made_is_refused_at_once(agents: Agents):
     for cred in ({}, {"channel": ""}, {"channel": "x" * 201}, {"channel": 3}):
         body = {"user": "hi", "service": "midstream", "model": "rehearsal",
@@ -222,6 +248,39 @@ def test_a_killed_server_is_followed_by_one_that_begins_anew_and_tells_the_answe
     assert names(anew).count("done") == 1
     with hearing(agents.serving, channel, anew[-1]["id"]) as connection:
         assert silent(connection)
+
+
+def test_however_often_a_server_is_killed_each_answer_is_heard_once(agents: Agents, channel: str):
+    agent = agents.agent()
+    asked = {
+        later(agents, channel, f"say {number * 5} words pace 5", agent_id=agent, stream=True) for number in range(9)
+    }
+    heard: list[dict[str, Any]] = []
+    for _ in range(4):
+        last = heard[-1]["id"] if heard else None
+        with contextlib.suppress(ConnectionClosed), hearing(agents.serving, channel, last) as connection:
+            for _ in range(20):
+                message = said(connection)
+                if message["event"] != "gap":
+                    heard.append(message)
+            agents.serving.kill()
+            while True:
+                heard.append(said(connection))
+        agents.serving.start()
+    with hearing(agents.serving, channel, heard[-1]["id"]) as connection:
+        while {message["message_id"] for message in heard if message["event"] == "done"} != asked:
+            message = said(connection)
+            if message["event"] != "gap":
+                heard.append(message)
+        assert silent(connection)
+    numbers = [message["id"] for message in heard]
+    assert numbers == sorted(set(numbers))
+    assert sorted(one["message_id"] for one in heard if one["event"] == "done") == sorted(asked)
+    for id in asked:
+        told = [message for message in heard if message["message_id"] == id]
+        last_try = told[len(told) - names(told[::-1]).index("started") - 1 :]
+        whole_text = last_try[-1]["data"]["data"]["content"]
+        assert "".join(one["data"]["content"] for one in last_try[1:-1]) in (whole_text, "")
 
 
 def test_an_answer_that_was_there_before_the_kill_is_heard_after_it_once(agents: Agents, channel: str):
