@@ -461,7 +461,7 @@ class _Owner:
         if self._order.act is not None:
             self.usage += usage
             self._cost = None if self._cost is None or cost is None else self._cost + Decimal(cost)
-        if self._order.transactions:
+        if self._order.transactions and attempt.left:  # one that never left is nobody's account
             self._records.append(transaction(self._order, self._run.id, attempt, usage, cost, now))
 
     def _end(self, end: Event) -> None:

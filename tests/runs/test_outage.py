@@ -90,6 +90,18 @@ def test_a_store_that_goes_away_between_attempts_ends_the_run_and_the_first_atte
     on_bench(Scripted(one=[raises(DOWN), says(answer())]), test)
 
 
+def test_a_call_that_never_left_is_in_nobodys_accounts():
+    async def test(bench: Bench) -> None:
+        Failing(bench, lambda number: number == 0)
+        _, follower = bench.start(transactions=True)
+        await everything(follower)
+        await settled(bench)
+        assert bench.complete.calls == []
+        assert await bench.db.read("SELECT id FROM outbox") == []
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
 def test_a_probe_that_could_not_be_written_down_does_not_keep_the_breaker_open():
     async def test(bench: Bench) -> None:
         circuit = bench.runs._health.circuit("one", "0", "m")
