@@ -452,3 +452,30 @@ def test_made_up_ids_suit_every_dialect() -> None:
     value = {**chunk({"functionCall": {"name": "f"}}, finish="STOP"), "responseId": "a/b=" * 30}
     (part,) = whole(value).choices[0].parts
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", part.id)
+
+
+@pytest.mark.parametrize(
+    ("told", "reason", "word"),
+    [(1, "stop", "STOP"), (2, "length", "MAX_TOKENS"), (3, "content_filter", "SAFETY"), (7, "content_filter", "7"),
+     (99, "error", "99")],
+)  # fmt: skip
+def test_a_stop_may_be_written_as_a_number(told: int, reason: str, word: str) -> None:
+    body = {"candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": told}]}
+    [choice] = gemini.read_answer(json.dumps(body).encode()).choices
+    assert (choice.stop, choice.native_stop) == (reason, word)
+    streamed = gemini.answer_reader()
+    events = [*streamed.feed(b"data: " + json.dumps(body).encode() + b"\n\n"), *streamed.finish()]
+    [stopped] = [event for event in events if isinstance(event, Stopped)]
+    assert (stopped.reason, stopped.native_reason) == (reason, word)
+
+
+@pytest.mark.parametrize("told", ["FINISH_REASON_UNSPECIFIED", 0, None])
+def test_an_unspecified_stop_is_none_so_the_stream_goes_on(told: object) -> None:
+    first = {"candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": told}]}
+    last = {"candidates": [{"content": {"parts": [{"text": "!"}]}, "finishReason": "STOP"}]}
+    reader = gemini.answer_reader()
+    lines = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in (first, last, first))
+    events = [*reader.feed(lines), *reader.finish()]
+    assert [event.reason for event in events if isinstance(event, Stopped)] == ["stop"]
+    cut = gemini.answer_reader()
+    assert isinstance([*cut.feed(b"data: " + json.dumps(first).encode() + b"\n\n"), *cut.finish()][-1], Failed)

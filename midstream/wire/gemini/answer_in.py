@@ -18,7 +18,7 @@ from .facts import beside_parts, read_citations, read_logprobs, searches_in
 from .part_in import read_part
 from .refusals import refusal
 from .shape import ABSENT, NAME, given
-from .stops import read_stop
+from .stops import read_stop, stop_word
 from .usage import read_tier, read_usage
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")
@@ -37,7 +37,7 @@ class Content(Struct, gc=False):
 
 class Candidate(Struct, gc=False):
     content: Content | None = None
-    finishReason: str | None = None
+    finishReason: str | int | None = None
     index: int | None = None
     groundingMetadata: Raw = ABSENT
     citationMetadata: Raw = ABSENT
@@ -120,7 +120,7 @@ def _choice(candidate: dict[str, Any], response_id: str, calls: int) -> tuple[Ch
     for index, citations in read_citations(candidate, texts).items():
         parts[index] = replace(parts[index], citations=tuple(citations))
     parts += beside_parts(candidate)
-    word = candidate.get("finishReason") or ""
+    word = stop_word(candidate.get("finishReason"))
     stop = read_stop(word, calls > first_call)
     return Choice(tuple(parts), stop, word, logprobs=read_logprobs(candidate.get("logprobsResult"))), calls
 

@@ -28,7 +28,7 @@ from .facts import beside_parts, read_citations, read_logprobs, searches_in
 from .frames import Frames
 from .refusals import refusal
 from .shape import ABSENT, NAME, given
-from .stops import read_stop
+from .stops import read_stop, stop_word
 from .usage import read_tier, read_usage
 
 _anything = msgspec.json.Decoder().decode
@@ -182,8 +182,7 @@ class Reader:
                 else:
                     item = _anything(data)["candidates"][place]["content"]["parts"][spot]
                     self._read_other(number, choice, item, out)
-        if candidate.finishReason is not None:
-            choice.stop = candidate.finishReason
+        choice.stop = stop_word(candidate.finishReason) or choice.stop
         if candidate.logprobsResult is not ABSENT:
             tokens = read_logprobs(_anything(candidate.logprobsResult))
             index = choice.at if choice.at >= 0 else max(choice.next - 1, 0)
