@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..core.agents import Range
 from ..core.dialect import AnswerReader, Dialect
 from ..core.errors import BadRequest, Busy, Garbled, UpstreamError, forget_frames
-from ..core.events import Answer, Attempted, Counted, Done, Embedded, Event, Gave, Whole
+from ..core.events import Answer, Attempted, Counted, Done, Embedded, Gave, Whole
 from ..core.http import Incoming, Outgoing, Send, Timeouts
 from ..core.parts import Media, Native
 from ..core.serving import Emit, Line, Target
@@ -24,6 +24,8 @@ Headers = tuple[tuple[str, str], ...]
 #: An upstream that said its answer is complete gets this long to end its body, so that the connection can be kept.
 LINGER = 0.25
 ERROR_BODY = 1024 * 1024
+#: Of an answer in one piece where a stream was asked for.
+WHOLE_BODY = 64 * 1024 * 1024
 #: Shorter ones stand in ordinary words.
 SECRET_LENGTH = 6
 
@@ -174,12 +176,10 @@ class Provider:
         begun = Attempted(self.name, service.dialect.NAME, dropped=asked.dropped)
         asked = replace(asked, body=b"")  # a long prompt need not be held for as long as its answer streams
         try:
-            if plan.stream and not incoming.headers.get("content-type", "").startswith("application/json"):
+            if plan.stream:
                 emit((begun,), 0)
                 line.opened(incoming.resume)
-                await self._stream(incoming, line, self._reader(asked))
-            elif plan.stream:
-                await self._json_stream(incoming, begun, emit, asked)
+                await self._stream(incoming, line, asked)
             else:
                 body = await incoming.read()
                 answer = self._read(body, asked)
@@ -213,24 +213,17 @@ class Provider:
         answer = self.service.dialect.read_answer(body)
         return unwrapped(answer, asked.form_tool) if asked.form_tool else answer
 
-    async def _stream(self, incoming: Incoming, line: Line, reader: AnswerReader) -> None:
-        relay = _Relay(reader, line, incoming)
+    async def _stream(self, incoming: Incoming, line: Line, asked: Asked) -> None:
+        relay = _Relay(self._reader(asked), line, incoming)
         try:
             await incoming.pump(relay.take)
         finally:
             relay.stop()
-        line.emit(reader.finish(), 0)
-
-    async def _json_stream(self, incoming: Incoming, begun: Attempted, emit: Emit, asked: Asked) -> None:
-        """Asked for a stream, answered with JSON: a stream in array form, a whole answer, or an error."""
-        body = await incoming.read()
-        reader = self._reader(asked)
-        events: Sequence[Event] = []
-        if body.lstrip()[:1] == b"[":
-            events = [*reader.feed(body), *reader.finish()]
+        if relay.whole:  # asked for a stream, answered in one piece: an answer, or an error
+            body = bytes(relay.whole)
+            line.emit((Whole(self._read(body, asked), body), Done()), 0)
         else:
-            events = [Whole(self._read(body, asked)), Done()]
-        emit((begun, *events), len(body))
+            line.emit(relay.reader.finish(), 0)
 
     async def _embed(self, key: str, plan: Plan, line: Line) -> None:
         way, ask = self.service.embedding, plan.turn.embed
@@ -292,23 +285,42 @@ class Provider:
 
 
 class _Relay:
-    """Reads a stream's bytes as they come and passes on what they say."""
+    """Reads a stream's bytes as they come and passes on what they say. By its first byte it is told from an answer in
+    one piece, as services are careless about their content types. whole: such an answer, as far as it has come."""
 
-    __slots__ = ("_incoming", "_line", "_linger", "_reader")
+    __slots__ = ("_begin", "_incoming", "_line", "_linger", "reader", "whole")
 
     def __init__(self, reader: AnswerReader, line: Line, incoming: Incoming) -> None:
-        self._reader = reader
+        self.reader = reader
+        self.whole = bytearray()
+        self._begin: bytes | None = b""
         self._line = line
         self._incoming = incoming
         self._linger: asyncio.TimerHandle | None = None
 
     def take(self, data: bytes) -> bool:
-        events = self._reader.feed(data)
+        if self._begin is not None:
+            data = self._look(data)
+        events = self.reader.feed(data)
         if not events:
             return True
         if type(events[-1]) is Done:
             self._linger = asyncio.get_running_loop().call_later(LINGER, self._incoming.close)
         return self._line.emit(events, len(data))
+
+    def _look(self, data: bytes) -> bytes:
+        """What is known to be of a stream; b"" while that is not known, and of an answer in one piece."""
+        if not self.whole:
+            begin = (self._begin or b"") + data
+            first = begin.lstrip()[:1]
+            if first != b"{":
+                self._begin = None if first else begin
+                return begin if first else b""
+            data = begin
+        self.whole += data
+        if len(self.whole) > WHOLE_BODY:
+            raise Garbled(f"the answer is larger than {WHOLE_BODY} bytes")
+        return b""
 
     def stop(self) -> None:
         if self._linger is not None:
