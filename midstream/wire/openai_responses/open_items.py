@@ -75,8 +75,9 @@ class Opened:
         self._start_waiting(made)
         opened = self.items[place] = OpenItem(kind, item)
         if kind == "message":
-            for number, part in enumerate(objects(item.get("content"))):
-                self.text_part((place, number), part, made)
+            if not self._spots(place):  # else it is told of after its text
+                for number, part in enumerate(objects(item.get("content"))):
+                    self.text_part((place, number), part, made)
         elif kind in CALLS:
             self.has_calls = True
             call = call_of(item)
@@ -88,13 +89,25 @@ class Opened:
         elif kind not in _LATE:
             opened.part = self._start(Foreign(kind or "unknown", State(NAME, item)), made)
 
+    def _spots(self, place: int) -> list[int]:
+        """The content indexes of a message's parts, as its events have counted them."""
+        return sorted(spot for at, spot in self.texts if at == place)
+
     def _start_waiting(self, made: list[Event]) -> None:
         """Reasoning without text stands before what follows it."""
         for item in self.items.values():
             if item.kind == "reasoning" and item.part is None:
                 item.part = self._start(Reasoning(summary=True, state=State(NAME, item.item)), made)
 
+    def place_of(self, place: int, item: dict[str, Any]) -> int:
+        """Where an item stands that is told of again: by its id, as some servers count anew."""
+        id = item.get("id")
+        if not id or place in self.items:
+            return place
+        return next((at for at, one in self.items.items() if one.item.get("id") == id), place)
+
     def end_item(self, place: int, item: dict[str, Any], made: list[Event]) -> None:
+        place = self.place_of(place, item)
         self.add_item(place, item, made)
         opened = self.items.get(place)
         if opened is None or opened.done:
@@ -103,8 +116,12 @@ class Opened:
         if item.get("type") != opened.kind:
             item = opened.item
         if opened.kind == "message":
-            for number, part in enumerate(objects(item.get("content"))):
-                self.end_text((place, number), part, made)
+            told = objects(item.get("content"))
+            spots = self._spots(place)
+            if len(spots) != len(told):
+                spots = [*range(len(told))]
+            for spot, part in zip(spots, told, strict=True):
+                self.end_text((place, spot), part, made)
             return
         if opened.kind == "reasoning":
             self._end_reasoning(opened, item, made)
@@ -121,16 +138,31 @@ class Opened:
 
     def complete(self, output: list[dict[str, Any]], made: list[Event]) -> None:
         """The terminal event's output: whatever was not told before is told now; every part ends."""
-        known = {opened.item.get("id"): place for place, opened in self.items.items() if opened.item.get("id")}
-        for number, item in enumerate(output):
-            place = known.get(item.get("id"), number)
-            opened = self.items.get(place)
-            if opened is None or opened.kind == item.get("type"):
-                self.end_item(place, item, made)
+        for at, _ in self.texts:  # told of without their item
+            self.items.setdefault(at, OpenItem("message", {}))
+        for place, item in self._placed(output):
+            self.end_item(place, item, made)
         for place, opened in self.items.items():
             self.end_item(place, opened.item, made)
         for part in self.texts.values():
             self._end(part, made)
+
+    def _placed(self, output: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+        """Each item with the place of the one that the stream told of: the one with its id, else the one of its kind
+        that stands where it stands, else the next of its kind that none has claimed; else a place of its own."""
+        by_id = {opened.item["id"]: place for place, opened in self.items.items() if opened.item.get("id")}
+        claimed = {by_id[item["id"]] for item in output if item.get("id") in by_id}
+        placed: list[tuple[int, dict[str, Any]]] = []
+        for number, item in enumerate(output):
+            place = by_id.get(item.get("id"))
+            if place is None:
+                like = [
+                    at for at, one in sorted(self.items.items()) if one.kind == item.get("type") and at not in claimed
+                ]
+                place = number if number in like else like[0] if like else max([number, *self.items, *claimed]) + 1
+                claimed.add(place)
+            placed.append((place, item))
+        return placed
 
     # text and refusals
 
