@@ -26,6 +26,7 @@ from ..core.turn import Prompt, Turn
 from ..core.usage import Usage
 from ..metering.alerts import alarms_of, raised
 from ..store.ledger import Record
+from ..store.tool_calls import left_behind
 from ..tools.knowledge import searches
 from .remember import MEMORY
 from .suggestions import hurried, suggestions
@@ -307,8 +308,10 @@ class TurnWork:
         thread, version = self._thread, self._loaded.version_id
         sent = self._prepared.parameters if self._prepared is not None else {}
         if isinstance(end, Failed):
+            records += left_behind(self._run, self._asker.org, self._rooms.clock.wall())
             said = self._said or partial_text(self._desk)
-            records += thread.failed(end.error, self._run, said=said, version=version, configuration=sent)
+            if self._desk is not None:  # else its question may not be stored, and an answer to nothing is none
+                records += thread.failed(end.error, self._run, said=said, version=version, configuration=sent)
         elif self.outcome is not None:
             records += thread.ends(self.outcome, self._run, version=version, configuration=sent)
         if not self._ask.playground and self._asker.parent is None:

@@ -28,6 +28,15 @@ class ToolAnswer(Struct, frozen=True):
     transfer: bool = False
 
 
+#: The end of an unsafe call that was begun and of which no more is known.
+IN_DOUBT = ToolAnswer(
+    "in_doubt",
+    "this call was begun and its end is not known: it may have been done. It was not repeated, because doing it twice "
+    "could do harm. Check the state before calling again, and tell the user.",
+    error="in_doubt",
+)
+
+
 class ToolScope(Struct, frozen=True):
     """Under what a tool runs. run: "" outside of one. variables: the turn's, for mapped arguments. secrets: text by
     name. path: ids of the agents that called each other down to this one. depth: its length. key: the caller's key id.

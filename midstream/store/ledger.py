@@ -53,7 +53,8 @@ class RunReopened(Struct, frozen=True, gc=False):
 
 
 class AttemptStarted(Struct, frozen=True, gc=False):
-    """estimate_in: tokens of the prompt, counted by us. number: from 1 within its run."""
+    """estimate_in: tokens of the prompt, counted by us. number: from 1 within its run. accounted: it is published as a
+    transaction, also when nobody is left to settle it."""
 
     id: str
     run_id: str
@@ -64,6 +65,7 @@ class AttemptStarted(Struct, frozen=True, gc=False):
     model: str
     estimate_in: int
     started_at: float
+    accounted: bool = False
 
 
 class AttemptSettled(Struct, frozen=True, gc=False):
@@ -155,6 +157,18 @@ class OutboxAdded(Struct, frozen=True, gc=False):
     available_at: float
 
 
+class CallsLeft(Struct, frozen=True, gc=False):
+    """A run has ended before tools that it called: how those calls end. status: in_doubt (the unsafe ones that were
+    begun) | failed (all that are still open, so to be told last). result: JSON text of a core ToolAnswer."""
+
+    run_id: str
+    org_id: str
+    ended_at: float
+    status: str
+    error: str
+    result: bytes
+
+
 class JobEnded(Struct, frozen=True, gc=False):
     """status: done | failed. result: the answer in the face's own words."""
 
@@ -189,6 +203,7 @@ Record: TypeAlias = (
     | ConversationTouched
     | EventLogged
     | OutboxAdded
+    | CallsLeft
     | JobEnded
     | DeliveryAdded
 )
@@ -206,6 +221,7 @@ WHERE id = $1 AND status = 'running'"""
 _ATTEMPT_STARTED = """
 INSERT INTO attempts (id, run_id, org_id, key_id, number, provider, model, estimate_in, started_at, status, worker)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'started', $10) ON CONFLICT (id) DO NOTHING"""
+_ACCOUNTED_STARTED = _ATTEMPT_STARTED.replace(", worker)", ", worker, accounted)").replace("$10)", "$10, TRUE)")
 _ATTEMPT_SETTLED = """
 UPDATE attempts SET uncached_in = $1, cache_read = $2, cache_write_5m = $3, cache_write_1h = $4, audio_in = $5,
     image_in = $6, out_text = $7, out_reasoning = $8, audio_out = $9, image_out = $10, searches = $11,
@@ -231,6 +247,12 @@ _OUTBOX_ADDED = """
 INSERT INTO outbox (id, org_id, topic, payload, created_at, available_at)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING"""
 
+#: Of all calls or, while the status is in_doubt, of those that may have done what cannot be undone.
+CALLS_LEFT = """
+UPDATE tool_calls SET status = $2, error = $3, result = $4, ended_at = $1
+WHERE run_id <> '' AND status IN ('queued', 'running')
+    AND ($2 <> 'in_doubt' OR (status = 'running' AND effect = 'unsafe'))"""
+_CALLS_LEFT = CALLS_LEFT + " AND run_id = $5 AND org_id = $6"
 _JOB_ENDED = """
 UPDATE jobs SET status = $2, result = $3, ended_at = $4 WHERE id = $1 AND status IN ('queued', 'running')"""
 _DELIVERY_ADDED = """
@@ -247,6 +269,14 @@ def storable(value: str | None) -> str | None:
 
 def _run_ended(r: RunEnded, worker: str) -> Statement:
     return _RUN_ENDED, (r.id, r.status, r.ended_at, r.error_code, storable(r.error_message))
+
+
+def _attempt_started(r: AttemptStarted, worker: str) -> Statement:
+    return _ACCOUNTED_STARTED if r.accounted else _ATTEMPT_STARTED, (*astuple(r)[:-1], worker)
+
+
+def _calls_left(r: CallsLeft, worker: str) -> Statement:
+    return _CALLS_LEFT, (r.ended_at, r.status, r.error, r.result, r.run_id, r.org_id)
 
 
 def _attempt_settled(r: AttemptSettled, worker: str) -> Statement:
@@ -278,7 +308,7 @@ _STATEMENTS: dict[type, Callable[..., Statement]] = {
     RunStarted: _owned(_RUN_STARTED),
     RunReopened: _owned(_RUN_REOPENED),
     RunEnded: _run_ended,
-    AttemptStarted: _owned(_ATTEMPT_STARTED),
+    AttemptStarted: _attempt_started,
     AttemptSettled: _attempt_settled,
     MessageAdded: _plain(_MESSAGE_ADDED),
     MessageWords: _message_words,
@@ -287,6 +317,7 @@ _STATEMENTS: dict[type, Callable[..., Statement]] = {
     ConversationTouched: _plain(_CONVERSATION_TOUCHED),
     EventLogged: _plain(_EVENT_LOGGED),
     OutboxAdded: _plain(_OUTBOX_ADDED),
+    CallsLeft: _calls_left,
     JobEnded: _plain(_JOB_ENDED),
     DeliveryAdded: _plain(_DELIVERY_ADDED),
 }

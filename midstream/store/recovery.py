@@ -1,39 +1,66 @@
-"""What a server that died left behind: its attempts become `unknown`, its runs `failed`, each exactly once.
+"""What a server that died left behind: its attempts become `unknown`, with their accounts, its runs `failed`, and of
+the tools that they called the unsafe ones `in_doubt`, each exactly once.
 
 The updates only touch rows that have not ended, so two servers that do this at once, and a worker that was only
 asleep and settles later, leave one terminal state: the first."""
 
 from __future__ import annotations
 
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
 from .database import Database, DialectName, Statement, with_clock
+from .ledger import CALLS_LEFT
+from .tool_calls import left_behind
 
 #: Seconds: how often a worker says that it lives, and how long it may be silent before it counts as dead.
 HEARTBEAT, SILENCE = 10.0, 30.0
 #: Heartbeats in a row that must have got through before a worker judges others by their silence: when it was the
 #: database that was away, all have been silent, and each gets the time to be heard again.
 WATCHED = 3
-#: Nobody is dead for being silent: only for having said that it ends (`leave`).
-_FOR_EVER = 1e12
 
-_ATTEMPTS = """
+#: Of a row's worker; $1: seconds that it may be silent.
+_DEAD = """
+    NOT EXISTS (SELECT 1 FROM workers
+        WHERE workers.id = {0}.worker AND workers.seen_at > 0 AND workers.seen_at > @clock - $1)"""
+_OPEN_ATTEMPTS = "attempts.status = 'started' AND" + _DEAD.format("attempts")
+_OPEN_RUNS = "runs.status = 'running' AND" + _DEAD.format("runs")
+_ATTEMPTS = (
+    """
 UPDATE attempts SET status = 'unknown', estimated = TRUE, uncached_in = estimate_in, ended_at = @clock,
     error_code = 'interrupted', error_message = 'the server stopped before the answer was recorded'
-WHERE status = 'started'
-    AND NOT EXISTS (SELECT 1 FROM workers
-        WHERE workers.id = attempts.worker AND workers.seen_at > 0 AND workers.seen_at > @clock - $1)"""
-_RUNS = """
+WHERE """
+    + _OPEN_ATTEMPTS
+)
+#: What those who began such attempts can publish no more.
+_ACCOUNTS = (
+    """
+INSERT INTO model_transactions (id, org_id, run_id, agent_id, thread_id, key_id, service, model, status, input_tokens,
+    output_tokens, cached_tokens, reasoning_tokens, cost, created_at)
+SELECT attempts.id, attempts.org_id, attempts.run_id, runs.agent_id, conversations.thread_id, attempts.key_id,
+    attempts.provider, attempts.model, 'unknown', attempts.estimate_in, 0, 0, 0, NULL, @clock
+FROM attempts JOIN runs ON runs.id = attempts.run_id LEFT JOIN conversations ON conversations.id = runs.conversation_id
+WHERE attempts.accounted AND """
+    + _OPEN_ATTEMPTS
+)
+_ONCE = " ON CONFLICT (id) DO NOTHING"
+_RUNS = (
+    """
 UPDATE runs SET status = 'failed', ended_at = @clock, error_code = 'interrupted',
     error_message = 'the server stopped while this was running'
-WHERE status = 'running'
-    AND NOT EXISTS (SELECT 1 FROM workers
-        WHERE workers.id = runs.worker AND workers.seen_at > 0 AND workers.seen_at > @clock - $1)"""
+WHERE """
+    + _OPEN_RUNS
+)
+_CALLS = CALLS_LEFT.replace("ended_at = $1", "ended_at = @clock") + " AND run_id IN (SELECT id FROM runs WHERE "
 _FORGET = "DELETE FROM workers WHERE seen_at <= 0 OR seen_at <= @clock - $1"
+#: Nobody is dead for being silent: only for having said that it ends (`leave`).
+_FOR_EVER = 1e12
 #: SQLite has no index of what is open: it looks from the lowest mark on (see `_advance_marks`).
-_FROM_ATTEMPTS_MARK = " AND seq > (SELECT COALESCE(min(attempts_mark), 0) FROM workers)"
-_FROM_RUNS_MARK = " AND seq > (SELECT COALESCE(min(runs_mark), 0) FROM workers)"
-_RECOVERY: dict[DialectName, tuple[str, ...]] = {
-    "sqlite": (_ATTEMPTS + _FROM_ATTEMPTS_MARK, _RUNS + _FROM_RUNS_MARK, _FORGET),
-    "postgres": (_ATTEMPTS, _RUNS, _FORGET),
+_FROM_ATTEMPTS: dict[DialectName, str] = {
+    "sqlite": " AND attempts.seq > (SELECT COALESCE(min(attempts_mark), 0) FROM workers)",
+    "postgres": "",
+}
+_FROM_RUNS: dict[DialectName, str] = {
+    "sqlite": " AND runs.seq > (SELECT COALESCE(min(runs_mark), 0) FROM workers)",
+    "postgres": "",
 }
 _SEEN = """
 INSERT INTO workers (id, started_at, seen_at) VALUES ($1, @clock, @clock)
@@ -81,7 +108,14 @@ async def recover(db: Database, silence: float = SILENCE) -> None:
 
 
 def _recovery(db: Database, silence: float = SILENCE) -> list[Statement]:
-    return [(with_clock(sql, db.dialect), (silence,)) for sql in _RECOVERY[db.dialect]]
+    attempts, runs = _FROM_ATTEMPTS[db.dialect], _FROM_RUNS[db.dialect]
+    found: list[Statement] = [(_ACCOUNTS + attempts + _ONCE, (silence,)), (_ATTEMPTS + attempts, (silence,))]
+    found += [
+        (_CALLS + _OPEN_RUNS + runs + ")", (silence, one.status, one.error, one.result))
+        for one in left_behind("", "", 0.0)
+    ]
+    found += [(_RUNS + runs, (silence,)), (_FORGET, (silence,))]
+    return [(with_clock(sql, db.dialect), values) for sql, values in found]
 
 
 def _seen(db: Database, worker: str) -> Statement:

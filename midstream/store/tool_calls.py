@@ -19,9 +19,9 @@ from msgspec.structs import astuple
 from ..core.agents import Effect
 from ..core.ids import new_id
 from ..core.parts import Message
-from ..core.toolbox import ToolAnswer
+from ..core.toolbox import IN_DOUBT, ToolAnswer
 from .database import Database, Statement
-from .ledger import storable
+from .ledger import CallsLeft, storable
 from .reading import missing, run_of
 
 CallStatus: TypeAlias = Literal["queued", "running", "ok", "failed", "timeout", "in_doubt", "denied"]
@@ -90,6 +90,8 @@ class CallEnded(Struct, frozen=True):
 
 _answer = msgspec.json.Decoder(ToolAnswer)
 _message = msgspec.json.Decoder(Message)
+_encode = msgspec.json.Encoder().encode
+_GIVEN_UP = ToolAnswer("failed", "the run ended before this call did", error=CANCELLED)
 
 _COLUMNS = CallRow.COLUMNS
 _QUEUE = """
@@ -101,9 +103,13 @@ UPDATE tool_calls SET status = 'running', started_at = $3, ended_at = NULL, erro
 WHERE id = $1 AND org_id = $2 AND (status IN ('queued', 'running') OR (status = 'failed' AND error = 'cancelled'))"""
 _END = """
 UPDATE tool_calls SET status = $3, result = $4, error = $5, ended_at = $6
-WHERE id = $1 AND org_id = $2 AND status IN ('queued', 'running')"""
-_OF_RUN = f"SELECT {_COLUMNS} FROM tool_calls WHERE run_id = $1 AND org_id = $2 ORDER BY round, place"
-_OF_ROUND = f"SELECT {_COLUMNS} FROM tool_calls WHERE run_id = $1 AND round = $2 AND org_id = $3 ORDER BY place"
+WHERE id = $1 AND org_id = $2 AND (status IN ('queued', 'running') OR (status = 'failed' AND error = 'cancelled'))"""
+# The index of runs leaves out calls outside of one, and is used only where that is said.
+_OF_RUN = f"""
+SELECT {_COLUMNS} FROM tool_calls WHERE run_id = $1 AND run_id <> '' AND org_id = $2 ORDER BY round, place"""
+_OF_ROUND = f"""
+SELECT {_COLUMNS} FROM tool_calls
+WHERE run_id = $1 AND run_id <> '' AND round = $2 AND org_id = $3 ORDER BY place"""
 _ONE = f"SELECT {_COLUMNS} FROM tool_calls WHERE id = $1 AND org_id = $2"
 _PAGE = f"""
 SELECT {_COLUMNS} FROM tool_calls WHERE org_id = $1 AND (created_at > $2 OR (created_at = $2 AND id > $3))
@@ -186,6 +192,15 @@ class ToolCalls:
     async def rounds(self, run_id: str) -> list[Message]:
         """What the model said in each round that asked for tools, in order."""
         return [_message.decode(row[0]) for row in await self._db.look_up(_ROUNDS, run_id, self._org)]
+
+
+def left_behind(run_id: str, org_id: str, at: float) -> tuple[CallsLeft, CallsLeft]:
+    """How the calls end that a run has not waited for, to be committed with its end: an unsafe one that was begun is in
+    doubt, the others may be begun again if the run goes on elsewhere. at: unix seconds."""
+    return (
+        CallsLeft(run_id, org_id, at, "in_doubt", IN_DOUBT.error, _encode(IN_DOUBT)),
+        CallsLeft(run_id, org_id, at, "failed", CANCELLED, _encode(_GIVEN_UP)),
+    )
 
 
 def new_call_id() -> str:

@@ -19,7 +19,7 @@ from ..core.agents import Tool
 from ..core.errors import Bug, MidstreamError, StoreDown, forget_frames
 from ..core.ids import new_id
 from ..core.parts import ToolCall
-from ..core.toolbox import ToolAnswer, ToolScope
+from ..core.toolbox import IN_DOUBT, ToolAnswer, ToolScope
 from ..store.ledger import storable
 from ..store.tool_calls import CANCELLED, CallEnded, CallQueued, CallRow, ToolCalls, new_call_id
 from ._answers import bounded, failed
@@ -227,7 +227,7 @@ def _recall(one: _Call, row: CallRow | None) -> None:
         # Not the same question: its answer is not ours to give, and running it would go round the journal.
         one.answer, one.settled = failed("another call stands at this place of the run", "journal_mismatch"), True
     elif row.status == "running" and "unsafe" in (row.effect, one.tool.effect):
-        one.answer = _in_doubt()
+        one.answer = IN_DOUBT
 
 
 async def _give_up(journal: ToolCalls, here: Sequence[_Call], running: Sequence[asyncio.Task[None]]) -> None:
@@ -243,7 +243,7 @@ async def _give_up(journal: ToolCalls, here: Sequence[_Call], running: Sequence[
             continue
         answer = one.answer
         if answer is None and one.begun and one.tool.effect == "unsafe":
-            answer = _in_doubt()
+            answer = IN_DOUBT
         elif answer is None:
             answer = failed("the run was cancelled", CANCELLED)
         ends.append(CallEnded(one.queued.id, bounded(answer)))
@@ -257,14 +257,6 @@ async def _give_up(journal: ToolCalls, here: Sequence[_Call], running: Sequence[
 def _late(tool: Tool, seconds: float) -> ToolAnswer:
     doubt = "; it may have been done all the same" if tool.effect == "unsafe" else ""
     return failed(f"the tool {tool.name} did not answer within {seconds:g} seconds{doubt}", "tool_timeout", "timeout")
-
-
-def _in_doubt() -> ToolAnswer:
-    text = (
-        "this call was begun and its end is not known: it may have been done. It was not repeated, because doing it "
-        "twice could do harm. Check the state before calling again, and tell the user."
-    )
-    return failed(text, "in_doubt", "in_doubt")
 
 
 #: Stands in for a tool that does not exist: nothing is done, so nothing can be done twice.

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from midstream.core.errors import StoreDown
+from midstream.core.toolbox import IN_DOUBT, ToolAnswer
 from midstream.core.usage import Usage
 from midstream.store import Store, open_store, recovery
 from midstream.store.database import Statement
+from midstream.store.tool_calls import CANCELLED, CallEnded
 
+from .test_tool_calls import queued
 from .turns import ORG, attempt_settled, attempt_started, begin, end, run_ended, run_started, with_store
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +181,41 @@ def test_a_run_that_never_reached_an_attempt_is_ended_too(url: str) -> None:
 
     async def look(store: Store) -> None:
         assert (await store.org(ORG).run("run_bare")).status == "failed"
+
+    with_store(url, leave_open)
+    with_store(url, look)
+
+
+def test_the_account_of_a_call_whose_server_died_is_kept_once_where_accounts_are_wanted(url: str) -> None:
+    async def leave_open(store: Store) -> None:
+        await store.ledger.commit(run_started("a"), replace(attempt_started("a"), accounted=True))
+        await store.ledger.commit(run_started("b"), attempt_started("b"))
+
+    async def look(store: Store) -> None:
+        await recovery.recover(store.db)
+        columns = "id, run_id, key_id, service, status, input_tokens, output_tokens, cost"
+        rows = await store.db.read(f"SELECT {columns} FROM model_transactions")
+        assert rows == [("att_a", "run_a", "key_1", "local", "unknown", 17, 0, None)]
+
+    with_store(url, leave_open)
+    with_store(url, look)
+
+
+def test_of_the_tools_that_a_dead_server_called_the_unsafe_ones_are_in_doubt_and_no_other(url: str) -> None:
+    async def leave_open(store: Store) -> None:
+        journal = store.tool_calls(ORG)
+        await store.ledger.commit(run_started("1"), run_started("2"))
+        await store.ledger.commit(run_ended("2"))
+        await journal.queue([queued(0), queued(1, effect="idempotent"), queued(2), queued(3), queued(0, run="run_2")])
+        await journal.begin("call_run_1_1_0", "call_run_1_1_1", "call_run_1_1_3")
+        await journal.end(CallEnded("call_run_1_1_3", ToolAnswer("ok", "paid")))
+
+    async def look(store: Store) -> None:
+        journal = store.tool_calls(ORG)
+        ends = [(row.status, row.error) for row in await journal.of_run("run_1")]
+        assert ends == [("in_doubt", "in_doubt"), ("failed", CANCELLED), ("failed", CANCELLED), ("ok", None)]
+        assert (await journal.of_run("run_1"))[0].answer() == IN_DOUBT
+        assert [row.status for row in await journal.of_run("run_2")] == ["queued"]
 
     with_store(url, leave_open)
     with_store(url, look)

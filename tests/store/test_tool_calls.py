@@ -5,8 +5,8 @@ import pytest
 from midstream.core.errors import NotFound
 from midstream.core.parts import Message, Text, ToolCall
 from midstream.core.toolbox import ToolAnswer
-from midstream.store import Store
-from midstream.store.tool_calls import CANCELLED, CallEnded, CallQueued, finished
+from midstream.store import Store, tool_calls
+from midstream.store.tool_calls import CANCELLED, CallEnded, CallQueued, finished, left_behind
 
 from .turns import NOW, ORG, run_started, with_store
 
@@ -32,6 +32,32 @@ def test_a_call_is_there_before_it_runs_and_says_how_it_ended(any_url: str):
         [row] = await journal.of_run("run_1")
         assert (row.status, row.answer(), row.arguments) == ("ok", DONE, b'{"city":"Oslo"}')
         assert row.ended_at is not None
+
+    with_store(any_url, work)
+
+
+def test_the_calls_of_a_run_are_found_without_a_walk_through_all_of_the_orgs(sqlite_url: str):
+    async def work(store: Store) -> None:
+        for sql, args in ((tool_calls._OF_RUN, 2), (tool_calls._OF_ROUND, 3)):
+            plan = await store.db.read("EXPLAIN QUERY PLAN " + sql, *["x"] * args)
+            assert any("tool_calls_by_run (run_id=?" in row[3] for row in plan), plan
+
+    with_store(sqlite_url, work)
+
+
+def test_what_a_run_leaves_open_ends_with_it_and_what_never_began_may_begin_elsewhere(any_url: str):
+    async def work(store: Store) -> None:
+        journal = store.tool_calls(ORG)
+        await journal.queue([queued(0), queued(1), queued(2, effect="pure"), queued(0, run="run_2")])
+        await journal.begin("call_run_1_1_0", "call_run_1_1_2")
+        await store.ledger.commit(*left_behind("run_1", "org_other", NOW))
+        assert [row.ended for row in await journal.of_run("run_1")] == [False] * 3
+        await store.ledger.commit(*left_behind("run_1", ORG, NOW))
+        ends = [(row.status, row.ended_at) for row in await journal.of_run("run_1")]
+        assert ends == [("in_doubt", NOW), ("failed", NOW), ("failed", NOW)]
+        assert [row.status for row in await journal.of_run("run_2")] == ["queued"]
+        await journal.begin("call_run_1_1_0", "call_run_1_1_1")
+        assert [row.status for row in await journal.of_run("run_1")] == ["in_doubt", "running", "failed"]
 
     with_store(any_url, work)
 
