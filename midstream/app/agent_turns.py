@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from decimal import Decimal
 
 from msgspec.structs import replace
 
@@ -12,8 +13,9 @@ from ..core.errors import BadRequest, Busy, LimitReached, NotFound
 from ..core.ids import new_id
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import EmbedAsk, Prompt, Turn
+from ..core.usage import Usage
 from ..core.web import Caller, Request
-from ..runs.order import Act, Order
+from ..runs.order import Act, Order, Spent
 from .faces import Face
 from .replies import whole
 from .turn_rooms import TurnRooms
@@ -21,6 +23,8 @@ from .turn_work import DIALECT, Also, Asker, TurnWork, nothing_else
 
 #: The type of agents that give vectors.
 EMBEDDING = "embedding"
+#: Of a run that goes on: no run makes more.
+MAX_ATTEMPTS = 10_000
 
 
 class AgentTurns:
@@ -65,7 +69,10 @@ class AgentTurns:
         if EMBEDDING in (ask.configuration.get("type"), loaded.spec.type):
             return self._embedding(caller, ask, loaded, face, request)
         asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
-        act, conversation = await self._act(asker, ask, loaded, turn.stream, message, run, again, also)
+        before = await self._spent(caller.org, run) if again else Spent()
+        act, conversation = await self._act(asker, ask, loaded, turn.stream, message, run, also)
+        if again:
+            act = replace(act, again=True, before=before)
         return Order(
             org=caller.org,
             key_id=caller.key_id,
@@ -96,9 +103,19 @@ class AgentTurns:
             transactions=True,
         )
 
+    async def _spent(self, org: str, run: str) -> Spent:
+        """By the run's attempts that its worker's death has ended, or its own end before."""
+        try:
+            rows = await self._rooms.store.org(org).attempts(run_id=run, limit=MAX_ATTEMPTS)
+        except NotFound:  # it had not begun
+            return Spent()
+        costs = [row.cost for row in rows]
+        cost = None if None in costs else f"{sum(map(Decimal, filter(None, costs)), Decimal(0)):f}"
+        return Spent(max((row.number for row in rows), default=0), sum((row.usage for row in rows), Usage()), cost)
+
     async def _act(
         self, asker: Asker, ask: AgentAsk, loaded: Loaded, stream: bool, message: str = "", run: str = "",
-        again: bool = False, also: Also = nothing_else,
+        also: Also = nothing_else,
     ) -> tuple[Act, str | None]:  # fmt: skip
         held = AsyncExitStack()
         try:
@@ -114,7 +131,7 @@ class AgentTurns:
             raise
         act = Act(
             work, thread.begins(run), work.closing, held.aclose, loaded.id, loaded.version_id, thread.thread,
-            asker.parent, run, again,
+            asker.parent, run,
         )  # fmt: skip
         return act, thread.conversation or None
 

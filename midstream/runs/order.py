@@ -10,14 +10,24 @@ from ..core.events import Event
 from ..core.parts import Message, Native
 from ..core.serving import Target, Work
 from ..core.turn import Turn
+from ..core.usage import Usage
 from ..store.ledger import Record
+
+
+class Spent(Struct, frozen=True):
+    """What a run has spent before: number of its last attempt, tokens, decimal USD (None = not known)."""
+
+    attempts: int = 0
+    usage: Usage = Usage()
+    cost: str | None = "0"
 
 
 class Act(Struct, frozen=True):
     """What a run does instead of one model call: an agent's turn. beginning: more records of its start, durable before
     the work begins. closing: more records of its end, given its terminal event, in the same transaction. over: awaited
     once everything is settled, whatever happened. agent, version, thread: who acts where. parent: the run that called
-    this one. run: the run's id ("" = a new one). again: that run was cut and goes on."""
+    this one. run: the run's id ("" = a new one). again: that run was cut and goes on;
+    before: what it had spent by then."""
 
     work: Work
     beginning: tuple[Record, ...] = ()
@@ -29,6 +39,7 @@ class Act(Struct, frozen=True):
     parent: str | None = None
     run: str = ""
     again: bool = False
+    before: Spent = Spent()
 
 
 class Order(Struct, frozen=True):

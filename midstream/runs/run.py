@@ -28,6 +28,7 @@ from ..store.ledger import (
     ConversationTouched,
     Ledger,
     MessageAdded,
+    OutboxAdded,
     Record,
     RunEnded,
     RunReopened,
@@ -37,7 +38,7 @@ from ..store.ledger import (
 from .attempt import BYTES_PER_TOKEN, Attempt
 from .health import Health
 from .log import EventLog
-from .order import Order
+from .order import Order, Spent
 from .route import Next, Route
 from .transactions import transaction
 
@@ -220,8 +221,10 @@ class _Owner:
         #: The end of the last attempt is among the records, or need not be.
         self._settled = True
         self._log = run.log
-        self.usage = Usage()
-        self._cost: Decimal | None = Decimal(0)
+        before = run.order.act.before if run.order.act is not None else Spent()
+        run.attempts = before.attempts
+        self.usage = before.usage
+        self._cost = None if before.cost is None else Decimal(before.cost)
 
     async def do(self) -> Event:
         """Returns the terminal event once everything about the run is settled."""
@@ -309,9 +312,14 @@ class _Owner:
 
     async def _write_out(self) -> None:
         """What has been recorded so far is durable on return."""
-        records, self._records = self._records, []
-        if records:
-            await self._runs._ledger.commit(*records)
+        if self._records:
+            await self._commit(self._records)
+
+    async def _commit(self, records: list[Record]) -> None:
+        """When the store is away now, what has ended is settled with the run's end; what would have begun has not."""
+        self._records = [record for record in records if isinstance(record, AttemptSettled | OutboxAdded)]
+        await self._runs._ledger.commit(*records)
+        self._records = []
 
     async def _try(self, chosen: Next, turn: Turn) -> tuple[Attempt, MidstreamError | None]:
         """One attempt: written before the call, settled after. The error that lets another one follow, or None."""
@@ -347,12 +355,8 @@ class _Owner:
         """The attempt is durable in the ledger before anything of it leaves."""
         self._run.attempts = attempt.number
         self._records.append(self._attempt_started(attempt))
-        records = self._records
-        # What has ended is not forgotten when the store is away now; what would have begun then has not.
-        self._records = [record for record in records if isinstance(record, AttemptSettled)]
         self._settled = False
-        await self._runs._ledger.commit(*records)
-        self._records = []
+        await self._commit(self._records)
 
     async def _call(self, attempt: Attempt, turn: Turn) -> MidstreamError | None:
         """Makes the call; the error of one that failed before its first visible output."""
@@ -430,6 +434,7 @@ class _Owner:
             model=target.model,
             estimate_in=self._estimate_in,
             started_at=self._tried_at,
+            accounted=order.transactions,
         )
 
     def _settle_attempt(self, attempt: Attempt) -> None:

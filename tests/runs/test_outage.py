@@ -90,6 +90,18 @@ def test_a_store_that_goes_away_between_attempts_ends_the_run_and_the_first_atte
     on_bench(Scripted(one=[raises(DOWN), says(answer())]), test)
 
 
+def test_accounts_that_cannot_be_written_when_they_are_due_are_written_with_the_end():
+    async def test(bench: Bench) -> None:
+        Failing(bench, lambda number: number == 1)
+        _, follower = bench.start(transactions=True)
+        [end] = await everything(follower)
+        assert isinstance(end.error, StoreDown)
+        await settled(bench)
+        assert await bench.db.read("SELECT id FROM outbox") == await bench.db.read("SELECT id FROM attempts")
+
+    on_bench(Scripted(one=[raises(DOWN), says(answer())]), test)
+
+
 def test_a_call_that_never_left_is_in_nobodys_accounts():
     async def test(bench: Bench) -> None:
         Failing(bench, lambda number: number == 0)

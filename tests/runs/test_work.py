@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from midstream.core.errors import Busy, Cancelled, Cut, Refused
+from midstream.core.errors import Busy, Cancelled, Cut, Refused, StoreDown
 from midstream.core.events import Attempted, Concluded, Done, Event, Failed, Opened
 from midstream.core.outcome import Outcome
 from midstream.core.parts import text_of
 from midstream.core.serving import Completed, Desk, Target
 from midstream.core.turn import Prompt, Turn
 from midstream.core.usage import Usage
-from midstream.runs.order import Act
+from midstream.runs import run as run_module
+from midstream.runs.order import Act, Spent
 from midstream.store.ledger import OutboxAdded, Record
 
 from .scripted import Bench, Scripted, answer, everything, on_bench, raises, says
@@ -186,6 +187,43 @@ def test_who_is_cancelled_is_settled_and_over():
         await asyncio.sleep(0.01)
         assert ends == [Cancelled, "over"]
         assert await bench.statuses() == ["cancelled"]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_a_call_whose_end_finds_the_store_away_is_settled_with_the_runs_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run_module, "SETTLE_AGAIN", 0.005)
+
+    async def test(bench: Bench) -> None:
+        commit, commits = bench.runs._ledger.commit, 0
+
+        async def failing(*records: Record) -> None:
+            nonlocal commits
+            commits += 1
+            if commits == 3:  # after the beginning and the attempt: what the call came to
+                raise StoreDown
+            await commit(*records)
+
+        bench.runs._ledger.commit = failing  # type: ignore[method-assign]
+        _, follower = bench.start(act=Act(twice, agent="agt_1"), transactions=True)
+        events = await everything(follower)
+        assert isinstance(events[-1], Failed)
+        assert isinstance(events[-1].error, StoreDown)
+        while bench.runs._unsettled:
+            await asyncio.sleep(0.002)
+        assert [row[:4] for row in await bench.attempts()] == [("one", "ok", 3, 2)]
+        assert await bench.db.read("SELECT id FROM outbox") == await bench.db.read("SELECT id FROM attempts")
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_a_run_that_goes_on_counts_on_from_what_it_had_spent():
+    async def test(bench: Bench) -> None:
+        before = Spent(2, Usage(uncached_in=10, out_text=1), "0.25")
+        _, follower = bench.start(act=Act(twice, run="run_before", again=True, before=before))
+        events = await everything(follower)
+        assert events[-2].outcome == Outcome("hello, hello", usage=Usage(uncached_in=16, out_text=5), cost="1.25")
+        assert await bench.db.read("SELECT number FROM attempts ORDER BY seq") == [(3,), (4,)]
 
     on_bench(Scripted(one=[says(answer())]), test)
 
