@@ -78,15 +78,16 @@ class Points:
         self._clear_at = steady() + max(CLEARING, window)
         self._every = max(CLEARING, window)
 
-    async def spend(self, org: str, agent: str, thread: str, limits: Mapping[str, int]) -> None:
+    async def spend(self, org: str, agent: str, thread: str, limits: Mapping[str, int], *, share: float = 1.0) -> None:
         """One point of the agent and one of its thread, or neither. agent: its resolved id, "" for a turn without one.
-        thread: "" = of none. limits: the agent's own, by "agent" and "thread".
+        thread: "" = of none. limits: the agent's own, by "agent" and "thread". share: how much of them may be
+        spent in this way, at least one of each.
 
         Raises errors.LimitReached, whose `limit` is {limit_type, current_usage, limit_value}."""
         if self._steady() >= self._clear_at:
             self._clear_at = self._steady() + self._every
             await self._spending.clear()
-        most = {**self._most, **limits}
+        most = {kind: max(1, int(number * share)) for kind, number in {**self._most, **limits}.items()}
         name = hashlib.sha256(f"{agent}\0{thread}".encode("utf-8", "surrogatepass")).hexdigest() if thread else ""
         spent = await self._spending.spend(org, agent, name, (most["agent"], most["thread"]))
         if not spent.refused:

@@ -25,6 +25,8 @@ from .turn_work import DIALECT, Also, Asker, TurnWork, nothing_else
 EMBEDDING = "embedding"
 #: Of a run that goes on: no run makes more.
 MAX_ATTEMPTS = 10_000
+#: How much of an agent's points may be spent by turns that nobody waits for: the rest is for those that somebody does.
+PATIENT = 0.5
 
 
 class AgentTurns:
@@ -49,6 +51,19 @@ class AgentTurns:
                 await self._rooms.bell.limit_reached(caller.org, loaded.id, thread, error)
                 raise
         return loaded
+
+    async def wait(self, caller: Caller, turn: Turn) -> float:
+        """Seconds until a turn that nobody waits for may begin; 0 when it may, and has spent its point. Raises as
+        `admit` does, but for LimitReached: it is not refused, it waits."""
+        ask = _asked(turn)
+        loaded = await self._load(caller.org, ask)
+        if loaded.id:
+            thread = ask.conversation or ask.thread
+            try:
+                await self._rooms.points.spend(caller.org, loaded.id, thread, loaded.spec.limits, share=PATIENT)
+            except LimitReached as error:
+                return error.retry_after or 1.0
+        return 0.0
 
     async def _load(self, org: str, ask: AgentAsk) -> Loaded:
         """A turn that names a conversation and no agent is of that conversation's agent."""

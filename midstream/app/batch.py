@@ -95,7 +95,8 @@ def _webhook(hook: Hook | None) -> Webhook | None:
 
 
 async def _jobs(services: Services, caller: Caller, new: NewBatch, id: str, request_id: str) -> list[Job]:
-    """One for each turn, all of them readable. The batch spends one point of its agent."""
+    """One for each turn, all of them readable. The first one's point is spent now: who has none left is told so. The
+    others' are spent as they begin."""
     face = services.faces[completion_v2.NAME]
     jobs: list[Job] = []
     for index, item in enumerate(new.batch):
@@ -103,7 +104,8 @@ async def _jobs(services: Services, caller: Caller, new: NewBatch, id: str, requ
         turn = _read(index, request)
         if not jobs:
             await services.agents.admit(caller, turn)
-        jobs.append(services.jobs.job(caller, turn, face, "chat", request, kind="batch", batch=id))
+        paid = not jobs
+        jobs.append(services.jobs.job(caller, turn, face, "chat", request, kind="batch", batch=id, paid=paid))
         if index % AT_A_TIME == 0:
             await asyncio.sleep(0)
     return jobs

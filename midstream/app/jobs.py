@@ -41,7 +41,7 @@ OF_BATCHES = 24
 
 
 class Asked(Struct, frozen=True):
-    """A request as it is kept. headers: those that mean something to a face."""
+    """A request as it is kept. headers: those that mean something to a face. paid: its point is spent."""
 
     face: str
     task: str
@@ -50,6 +50,7 @@ class Asked(Struct, frozen=True):
     headers: dict[str, str]
     request_id: str
     body: Raw
+    paid: bool = True
 
 
 class JobRunner:
@@ -83,14 +84,14 @@ class JobRunner:
 
     def job(
         self, caller: Caller, turn: Turn, face: Face, task: str, request: Request, *, kind: JobKind,
-        batch: str | None = None,
+        batch: str | None = None, paid: bool = True,
     ) -> Job:  # fmt: skip
-        """A job that is not in the queue yet."""
+        """A job that is not in the queue yet. paid: its point is spent already, else it is when it begins."""
         assert turn.agent is not None
         asked = Asked(
             face.NAME, task, request.path, dict(request.params),
             {name: value for name, value in request.headers.items() if name in KEPT_HEADERS}, request.id,
-            Raw(request.body),
+            Raw(request.body), paid,
         )  # fmt: skip
         id, now = new_id("msg_"), self._clock.wall()
         sealed = self._seal.seal(msgspec.json.encode(asked), caller.org, id)
@@ -147,6 +148,9 @@ class JobRunner:
             if job.tries > TRIES:
                 raise StoreDown("this message was given up: every server that worked on it has died")
             ending = _Ending(job, face, turn, self._deliver, self._runs, self._clock)
+            if not asked.paid and job.tries == 1 and (wait := await self._agents.wait(caller, turn)):
+                await self._jobs.put_off(job, self._clock.wall() + wait)
+                return
             # Its run may have begun on a server that died, or that ended in order and let go of it.
             order = await self._agents.order(
                 caller, turn, face, request, message=job.id, run=job.run_id, again=True, also=ending

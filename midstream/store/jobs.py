@@ -58,6 +58,12 @@ _TAKE = """
 UPDATE jobs SET status = 'running', worker = $2, tries = tries + 1 WHERE id = $1 AND status = 'queued'"""
 _TAKEN = f"SELECT {_COLUMNS} FROM jobs WHERE id = $1 AND status = 'running' AND worker = $2"
 _LET_GO = "UPDATE jobs SET status = 'queued', tries = tries - 1 WHERE id = $1 AND status = 'running' AND worker = $2"
+_PUT_OFF = """
+UPDATE jobs SET status = 'queued', worker = NULL, tries = tries - 1, available_at = $3
+WHERE id = $1 AND status = 'running' AND worker = $2"""
+_PUT_OFF_BATCH = """
+UPDATE jobs SET available_at = $3
+WHERE org_id = $1 AND batch_id = $2 AND status = 'queued' AND available_at < $3"""
 _AGAIN = """
 UPDATE jobs SET status = 'queued', worker = NULL WHERE status = 'running' AND worker <> $1
     AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = jobs.worker AND workers.seen_at > 0)"""
@@ -95,6 +101,13 @@ class Jobs:
     async def let_go(self, id: str) -> None:
         """This worker ends before the job does: another one may have it."""
         await self._db.write([(_LET_GO, (id, self._worker))])
+
+    async def put_off(self, job: Job, until: float) -> None:
+        """It has not begun, and may not before `until` (unix seconds); nor may others of its batch."""
+        statements: list[Statement] = [(_PUT_OFF, (job.id, self._worker, until))]
+        if job.batch_id is not None:
+            statements.append((_PUT_OFF_BATCH, (job.org_id, job.batch_id, until)))
+        await self._db.write(statements)
 
     async def requeue(self) -> None:
         """Jobs of workers that are no longer there are due again."""

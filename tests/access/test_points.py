@@ -98,3 +98,16 @@ def test_windows_that_are_over_are_forgotten() -> None:
         assert spending._spent.keys() == {(ORG, "agent", "b")}
 
     asyncio.run(work())
+
+
+def test_what_may_spend_a_share_of_the_points_leaves_the_rest_and_always_has_one():
+    async def work(points: Points, time: Time) -> None:
+        await points.spend(ORG, "a", "", {}, share=0.5)
+        await points.spend(ORG, "a", "", {}, share=0.5)
+        with pytest.raises(LimitReached) as refused:
+            await points.spend(ORG, "a", "", {}, share=0.5)
+        assert refused.value.retry_after == 60.0
+        assert await passed(points, 9, "a") == 2
+        await points.spend(ORG, "b", "", {"agent": 1}, share=0.5)
+
+    with_points(work, agent=4)

@@ -148,3 +148,45 @@ def test_a_batch_of_another_org_is_not_there(tmp_path: Path):
         assert (await app.ask("GET", f"{BATCH}/{made['batch_id']}", key="nobody's")).status == 401
 
     here(tmp_path, test)
+
+
+def test_each_turn_of_a_batch_costs_a_point_and_waits_for_it_and_leaves_half_of_them_to_others(tmp_path: Path):
+    async def test(app: Here) -> None:
+        agent = (await published(app, limits={"agent": 6}))["id"]
+        made = (await ask(app, {"agent_id": agent, "batch": ["say 1 words"] * 5})).json
+        for _ in range(300):
+            jobs = await app.services.store.db.read("SELECT status, available_at FROM jobs ORDER BY available_at")
+            if sorted(status for status, _ in jobs) == ["done"] * 3 + ["queued"] * 2:
+                break
+            await asyncio.sleep(0.01)
+        waits = [at - app.services.clock.wall() for status, at in jobs if status == "queued"]
+        assert len(waits) == 2, jobs
+        assert all(50 < wait <= 60 for wait in waits)  # until the window is over
+        body = {"agent_id": agent, "user": "say 1 words"}
+        said = [await app.ask("POST", "/api/v2/model/chat/completion", body) for _ in range(4)]
+        assert [one.status for one in said] == [200, 200, 200, 429]
+        assert (await ask(app, {"agent_id": agent, "batch": ["say 1 words"]})).status == 429
+        assert (await app.ask("GET", f"{BATCH}/{made['batch_id']}")).json["status"] == "running"
+
+    here(tmp_path, test)
+
+
+def test_a_turn_that_somebody_waits_for_does_not_stand_in_line_behind_a_batch(tmp_path: Path):
+    async def test(app: Here) -> None:
+        agent = (await published(app, limits={"agent": 1000}))["id"]
+        made = await ask(app, {"agent_id": agent, "batch": ["stall"] * 40})
+        assert made.status == 200
+        await asyncio.sleep(0.2)
+        body = {"agent_id": agent, "user": "say 1 words", "response_format": {"type": "queue", "cred": {}}}
+        later = (await app.ask("POST", "/api/v2/model/chat/completion", body)).json["message_id"]
+        status = ""
+        while status != "done":
+            await asyncio.sleep(0.01)
+            status = (await app.ask("GET", f"/v1/admin/jobs/{later}")).json["status"]
+        jobs = await app.services.store.db.read(
+            "SELECT status, count(*) FROM jobs WHERE kind = 'batch' GROUP BY status"
+        )
+        assert dict(jobs) == {"running": 24, "queued": 16}
+        await app.process.drain(0)
+
+    here(tmp_path, test)

@@ -68,6 +68,23 @@ def test_a_job_that_is_let_go_is_due_again_as_if_it_had_not_been_tried(url: str)
     with_store(url, work)
 
 
+def test_a_job_that_is_put_off_takes_what_is_queued_of_its_batch_with_it(url: str) -> None:
+    async def work(store: Store) -> None:
+        now = 5.0
+        jobs = Jobs(store.db, "w1", lambda: now)
+        items = [job(f"msg_{number}", 1.0 + number / 10, "batch", batch_id="batch_1") for number in range(4)]
+        await jobs.add([*items, job("msg_other", 2.0, "batch", batch_id="batch_2")])
+        first, second = await jobs.take(2, "batch")
+        await jobs.put_off(second, 9.0)
+        assert [one.id for one in await jobs.take(9, "batch")] == ["msg_other"]
+        now = 9.0
+        later = await jobs.take(9, "batch")
+        assert sorted((one.id, one.tries) for one in later) == [("msg_1", 1), ("msg_2", 1), ("msg_3", 1)]
+        assert (await OrgJobs(store.db, ORG).job(first.id)).status == "running"
+
+    with_store(url, work)
+
+
 def test_another_orgs_job_is_as_unknown_as_one_that_never_was(url: str) -> None:
     async def work(store: Store) -> None:
         await Jobs(store.db, "w1", lambda: 5.0).add([job("msg_1", batch_id="batch_1")])
