@@ -18,8 +18,9 @@ from ..core.web import Caller, Request
 from ..runs.order import Act, Order, Spent
 from .faces import Face
 from .replies import whole
+from .thread_channel import ThreadChannel
 from .turn_rooms import TurnRooms
-from .turn_work import DIALECT, Also, Asker, TurnWork, nothing_else
+from .turn_work import CHATBOT, DIALECT, Also, Asker, TurnWork, nothing_else
 
 #: The type of agents that give vectors.
 EMBEDDING = "embedding"
@@ -85,7 +86,8 @@ class AgentTurns:
             return self._embedding(caller, ask, loaded, face, request)
         asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
         before = await self._spent(caller.org, run) if again else Spent()
-        act, conversation = await self._act(asker, ask, loaded, turn.stream, message, run, also)
+        heard = (face, turn) if loaded.spec.type == CHATBOT else None
+        act, conversation = await self._act(asker, ask, loaded, turn.stream, message, run, also, heard)
         if again:
             act = replace(act, again=True, before=before)
         return Order(
@@ -130,14 +132,19 @@ class AgentTurns:
 
     async def _act(
         self, asker: Asker, ask: AgentAsk, loaded: Loaded, stream: bool, message: str = "", run: str = "",
-        also: Also = nothing_else,
+        also: Also = nothing_else, heard: tuple[Face, Turn] | None = None,
     ) -> tuple[Act, str | None]:  # fmt: skip
+        """heard: its thread's live channel hears of its end, in this face's words."""
         held = AsyncExitStack()
         try:
             history = loaded.spec.settings.history_messages
             opening = self._rooms.threads.open(asker.org, ask, loaded.id, history=history, message=message)
             thread = await held.enter_async_context(opening)
             run = run or new_id("run_")
+            if heard is not None and thread.kept:
+                channel = ThreadChannel(self._rooms.hub, *heard, thread, run, self._rooms.clock.wall)
+                also = channel.beside(also)
+                held.callback(channel.over)
             work = TurnWork(self._rooms, asker, loaded, thread, run, stream=stream, also=also)
             self._under_way[run] = work
             held.callback(self._under_way.pop, run)

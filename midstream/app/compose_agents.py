@@ -110,6 +110,7 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     after = After(store.outbox, topics_of(given, webhooks), clock.wall)
     tools = ToolRooms(given.config, store, given.egress, clock, given.loader.servers)
     store.ledger.noticed = after.wake
+    hub = Hub(clock.wall, ends_of(store.db, clock.wall))
     rooms = TurnRooms(
         loader=given.loader,
         points=given.points,
@@ -124,11 +125,11 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
         consult=partial(consult, given.egress.send),
         after=lambda account, topics: after_turn(account, clock.wall(), (TURN, *topics)),
         bell=given.bell,
+        hub=hub,
         built_in=tuple(BUILTINS.values()),
     )
     turns = AgentTurns(rooms)
     tools.offer_agents(turns)
-    hub = Hub(clock.wall, ends_of(store.db, clock.wall))
     deliver = Deliver(webhooks, hub, deliveries)
     seal = SealingKey(given.key)
     batches = BatchEnds(store, seal, webhooks, clock)

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from ..core.agents import Delivery
 from ..core.dialect import AnswerWriter
-from ..core.errors import BadRequest
+from ..core.errors import BadRequest, MidstreamError
 from ..core.events import Done, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.turn import Turn
 from ..delivery.live import ENDS, KEEP_SECONDS, Body, Ends, Held, Hub, Said
@@ -21,6 +21,7 @@ from ..store.deliveries import Deliveries, OrgDeliveries
 from ..store.jobs import Job
 from ..store.ledger import DeliveryAdded, Record
 from ..wire.sse import SSEReader
+from .faces import Face
 
 _encode = msgspec.json.Encoder().encode
 _ENDS = (Done, Failed)
@@ -52,10 +53,10 @@ class Deliver:
             told = writer.write([event for event in events if isinstance(event, _TOOLS) or turn.stream])
             for frame in SSEReader().feed(told):
                 if frame.data is not None:
-                    self._hub.say(job.org_id, channel, _said(frame.event.decode(), job.id, frame.data))
+                    self._hub.say(job.org_id, channel, live_said(frame.event.decode(), job.id, frame.data))
 
         # What was told of a try that was cut is void.
-        self._hub.say(job.org_id, channel, _said("started", job.id, b"{}"))
+        self._hub.say(job.org_id, channel, live_said("started", job.id, b"{}"))
         run.log.attach(lambda events: hear([event for event in events if not isinstance(event, _ENDS)]))
 
     def records(self, job: Job, delivery: Delivery, payload: bytes, now: float, *, failed: bool) -> Sequence[Record]:
@@ -69,10 +70,9 @@ class Deliver:
             return [DeliveryAdded(id, job.org_id, "queue", target, payload, now, now)]
         if delivery.kind == "live":
             channel = channel_of(delivery)
-            body = _said("error" if failed else "done", job.id, payload)
+            body = live_said("error" if failed else "done", job.id, payload)
             held = self._held[job.id] = self._hub.hold(job.org_id, channel, body)
-            at = seconds_of(held.number)
-            return [DeliveryAdded(id, job.org_id, "live", live_target(channel), held.body, at, at + KEEP_SECONDS)]
+            return [live_record(id, job.org_id, channel, held)]
         return ()
 
     def ended(self, job: Job, delivery: Delivery) -> None:
@@ -92,7 +92,13 @@ class Deliver:
             self._hub.drop(job.org_id, channel_of(delivery), self._held.pop(job.id))
 
 
-def _said(event: str, id: str, data: bytes) -> Body:
+def failure(face: Face, error: MidstreamError, id: str) -> bytes:
+    """The face's own error body, with the id that the caller was told."""
+    body = msgspec.json.decode(face.DIALECT.write_error(error, id))
+    return msgspec.json.encode({**body, "message_id": id})
+
+
+def live_said(event: str, id: str, data: bytes) -> Body:
     """A message of a live channel. data: JSON text. id: of the turn."""
     return lambda number: _encode({"id": number, "event": event, "message_id": id, "data": Raw(data)})
 
@@ -160,6 +166,12 @@ def ends_of(db: Database, clock: Callable[[], float]) -> Ends:
         return [Said(number_of(at), payload, kept=True) for at, payload in rows]
 
     return ends
+
+
+def live_record(id: str, org: str, channel: str, held: Held) -> Record:
+    """What a channel keeps of how a turn ended. id: of the row."""
+    at = seconds_of(held.number)
+    return DeliveryAdded(id, org, "live", live_target(channel), held.body, at, at + KEEP_SECONDS)
 
 
 def live_target(channel: str) -> bytes:

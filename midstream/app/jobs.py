@@ -28,7 +28,7 @@ from ..store.secrets import SealingKey
 from .agent_turns import AgentTurns
 from .batch_ends import BatchEnds
 from .clock import Clock
-from .deliver import Deliver, checked, delivery_of
+from .deliver import Deliver, checked, delivery_of, failure
 from .faces import AgentFace, Face
 
 logger = logging.getLogger("midstream.jobs")
@@ -188,7 +188,7 @@ class JobRunner:
         if self._runs.draining and isinstance(error, Busy):
             await self._jobs.let_go(job.id)
         else:
-            await self._end(job, delivery, failure(face, error, job), "failed")
+            await self._end(job, delivery, failure(face, error, job.id), "failed")
 
     async def _end(self, job: Job, delivery: Delivery, payload: bytes, status: Literal["done", "failed"]) -> None:
         """Of a job that does not end with its run."""
@@ -220,7 +220,7 @@ class _Ending:
             self.put_off = self._runs.draining and isinstance(end.error, Busy)
             if self.put_off:
                 return None
-            payload, status = failure(face, end.error, job), "failed"
+            payload, status = failure(face, end.error, job.id), "failed"
         else:
             assert outcome is not None
             assert isinstance(face, AgentFace)
@@ -229,9 +229,3 @@ class _Ending:
         failed = status == "failed"
         delivered = self._deliver.records(job, delivery_of(self._turn), payload, now, failed=failed)
         return [JobEnded(job.id, status, payload, now), *delivered]
-
-
-def failure(face: Face, error: MidstreamError, job: Job) -> bytes:
-    """The face's own error body, with the id that the caller was told."""
-    body = msgspec.json.decode(face.DIALECT.write_error(error, job.id))
-    return msgspec.json.encode({**body, "message_id": job.id})

@@ -15,6 +15,7 @@ from ..core.agents import AgentAsk, Loaded, Tool
 from ..core.errors import MidstreamError
 from ..core.serving import Target
 from ..core.toolbox import Toolbox
+from ..delivery.live import Hub
 from ..runs.run import Runs
 from ..store import Store
 from ..store.ledger import Record
@@ -47,6 +48,7 @@ class TurnRooms:
     consult: Consult
     after: Callable[[TurnAccount, Sequence[str]], Sequence[Record]]
     bell: Bell
+    hub: Hub
     built_in: tuple[Tool, ...] = ()
 
     def journal(self, org: str) -> ToolCalls:

@@ -429,3 +429,46 @@ def test_the_log_never_has_a_token(agents: Agents, channel: str):
     assert agents.serving.log()
     assert opened[:20] not in agents.serving.log()
     assert "token=" not in agents.serving.log()
+
+
+def test_a_chatbots_thread_hears_every_answer_and_failure_whoever_asks_and_others_threads_hear_nothing(
+    agents: Agents, channel: str
+):
+    bot, plain = agents.agent(type="chatbot"), agents.agent()
+    with hearing(agents.serving, channel) as connection:
+        body = {"agent_id": bot, "user": "say 2 words", "thread_id": channel}
+        reply = agents.serving.ask("POST", ASK, body).json
+        done = said(connection)
+        assert (done["event"], done["message_id"]) == ("done", reply["data"]["message_id"])
+        assert done["data"]["data"]["content"] == reply["data"]["content"]
+        assert done["data"]["data"]["title"]
+        refused = agents.serving.ask("POST", ASK, {**body, "user": "fail:400"})
+        assert refused.status == 400
+        error = said(connection)
+        assert (error["event"], error["data"]["error"]) == ("error", refused.json["error"])
+        list(agents.events(ASK, {**body, "stream": True}))
+        assert said(connection)["event"] == "done"
+        later(agents, channel, "say 3 words", agent_id=bot, thread_id=channel)
+        assert names(until_end(connection)) == ["started", "done"]
+        queued = {**body, "response_format": {"type": "queue", "cred": {"name": "q"}}}
+        agents.serving.ask("POST", ASK, queued)
+        assert said(connection)["event"] == "done"
+        for silence in ({"agent_id": plain}, {"thread_id": "another"}, {"is_playground": True}):
+            assert agents.serving.ask("POST", ASK, {**body, **silence}).status == 200
+        assert silent(connection)
+    agents.serving.kill()
+    agents.serving.start()
+    with hearing(agents.serving, channel, done["id"]) as connection:
+        assert said(connection) == {"event": "gap"}
+        assert [said(connection)["event"] for _ in range(4)] == ["error", "done", "done", "done"]
+        assert silent(connection)
+
+
+def test_a_chatbots_conversation_is_heard_under_the_name_of_its_thread(agents: Agents):
+    bot = agents.agent(type="chatbot")
+    first = agents.say(bot, "say 1 words").json
+    thread = agents.serving.ask("GET", "/v1/admin/runs?limit=1").json["data"][0]["conversation_id"]
+    with hearing(agents.serving, thread) as connection:
+        assert said(connection)["data"] == {**first, "toolCalls": []}
+        second = agents.say(bot, "say 2 words", conversationId=first["conversationId"]).json
+        assert said(connection)["data"]["text"] == second["text"] == "word1 word2"
