@@ -84,6 +84,7 @@ class Deliver:
 
     async def sweep(self) -> None:
         """Channels forget what is too old."""
+        self._hub.sweep()
         await self._deliveries.forget_said()
 
     def over(self, job: Job, delivery: Delivery) -> None:

@@ -36,6 +36,8 @@ logger = logging.getLogger("midstream.jobs")
 KEPT_HEADERS = frozenset({"x-midstream-strict", "traceparent"})
 #: Jobs that one process works off at the same time, and seconds between looks for those of others that have died.
 AT_ONCE, LOOK_EVERY = 32, 5.0
+#: Seconds between looks for what live channels need not keep any more.
+SWEEP_EVERY = 60.0
 #: Of these, items of batches at most: a turn does not wait until a long batch is over.
 OF_BATCHES = 24
 
@@ -104,14 +106,16 @@ class JobRunner:
 
     async def run(self) -> None:
         """Works the queue off. Cancelled, it takes no more; what is under way belongs to its runs."""
-        looked = float("-inf")
+        looked = swept = float("-inf")
         while True:
             try:
                 if self._clock.steady() - looked >= LOOK_EVERY:
                     await self._jobs.requeue()
                     await self._batches.sweep()
-                    await self._deliver.sweep()
                     looked = self._clock.steady()
+                if self._clock.steady() - swept >= SWEEP_EVERY:
+                    await self._deliver.sweep()
+                    swept = self._clock.steady()
                 self._news.clear()
                 self._begin(await self._jobs.take(AT_ONCE - len(self._at_work), "turn"))
                 items = sum(kind == "batch" for kind in self._at_work.values())

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 #: Seconds that messages are kept for those who come late.
 KEEP_SECONDS = 3600.0
-#: Of each channel: messages in memory, and their bytes.
-KEPT, KEPT_BYTES = 2048, 1024 * 1024
+#: Of each channel: messages in memory, and their bytes. Bytes of all channels together.
+KEPT, KEPT_BYTES, ALL_BYTES = 2048, 1024 * 1024, 64 * 1024 * 1024
 #: How far a listener may fall behind before it is sent away. One message is told however large it is.
 BEHIND, BEHIND_BYTES = 2048, 4 * 1024 * 1024
 #: Ends of turns that the store is asked for, the newest ones.
@@ -70,16 +70,19 @@ class _Channel:
         self.last = max(self.last + 1, now)
         return self.last
 
-    def flush(self) -> None:
+    def flush(self) -> int:
+        """By how many bytes what is kept has grown."""
+        before = self.kept_bytes
         while self.waiting:
             one = self.waiting[0]
             if isinstance(one, Held):
                 if one.open:
-                    return
+                    break
                 one = Said(one.number, one.body, kept=True)
             self.waiting.popleft()
             if one.body:
                 self._tell(one)
+        return self.kept_bytes - before
 
     def _tell(self, said: Said) -> None:
         self.told = said.number
@@ -97,9 +100,16 @@ class _Channel:
         if not oldest.kept:
             self.since = oldest.number
 
-    def forget(self, before: int) -> None:
+    def forget(self, before: int) -> int:
+        """What is older than this number. By how many bytes what is kept has shrunk."""
+        size = self.kept_bytes
         while self.kept and self.kept[0].number < before:
             self.drop()
+        return size - self.kept_bytes
+
+    @property
+    def needed(self) -> bool:
+        return bool(self.listeners or self.kept or self.waiting)
 
 
 class Listener:
@@ -153,6 +163,7 @@ class Hub:
         self._clock = clock
         self._ends = ends
         self._channels: dict[Name, _Channel] = {}
+        self._bytes = 0
         #: What was said before this, in a channel that is not known any more, may be lost.
         self._since = self._now()
 
@@ -177,7 +188,7 @@ class Hub:
         found = self._channel((org, channel))
         number = found.next(self._now())
         found.waiting.append(Said(number, body(number)))
-        found.flush()
+        self._flush(found)
 
     def hold(self, org: str, channel: str, body: Body) -> Held:
         """A place for a message that the store has before it is told; until `tell` or `drop` all that comes after it
@@ -190,7 +201,7 @@ class Hub:
 
     def tell(self, org: str, channel: str, held: Held) -> None:
         held.open = False
-        self._channel((org, channel)).flush()
+        self._flush(self._channel((org, channel)))
 
     def drop(self, org: str, channel: str, held: Held) -> None:
         """It is not told after all. Idempotent, also after it was told."""
@@ -201,7 +212,7 @@ class Hub:
     async def join(self, org: str, channel: str, after: int | None = None) -> Listener:
         """after: the number of the last message heard; None: everything that is kept. Raises StoreDown."""
         found = self._channel((org, channel))
-        found.forget(self._now() - round(KEEP_SECONDS * 1_000_000))
+        self._bytes -= found.forget(self._old())
         listener = Listener()
         # From here on it is told what is said; what the store has beyond this point is told that way, too.
         found.listeners.add(listener)
@@ -223,8 +234,31 @@ class Hub:
         found = self._channels.get((org, channel))
         if found is not None:
             found.listeners.discard(listener)
-            if not found.listeners and not found.kept and not found.waiting:
+            if not found.needed:
                 self._remove((org, channel))
+
+    def sweep(self) -> None:
+        """Forgets what is too old, and channels that nobody needs."""
+        old = self._old()
+        for name, one in list(self._channels.items()):
+            self._bytes -= one.forget(old)
+            if not one.needed:
+                self._remove(name)
+
+    def _old(self) -> int:
+        return self._now() - round(KEEP_SECONDS * 1_000_000)
+
+    def _flush(self, channel: _Channel) -> None:
+        self._bytes += channel.flush()
+        if self._bytes > ALL_BYTES:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        """What is kept for late ones, of the channels that were silent longest, until half of it is gone."""
+        for one in sorted(self._channels.values(), key=lambda one: one.told):
+            self._bytes -= one.forget(one.last + 1)
+            if self._bytes <= ALL_BYTES // 2:
+                break
 
     def _forget(self) -> None:
         """Channels without listeners, the longest silent first, until half of all are gone."""
@@ -235,5 +269,6 @@ class Hub:
 
     def _remove(self, name: Name) -> None:
         gone = self._channels.pop(name)
+        self._bytes -= gone.kept_bytes
         lost = next((said.number for said in reversed(gone.kept) if not said.kept), gone.since)
         self._since = max(self._since, lost)

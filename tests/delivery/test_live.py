@@ -295,6 +295,46 @@ def test_memory_holds_a_part_of_a_channel_only_and_what_is_missed_by_that_is_a_g
     asyncio.run(test())
 
 
+def test_memory_of_all_channels_together_has_an_end_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(live, "ALL_BYTES", 1000)
+
+    async def test() -> None:
+        clock = Clock()
+        hub = made(clock)
+        listener = await hub.join("a", "c0")
+        begin = hub.last("a", "c0")
+        for number in range(100):
+            clock.now += 0.001
+            hub.say("a", f"c{number % 20}", text("x" * 50))
+            assert sum(one.kept_bytes for one in hub._channels.values()) == hub._bytes <= 1000
+        assert len(await heard(listener, 5)) == 5
+        assert (await hub.join("a", "c0", begin)).gap
+        assert len(await heard(await hub.join("a", "c19"), 1)) == 1
+
+    asyncio.run(test())
+
+
+def test_what_is_too_old_goes_also_when_nobody_comes(monkeypatch: pytest.MonkeyPatch):
+    async def test() -> None:
+        clock = Clock()
+        hub = made(clock)
+        listener = await hub.join("a", "heard")
+        for channel in ("heard", "unheard"):
+            hub.say("a", channel, text("x"))
+        held = hub.hold("a", "held", text("end"))
+        hub.sweep()
+        assert hub._bytes == 2
+        clock.now += live.KEEP_SECONDS + 1
+        hub.sweep()
+        assert {name for _, name in hub._channels} == {"heard", "held"}
+        assert hub._bytes == 0
+        hub.tell("a", "held", held)
+        hub.leave("a", "heard", listener)
+        assert {name for _, name in hub._channels} == {"held"}
+
+    asyncio.run(test())
+
+
 def test_channels_that_nobody_listens_to_are_forgotten_in_the_end_and_who_comes_back_is_told_of_the_gap():
     async def test() -> None:
         clock = Clock()
