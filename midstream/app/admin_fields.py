@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from ..core.agents import AgentType, Effect, ToolKind
+from ..core.agents import AgentType, Effect, McpTransport, ToolKind
 from ..core.turn import PICTURE
 from ..metering.alerts import AlertType
 from ..store.nouns import KINDS
@@ -344,10 +344,22 @@ class KeyFields(Body):
     key: Annotated[str, Field(min_length=1, max_length=8000, pattern=r"^[\x21-\x7e]+$")] | None = None
 
 
+class OAuthFields(Body):
+    """Client credentials. client_secret: the name of a stored secret, so that it is sealed like all of them."""
+
+    token_url: Address
+    client_id: Annotated[str, Field(min_length=1, max_length=1000, pattern=WORDS)]
+    client_secret: Annotated[str, Field(pattern=r"^\{\{secret:[^{}]{1,200}\}\}$")]
+    scope: Short = ""
+    resource: Short = ""
+
+
 class ServerFields(Body):
     name: Word | None = None
     url: Address | None = None
     headers: Headers | None = None
+    oauth: OAuthFields | None = None
+    transport: McpTransport | None = None
 
 
 class ModelFields(Body):

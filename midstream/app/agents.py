@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from ..core.agents import AgentAsk, Loaded, McpServer, Spec, Tool
+from ..core.agents import AgentAsk, Loaded, McpServer, OAuth, Spec, Tool
 from ..core.errors import BadRequest, Conflict, NotFound
 from ..core.ids import spelled
 from ..core.secret import Secret
@@ -26,6 +27,8 @@ ORGS = AGENTS = 10_000
 _spec = msgspec.json.Decoder(Spec)
 _tool = msgspec.json.Decoder(Tool)
 
+#: How a stored secret is named where its value is meant.
+SECRET_NAME = re.compile(r"\{\{secret:([^{}]{1,200})\}\}")
 #: What a connected agent is told, when nothing else is said.
 MESSAGE: dict[str, Any] = {
     "type": "object",
@@ -153,7 +156,7 @@ class AgentLoader:
         made.templates = {row.id: str(row.value().get("template", "")) for row in nouns["template"]}
         made.timezone = str(settings.get("timezone", "UTC"))
         made.secrets = {name: one for name, one in secrets.items() if not name.startswith(tuple(KINDS.values()))}
-        made.servers = tuple(_server(row, secrets.get(row.id)) for row in nouns["mcp_server"])
+        made.servers = tuple(_server(row, secrets.get(row.id), made.secrets) for row in nouns["mcp_server"])
         keys = {
             row.id: ServiceKey(row.id, str(row.value()["service"]), secrets[row.id])
             for row in nouns["service_key"]
@@ -227,6 +230,16 @@ def _connected(name: str, said: Mapping[str, Any]) -> Tool:
     )
 
 
-def _server(row: NounRow, sealed: Secret | None) -> McpServer:
+def _server(row: NounRow, sealed: Secret | None, secrets: Mapping[str, Secret]) -> McpServer:
+    """sealed: its headers. secrets: the org's own, by name."""
+    said = row.value()
     headers = msgspec.json.decode(sealed.reveal()) if sealed is not None else {}
-    return McpServer(row.id, row.name, row.value()["url"], {name: Secret(text) for name, text in headers.items()})
+    oauth = None
+    if given := said.get("oauth"):
+        named = SECRET_NAME.fullmatch(given["client_secret"])
+        secret = secrets.get(named.group(1)) if named is not None else None
+        oauth = OAuth(**{**given, "client_secret": secret or Secret("")})
+    return McpServer(
+        row.id, row.name, said["url"], {name: Secret(text) for name, text in headers.items()}, oauth,
+        said.get("transport", "auto"),
+    )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from ..core.agents import McpTransport, OAuth
 from ..core.http import Timeouts
 from ..core.secret import Secret
 
@@ -109,10 +110,12 @@ class EgressConfig(Struct, frozen=True):
 
 
 class McpServerConfig(_Quiet, frozen=True):
-    """Either url (Streamable HTTP or SSE) or command (stdio)."""
+    """Either url (Streamable HTTP or SSE) or command (stdio). oauth: how a token for url is got."""
 
     url: str = ""
     headers: dict[str, str] = {}
+    oauth: OAuth | None = None
+    transport: McpTransport = "auto"
     command: tuple[Text, ...] = ()
     env: dict[str, str] = {}
     timeout_seconds: Seconds = 45.0

@@ -58,7 +58,10 @@ class ToolRooms:
 
     async def servers(self, org: str) -> list[McpServer]:
         """The operator's, then the org's own; an org's of the same name as an operator's is reached by its id."""
-        own = [McpServer(one.id, one.name, one.url, dict(one.headers)) for one in await self._servers(org)]
+        own = [
+            McpServer(one.id, one.name, one.url, dict(one.headers), oauth=one.oauth, transport=one.transport)
+            for one in await self._servers(org)
+        ]
         return [*self._configured, *own]
 
     async def close(self) -> None:
@@ -69,7 +72,16 @@ class ToolRooms:
 def configured_servers(config: Config) -> tuple[McpServer, ...]:
     return tuple(
         McpServer(
-            name, name, one.url, dict(one.headers), one.command, one.env, trusted=True, seconds=one.timeout_seconds
+            name,
+            name,
+            one.url,
+            dict(one.headers),
+            one.command,
+            one.env,
+            one.oauth,
+            True,
+            one.transport,
+            one.timeout_seconds,
         )
         for name, one in config.mcp.servers.items()
         if one.enabled

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from .parts import Media
+from .secret import Secret
 
 AgentType: TypeAlias = Literal["chat", "chatbot", "embedding", "image"]
 ToolKind: TypeAlias = Literal["http", "mcp", "agent", "knowledge", "builtin"]
@@ -116,6 +117,20 @@ class Spec(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     settings: Settings = Settings()
 
 
+#: auto is Streamable HTTP, but the older SSE for an address that ends in /sse.
+McpTransport: TypeAlias = Literal["auto", "http", "sse"]
+
+
+class OAuth(Struct, frozen=True):
+    """Client credentials (RFC 6749 §4.4). resource: whom the token is for (RFC 8707), the server's URL when empty."""
+
+    token_url: str
+    client_id: str
+    client_secret: Secret
+    scope: str = ""
+    resource: str = ""
+
+
 class McpServer(Struct, frozen=True):
     """An org's own server of tools. headers: text by name (core.secret.Secret values)."""
 
@@ -123,6 +138,8 @@ class McpServer(Struct, frozen=True):
     name: str
     url: str
     headers: Mapping[str, Any] = {}
+    oauth: OAuth | None = None
+    transport: McpTransport = "auto"
 
 
 class Loaded(Struct, frozen=True):

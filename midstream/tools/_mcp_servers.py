@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Struct
 
+from ..core.agents import McpTransport, OAuth
 from ..core.errors import Garbled, Refused
 from ..core.http import Outgoing, Send, Timeouts
 from ..core.secret import Secret
-
-
-class OAuth(Struct, frozen=True):
-    """Client credentials (RFC 6749 §4.4). resource: whom the token is for (RFC 8707), the server's URL when empty."""
-
-    token_url: str
-    client_id: str
-    client_secret: Secret
-    scope: str = ""
-    resource: str = ""
 
 
 class McpServer(Struct, frozen=True):
@@ -38,7 +28,7 @@ class McpServer(Struct, frozen=True):
     env: dict[str, str] = {}
     oauth: OAuth | None = None
     trusted: bool = False
-    transport: Literal["auto", "http", "sse"] = "auto"
+    transport: McpTransport = "auto"
     seconds: float = 45.0
 
 

@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 
+from midstream.app.config import load
+from midstream.app.tool_rooms import configured_servers
+from midstream.store.orgs import DEFAULT_ORG
+
 from .agent_things import agent, http_tool, made, other_org, post, published
 from .asgi import Here, here
 
@@ -185,3 +189,35 @@ def test_a_tool_of_each_kind_has_what_its_kind_needs(tmp_path: Path, kind: str, 
         assert (await app.ask("GET", f"/v1/admin/tools/{one['id']}")).status == 404
 
     here(tmp_path, test)
+
+
+def test_an_mcp_servers_token_is_got_with_a_secret_that_is_stored_by_name(tmp_path: Path):
+    async def test(app: Here) -> None:
+        oauth = {"token_url": "https://login.example.org/token", "client_id": "us", "client_secret": "{{secret:wiki}}"}
+        await post(app, "/secrets", {"name": "wiki", "value": "hush-hush-hush"})
+        one = await made(app, "/mcp_servers", {"name": "w", "url": "https://m.example.org", "oauth": oauth})
+        assert one["oauth"] == oauth
+        [server] = await app.services.loader.servers(DEFAULT_ORG)
+        assert server.oauth is not None
+        assert (server.oauth.client_id, server.oauth.client_secret.reveal()) == ("us", "hush-hush-hush")
+        at = f"/mcp_servers/{one['id']}"
+        changed = await post(app, at, {"transport": "sse", "oauth": None}, method="PATCH")
+        assert (changed.status, "oauth" in changed.json) == (200, False)
+        [server] = await app.services.loader.servers(DEFAULT_ORG)
+        assert (server.oauth, server.transport) == (None, "sse")
+        refused = await post(app, at, {"oauth": {**oauth, "client_secret": "hush-hush-hush"}}, method="PATCH")
+        assert (refused.status, "hush" in str(refused.json)) == (400, False)
+
+    here(tmp_path, test)
+
+
+def test_the_operators_mcp_servers_have_tokens_too(tmp_path: Path):
+    file = tmp_path / "midstream.toml"
+    file.write_text(
+        '[mcp.servers.w]\nurl = "https://m.example.org/x"\ntransport = "sse"\n'
+        'oauth = { token_url = "https://l.example.org/t", client_id = "us", client_secret = "${HUSH}" }\n'
+    )
+    [server] = configured_servers(load(str(file), {"HUSH": "hush-hush-hush"}, {}))
+    assert server.oauth is not None
+    assert (server.transport, server.oauth.client_secret.reveal()) == ("sse", "hush-hush-hush")
+    assert "hush-hush" not in repr(server)

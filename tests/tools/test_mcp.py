@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from midstream.core.agents import OAuth
 from midstream.core.errors import BadRequest, MidstreamError, NotFound
 from midstream.core.secret import Secret
 from midstream.store import Store
-from midstream.tools._mcp_servers import McpServer, OAuth
+from midstream.tools._mcp_servers import McpServer
 from midstream.tools._mcp_session import _header, _mirrored
 from midstream.tools._mcp_stdio import StdioLink
 from midstream.tools.mcp import Mcp, _names
