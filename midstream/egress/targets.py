@@ -50,7 +50,7 @@ class Target(Struct, frozen=True):
 
 
 def refused(why: str) -> BadRequest:
-    return BadRequest(f"this address may not be called: {why}", code="address_refused", param="url")
+    return BadRequest(f"url: this address may not be called: {why}", code="address_refused", param="url")
 
 
 def parse_target(url: str) -> Target:

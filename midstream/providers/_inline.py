@@ -70,8 +70,10 @@ async def _fetch(url: str, send: Send) -> tuple[str, str]:
             body = await incoming.read(MAX_BYTES)
         finally:
             incoming.close()
-    except BadRequest:
-        raise
+    except BadRequest as error:
+        if error.code == "media_not_found":
+            raise
+        raise BadRequest(f"the media at {_shown(url)}: {error.message}", param=error.param, code=error.code) from None
     except MidstreamError as error:
         raise BadRequest(f"the media at {_shown(url)} cannot be had: {error.message}", code="media_not_found") from None
     claimed = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()

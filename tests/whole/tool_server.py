@@ -11,7 +11,8 @@ import msgspec
 
 
 class ToolServer:
-    """`/echo` answers with what it got, `/slow` after `slow` seconds, `/fail` with 500. Use as a context manager."""
+    """`/echo` answers with what it got, `/slow` after `slow` seconds, `/fail` with 500, `/to/HOST/...`
+    with a redirect to http://HOST/.... Use as a context manager."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -30,6 +31,8 @@ class ToolServer:
                 body = self.rfile.read(size)
                 status, answer = outer._called(self.command, self.path, dict(self.headers), body)
                 self.send_response(status)
+                if self.path.startswith("/to/"):
+                    self.send_header("location", f"http://{self.path.removeprefix('/to/')}")
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(answer)))
                 self.end_headers()
@@ -62,6 +65,8 @@ class ToolServer:
             time.sleep(self.slow)
         with self._lock:
             self.at_once -= 1
+        if path.startswith("/to/"):
+            return 307, b""
         if path.startswith("/fail"):
             return 500, b'{"why":"it failed"}'
         return 200, msgspec.json.encode({"path": path, "got": value})
