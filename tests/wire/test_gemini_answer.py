@@ -88,6 +88,38 @@ def test_a_stop_reason_is_never_invented(word: str, reason: str) -> None:
         assert (answer.choices[0].stop, answer.choices[0].native_stop) == (reason, word)
 
 
+@pytest.mark.parametrize(
+    ("number", "word", "reason"),
+    [
+        (1, "STOP", "stop"), (2, "MAX_TOKENS", "length"), (3, "SAFETY", "content_filter"), (5, "OTHER", "error"),
+        (8, "PROHIBITED_CONTENT", "content_filter"), (10, "MALFORMED_FUNCTION_CALL", "error"), (99, "99", "error"),
+    ],
+)  # fmt: skip
+def test_a_stop_reason_may_be_the_number_of_its_word(number: int, word: str, reason: str) -> None:
+    body = chunk({"text": "x"})
+    body["candidates"][0]["finishReason"] = number
+    for answer in (whole(body), fold(events_of(sse(body)))):
+        assert (answer.choices[0].stop, answer.choices[0].native_stop) == (reason, word)
+    assert fold(events_of(sse(body))).choices[0].parts == (Text("x"),)
+
+
+@pytest.mark.parametrize("unspecified", [0, "FINISH_REASON_UNSPECIFIED", ""])
+def test_an_unspecified_reason_ends_nothing(unspecified: Any) -> None:
+    open_ended = chunk({"text": "x"})
+    open_ended["candidates"][0]["finishReason"] = unspecified
+    assert isinstance(events_of(sse(open_ended))[-1], Failed)
+    stopped = events_of(sse(open_ended, chunk({"text": "y"}, finish="MAX_TOKENS"), open_ended))
+    assert fold(stopped).choices[0].stop == "length"
+
+
+def test_the_other_enums_may_be_numbers_too() -> None:
+    assert whole({"promptFeedback": {"blockReason": 4}}).choices[0].native_stop == "PROHIBITED_CONTENT"
+    sounds = {"promptTokenCount": 9, "promptTokensDetails": [{"modality": 1, "tokenCount": 4},
+                                                            {"modality": 4, "tokenCount": 5}]}  # fmt: skip
+    heard = whole(chunk({"text": "x"}, finish="STOP", usageMetadata=sounds)).usage
+    assert (heard.uncached_in, heard.audio_in) == (4, 5)
+
+
 def test_stop_after_calls_means_tool_calls_but_length_stays_length() -> None:
     call = {"functionCall": {"name": "f", "args": {}}}
     assert whole(chunk(call, finish="STOP")).choices[0].stop == "tool_calls"
@@ -452,30 +484,3 @@ def test_made_up_ids_suit_every_dialect() -> None:
     value = {**chunk({"functionCall": {"name": "f"}}, finish="STOP"), "responseId": "a/b=" * 30}
     (part,) = whole(value).choices[0].parts
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", part.id)
-
-
-@pytest.mark.parametrize(
-    ("told", "reason", "word"),
-    [(1, "stop", "STOP"), (2, "length", "MAX_TOKENS"), (3, "content_filter", "SAFETY"), (7, "content_filter", "7"),
-     (99, "error", "99")],
-)  # fmt: skip
-def test_a_stop_may_be_written_as_a_number(told: int, reason: str, word: str) -> None:
-    body = {"candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": told}]}
-    [choice] = gemini.read_answer(json.dumps(body).encode()).choices
-    assert (choice.stop, choice.native_stop) == (reason, word)
-    streamed = gemini.answer_reader()
-    events = [*streamed.feed(b"data: " + json.dumps(body).encode() + b"\n\n"), *streamed.finish()]
-    [stopped] = [event for event in events if isinstance(event, Stopped)]
-    assert (stopped.reason, stopped.native_reason) == (reason, word)
-
-
-@pytest.mark.parametrize("told", ["FINISH_REASON_UNSPECIFIED", 0, None])
-def test_an_unspecified_stop_is_none_so_the_stream_goes_on(told: object) -> None:
-    first = {"candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": told}]}
-    last = {"candidates": [{"content": {"parts": [{"text": "!"}]}, "finishReason": "STOP"}]}
-    reader = gemini.answer_reader()
-    lines = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in (first, last, first))
-    events = [*reader.feed(lines), *reader.finish()]
-    assert [event.reason for event in events if isinstance(event, Stopped)] == ["stop"]
-    cut = gemini.answer_reader()
-    assert isinstance([*cut.feed(b"data: " + json.dumps(first).encode() + b"\n\n"), *cut.finish()][-1], Failed)

@@ -14,11 +14,12 @@ from ...core.errors import BadRequest, Garbled
 from ...core.events import Answer, Choice
 from ...core.parts import Native, Part, Reasoning, Text, ToolCall
 from ...core.usage import Usage
+from .enums import BLOCK, FINISH, word_of
 from .facts import beside_parts, read_citations, read_logprobs, searches_in
 from .part_in import read_part
 from .refusals import refusal
 from .shape import ABSENT, NAME, given
-from .stops import read_stop, stop_word
+from .stops import read_stop
 from .usage import read_tier, read_usage
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")
@@ -99,8 +100,8 @@ def read_answer(body: bytes) -> Answer:
 
 def block_reason(value: dict[str, Any]) -> str:
     feedback = value.get("promptFeedback")
-    reason = feedback.get("blockReason") if isinstance(feedback, dict) else None
-    if not isinstance(reason, str) or not reason:
+    reason = word_of(feedback.get("blockReason"), BLOCK) if isinstance(feedback, dict) else ""
+    if not reason:
         raise Garbled("the answer holds neither candidates nor a reason why there are none")
     return reason
 
@@ -120,7 +121,7 @@ def _choice(candidate: dict[str, Any], response_id: str, calls: int) -> tuple[Ch
     for index, citations in read_citations(candidate, texts).items():
         parts[index] = replace(parts[index], citations=tuple(citations))
     parts += beside_parts(candidate)
-    word = stop_word(candidate.get("finishReason"))
+    word = word_of(candidate.get("finishReason"), FINISH)
     stop = read_stop(word, calls > first_call)
     return Choice(tuple(parts), stop, word, logprobs=read_logprobs(candidate.get("logprobsResult"))), calls
 

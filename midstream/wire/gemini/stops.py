@@ -28,9 +28,6 @@ _REASONS: dict[str, StopReason] = {
     "MISSING_THOUGHT_SIGNATURE": "error",
     "MALFORMED_RESPONSE": "error",
     "PUP_LIMITED_DISABLED": "error",
-    "6": "content_filter",
-    "7": "content_filter",
-    "8": "content_filter",
 }
 _WORDS: dict[StopReason, str] = {
     "stop": "STOP",
@@ -40,19 +37,6 @@ _WORDS: dict[StopReason, str] = {
     "error": "OTHER",
     "pause": "CONTINUATION",
 }
-
-
-#: Some of Google's clients and proxies write the enumeration's numbers. From 6 on two of its APIs count differently:
-#: there the number itself is kept, and 6 to 8 mean a filter in both.
-_NUMBERS = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 5: "OTHER"}
-_UNSAID = "FINISH_REASON_UNSPECIFIED"
-
-
-def stop_word(told: str | int | None) -> str:
-    """Google's word for why it stopped, "" when it has not."""
-    if not told or told == _UNSAID:
-        return ""
-    return told if isinstance(told, str) else _NUMBERS.get(told, str(told))
 
 
 def read_stop(word: str, called: bool) -> StopReason:

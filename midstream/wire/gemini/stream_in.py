@@ -24,11 +24,12 @@ from ...core.events import (
 from ...core.parts import Part, Reasoning, State, Text, ToolCall
 from ..sse import Frame
 from .answer_in import Candidate, Chunk, TextPart, block_reason, call_id, read_chunk, sound_part
+from .enums import FINISH, word_of
 from .facts import beside_parts, read_citations, read_logprobs, searches_in
 from .frames import Frames
 from .refusals import refusal
 from .shape import ABSENT, NAME, given
-from .stops import read_stop, stop_word
+from .stops import read_stop
 from .usage import read_tier, read_usage
 
 _anything = msgspec.json.Decoder().decode
@@ -182,7 +183,8 @@ class Reader:
                 else:
                     item = _anything(data)["candidates"][place]["content"]["parts"][spot]
                     self._read_other(number, choice, item, out)
-        choice.stop = stop_word(candidate.finishReason) or choice.stop
+        if candidate.finishReason is not None:
+            choice.stop = word_of(candidate.finishReason, FINISH) or choice.stop
         if candidate.logprobsResult is not ABSENT:
             tokens = read_logprobs(_anything(candidate.logprobsResult))
             index = choice.at if choice.at >= 0 else max(choice.next - 1, 0)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from ...core.usage import Usage
+from .enums import MODALITY, word_of
 
 
 class _Count(Struct, gc=False):
-    modality: str | None = None
+    modality: str | int | None = None
     tokenCount: int | None = None
 
 
@@ -38,6 +40,7 @@ class _Counts(Struct, gc=False):
 
 
 _plain = msgspec.json.Decoder(_Plain).decode
+_NUMBERED = re.compile(rb'"modality"\s*:\s*\d').search
 _decode = msgspec.json.Decoder(_Counts, strict=False).decode
 
 
@@ -46,7 +49,7 @@ def read_usage(raw: bytes, searches: int = 0) -> Usage | None:
 
     The prompt's count includes cached tokens and excludes those of tool use; the candidates' excludes thoughts.
     Details split counts by modality; they never make a class negative."""
-    if b"AUDIO" not in raw and b"IMAGE" not in raw and b"-" not in raw:
+    if b"AUDIO" not in raw and b"IMAGE" not in raw and b"-" not in raw and not _NUMBERED(raw):
         try:
             found = _plain(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -119,7 +122,7 @@ def _share(counts: _Counts, modality: str, fresh: int) -> tuple[int, int]:
 
 
 def _of(details: list[_Count] | None, modality: str) -> int:
-    return sum(max(0, item.tokenCount or 0) for item in details or () if item.modality == modality)
+    return sum(max(0, item.tokenCount or 0) for item in details or () if word_of(item.modality, MODALITY) == modality)
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
