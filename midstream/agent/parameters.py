@@ -231,3 +231,5 @@ _READ: dict[str, Callable[[Any, str], Any]] = {
     "cache_key": _text,
     "verbosity": _text,
 }
+#: All names of parameters.
+NAMES = frozenset(_READ) | frozenset(NEUTRAL)

@@ -14,24 +14,28 @@ from msgspec.structs import replace
 from ..core.agents import AgentAsk, Fallback, Loaded, ModelDocument, PreTool, Settings, Tool
 from ..core.errors import BadRequest
 from ..core.parts import Message, Part, Text
-from ..core.turn import PICTURE, Format, Params, Prompt, ToolChoice
+from ..core.turn import PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
 from .formats import format_of
 from .history import window
 from .memory import reminder
 from .offered import choice_of, shown, tools_of
-from .parameters import NUMBERS, field_of, fit, gathered
+from .parameters import NAMES, NUMBERS, field_of, fit, gathered
 from .parameters import Given as GivenParameter
 from .template import JSON_ONLY, current_time, manner, within, zone_of
 from .variables import NOTHING, filled, placeholders, substitute, value_at
 
 #: Rounds of tool calls when nobody says another number.
 ROUNDS = 3
+#: What only agents of type embedding look at.
+VECTOR = ("dimensions", "encoding_format")
 #: What a configuration holds besides parameters.
 _OTHERS = frozenset(
-    {"model", "prompt", "tool_choice", "response_type", "json_schema", "fine_tune_model", "service", "type", "stream",
-     "tool_call_count", "tone", "response_style", "responseStyle", "fall_back", "guardrails",
-     "response_format", "template_id", "dimensions", "encoding_format", *PICTURE}
+    {"model", "prompt", "tool_choice", "response_type", "json_schema", "fine_tune_model", "service", "type",
+     "tool_call_count", "tone", "response_style", "responseStyle", "fall_back", "guardrails", "template_id",
+     *PICTURE, *VECTOR}
 )  # fmt: skip
+#: What a version's configuration may hold; its service stands beside it.
+CONFIGURATION = (_OTHERS | NAMES) - {"service"}
 #: The type of agents that give pictures.
 IMAGE = "image"
 
@@ -114,13 +118,13 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
         prompt=prompt,
         tools=tools,
         tool_choice=choice,
-        rounds=_rounds(values, settings, ask),
+        rounds=rounds_of(values, settings, ask.calls),
         missing=missing,
-        dropped=(*fitted.dropped, *merged.unknown, *(() if draws else pictured)),
+        dropped=(*fitted.dropped, *merged.unknown, *(() if draws else pictured), *(n for n in VECTOR if n in values)),
         noted=tuple(noted),
         format=form,
         variables=variables,
-        fall_back=_fall_back(values, settings),
+        fall_back=fall_back_of(values, settings),
         guardrails=ask.guardrails or _object(values, "guardrails") or settings.guardrails,
         settings=settings,
         parameters=_sent(params),
@@ -131,6 +135,20 @@ def chosen(loaded: Loaded, ask: AgentAsk) -> tuple[str, str]:
     """(service, model) of the turn, whose document `prepare` is then given. Raises BadRequest as `prepare` does."""
     values = _merge(loaded, ask).values
     return _text(values, "service"), _text(values, "model")
+
+
+def embedded(loaded: Loaded, ask: AgentAsk) -> EmbedAsk:
+    """What an agent of type embedding asks its model. Raises BadRequest, user_message_missing and as `prepare` does."""
+    if not ask.text.strip():
+        raise BadRequest("user: a text is needed", param="user", code="user_message_missing")
+    values = _merge(loaded, ask).values
+    dimensions, form = values.get("dimensions"), values.get("encoding_format", "float")
+    if form != "float":
+        raise _wrong("encoding_format", "must be float")
+    whole = isinstance(dimensions, int) and not isinstance(dimensions, bool)
+    if dimensions is not None and (not whole or dimensions < 1):
+        raise _wrong("dimensions", "must be a whole number above 0")
+    return EmbedAsk((ask.text,), dimensions=dimensions)
 
 
 def said(ask: AgentAsk, history: Sequence[Message]) -> bool:
@@ -163,13 +181,12 @@ def _merge(loaded: Loaded, ask: AgentAsk) -> _Merged:
     asked = {name: value for name, value in ask.configuration.items() if value is not None}
     for name in asked:
         if name not in _OTHERS and field_of(name) is None:
-            path = f"configuration.{name}"
-            raise BadRequest(f"{path}: not known here", code="configuration_invalid", param=path)
+            raise _wrong(name, "not known here")
     stored = loaded.spec.configuration
     unknown = tuple(name for name in stored if name not in _OTHERS and field_of(name) is None)
     values = {name: value for name, value in stored.items() if name in _OTHERS and value is not None}
     values["service"] = loaded.spec.service or values.get("service", "")
-    values["model"] = _fine_tuned(values) or values.get("model", "")
+    values["model"] = model_of(values)
     if isinstance(form := values.get("response_type"), Mapping):  # its schema serves a request that only says the word
         values.setdefault("json_schema", form.get("json_schema", form.get("schema")))
     values |= {name: value for name, value in asked.items() if name in _OTHERS}
@@ -187,6 +204,11 @@ def _draws(loaded: Loaded, values: Mapping[str, Any]) -> bool:
     return IMAGE in (loaded.spec.type, values.get("type"))
 
 
+def model_of(values: Mapping[str, Any]) -> Any:
+    """The model that a configuration names, "" = none: the fine-tuned one where there is one."""
+    return _fine_tuned(values) or values.get("model", "")
+
+
 def _fine_tuned(values: Mapping[str, Any]) -> str:
     """The fine-tuned model to use in place of its base: its name, or {current_model}."""
     chosen = values.get("fine_tune_model")
@@ -198,33 +220,37 @@ def _fine_tuned(values: Mapping[str, Any]) -> str:
 def _text(values: Mapping[str, Any], name: str) -> str:
     value = values.get(name, "")
     if not isinstance(value, str):
-        path = f"configuration.{name}"
-        raise BadRequest(f"{path}: must be text", code="configuration_invalid", param=path)
+        raise _wrong(name, "must be text")
     return value
 
 
 def _object(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = values.get(name, {})
     if not isinstance(value, dict):
-        path = f"configuration.{name}"
-        raise BadRequest(f"{path}: must be an object", code="configuration_invalid", param=path)
+        raise _wrong(name, "must be an object")
     return value
 
 
-def _rounds(values: Mapping[str, Any], settings: Settings, ask: AgentAsk) -> int:
-    """The request's or version's number, else what the face's number of calls leaves, else three."""
+def _wrong(name: str, why: str) -> BadRequest:
+    path = f"configuration.{name}"
+    return BadRequest(f"{path}: {why}", code="configuration_invalid", param=path)
+
+
+def rounds_of(values: Mapping[str, Any], settings: Settings, calls: int | None = None) -> int:
+    """Rounds of tool calls. values: a configuration. calls: most model calls that the face allows. The request's or
+    version's number, else what the face leaves, else three."""
     rounds = values.get("tool_call_count")
     if rounds is None:
         rounds = settings.maximum_iterations
     if rounds is None:
-        return ROUNDS if ask.calls is None else max(0, ask.calls - 1)
+        return ROUNDS if calls is None else max(0, calls - 1)
     if isinstance(rounds, bool) or not isinstance(rounds, int) or not 0 <= rounds <= 100:
-        path = "configuration.tool_call_count"
-        raise BadRequest(f"{path}: must be a whole number from 0 to 100", code="configuration_invalid", param=path)
+        raise _wrong("tool_call_count", "must be a whole number from 0 to 100")
     return rounds
 
 
-def _fall_back(values: Mapping[str, Any], settings: Settings) -> Fallback | None:
+def fall_back_of(values: Mapping[str, Any], settings: Settings) -> Fallback | None:
+    """values: a configuration. Raises BadRequest."""
     asked = values.get("fall_back")
     if asked is None:
         chosen = settings.fall_back
@@ -233,8 +259,7 @@ def _fall_back(values: Mapping[str, Any], settings: Settings) -> Fallback | None
         known = {"service", "model", "is_enable"}
         for name in one:
             if name not in known:
-                path = f"configuration.fall_back.{name}"
-                raise BadRequest(f"{path}: not known here", code="configuration_invalid", param=path)
+                raise _wrong(f"fall_back.{name}", "not known here")
         chosen = Fallback(
             str(one.get("service") or ""), str(one.get("model") or ""), one.get("is_enable", True) is not False
         )

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from ..agent.prepare import CONFIGURATION
 from ..core.agents import AgentType, Effect, McpTransport, ToolKind
-from ..core.turn import PICTURE
 from ..metering.alerts import AlertType
 from ..store.nouns import KINDS
 from .admin_keys import WORDS
@@ -21,21 +21,6 @@ MAX_WHOLE = 2**53
 PAGE = 1000
 #: A slug is not to be taken for an id: no 24 hexadecimal digits, no prefix of ids.
 _SLUG = re.compile(r"(?!agt_)(?!ver_)(?![0-9a-f]{24}$)[a-z0-9][a-z0-9._-]{0,63}")
-
-_PARAMETERS = {
-    "creativity_level", "temperature", "probability_cutoff", "top_p", "topP", "repetition_penalty",
-    "frequency_penalty", "novelty_penalty", "presence_penalty", "token_selection_limit", "top_k", "topK",
-    "response_count", "n", "additional_stop_sequences", "stop", "stop_sequences", "max_tokens",
-    "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "seed", "logprobs", "log_probability",
-    "top_logprobs", "logit_bias", "parallel_tool_calls", "parallel_tools", "reasoning", "reasoning_effort",
-    "thinking", "verbosity", "user", "service_tier", "cache_key", "prompt_cache_key",
-}  # fmt: skip
-#: What a configuration may say: as the callers of /api/v2 write it.
-CONFIGURATION = frozenset(_PARAMETERS) | {
-    "model", "prompt", "type", "tool_choice", "response_type", "response_format", "json_schema", "fine_tune_model",
-    "template_id", "tool_call_count", "fall_back", "guardrails", "tone", "response_style", "responseStyle",
-    "dimensions", "encoding_format", "stream", *PICTURE,
-}  # fmt: skip
 
 
 def plain(value: Any, path: str = "", depth: int = 0) -> Any:

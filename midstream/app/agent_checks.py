@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..core.agents import Spec, Tool
-from ..core.errors import CallerError
+from ..agent.guardrails import guardrails_of
+from ..agent.prepare import Given, embedded, fall_back_of, model_of, prepare
+from ..core.agents import AgentAsk, Loaded, Spec, Tool
+from ..core.errors import BadRequest, CallerError
 from ..core.ids import spelled
 from ..store.agents import AgentRow, AgentStore, VersionRow
 from ..store.nouns import NounRow
@@ -48,7 +50,7 @@ class Checks:
     async def problems(self, org: OrgStore, agent: AgentRow, spec: Spec) -> list[Problem]:
         """Empty when the version can be published. The org's models are known to `Models` already."""
         found = await _found(org, spec)
-        return [
+        problems = [
             *self._model(org.org_id, spec),
             *_keys(spec, found),
             *_tools(spec, found),
@@ -60,14 +62,12 @@ class Checks:
             *self._named(spec, found),
             *await _agents(org.agents, agent, spec, found),
         ]  # fmt: skip
+        named = {problem.path for problem in problems}
+        return problems + [problem for problem in _turns(agent, spec, found) if problem.path not in named]
 
     def _model(self, org: str, spec: Spec) -> list[Problem]:
         problems = []
-        model = spec.configuration.get("fine_tune_model") or spec.configuration.get("model")
-        pairs = [("configuration.model", spec.service, model)]
-        fallback = spec.settings.fall_back
-        if fallback is not None and fallback.is_enable:
-            pairs.append(("settings.fall_back.model", fallback.service or spec.service, fallback.model))
+        pairs = [("configuration.model", spec.service, model_of(spec.configuration)), *_fallback(spec)]
         for path, service, name in pairs:
             if not name or not isinstance(name, str):
                 problems.append(Problem(path, "a model is needed"))
@@ -76,8 +76,8 @@ class Checks:
                 self._models.targets(org, service, name, spec.keys, None)
             except CallerError as error:
                 is_service = error.param == "service"
-                place = path.replace("configuration.model", "service").replace(".model", ".service")
-                where = place if is_service else "keys" if error.param == "apikey" else path
+                beside = path.removesuffix("model") + "service" if "fall_back" in path else "service"
+                where = beside if is_service else "keys" if error.param == "apikey" else path
                 if error.code != "key_missing" or spec.keys:  # a request may bring its own key
                     problems.append(Problem(where, error.message))
         return problems
@@ -93,6 +93,18 @@ class Checks:
                 known = ", ".join(sorted(self._builtins))
                 problems.append(Problem(f"built_in_tools.{place}", f"no such built-in tool: {name}; known: {known}"))
         return problems
+
+
+def _fallback(spec: Spec) -> list[tuple[str, str, str]]:
+    """Path, service and model of what answers in the model's place."""
+    try:
+        fallback = fall_back_of(spec.configuration, spec.settings)
+    except BadRequest:  # it is told with the rest of what turns would be refused with
+        return []
+    if fallback is None:
+        return []
+    place = "settings" if spec.configuration.get("fall_back") is None else "configuration"
+    return [(f"{place}.fall_back.model", fallback.service or spec.service, fallback.model)]
 
 
 async def _found(org: OrgStore, spec: Spec) -> _Found:
@@ -208,6 +220,24 @@ def _templates(spec: Spec, found: _Found) -> list[Problem]:
     if not id or id in {row.id for row in found.nouns["template"]}:
         return []
     return [Problem("configuration.template_id", f"no such template: {id}")]
+
+
+def _turns(agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
+    """What every turn would be refused with."""
+    templates = {row.id: "" for row in found.nouns["template"]}
+    loaded = Loaded(agent.org_id, agent.id, agent.slug, agent.name, agent.status, "", spec, templates=templates)
+    ask = AgentAsk(text="?", tool_choice="auto")  # tools are not all known before a turn
+    try:
+        if spec.type == "embedding":
+            embedded(loaded, ask)
+        else:
+            guardrails_of(prepare(loaded, ask, Given(now=0.0)).guardrails)
+    except BadRequest as error:
+        param = error.param or "configuration"
+        beside = "settings." if param.startswith("guardrails") and "guardrails" not in spec.configuration else ""
+        path = param if param.startswith("configuration") else f"{beside or 'configuration.'}{param}"
+        return [Problem(path, error.message.removeprefix(f"{param}: "))]
+    return []
 
 
 async def _agents(store: AgentStore, agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ..agent.prepare import rounds_of
 from ..core.agents import Loaded, Spec, Tool
 from ..core.ids import spelled
 from ..store.agents import AgentRow, VersionRow
@@ -123,7 +124,7 @@ def resolved(loaded: Loaded, documents: Mapping[str, str], key_hint: str | None)
         "tools": tools,
         "tool_id_and_name_mapping": {tool.name: {"id": tool.id, "kind": tool.kind} for tool in loaded.tools},
         "gpt_memory": spec.memory,
-        "tool_call_count": spec.settings.maximum_iterations or 3,
+        "tool_call_count": rounds_of(spec.configuration, spec.settings),
         "settings": full(spec.settings),
         "version_id": loaded.version_id,
         "bridge_id": loaded.id,

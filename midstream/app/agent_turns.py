@@ -7,12 +7,12 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from ..agent.prepare import chosen
+from ..agent.prepare import chosen, embedded
 from ..core.agents import AgentAsk, Loaded
-from ..core.errors import BadRequest, Busy, LimitReached, NotFound
+from ..core.errors import Busy, LimitReached, NotFound
 from ..core.ids import new_id
 from ..core.toolbox import ToolAnswer, ToolScope
-from ..core.turn import EmbedAsk, Prompt, Turn
+from ..core.turn import Prompt, Turn
 from ..core.usage import Usage
 from ..core.web import Caller, Request
 from ..runs.order import Act, Order, Spent
@@ -82,7 +82,8 @@ class AgentTurns:
         if self._rooms.runs.draining:
             raise Busy("the server is shutting down", retry_after=5.0)
         loaded = await self._load(caller.org, ask) if message else await self.admit(caller, turn)
-        if EMBEDDING in (ask.configuration.get("type"), loaded.spec.type):
+        type = ask.configuration.get("type") or loaded.spec.configuration.get("type") or loaded.spec.type
+        if type == EMBEDDING:
             return self._embedding(caller, ask, loaded, face, request)
         asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
         before = await self._spent(caller.org, run) if again else Spent()
@@ -105,10 +106,8 @@ class AgentTurns:
 
     def _embedding(self, caller: Caller, ask: AgentAsk, loaded: Loaded, face: Face, request: Request) -> Order:
         """An agent of this type does not answer: it gives the vector of what was said."""
-        service, model = chosen(loaded, ask)
-        if not ask.text.strip():
-            raise BadRequest("user: a text is needed", param="user", code="user_message_missing")
-        turn = Turn(DIALECT, {}, lambda fields: Prompt(()), model=model, kind="embedding", embed=EmbedAsk((ask.text,)))
+        embed, (service, model) = embedded(loaded, ask), chosen(loaded, ask)
+        turn = Turn(DIALECT, {}, lambda fields: Prompt(()), model=model, kind="embedding", embed=embed)
         return Order(
             org=caller.org,
             key_id=caller.key_id,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from midstream.agent.history import LOST, tokens_of, window, with_results
-from midstream.agent.prepare import Given, pre_calls, prepare
+from midstream.agent.prepare import CONFIGURATION, Given, embedded, pre_calls, prepare
 from midstream.core.agents import (
     AgentAsk,
     Fallback,
@@ -118,6 +118,23 @@ def test_parameters_are_fitted_to_the_model_and_what_was_done_is_said():
     assert made.parameters == {"temperature": 1}
     assert made.dropped == ("top_k",)
     assert made.noted == ("creativity_level 2 is outside of what the model takes: 1 was sent",)
+
+
+def test_what_a_version_may_say_is_what_a_turn_reads():
+    assert {"tool_call_count", "fall_back", "guardrails", "responseStyle", "reasoning_effort"} <= CONFIGURATION
+    for name in CONFIGURATION - {"model"}:
+        assert name not in prepared(configured(**{name: None})).dropped
+    assert not CONFIGURATION & {"stream", "response_format", "apikey"}
+
+
+def test_a_vector_may_have_a_number_of_dimensions_and_is_floats():
+    ask = embedded(configured(dimensions=3, encoding_format="float"), AgentAsk(text="Hi"))
+    assert (ask.inputs, ask.dimensions) == (("Hi",), 3)
+    for wrong in ({"dimensions": True}, {"dimensions": -1}, {"dimensions": "3"}, {"encoding_format": "base64"}):
+        with pytest.raises(BadRequest) as caught:
+            embedded(configured(**wrong), AgentAsk(text="Hi"))
+        assert caught.value.param == f"configuration.{next(iter(wrong))}"
+    assert prepared(configured(dimensions=3)).dropped == ("dimensions",)  # of a chat
 
 
 def test_what_a_stored_configuration_holds_besides_is_reported_and_asked_for_is_refused():

@@ -135,6 +135,56 @@ def test_publishing_refuses_with_all_that_is_wrong(tmp_path: Path):
     here(tmp_path, test)
 
 
+@pytest.mark.parametrize(
+    "fields, path",
+    [
+        ({"configuration": {"tool_call_count": 1000}}, "configuration.tool_call_count"),
+        ({"configuration": {"fall_back": {"modle": "x"}}}, "configuration.fall_back.modle"),
+        ({"configuration": {"fall_back": {"service": "nobody", "model": "x"}}}, "configuration.fall_back.service"),
+        (
+            {"configuration": {"guardrails": {"input": {"patterns": ["("]}}}},
+            "configuration.guardrails.input.patterns.0",
+        ),
+        ({"settings": {"guardrails": {"inptu": {}}}}, "settings.guardrails"),
+        ({"configuration": {"response_type": "xml"}}, "configuration.response_type"),
+        (
+            {"configuration": {"response_type": "json_schema", "json_schema": {"type": 5}}},
+            "configuration.response_type",
+        ),
+        ({"configuration": {"creativity_level": "warm"}}, "configuration.creativity_level"),
+        ({"configuration": {"creativity_level": 1, "temperature": 2}}, "configuration.temperature"),
+        ({"type": "embedding", "configuration": {"dimensions": 0}}, "configuration.dimensions"),
+        ({"type": "embedding", "configuration": {"encoding_format": "base64"}}, "configuration.encoding_format"),
+    ],
+)
+def test_what_every_turn_would_be_refused_with_is_not_published(tmp_path: Path, fields: dict[str, Any], path: str):
+    async def test(app: Here) -> None:
+        configuration = {"model": "rehearsal", **fields.pop("configuration", {})}
+        one = await agent(app, configuration=configuration, **fields)
+        refused = await post(app, f"/agents/{one['id']}/publish", {"version_id": one["version_id"]})
+        assert [one["path"] for one in refused.json["problems"]] == [path], refused.json
+        assert not refused.json["problems"][0]["message"].startswith(path)
+
+    here(tmp_path, test)
+
+
+def test_what_requests_may_say_a_version_may_say_too(tmp_path: Path):
+    async def test(app: Here) -> None:
+        configuration = {
+            "model": "nobody", "fine_tune_model": {"current_model": "rehearsal"}, "tool_call_count": 0,
+            "fall_back": {"service": "midstream", "model": "rehearsal"}, "responseStyle": "short", "tone": "dry",
+            "guardrails": {"input": {"patterns": ["whisky"]}, "message": "Not here."},
+        }  # fmt: skip
+        one = await published(app, configuration=configuration)
+        said = (await app.ask("GET", f"/v1/admin/agents/{one['id']}/resolved")).json
+        assert said["tool_call_count"] == 0
+        body = {"agent_id": one["id"], "user": "whisky please"}
+        answer = (await app.ask("POST", "/api/v2/model/chat/completion", body)).json["data"]
+        assert (answer["content"], answer["finish_reason"]) == ("Not here.", "content_filter")
+
+    here(tmp_path, test)
+
+
 def test_agents_that_call_each_other_in_a_circle_are_not_published(tmp_path: Path):
     async def test(app: Here) -> None:
         one = await published(app, "one")
@@ -170,6 +220,8 @@ def test_agents_that_call_each_other_in_a_circle_are_not_published(tmp_path: Pat
         ({"configuration": {"prompt": "a\0b"}}, "configuration"),
         ({"configuration": {"prompt": 5}}, "configuration"),
         ({"configuration": {"seed": 2**60}}, "configuration"),
+        ({"configuration": {"stream": True}}, "configuration"),
+        ({"configuration": {"response_format": {"type": "webhook"}}}, "configuration"),
         ({"settings": {"tnoe": "x"}}, "settings.tnoe"),
         ({"settings": {"maximum_iterations": 101}}, "settings.maximum_iterations"),
         ({"settings": {"fall_back": {"modle": "x"}}}, "settings.fall_back.modle"),
