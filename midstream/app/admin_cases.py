@@ -7,17 +7,20 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query
+from fastapi import Request as HttpRequest
 from fastapi.responses import Response
 from pydantic import Field
 
+from ..core.agents import AgentAsk
 from ..core.errors import BadRequest, Conflict, MidstreamError
 from ..core.ids import new_id, spelled
 from ..core.toolbox import ToolScope
 from ..core.web import Caller
 from ..store.cases import MOST, CaseRow, Cases
-from .admin_fields import Body, Chosen, JsonObject, Text
-from .admin_scope import OrgId, Scope
+from .admin_fields import Body, Chosen, JsonObject, ModelChoice, Text
+from .admin_scope import OrgId, Scope, check_model
 from .nouns import Who, json_reply
+from .scoring import Scorer, Tried, is_json
 from .services import Services
 
 #: Cases that are tried at once.
@@ -25,23 +28,26 @@ AT_ONCE = 4
 
 
 class NewCase(Body):
-    """match: how the answer is compared with what was expected. json: as values, whatever the order of members."""
+    """match: how the answer is compared with what was expected. json: as values, whatever the order of members.
+    cosine: by meaning. judge: by a model's word. by: the model that embeds or judges. rubric: what it judges by."""
 
     input: Annotated[Text, Field(min_length=1)]
     expected: Text
-    match: Literal["exact", "contains", "json"] = "exact"
+    match: Literal["exact", "contains", "json", "cosine", "judge"] = "exact"
     variables: JsonObject = Field(default_factory=dict)
+    by: ModelChoice | None = None
+    rubric: Text = ""
 
 
 def cases_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/v1/admin/agents/{agent_id}", tags=["agents"])
-    found = _Found(services)
+    found, scorer = _Found(services), Scorer(services.models, services.runs)
 
     @router.post("/test_cases", status_code=201, summary="Say what an agent should answer")
     async def add(caller: Who, agent_id: str, new: NewCase, org_id: OrgId = None) -> Response:
-        cases = (await found.at(caller, agent_id, org_id)).cases
-        if new.match == "json" and _value(new.expected) is _NOTHING:
-            raise BadRequest("expected: is no JSON", param="expected")
+        at = await found.at(caller, agent_id, org_id)
+        cases = at.cases
+        await _check(services, at, new)
         if len(await cases.all()) >= MOST:
             raise Conflict(f"an agent has at most {MOST} test cases", code="too_many")
         return json_reply(_shown(await cases.add(msgspec.json.encode(new.model_dump()))), 201)
@@ -57,14 +63,17 @@ def cases_router(services: Services) -> APIRouter:
         return json_reply({"id": id, "deleted": True})
 
     @router.post("/test_runs", status_code=201, summary="Try a version with every test case")
-    async def run(caller: Who, agent_id: str, chosen: Chosen, org_id: OrgId = None) -> Response:
+    async def run(caller: Who, agent_id: str, chosen: Chosen, http: HttpRequest, org_id: OrgId = None) -> Response:
         at = await found.at(caller, agent_id, org_id)
         version = await at.version(chosen.version_id)
+        loaded = await services.loader.load(at.org.org_id, AgentAsk(agent=at.agent, version=version))
+        embedding = (await at.org.nouns.settings()).get("embedding")
+        tried_by = Tried(loaded, caller.key_id, http.scope["state"]["request_id"], embedding)
         room = asyncio.Semaphore(AT_ONCE)
 
         async def tried(case: CaseRow) -> tuple[str, float, dict[str, Any]]:
             async with room:
-                return case.id, *await _tried(services, caller, at, version, case.value())
+                return case.id, *await _tried(services, scorer, tried_by, case.value())
 
         scores = await asyncio.gather(*map(tried, await at.cases.all()))
         batch = new_id("trun_")
@@ -118,36 +127,42 @@ class _Found:
         return _At(self._services, org, agent.id)
 
 
+async def _check(services: Services, at: _At, new: NewCase) -> None:
+    """Raises BadRequest for a case that could never be scored."""
+    if new.match == "json" and not is_json(new.expected):
+        raise BadRequest("expected: is no JSON", param="expected")
+    if new.by is not None and new.match not in ("cosine", "judge"):
+        raise BadRequest(f"by: {new.match} asks no model", param="by")
+    if new.rubric and new.match != "judge":
+        raise BadRequest(f"rubric: {new.match} asks no judge", param="rubric")
+    if new.match == "judge" and not new.rubric.strip() and not new.expected.strip():
+        raise BadRequest("rubric: say what a good answer is, here or in expected", param="rubric")
+    by = new.by.model_dump() if new.by is not None else None
+    if new.match == "cosine":
+        if not new.expected.strip():
+            raise BadRequest("expected: a text is needed", param="expected")
+        if by is None and (by := (await at.org.nouns.settings()).get("embedding")) is None:
+            raise BadRequest(
+                "by: say which model embeds, here or as `embedding` of the organization's settings", param="by"
+            )
+    if by is not None:
+        await check_model(services, at.org.org_id, by, "by")
+
+
 async def _tried(
-    services: Services, caller: Caller, at: _At, version: str, case: dict[str, Any]
+    services: Services, scorer: Scorer, tried: Tried, case: dict[str, Any]
 ) -> tuple[float, dict[str, Any]]:
-    """The score and what came of it. A turn that fails scores nothing."""
-    scope = ToolScope(org=at.org.org_id, key=caller.key_id, playground=True)
+    """The score and what came of it. What fails, the turn or the one who judges it, scores nothing."""
+    loaded, answer = tried.loaded, ""
+    scope = ToolScope(org=loaded.org, key=tried.key, playground=True)
     try:
-        answer = await services.agents(f"{at.agent}@{version}", case["input"], case["variables"], scope)
+        agent = f"{loaded.id}@{loaded.version_id}"
+        answer = (await services.agents(agent, case["input"], case["variables"], scope)).text
+        score = await scorer.score(tried, case, answer)
     except MidstreamError as error:
-        return 0.0, {"answer": "", "error": {"code": error.code, "message": error.message}}
-    return float(matches(case["match"], case["expected"], answer.text)), {"answer": answer.text, "error": None}
-
-
-_NOTHING = object()
-
-
-def matches(how: str, expected: str, answer: str) -> bool:
-    """exact: but for blanks around them. contains: whatever the case of letters."""
-    if how == "contains":
-        return expected.casefold() in answer.casefold()
-    if how == "json":
-        value = _value(answer)
-        return value is not _NOTHING and bool(value == _value(expected))
-    return expected.strip() == answer.strip()
-
-
-def _value(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return _NOTHING
+        return 0.0, {"answer": answer, "error": {"code": error.code, "message": error.message}}
+    reason = {"reason": score.reason} if score.reason else {}
+    return score.value, {"answer": answer, "error": None, **reason}
 
 
 def _mean(scores: list[float]) -> float | None:

@@ -409,5 +409,15 @@ class NewSecret(Body):
     org_id: Word | None = None
 
 
+class ModelChoice(Body):
+    """service: "" = told by the model's name, as on /v1."""
+
+    service: Short = ""
+    model: Name
+
+
 class SettingsChange(Body):
+    """embedding: the model that compares texts by their meaning."""
+
     timezone: Zone | None = None
+    embedding: ModelChoice | None = None

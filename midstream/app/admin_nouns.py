@@ -28,7 +28,7 @@ from .admin_fields import (
     SettingsChange,
     TemplateFields,
 )
-from .admin_scope import After, Limit, OrgId, Scope, hidden
+from .admin_scope import After, Limit, OrgId, Scope, check_model, hidden
 from .models_of import OwnModel
 from .nouns import Who, json_reply, page
 from .services import Services
@@ -223,7 +223,10 @@ def _add_settings(router: APIRouter, services: Services) -> None:
     @router.patch("/settings", summary="Change an org's settings")
     async def change(caller: Who, new: SettingsChange, org_id: OrgId = None) -> Response:
         org = await scope.of(caller, org_id)
-        settings = {**await org.nouns.settings(), **new.given()}
+        given = new.given()
+        if given.get("embedding") is not None:
+            await check_model(services, org.org_id, given["embedding"], "embedding")
+        settings = {**await org.nouns.settings(), **given}
         settings = {name: one for name, one in settings.items() if one is not None}
         await org.nouns.set_settings(settings)
         services.loader.forget(org.org_id)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Query
 
 from ..access.identify import OPERATOR
+from ..core.errors import BadRequest, CallerError
 from ..core.web import Caller
 from ..store.orgs import DEFAULT_ORG, OrgStore
 from .services import Services
@@ -34,3 +36,13 @@ class Scope:
 def hidden(text: str) -> str:
     """A secret to recognise it by: its last four characters, none of a short one."""
     return f"...{text[-4:]}" if len(text) > 7 else "..."
+
+
+async def check_model(services: Services, org: str, chosen: Mapping[str, str], param: str) -> None:
+    """chosen: {service, model} that an org names for later. Raises BadRequest when it may not use it."""
+    await services.loader.ready(org)
+    try:
+        services.models.targets(org, chosen.get("service", ""), chosen["model"], {}, None)
+    except CallerError as error:
+        if error.code != "key_missing":  # one may come
+            raise BadRequest(f"{param}: {error.message}", param=param, code=error.code) from None

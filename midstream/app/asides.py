@@ -10,6 +10,7 @@ from ..agent.prepare import chosen
 from ..core.account import TurnAccount
 from ..core.agents import AgentAsk, Loaded
 from ..core.errors import BadRequest, Busy, Conflict, Forbidden, MidstreamError, NotFound, StoreDown, TimedOut
+from ..core.events import Attempted, Fold, Gave
 from ..core.parts import text_of
 from ..core.serving import Desk
 from ..core.turn import Prompt, Turn
@@ -66,21 +67,23 @@ class Asides:
             transactions=True,
             act=act,
         )
-        await self._done(order)
+        await finished(self._runs, order)
         return "".join(said)
 
     async def _loaded(self, turn: TurnAccount) -> Loaded:
         return await self._loader.load(turn.org, AgentAsk(agent=turn.agent, version=turn.version))
 
-    async def _done(self, order: Order) -> None:
-        follower = self._runs.start(order).log.follow()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await whole(follower)
-        except TimeoutError:
-            raise TimedOut(f"the model has not answered after {PATIENCE:g} seconds", phase="total") from None
-        finally:
-            follower.leave()
+
+async def finished(runs: Runs, order: Order) -> tuple[Attempted | None, Fold, Gave | None]:
+    """What came of a run that nobody else follows. Raises TimedOut, and the error that it ended with."""
+    follower = runs.start(order).log.follow()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await whole(follower)
+    except TimeoutError:
+        raise TimedOut(f"the model has not answered after {PATIENCE:g} seconds", phase="total") from None
+    finally:
+        follower.leave()
 
 
 def dispensable(handle: Handle) -> Handle:
