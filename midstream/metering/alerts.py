@@ -80,7 +80,8 @@ def alarms_of(turn: TurnAccount, searches: Iterable[Step] = ()) -> list[Alarm]:
         found.append(("retry_mechanism", f"{turn.service}/{turn.model}", turn.first_error, detail))
     for step in searches:
         if step.status != "ok":
-            found.append(("knowledge_base", step.name, step.error or step.result, {"tool": step.name}))
+            detail = {"tool": step.name, "error": step.error or step.status}
+            found.append(("knowledge_base", step.name, step.result or step.error, detail))
     place = {"version": turn.version, "thread": turn.thread, "message": turn.id, "run": turn.run}
     return [
         Alarm(type=type, agent=turn.agent, what=what, text=text[:500], at=turn.created_at, detail=detail, **place)

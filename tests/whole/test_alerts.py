@@ -107,3 +107,26 @@ def test_a_disliked_answer_is_told_once(agents: Agents, hooks: ToolServer):
     time.sleep(0.5)
     [call] = hooks.to("/echo/disliked")
     assert (call["body"]["type"], call["body"]["agent_id"]) == ("thumbsdown", agent)
+
+
+def test_a_search_of_documents_that_fails_is_told_and_one_that_finds_nothing_is_not(agents: Agents, hooks: ToolServer):
+    alert(agents, hooks, "knowledge_base", "/echo/knowledge")
+    own = agents.post("/v1/admin/documents", {"name": "Opening hours", "text": "The zoo opens at nine."})["id"]
+    elsewhere = {"type": "array", "items": {"type": "string", "enum": ["doc_elsewhere"]}, "minItems": 1}
+
+    def tool(name: str, **more: Any) -> str:
+        schema = {"type": "object", "properties": {"query": {"type": "string", "enum": ["giraffe"]}, **more}}
+        schema["required"] = [*schema["properties"]]
+        body = {"name": name, "kind": "knowledge", "parameters": schema, "knowledge": {"document_ids": [own]}}
+        return str(agents.post("/v1/admin/tools", body)["id"])
+
+    agent = agents.agent(tool_ids=[tool("leaflets"), tool("archive", document_ids=elsewhere)])
+    fine = agents.say(agent, "leaflets").json["toolCalls"]
+    assert [one["status"] for one in fine] == ["ok"]
+    broken = agents.say(agent, "archive").json
+    assert [one["status"] for one in broken["toolCalls"]] == ["failed"]
+    [call] = until(lambda: hooks.to("/echo/knowledge"))
+    told = call["body"]
+    assert (told["type"], told["agent_id"]) == ("knowledge_base", agent)
+    assert told["detail"] == {"tool": "archive", "error": "no_documents"}
+    assert "none of these documents" in told["message"]
