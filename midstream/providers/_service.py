@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -18,14 +17,11 @@ from ..core.parts import Media, Native
 from ..core.serving import Emit, Line, Target
 from ..core.turn import Asked, EmbedAsk, Plan
 from ._inline import inlined
+from ._relay import Relay, whole_of
 from ._unwrap import Unwrapping, unwrapped
 
 Headers = tuple[tuple[str, str], ...]
-#: An upstream that said its answer is complete gets this long to end its body, so that the connection can be kept.
-LINGER = 0.25
 ERROR_BODY = 1024 * 1024
-#: Of an answer in one piece where a stream was asked for.
-WHOLE_BODY = 64 * 1024 * 1024
 #: Shorter ones stand in ordinary words.
 SECRET_LENGTH = 6
 
@@ -182,7 +178,7 @@ class Provider:
                 await self._stream(incoming, line, asked)
             else:
                 body = await incoming.read()
-                answer = self._read(body, asked)
+                answer = whole_of(body, self._reader(asked), lambda body: self._read(body, asked))
                 emit((begun, Whole(answer, body), Done()), len(body))
         finally:
             incoming.close()
@@ -214,16 +210,12 @@ class Provider:
         return unwrapped(answer, asked.form_tool) if asked.form_tool else answer
 
     async def _stream(self, incoming: Incoming, line: Line, asked: Asked) -> None:
-        relay = _Relay(self._reader(asked), line, incoming)
+        relay = Relay(self._reader(asked), lambda body: self._read(body, asked), line, incoming)
         try:
             await incoming.pump(relay.take)
         finally:
             relay.stop()
-        if relay.whole:  # asked for a stream, answered in one piece: an answer, or an error
-            body = bytes(relay.whole)
-            line.emit((Whole(self._read(body, asked), body), Done()), 0)
-        else:
-            line.emit(relay.reader.finish(), 0)
+        relay.finish()
 
     async def _embed(self, key: str, plan: Plan, line: Line) -> None:
         way, ask = self.service.embedding, plan.turn.embed
@@ -282,49 +274,6 @@ class Provider:
         """The caller's headers that mean something to this service (an Anthropic beta, for one)."""
         given = plan.turn.headers
         return tuple((name, given[name]) for name in self.service.forwards if name in given) if given else ()
-
-
-class _Relay:
-    """Reads a stream's bytes as they come and passes on what they say. By its first byte it is told from an answer in
-    one piece, as services are careless about their content types. whole: such an answer, as far as it has come."""
-
-    __slots__ = ("_begin", "_incoming", "_line", "_linger", "reader", "whole")
-
-    def __init__(self, reader: AnswerReader, line: Line, incoming: Incoming) -> None:
-        self.reader = reader
-        self.whole = bytearray()
-        self._begin: bytes | None = b""
-        self._line = line
-        self._incoming = incoming
-        self._linger: asyncio.TimerHandle | None = None
-
-    def take(self, data: bytes) -> bool:
-        if self._begin is not None:
-            data = self._look(data)
-        events = self.reader.feed(data)
-        if not events:
-            return True
-        if type(events[-1]) is Done:
-            self._linger = asyncio.get_running_loop().call_later(LINGER, self._incoming.close)
-        return self._line.emit(events, len(data))
-
-    def _look(self, data: bytes) -> bytes:
-        """What is known to be of a stream; b"" while that is not known, and of an answer in one piece."""
-        if not self.whole:
-            begin = (self._begin or b"") + data
-            first = begin.lstrip()[:1]
-            if first != b"{":
-                self._begin = None if first else begin
-                return begin if first else b""
-            data = begin
-        self.whole += data
-        if len(self.whole) > WHOLE_BODY:
-            raise Garbled(f"the answer is larger than {WHOLE_BODY} bytes")
-        return b""
-
-    def stop(self) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
 
 
 def wants_a_picture(plan: Plan, dialect: str) -> bool:

@@ -500,36 +500,6 @@ def _deltas(*pieces: str, at: int = 0, part: int = 0) -> bytes:
     )
 
 
-@pytest.mark.parametrize(
-    "frames",
-    [
-        # ids that differ between the stream and its end, and an item before it that the stream did not tell of
-        _frame("response.output_item.added", output_index=0, item={**SAID, "id": "msg_a", "content": []})
-        + _deltas("he", "llo")
-        + _terminal("response.completed", {"type": "reasoning", "id": "rs_1", "summary": []}, _message("hello")),
-        # counted from one in the stream, from nought at its end
-        _deltas("he", "llo", at=1) + _terminal("response.completed", _message("hello")),
-        # the item's end counts anew
-        _frame("response.output_item.added", output_index=1, item={**SAID, "content": []})
-        + _deltas("he", "llo", at=1)
-        + _frame("response.output_item.done", item=_message("hello"))
-        + _terminal("response.completed", _message("hello")),
-        # parts counted from one
-        _deltas("he", "llo", part=1)
-        + _frame("response.output_item.done", output_index=0, item=_message("hello"))
-        + _terminal("response.completed", _message("hello")),
-        # no ids at all
-        _deltas("he", "llo", at=2)
-        + _terminal("response.completed", {name: one for name, one in _message("hello").items() if name != "id"}),
-    ],
-)
-def test_a_text_is_told_once_however_its_server_counts(frames: bytes) -> None:
-    reader = dialect.answer_reader()
-    answer = fold([*reader.feed(frames), *reader.finish()])
-    texts = [part.text for part in answer.choices[0].parts if isinstance(part, Text)]
-    assert texts == ["hello"]
-
-
 def test_several_messages_of_the_terminal_event_stay_several() -> None:
     second = {**_message("two"), "id": "msg_2"}
     frames = _deltas("one", at=1) + _terminal("response.completed", _message("one"), second)

@@ -13,7 +13,8 @@ from ..sse import Frame, SSEReader
 from .answer import identity_of, stop_of, tier_of, usage_of
 from .failures import failure_of
 from .grammar import count, member, objects, text
-from .open_items import CALLS, Opened, OpenItem, OpenPart
+from .open_items import Opened
+from .places import Where
 
 
 class _TextDelta(Struct, tag="response.output_text.delta", gc=False):
@@ -22,6 +23,7 @@ class _TextDelta(Struct, tag="response.output_text.delta", gc=False):
     output_index: int
     content_index: int
     delta: str
+    item_id: str = ""
     logprobs: tuple[Any, ...] | None = None
 
 
@@ -54,13 +56,13 @@ class ResponsesReader:
         except Garbled as error:
             self._fail(error, None, events)
             return events
-        texts = self._opened.texts
+        quick = self._opened.quick
         for frame in frames:
             if frame.data is not None:
                 try:
                     delta = _text_delta(frame.data)
-                    part = texts[(delta.output_index, delta.content_index)]
-                    if part.open and not delta.logprobs:
+                    part = quick[(delta.output_index, delta.content_index, delta.item_id)]
+                    if part.plain and not delta.logprobs:
                         part.length += len(delta.delta)
                         events.append(Delta(part.index, delta.delta, 0, frame.raw))
                         continue
@@ -138,11 +140,13 @@ def with_native(made: list[Event], raw: bytes) -> list[Event]:
 
 
 def _item_added(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    opened.add_item(count(event.get("output_index")), member(event, "item"), made)
+    item = member(event, "item")
+    opened.add_item(_at(event)._replace(id=text(item.get("id"))), item, made)
 
 
 def _item_done(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    opened.end_item(count(event.get("output_index")), member(event, "item"), made)
+    item = member(event, "item")
+    opened.end_item(_at(event)._replace(id=text(item.get("id"))), item, made)
 
 
 def _part_added(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
@@ -157,14 +161,21 @@ def _part_done(opened: Opened, event: dict[str, Any], made: list[Event]) -> None
         opened.end_text(_at(event), part, made)
 
 
-def _at(event: dict[str, Any]) -> tuple[int, int]:
-    return count(event.get("output_index")), count(event.get("content_index"))
+def _at(event: dict[str, Any]) -> Where:
+    return Where(_number(event.get("output_index")), _number(event.get("content_index")), text(event.get("item_id")))
+
+
+def _number(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def _text_more(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    part = opened.text_part(_at(event), {"type": "output_text"}, made)
+    at = _at(event)
+    part = opened.text_part(at, {"type": "output_text"}, made)
     opened.more(part, text(event.get("delta")), made)
     opened.mark_logprobs(part, objects(event.get("logprobs")), made)
+    if part.plain:
+        opened.quick[at] = part
 
 
 def _text_whole(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
@@ -188,42 +199,32 @@ def _annotation(opened: Opened, event: dict[str, Any], made: list[Event]) -> Non
     opened.mark_annotations(part, [member(event, "annotation")], made)
 
 
-def _call_part(opened: Opened, event: dict[str, Any]) -> OpenPart | None:
-    item = opened.items.get(count(event.get("output_index")))
-    return item.part if item is not None and item.kind in CALLS else None
-
-
 def _arguments_more(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    opened.more(_call_part(opened, event), text(event.get("delta")), made)
+    opened.more(opened.call_part(_at(event)), text(event.get("delta")), made)
 
 
 def _arguments_whole(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
     whole = text(event.get("arguments")) or text(event.get("input"))
-    opened.catch_up(_call_part(opened, event), whole, made)
-
-
-def _reasoning_item(opened: Opened, event: dict[str, Any]) -> OpenItem:
-    place = count(event.get("output_index"))
-    return opened.items.get(place) or opened.reasoning_item(place, {"type": "reasoning"})
+    opened.catch_up(opened.call_part(_at(event)), whole, made)
 
 
 def _summary_more(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    item, number = _reasoning_item(opened, event), count(event.get("summary_index"))
+    item, number = opened.reasoning_item(_at(event)), count(event.get("summary_index"))
     opened.reason(item, "summary", number, text(event.get("delta")), made)
 
 
 def _summary_whole(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    item, number = _reasoning_item(opened, event), count(event.get("summary_index"))
+    item, number = opened.reasoning_item(_at(event)), count(event.get("summary_index"))
     opened.reason_whole(item, "summary", number, text(event.get("text")), made)
 
 
 def _thought_more(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    item, number = _reasoning_item(opened, event), count(event.get("content_index"))
+    item, number = opened.reasoning_item(_at(event)), count(event.get("content_index"))
     opened.reason(item, "content", number, text(event.get("delta")), made)
 
 
 def _thought_whole(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    item, number = _reasoning_item(opened, event), count(event.get("content_index"))
+    item, number = opened.reasoning_item(_at(event)), count(event.get("content_index"))
     opened.reason_whole(item, "content", number, text(event.get("text")), made)
 
 

@@ -1,0 +1,96 @@
+"""An answer's bytes on their way to events, in whichever form they come.
+
+Asked for a stream, a service may answer in one piece, and the other way round; what its content-type says of that is
+not to be relied on, the first bytes are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from ..core.dialect import AnswerReader
+from ..core.errors import Garbled
+from ..core.events import Answer, Done, Event, Failed, Whole, fold
+from ..core.http import Incoming
+from ..core.serving import Line
+
+#: An upstream that said its answer is complete gets this long to end its body, so that the connection can be kept.
+LINGER = 0.25
+#: Of an answer in one piece, as Incoming.read allows.
+MAX_WHOLE = 64 * 1024 * 1024
+_MAX_BLANK = 64 * 1024
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+_OF_EVENTS = (b"data:", b"event:", b":", b"id:", b"retry:")
+
+ReadWhole = Callable[[bytes], Answer]
+
+
+class Relay:
+    """Reads a stream's bytes as they come and passes on what they say. lead: of an answer that is none so far."""
+
+    __slots__ = ("_incoming", "_lead", "_line", "_linger", "_read_whole", "_reader")
+
+    def __init__(self, reader: AnswerReader, read_whole: ReadWhole, line: Line, incoming: Incoming) -> None:
+        self._reader = reader
+        self._read_whole = read_whole
+        self._line = line
+        self._incoming = incoming
+        self._lead: bytearray | None = bytearray()
+        self._linger: asyncio.TimerHandle | None = None
+
+    def take(self, data: bytes) -> bool:
+        if self._lead is not None:
+            self._lead += data
+            if not self._is_stream(self._lead):
+                return True
+            data, self._lead = bytes(self._lead), None
+        events = self._reader.feed(data)
+        if not events:
+            return True
+        if type(events[-1]) is Done:
+            self._linger = asyncio.get_running_loop().call_later(LINGER, self._incoming.close)
+        return self._line.emit(events, len(data))
+
+    def _is_stream(self, lead: bytearray) -> bool:
+        """Known by its first byte: one piece is an object. White space alone tells nothing yet."""
+        if lead[:1] == b"d" or lead[:1] == b"e":  # nearly always
+            return True
+        first = lead[: _MAX_BLANK + 1].lstrip(_BLANK)[:1]
+        if first == b"{" and len(lead) > MAX_WHOLE:
+            raise Garbled(f"the answer is larger than {MAX_WHOLE} bytes")
+        return first != b"{" if first else len(lead) > _MAX_BLANK
+
+    def finish(self) -> None:
+        lead = bytes(self._lead or b"")
+        events: Sequence[Event]
+        if lead.strip(_BLANK):
+            events = self._whole(lead)
+        else:
+            events = self._reader.finish()
+        self._line.emit(events, len(lead))
+
+    def _whole(self, body: bytes) -> Sequence[Event]:
+        try:
+            return [Whole(self._read_whole(body)), Done()]
+        except Garbled:
+            events = [*self._reader.feed(body), *self._reader.finish()]
+            if type(events[-1]) is Done:
+                return events
+            raise
+
+    def stop(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+
+
+def whole_of(body: bytes, reader: AnswerReader, read_whole: ReadWhole) -> Answer:
+    """The answer in a body that should be one piece, and may be a stream all the same. Raises as read_answer, and Cut
+    for a stream that is not complete."""
+    lead = body[: _MAX_BLANK + 1].lstrip(_BLANK)
+    if not lead.startswith((*_OF_EVENTS, b"[")):
+        return read_whole(body)
+    events = [*reader.feed(body), *reader.finish()]
+    last = events[-1]
+    if lead.startswith(b"[") and isinstance(last, Failed) and isinstance(last.error, Garbled):
+        return read_whole(body)
+    return fold(events)
