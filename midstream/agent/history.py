@@ -9,6 +9,8 @@ from ..core.parts import Media, Message, Part, Reasoning, Refusal, Text, ToolCal
 
 #: Rough enough to be called an estimate: bytes of text per token, and tokens of a picture or file.
 BYTES_PER_TOKEN, MEDIA_TOKENS, MESSAGE_TOKENS = 4, 1000, 4
+#: Of a thread that stay in sight when their messages do not.
+FILES = 10
 LOST = "No result of this call was recorded."
 
 
@@ -48,6 +50,17 @@ def window(messages: Sequence[Message], count: int | None = None, tokens: int | 
     if start:
         start = _whole_from(messages, start)
     return with_results(messages[start:])
+
+
+def left_files(messages: Sequence[Message], shown: Sequence[Message]) -> tuple[Media, ...]:
+    """Files that users have given in messages that are not shown any more: the newest ones, oldest first, each once."""
+    seen = {id(part) for message in shown for part in message.parts}
+    found: list[Media] = []
+    for message in reversed(messages):
+        for part in reversed(message.parts) if message.role == "user" else ():
+            if type(part) is Media and part.kind == "file" and id(part) not in seen and part not in found:
+                found.append(part)
+    return tuple(reversed(found[:FILES]))
 
 
 def _within(messages: Sequence[Message], tokens: int) -> int:

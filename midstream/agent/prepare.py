@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from ..core.agents import AgentAsk, Fallback, Loaded, ModelDocument, PreTool, Settings, Tool
 from ..core.errors import BadRequest
-from ..core.parts import Message, Part, Text
+from ..core.parts import Media, Message, Part, Text
 from ..core.turn import PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
 from .formats import format_of
-from .history import window
+from .history import left_files, window
 from .memory import reminder
 from .offered import choice_of, shown, tools_of
 from .parameters import NAMES, NUMBERS, field_of, fit, gathered
@@ -331,16 +331,18 @@ def _missing(loaded: Loaded, variables: Mapping[str, Any], unfilled: tuple[str, 
 
 def _messages(ask: AgentAsk, given: Given, settings: Settings) -> tuple[Message, ...]:
     before: tuple[Message, ...] = tuple(ask.messages)
+    kept: tuple[Media, ...] = ()
     if not before:
         before = window(given.history, settings.history_messages, settings.history_tokens)
-    own = _own(ask, given.documents)
+        kept = left_files(given.history, before) if settings.history_messages else ()
+    own = _own(ask, given.documents, kept)
     return (*before, own) if own is not None else before
 
 
-def _own(ask: AgentAsk, documents: Sequence[tuple[str, str]]) -> Message | None:
-    """The user's message, after what is attached to it."""
+def _own(ask: AgentAsk, documents: Sequence[tuple[str, str]], kept: Sequence[Media]) -> Message | None:
+    """The user's message, after what is attached to it. kept: files of the thread that the model would not see else."""
     parts: list[Part] = [Text(f"Attached document {name}:\n\n{text}") for name, text in documents]
     parts += ask.media
     if ask.text:
         parts.append(Text(ask.text))
-    return Message("user", tuple(parts)) if parts else None
+    return Message("user", (*(one for one in kept if one not in parts), *parts)) if parts else None

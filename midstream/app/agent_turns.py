@@ -19,6 +19,7 @@ from ..runs.order import Act, Order, Spent
 from .faces import Face
 from .replies import whole
 from .thread_channel import ThreadChannel
+from .threads import HISTORY
 from .turn_rooms import TurnRooms
 from .turn_work import CHATBOT, DIALECT, Also, Asker, TurnWork, nothing_else
 
@@ -137,6 +138,7 @@ class AgentTurns:
         held = AsyncExitStack()
         try:
             history = loaded.spec.settings.history_messages
+            history = max(history, HISTORY) if history else 0  # files of what the model is not shown are kept in sight
             opening = self._rooms.threads.open(asker.org, ask, loaded.id, history=history, message=message)
             thread = await held.enter_async_context(opening)
             run = run or new_id("run_")

@@ -476,3 +476,40 @@ def test_whatever_the_window_every_call_has_its_result_and_the_rest_is_the_newes
     spoken = [message for message in kept if message.role != "tool"]
     all_spoken = [message for message in messages if message.role != "tool"]
     assert spoken == all_spoken[len(all_spoken) - len(spoken) :]
+
+
+PAPER = Media("file", "application/pdf", data="AAAA", name="paper.pdf")
+LETTER = Media("file", "application/pdf", data="BBBB", name="letter.pdf")
+PICTURE_OF = Media("image", "image/png", data="CCCC")
+
+
+def long_thread(*first: Message) -> tuple[Message, ...]:
+    talk = [Message("user" if turn % 2 == 0 else "assistant", (Text(f"turn {turn}"),)) for turn in range(20)]
+    return (*first, *talk)
+
+
+def test_files_of_a_thread_stay_in_sight_when_its_history_is_cut():
+    history = long_thread(
+        Message("user", (PAPER, PICTURE_OF, Text("Read this."))), Message("assistant", (Text("Read."),)),
+        Message("user", (LETTER, PAPER, Text("And this."))), Message("assistant", (Text("Read, too."),)),
+    )  # fmt: skip
+    made = prepared(configured(Settings(history_messages=4)), history=history)
+    assert made.prompt.messages[-1].parts == (LETTER, PAPER, Text("Hello"))
+    assert len(made.prompt.messages) == 1 + 4 + 1
+
+
+def test_files_that_are_shown_anyway_are_not_shown_twice():
+    history = long_thread(Message("user", (PAPER, Text("Read this."))), Message("assistant", (Text("Read."),)))
+    assert prepared(history=history).prompt.messages[-1].parts == (Text("Hello"),)
+    again = prepared(configured(Settings(history_messages=4)), AgentAsk(text="Hello", media=(PAPER,)), history=history)
+    assert again.prompt.messages[-1].parts == (PAPER, Text("Hello"))
+    assert prepared(configured(Settings(history_messages=0)), history=history).prompt.messages[-1].parts == (
+        Text("Hello"),
+    )
+
+
+def test_of_many_files_the_newest_stay():
+    files = [Media("file", "text/plain", data=f"{number:04d}") for number in range(30)]
+    history = long_thread(*(Message("user", (one, Text("x"))) for one in files))
+    made = prepared(configured(Settings(history_messages=2)), history=history)
+    assert made.prompt.messages[-1].parts == (*files[-10:], Text("Hello"))
