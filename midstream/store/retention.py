@@ -15,11 +15,40 @@ _WORDS = f"DELETE FROM message_texts WHERE conversation_id = $1 AND {_GONE}"  # 
 _MESSAGES = f"DELETE FROM messages WHERE conversation_id = $1 AND {_GONE}"  # noqa: S608
 _ALONE = "SELECT id FROM messages WHERE conversation_id IS NULL AND created_at < $1 LIMIT $2"
 _MESSAGE = "DELETE FROM messages WHERE id = $1 AND conversation_id IS NULL"
+#: What was said stands elsewhere, too. Which rows are old, and how one of them goes: it may be in use by then.
+_ELSEWHERE = (
+    (
+        "SELECT run_id, number FROM rounds WHERE created_at < $1 LIMIT $2",
+        "DELETE FROM rounds WHERE run_id = $1 AND number = $2",
+    ),
+    (
+        "SELECT id FROM tool_calls WHERE created_at < $1 AND status NOT IN ('queued', 'running') LIMIT $2",
+        "DELETE FROM tool_calls WHERE id = $1",
+    ),
+    (
+        """SELECT org_id, agent_id, thread_id, updated_at FROM memories WHERE updated_at < $1 AND NOT EXISTS (
+        SELECT 1 FROM conversations WHERE conversations.org_id = memories.org_id
+        AND conversations.agent_id = memories.agent_id AND conversations.thread_id = memories.thread_id) LIMIT $2""",
+        "DELETE FROM memories WHERE org_id = $1 AND agent_id = $2 AND thread_id = $3 AND updated_at = $4",
+    ),
+    (
+        "SELECT id FROM jobs WHERE batch_id IS NULL AND ended_at < $1 LIMIT $2",
+        "DELETE FROM jobs WHERE id = $1 AND batch_id IS NULL",
+    ),
+    (
+        "SELECT id, ended_at FROM deliveries WHERE status IN ('delivered', 'dead') AND ended_at < $1 LIMIT $2",
+        "DELETE FROM deliveries WHERE id = $1 AND ended_at = $2 AND status IN ('delivered', 'dead')",
+    ),
+)
+_BATCHES = "SELECT id, org_id FROM batches WHERE ended_at < $1 LIMIT $2"
+_BATCH = ("DELETE FROM jobs WHERE batch_id = $1 AND org_id = $2", "DELETE FROM batches WHERE id = $1 AND org_id = $2")
 
 
 async def forget(db: Database, before: float, *, batch: int = BATCH) -> int:
     """Deletes the conversations, of all orgs, in which nothing has happened since `before` (unix seconds) or that were
-    deleted before it, with their messages, and older messages that stand in no conversation. How many went.
+    deleted before it, with their messages, and older messages that stand in no conversation: how many went. With them
+    go what tools were asked and answered, memories of threads that are gone, later turns and batches that ended before
+    it, and messages to elsewhere that arrived or were given up.
     Small transactions, so that turns go on meanwhile; may be stopped and begun again at any time."""
     gone, place = 0, 0
     while rows := await db.read(_OLD, place, before, batch):
@@ -32,4 +61,9 @@ async def forget(db: Database, before: float, *, batch: int = BATCH) -> int:
     while rows := await db.read(_ALONE, before, batch * 10):
         await db.write([(_MESSAGE, (id,)) for (id,) in rows])
         gone += len(rows)
+    for old, delete in _ELSEWHERE:
+        while found := await db.read(old, before, batch):
+            await db.write([(delete, tuple(row)) for row in found])
+    while found := await db.read(_BATCHES, before, batch):
+        await db.write([(sql, tuple(row)) for row in found for sql in _BATCH])
     return gone

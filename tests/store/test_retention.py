@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import Any
+
+from midstream.core.events import Answer
+from midstream.store import Store, memories
+from midstream.store.batches import Batch, added
+from midstream.store.jobs import Job, Jobs
+from midstream.store.ledger import ConversationAdded, ConversationMoved, DeliveryAdded
+
+from .turns import ORG, with_store
+
+OLD, BEFORE, NEW = 1.0, 5.0, 9.0
+
+
+async def ids(store: Store, table: str) -> list[Any]:
+    column = {"memories": "thread_id", "rounds": "run_id"}.get(table, "id")
+    return [id for (id,) in await store.db.read(f"SELECT {column} FROM {table} ORDER BY {column}")]
+
+
+def _job(id: str, batch: str | None = None) -> Job:
+    return Job(id, ORG, "key_1", "turn" if batch is None else "batch", batch, f"run_{id}", b"{}", None, OLD, OLD)
+
+
+def test_what_was_said_goes_from_jobs_batches_and_messages_to_elsewhere_once_they_have_ended(url: str):
+    async def work(store: Store) -> None:
+        now = OLD
+        jobs = Jobs(store.db, "w1", lambda: now)
+        batches = [added(Batch(id, ORG, b"{}", OLD)) for id in ("batch_old", "batch_open")]
+        await jobs.add([_job("old"), _job("open"), _job("item", "batch_old"), _job("item_2", "batch_open")], batches)
+        for id in ("old", "item", "item_2"):
+            await jobs.end(id, "done", b"said")
+        now = NEW
+        await jobs.add([_job("new")])
+        await jobs.end("new", "done", b"said")
+        await store.db.write([("UPDATE batches SET ended_at = $1 WHERE id = $2", (OLD, "batch_old"))])
+        sent = ("sent", "given_up", "late", "waiting")
+        await store.ledger.commit(*(DeliveryAdded(id, ORG, "webhook", b"t", b"said", OLD, OLD) for id in sent))
+        ended = "UPDATE deliveries SET status = $2, ended_at = $3 WHERE id = $1"
+        await store.db.write(
+            [(ended, ("sent", "delivered", OLD)), (ended, ("given_up", "dead", OLD)), (ended, ("late", "dead", NEW))]
+        )
+        await store.all_orgs().forget(BEFORE)
+        assert await ids(store, "jobs") == ["item_2", "new", "open"]
+        assert await ids(store, "batches") == ["batch_open"]
+        assert await ids(store, "deliveries") == ["late", "waiting"]
+
+    with_store(url, work)
+
+
+def test_what_tools_said_goes_and_a_memory_goes_with_its_thread(url: str):
+    async def work(store: Store) -> None:
+        journal = store.tool_calls(ORG)
+        for run in ("run_old", "run_new"):
+            await journal.keep_round(run, 1, Answer())
+        call = """
+        INSERT INTO tool_calls (id, org_id, run_id, round, place, call_id, tool_id, name, kind, effect, arguments,
+            status, result, created_at) VALUES ($1, $2, $1, 1, 0, 'c', 't', 'n', 'http', 'pure', $3, $4, $3, $5)"""
+        rows = (("old", "ok", OLD), ("runs", "running", OLD), ("new", "ok", NEW))
+        await store.db.write([(call, (id, ORG, b"said", status, at)) for id, status, at in rows])
+        await store.db.write([("UPDATE rounds SET created_at = $1 WHERE run_id = 'run_old'", (OLD,))])
+        await store.db.write([memories.remembered(ORG, "agt_1", thread, "Ada", OLD) for thread in ("gone", "used")])
+        await store.db.write([memories.remembered(ORG, "agt_1", "new", "Ada", NEW)])
+        for id in ("gone", "used"):
+            made = ConversationAdded(
+                id=f"conv_{id}", org_id=ORG, created_at=OLD, title="", agent_id="agt_1", thread_id=id, sub_thread_id=id
+            )
+            await store.ledger.commit(made)
+        await store.ledger.commit(ConversationMoved("conv_used", ORG, "m", NEW))
+        assert await store.all_orgs().forget(BEFORE) == 1
+        assert await ids(store, "tool_calls") == ["new", "runs"]
+        assert await ids(store, "rounds") == ["run_new"]
+        assert await ids(store, "memories") == ["new", "used"]
+
+    with_store(url, work)
