@@ -218,7 +218,7 @@ def sweep_lives(spec: Spec, config: Config, kind: Kind) -> Swept:
         asked += 1
         child = os.fork()
         if child == 0:
-            _in_own_loop(live(spec, config, kind, steps))
+            in_own_loop(live(spec, config, kind, steps))
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status):
             if os.WEXITSTATUS(status):
@@ -312,7 +312,7 @@ async def _settled(runs: Runs) -> None:
             await asyncio.sleep(0.01)
 
 
-def _in_own_loop(work: Any) -> None:
+def in_own_loop(work: Any) -> None:
     """For a child: runs this and ends the process."""
     code = 1
     try:

@@ -1,0 +1,372 @@
+"""An agent's turn in a process that dies, whose client hangs up, or whose store is away, at a chosen step of it.
+
+    python -m tests.whole.agent_crashing SPEC      (JSON of a Spec; prints, by kind, a JSON list of Swept)
+
+Steps are those of tests.whole.crashing. Before each struck turn stands a plain one on its thread, and after it another
+one, which must be answered: by the process that goes on, or by the next life."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sqlite3
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from midstream.app.cli_options import provider_kinds
+from midstream.app.clock import Clock
+from midstream.app.compose import Process, open_process
+from midstream.app.config import Config, load
+from midstream.core import ids
+from midstream.core.errors import StoreDown
+from midstream.runs import run as run_module
+from midstream.runs.health import Health
+
+from . import agent_script
+from .crashing import KEY, PATIENCE, Countdown, count_steps, die, in_own_loop
+
+#: said: a stream; whole: one reply; later: accepted, and delivered to a webhook.
+Kind = Literal["said", "whole", "later"]
+#: kill: SIGKILL; gone: the client hangs up; before, after: the k-th commit says that the store is away, without or
+#: with having happened; full: the disk is full from the k-th commit on, for three of them.
+End = Literal["kill", "gone", "before", "after", "full"]
+#: Seconds until nothing of a turn whose client hung up is under way any more.
+PROMPT = 0.25
+
+
+class Spec(Struct):
+    """tools: origin of the tool server. first, stride: at which steps. most: lives at the most, per kind."""
+
+    url: str
+    config: str
+    acks: str
+    tools: str
+    kinds: list[Kind]
+    end: End = "kill"
+    first: int = 1
+    stride: int = 1
+    most: int = 10_000
+
+
+class Acked(Struct):
+    """A request that came to its end. struck: it met its step."""
+
+    name: str
+    status: int
+    body: str
+    struck: bool = False
+
+
+class Swept(Struct):
+    """asked: how many turns. struck: how many met their step. slowest: seconds until a turn without its client was
+    over."""
+
+    kind: Kind
+    asked: int
+    struck: int
+    steps: int
+    slowest: float = 0.0
+
+
+class Client:
+    """Asks the application as an ASGI server does. gone: set when the client hangs up."""
+
+    def __init__(self, process: Process, countdown: Countdown) -> None:
+        self.gone = asyncio.Event()
+        self._process = process
+        self._countdown = countdown
+
+    async def ask(self, method: str, path: str, body: Any, name: str = "setup") -> Acked:
+        acked = Acked(name, 0, "")
+        given = False
+
+        async def receive() -> MutableMapping[str, Any]:
+            nonlocal given
+            if given:
+                await self.gone.wait()
+                return {"type": "http.disconnect"}
+            given = True
+            return {"type": "http.request", "body": msgspec.json.encode(body)}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            self._countdown.step()
+            if message["type"] == "http.response.start":
+                acked.status = message["status"]
+            else:
+                acked.body += message["body"].decode()
+            self._countdown.step()
+
+        headers = [
+            (b"authorization", b"Bearer " + KEY.encode()),
+            (b"content-type", b"application/json"),
+            (b"x-request-id", name.encode()),
+        ]
+        scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
+        async with asyncio.timeout(PATIENCE):
+            await self._process.application(scope, receive, send)
+        return acked
+
+
+class Turns:
+    """One process's turns of the agent."""
+
+    def __init__(self, spec: Spec, process: Process, countdown: Countdown, agent: str) -> None:
+        self.spec = spec
+        self.process = process
+        self.countdown = countdown
+        self.agent = agent
+        self.client = Client(process, countdown)
+        self._conversation = ""
+
+    async def plain(self, name: str, thread: str) -> None:
+        """A turn that must be answered; the store's end of the turn before may still be on its way."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            self.client.gone.clear()
+            acked = await self.client.ask("POST", *self._request("whole", name, thread), name)
+            if acked.status == 200 or time.monotonic() > deadline:
+                break
+            assert acked.status == 503, acked
+            await asyncio.sleep(0.02)
+        assert f"re: {name}" in acked.body, acked
+
+    async def struck(self, kind: Kind, name: str, steps: int) -> Acked:
+        """The turn that is struck, if its step comes."""
+        self.client.gone.clear()
+        self.countdown.arm(steps)
+        acked = await self.client.ask("POST", *self._request(kind, name, name), name)
+        if kind == "later":
+            await self.idle()
+        acked.struck = not self.countdown.armed
+        self.countdown.armed = False
+        if not acked.struck and kind != "later":
+            assert acked.status == 200, acked
+            assert f"re: {name}" in "".join(re.findall('"delta":"([^"]*)"', acked.body)) + acked.body, acked
+        with open(self.spec.acks, "ab") as acks:
+            acks.write(msgspec.json.encode(acked) + b"\n")
+        return acked
+
+    def _request(self, kind: Kind, name: str, thread: str) -> tuple[str, Any]:
+        if kind == "said":
+            body = {"agentId": self.agent, "message": name, "stream": True, "conversationId": self._conversation}
+            return "/api/v1/conversation", body
+        body = {"agent_id": self.agent, "user": name, "thread_id": thread}
+        if kind == "later":
+            body["response_format"] = {"type": "webhook", "cred": {"url": f"{self.spec.tools}/hook"}}
+        return "/api/v2/model/chat/completion", body
+
+    async def begin(self, thread: str) -> None:
+        await self.plain(f"plain-before-{thread}", thread)
+        db = self.process.services.store.db
+        [(id,)] = await db.read("SELECT id FROM conversations WHERE thread_id = $1", thread)
+        self._conversation = ids.as_uuid(id)
+
+    async def idle(self) -> None:
+        """Everything that was accepted has been worked off; the leases of those who lost theirs have run out."""
+        db = self.process.services.store.db
+        deadline, leased = time.monotonic() + PATIENCE, time.monotonic() + 1.5
+        for sql in (
+            "SELECT id, tries FROM jobs WHERE status IN ('queued', 'running')",
+            "SELECT id, topic FROM outbox WHERE done_at IS NULL",
+            "SELECT id, last_error FROM deliveries WHERE status = 'waiting'",
+        ):
+            while found := await db.read(sql):
+                assert time.monotonic() < deadline, found
+                await asyncio.sleep(0.005)
+                if not self.countdown.armed and time.monotonic() > leased:
+                    leased = deadline
+                    await db.write([("UPDATE outbox SET available_at = 0 WHERE done_at IS NULL", ())])
+                    for topic in ("turn", "transaction"):
+                        self.process.workers.after.wake(topic)
+
+
+async def pass_time(url: str) -> None:
+    """What waits for dead servers' leases to run out has waited."""
+    sets = ("workers SET seen_at = 0", "conversation_turns SET until = 0", "deliveries SET available_at = 0")
+    if url.startswith("postgres"):
+        connection = await asyncpg.connect(url)
+        for one in sets:
+            await connection.execute(f"UPDATE {one}")
+        await connection.close()
+    else:
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
+            for one in sets:
+                database.execute(f"UPDATE {one}")
+        database.close()
+
+
+async def set_up(spec: Spec, config: Config) -> str:
+    """Makes the agent; its id."""
+    process = await open_process(config, KEY, Clock())
+    client = Client(process, Countdown(die))
+
+    async def made(path: str, body: Any) -> Any:
+        acked = await client.ask("POST", path, body)
+        assert acked.status in (200, 201), acked
+        return msgspec.json.decode(acked.body)
+
+    tools = [
+        (await made("/v1/admin/tools", agent_script.tool(name, spec.tools)))["id"] for name in agent_script.EFFECTS
+    ]
+    agent = await made("/v1/admin/agents", agent_script.agent(tools))
+    await made(f"/v1/admin/agents/{agent['id']}/publish", {"version_id": agent["version_id"]})
+    await process.close()
+    return str(agent["id"])
+
+
+async def live(spec: Spec, config: Config, agent: str, kind: Kind, steps: int) -> None:
+    """One life: works off what the last one left, goes on with its thread, then dies at a step of its own turn."""
+    ids._PROCESS = os.urandom(6).hex()  # a fork is to be a process like any other
+    countdown = Countdown(die)
+    count_steps(countdown)
+    await pass_time(spec.url)
+    process = await open_process(config, KEY, Clock())
+    db = process.services.store.db
+    if db.dialect == "sqlite":
+        db._writer.set_trace_callback(countdown.step)  # type: ignore[attr-defined]
+    turns = Turns(spec, process, countdown, agent)
+    await turns.idle()
+    if steps > spec.first:
+        before = f"{kind}-{steps - spec.stride}"
+        await turns.plain(f"plain-after-{before}", before)
+    name = f"{kind}-{steps}"
+    await turns.begin(name)
+    await turns.idle()
+    await turns.struck(kind, name, steps)
+    await turns.plain(f"plain-after-{name}", name)
+    await turns.idle()
+    await process.close()
+
+
+def sweep_lives(spec: Spec, config: Config, agent: str, kind: Kind) -> Swept:
+    """Life after life, each dies `stride` steps later, until one outlives its turn."""
+    steps, asked = spec.first, 0
+    while True:
+        asked += 1
+        child = os.fork()
+        if child == 0:
+            in_own_loop(live(spec, config, agent, kind, steps))
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            if os.WEXITSTATUS(status):
+                raise SystemExit(f"{kind}: life {steps} ended in an error")
+            return Swept(kind, asked, asked - 1, steps)
+        if asked >= spec.most:
+            raise SystemExit(f"{kind}: it never ended")
+        steps += spec.stride
+
+
+class Strike:
+    """What happens to a turn at its step, in a process that goes on. left: commits that fail from then on."""
+
+    def __init__(self, end: End) -> None:
+        self.client: Client | None = None
+        self.at = 0.0
+        self.left = 0
+        self.countdown = Countdown(self._now)
+        self._end = end
+        if end == "gone":
+            count_steps(self.countdown)
+
+    def _now(self) -> None:
+        self.at = time.monotonic()
+        self.left = 3 if self._end == "full" else 1
+        if self._end == "gone" and self.client is not None:
+            self.client.gone.set()
+
+    def watch(self, process: Process) -> None:
+        if self._end == "gone":
+            return
+        db = process.services.store.db
+        write = db.write
+
+        async def failing(statements: Any) -> None:
+            self.countdown.step()
+            strikes = self.left > 0
+            self.left -= strikes
+            if not strikes or self._end == "after":
+                await write(statements)
+            if strikes:
+                raise StoreDown
+
+        db.write = failing  # type: ignore[method-assign]
+        process.services.store.ledger._write = failing
+
+
+async def strike_all(spec: Spec, config: Config, agent: str, swept: list[Swept]) -> None:
+    """Turn after turn in one process, each struck `stride` steps later, until one ends before its step."""
+    run_module.SETTLE_AGAIN = 0.02
+    strike = Strike(spec.end)
+    process = await open_process(config, KEY, Clock())
+    strike.watch(process)
+    turns = Turns(spec, process, strike.countdown, agent)
+    strike.client = turns.client
+    runs, tasks = process.services.runs, None
+    for kind in spec.kinds:
+        steps, asked, slowest = spec.first, 0, 0.0
+        while True:
+            runs._health = Health(runs._clock.steady)
+            name = f"{kind}-{steps}"
+            await turns.begin(name)
+            await turns.idle()
+            tasks = tasks or len(asyncio.all_tasks())
+            acked = await turns.struck(kind, name, steps)
+            if spec.end == "gone" and acked.struck:
+                await _nothing_under_way(process)
+                slowest = max(slowest, time.monotonic() - strike.at)
+            await turns.plain(f"plain-after-{name}", name)
+            await _settled(process)
+            await turns.idle()
+            await _nothing_left(process, tasks)
+            asked += 1
+            if not acked.struck:
+                break
+            steps += spec.stride
+        swept.append(Swept(kind, asked, asked - 1, steps, slowest))
+    await process.close()
+
+
+async def _nothing_under_way(process: Process) -> None:
+    egress, runs = process.services.egress, process.services.runs
+    while runs.active or egress.open > egress.idle:
+        await asyncio.sleep(0.001)
+
+
+async def _settled(process: Process) -> None:
+    runs = process.services.runs
+    async with asyncio.timeout(PATIENCE):
+        while runs.active or runs._unsettled:
+            await asyncio.sleep(0.002)
+
+
+async def _nothing_left(process: Process, tasks: int) -> None:
+    """No task, lock or connection more than before."""
+    services = process.services
+    deadline = time.monotonic() + 2
+    while len(asyncio.all_tasks()) > tasks:
+        assert time.monotonic() < deadline, asyncio.all_tasks()
+        await asyncio.sleep(0.002)
+    assert not services.agents._under_way
+    assert not len(services.conversations.turns)
+    assert services.egress.open == services.egress.idle
+
+
+def main(spec: Spec) -> list[Swept]:
+    config = load(spec.config, {}, provider_kinds())
+    agent = asyncio.run(set_up(spec, config))
+    if spec.end == "kill":
+        return [sweep_lives(spec, config, agent, kind) for kind in spec.kinds]
+    swept: list[Swept] = []
+    asyncio.SelectorEventLoop().run_until_complete(strike_all(spec, config, agent, swept))
+    return swept
+
+
+if __name__ == "__main__":
+    print(msgspec.json.encode(main(msgspec.json.decode(sys.argv[1], type=Spec))).decode())
