@@ -1,0 +1,136 @@
+"""Agents that call each other, and ceilings of one turn: both come to an end, and say which."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .agents_at import Agents
+from .serving import Serving
+from .tool_server import ToolServer
+from .upstream import Asked, Said, Upstream, whole
+
+TOML = """
+[egress]
+allow = ["127.0.0.1:{port}"]
+[tools]
+max_depth = 3
+[providers.up]
+kind = "openai_compatible"
+base_url = "{url}/v1"
+prices = {{ "*" = {{ input = "1000", output = "1000" }} }}
+"""
+
+
+def insatiable(asked: Asked) -> Said:
+    """Asks for its first tool as long as it is offered one."""
+    tools = asked.json.get("tools")
+    message: dict[str, Any] = {"role": "assistant", "content": "enough"}
+    if tools:
+        named = tools[0]["function"]
+        arguments = '{"city":"Oslo"}' if "city" in str(named) else '{"message":"go on"}'
+        call = {"id": "c", "type": "function", "function": {"name": named["name"], "arguments": arguments}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if tools else "stop"}
+    usage = {"prompt_tokens": 60, "completion_tokens": 40, "total_tokens": 100}
+    return whole(
+        {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+    )
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream(insatiable) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tools() -> Iterator[ToolServer]:
+    with ToolServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def agents(upstream: Upstream, tools: ToolServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
+    told = TOML.format(port=tools.port, url=upstream.url)
+    with Serving(tmp_path_factory.mktemp("ceilings"), told) as serving:
+        yield Agents(serving)
+
+
+@pytest.fixture(autouse=True)
+def forgotten(upstream: Upstream) -> None:
+    upstream.asked.clear()
+
+
+def calling(agents: Agents, *others: str, **more: Any) -> str:
+    """An agent that calls these others."""
+    connected = {f"helper_{place}": {"agent_id": other, "description": "helps"} for place, other in enumerate(others)}
+    return agents.agent(service="up", configuration={"model": "x"}, connected_agents=connected, **more)
+
+
+def asking(agents: Agents, name: str, agent: str) -> str:
+    """A tool that asks an agent."""
+    made = agents.post("/v1/admin/tools", {"name": name, "kind": "agent", "agent": {"agent_id": agent}})
+    return str(made["id"])
+
+
+def test_a_circle_that_can_be_seen_is_not_published(agents: Agents):
+    first = calling(agents)
+    for other in (first, calling(agents, first)):
+        connected = {"helper": {"agent_id": other, "description": "helps"}}
+        draft = {"service": "up", "configuration": {"model": "x"}, "connected_agents": connected}
+        version = agents.post(f"/v1/admin/agents/{first}/versions", draft)
+        reply = agents.serving.ask(
+            "POST", f"/v1/admin/agents/{first}/publish", {"version_id": version.get("version_id") or version["id"]}
+        )
+        assert reply.status == 400, reply.body
+        assert "connected_agents.helper" in reply.json["error"]["param"]
+
+
+def test_agents_that_come_to_call_each_other_in_a_circle_are_told_and_answer(agents: Agents, upstream: Upstream):
+    tool = asking(agents, "ask_on", calling(agents))
+    first = calling(agents, tool_ids=[tool])
+    second = calling(agents, tool_ids=[asking(agents, "ask_back", first)])
+    for circle in (second, first):  # a <-> b, then one that asks itself
+        agents.serving.ask("PATCH", f"/v1/admin/tools/{tool}", {"agent": {"agent_id": circle}})
+        upstream.asked.clear()
+        reply = agents.say(first, "go")
+        assert reply.status == 200, reply.body
+        assert reply.json["text"] == "enough"
+        assert any("waiting for the answer already" in str(asked.json) for asked in upstream.asked)
+        assert len(upstream.asked) < 40
+
+
+def test_a_chain_of_agents_ends_at_the_configured_depth(agents: Agents, upstream: Upstream):
+    last = calling(agents, settings={"maximum_iterations": 1})
+    for _ in range(4):
+        last = calling(agents, last, settings={"maximum_iterations": 1})
+    assert agents.say(last, "go").json["text"] == "enough"
+    assert any("3 deep at the most" in str(asked.json) for asked in upstream.asked)
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "calls"),
+    [({"maximum_iterations": 2}, 3), ({"tokens": 150, "maximum_iterations": 9}, 3), ({"cost": "0.05"}, 2)],
+)
+def test_at_a_ceiling_one_last_call_without_tools_ends_the_turn(
+    agents: Agents, upstream: Upstream, tools: ToolServer, ceiling: dict[str, Any], calls: int
+):
+    tool = agents.tool(f"look_{calls}_{len(ceiling)}_{len(str(ceiling))}", f"{tools.url}/echo/look")
+    agent = agents.agent(service="up", configuration={"model": "x"}, tool_ids=[tool], settings=ceiling)
+    reply = agents.say(agent, "go").json
+    assert (reply["text"], reply["iterations"], len(upstream.asked)) == ("enough", calls, calls)
+
+
+def test_a_turn_that_takes_longer_than_it_may_is_stopped(agents: Agents, tools: ToolServer):
+    tools.slow = 5.0
+    tool = agents.tool("slow_one", f"{tools.url}/slow/one")
+    settings = {"seconds": 1, "maximum_iterations": 50}
+    agent = agents.agent(service="up", configuration={"model": "x"}, tool_ids=[tool], settings=settings)
+    began = time.monotonic()
+    reply = agents.say(agent, "go")
+    assert time.monotonic() - began < 3
+    assert reply.status in (504, 408), reply.body
