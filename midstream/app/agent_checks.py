@@ -228,7 +228,7 @@ def _turns(agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
     loaded = Loaded(agent.org_id, agent.id, agent.slug, agent.name, agent.status, "", spec, templates=templates)
     ask = AgentAsk(text="?", tool_choice="auto")  # tools are not all known before a turn
     try:
-        if spec.type == "embedding":
+        if "embedding" in (spec.configuration.get("type"), spec.type):
             embedded(loaded, ask)
         else:
             guardrails_of(prepare(loaded, ask, Given(now=0.0)).guardrails)
