@@ -314,6 +314,17 @@ def test_a_cut_stream_is_an_error_never_a_stop(frames: list[str]) -> None:
     assert isinstance(failure_of(*frames), Cut)
 
 
+def test_a_choice_that_was_only_announced_ends_with_the_others() -> None:
+    frames = [
+        ROLE,
+        chunk({"role": "assistant", "content": ""}, choice=1),
+        chunk({"content": "a"}),
+        chunk(finish="stop"),
+    ]
+    assert [choice.parts for choice in answer_of(*frames, DONE).choices] == [(Text("a"),)]
+    assert isinstance(failure_of(*frames), Cut)
+
+
 @pytest.mark.parametrize("end", ["", "data: [DONE]", "data: [DONE]\n", "data: [DONE]\r\n\r\n"])
 def test_an_answer_that_has_ended_needs_no_end_mark(end: str) -> None:
     assert isinstance(events_of(chunk({"content": "a"}), chunk(finish="stop"), end)[-1], Done)

@@ -173,8 +173,15 @@ def test_a_relay_leaves_out_nothing_but_usage_that_was_not_asked_for(include_usa
     assert text == "".join(frame for frame in frames if include_usage or frame != ONLY_USAGE)
 
 
-def test_a_relay_adds_the_end_mark_that_the_provider_forgot() -> None:
-    assert wire(Attempted("p", NAME), *events_of(*RELAYED)) == "".join(RELAYED) + DONE
+def test_a_relay_adds_no_end_mark_where_the_provider_sends_none() -> None:
+    assert wire(Attempted("p", NAME), *events_of(*RELAYED)) == "".join(RELAYED)
+    assert wire(Attempted("p", "another"), *events_of(*RELAYED)).endswith(DONE)
+
+
+def test_a_relay_keeps_the_end_mark_that_comes_with_an_error() -> None:
+    frame = 'data: {"error": {"message": "m", "code": 502}, "choices": []}\n\n'
+    assert wire(Attempted("p", NAME), *events_of(ROLE, frame + DONE)) == ROLE + frame + DONE
+    assert "[DONE]" not in wire(Attempted("p", "another"), *events_of(ROLE, frame + DONE))
 
 
 def test_a_relay_of_a_cut_stream_says_so() -> None:

@@ -228,6 +228,11 @@ class ChoiceParts:
         self._next += 1
         return index
 
+    @property
+    def silent(self) -> bool:
+        """Has it only been announced?"""
+        return not self._next and not self._calls and self._sound is None
+
     def _stop(self, choice: ChunkChoice, out: list[Event]) -> None:
         self._close(out)
         if self._sound is not None and self._sound_data:

@@ -53,7 +53,8 @@ class StreamReader:
         # More text of the part that is open, from frames that came together: one event, their bytes one after another.
         texts: list[str] = []
         raws: list[bytes] = []
-        for frame in frames:
+        coming = iter(frames)
+        for frame in coming:
             line = frame.data
             if self._number >= 0 and line is not None and not frame.event:
                 more = self._pattern.text_of(line)
@@ -84,6 +85,7 @@ class StreamReader:
             self._go_on(texts, raws, out)
             self._other(frame, out)
             if self._ended:
+                _with_end_mark(out, next(coming, None))
                 break
         self._go_on(texts, raws, out)
         return out
@@ -123,7 +125,8 @@ class StreamReader:
         if self._ended:
             return out
         if self._complete():
-            return self._end(out, Done())
+            # Some services send no end mark: none is made up for those who read their bytes.
+            return self._end(out, Done(b""))
         return self._end(out, Failed(Cut("the stream ended before the answer did")))
 
     def _last(self, rest: bytes, out: list[Event]) -> None:
@@ -159,7 +162,7 @@ class StreamReader:
         """Comments, the end mark, and frames with a name."""
         text = frame.data
         if text == b"[DONE]":
-            if self._complete():
+            if self._complete(said=True):
                 self._end(out, Done(frame.raw))
             else:
                 self._end(out, Failed(Cut("the stream said that it was done before the answer had ended")))
@@ -229,10 +232,20 @@ class StreamReader:
     def _refused(self, error: Any, frame: Frame, out: list[Event]) -> None:
         self._end(out, Failed(error_in_reply(error, frame.data or b""), native=frame.raw))
 
-    def _complete(self) -> bool:
-        return bool(self._choices) and all(parts.stopped for parts in self._choices.values())
+    def _complete(self, said: bool = False) -> bool:
+        """said: the service says so itself. Then a choice that was announced, and of which nothing came, does not keep
+        the others from their end."""
+        choices = self._choices.values()
+        return any(one.stopped for one in choices) and all(one.stopped or (said and one.silent) for one in choices)
 
     def _end(self, out: list[Event], event: Event) -> list[Event]:
         self._ended = True
         out.append(event)
         return out
+
+
+def _with_end_mark(out: list[Event], after: Frame | None) -> None:
+    """Some services end also a stream that failed with the mark: in their own bytes it stays with the error."""
+    failed = out[-1]
+    if after is not None and after.data == b"[DONE]" and isinstance(failed, Failed) and failed.native:
+        out[-1] = msgspec.structs.replace(failed, native=failed.native + after.raw)

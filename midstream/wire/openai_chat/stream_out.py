@@ -115,7 +115,7 @@ class StreamWriter:
                 self._ended = True
                 if self._usage is not None and self._say.include_usage:
                     out.append(self._used(self._usage))
-                out.append(event.native or _DONE)
+                out.append(_DONE if event.native is None else event.native)
             case Failed():
                 self._ended = True
                 out.append(event.native or error_frame(event.error))
