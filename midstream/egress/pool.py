@@ -10,8 +10,6 @@ from .connection import Connection
 _IDLE_SECONDS = 50.0  # under the 60 s after which common servers and load balancers close
 _MAX_IDLE = 2048  # per key: as many as may have been streaming at once
 _SWEEP_SECONDS = 10.0
-#: Younger than this, a close that the loop has not seen yet is improbable enough to save the system call.
-_LOOK_AFTER = 0.5
 
 
 class Pool:
@@ -38,7 +36,9 @@ class Pool:
             if connection.transport is None or connection.transport.is_closing():
                 continue
             age = now - connection.idle_since
-            if age > _IDLE_SECONDS or (age > _LOOK_AFTER and _has_news(connection)):
+            # However young: a busy loop has not heard yet of what came in the meantime. A request on a connection that
+            # the other side has closed would be handed over whole, and might have been executed for all we know.
+            if age > _IDLE_SECONDS or _has_news(connection):
                 connection.abort()
                 continue
             self.reused += 1
