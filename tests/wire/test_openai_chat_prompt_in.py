@@ -279,3 +279,29 @@ def test_params_are_read_under_all_their_names() -> None:
 )
 def test_reasoning_switches_of_other_services_are_read(fields: dict[str, Any], thinking: Thinking | None) -> None:
     assert prompt_of(**fields).params.thinking == thinking
+
+
+def test_a_schema_needs_no_name() -> None:
+    schema = {"type": "object"}
+    told = prompt_of(response_format={"type": "json_schema", "json_schema": {"schema": schema}}).params.format
+    assert told == Format("json_schema", schema=schema)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text", "text": "hi"},
+        {"type": "image_url", "image_url": {"url": "https://e.org/x.png"}},
+        {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,aGk=", "filename": "a.pdf"}},
+    ],
+)
+def test_a_content_part_without_a_type_is_what_it_holds(part: dict[str, Any]) -> None:
+    untyped = {name: value for name, value in part.items() if name != "type"}
+    assert parts_of({"role": "user", "content": [untyped]}) == parts_of({"role": "user", "content": [part]})
+
+
+@pytest.mark.parametrize("part", [{}, {"text": "hi", "image_url": {"url": "https://e.org/x.png"}}, {"words": "hi"}])
+def test_a_content_part_that_tells_nothing_of_its_type_is_refused(part: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        parts_of({"role": "user", "content": [part]})

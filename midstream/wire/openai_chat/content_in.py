@@ -14,12 +14,22 @@ from .quirks import NAME
 _MIMES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
 
+#: Types of parts whose content is the member of the same name.
+_KINDS = ("text", "image_url", "input_audio", "file", "refusal")
+
+
 def text_at(told: dict[str, Any], name: str, path: str) -> str:
     value = told.get(name)
     if not isinstance(value, str):
         what = "is missing" if value is None else "must be a string"
         raise BadRequest(f"{path}.{name} {what}", param=f"{path}.{name}")
     return value
+
+
+def _kind(part: dict[str, Any]) -> str:
+    """What a part without a type can only be, "" for one that says its type or tells nothing."""
+    held = [kind for kind in _KINDS if kind in part] if part.get("type") is None else []
+    return held[0] if len(held) == 1 else ""
 
 
 def rest_of(told: dict[str, Any], known: frozenset[str]) -> State | None:
@@ -62,7 +72,7 @@ def _part(part: Any, path: str) -> Part:
         return Text(part)
     if not isinstance(part, dict):
         raise BadRequest(f"{path} must be an object", param=path)
-    kind = text_at(part, "type", path)
+    kind = _kind(part) or text_at(part, "type", path)
     cache = read_cache(part, path)
     if kind == "text":
         text = text_at(part, "text", path)

@@ -117,7 +117,8 @@ def _format(fields: Fields) -> Format | None:
     return Format(
         "json_schema",
         schema=inner.get("schema"),
-        name=text_at(inner, "name", "response_format.json_schema"),
+        # Many services do without: where one is needed, it is made up for.
+        name=None if inner.get("name") is None else text_at(inner, "name", "response_format.json_schema"),
         description=described if isinstance(described, str) else None,
         strict=strict if isinstance(strict, bool) else None,
     )
