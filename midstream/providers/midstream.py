@@ -41,6 +41,8 @@ from ._service import Service
 
 MODEL = "rehearsal"
 MAX_WORDS = 100_000
+#: Characters of a tool's result that are reported.
+MAX_ECHO = 10_000
 MAX_PACE = 60_000
 _SAY = re.compile(r"\bsay (\d{1,9}) words\b")
 _PACE = re.compile(r"\bpace (\d{1,9})\b")
@@ -107,12 +109,17 @@ def _text(prompt: Prompt, messages: tuple[Message, ...], asked: str) -> str:
         return " ".join(f"word{number}" for number in range(1, min(int(wanted[1]), MAX_WORDS) + 1))
     results = _last_results(messages)
     if results:
-        said = "; ".join(f"{part.name or part.id} said: {text_of(part.parts)}" for part in results)
+        said = "; ".join(f"{part.name or part.id} said: {_short(text_of(part.parts))}" for part in results)
         return f"This is the rehearsal model. The tools answered: {said}"
     count = len(asked.split())
     seen = sum(isinstance(part, Media) for message in messages if message.role == "user" for part in message.parts)
     media = f" I was also given {seen} file{'s' if seen > 1 else ''}." if seen else ""
     return f"This is the rehearsal model. You said ({count} word{'' if count == 1 else 's'}): {asked}{media}"
+
+
+def _short(text: str) -> str:
+    """What a tool answered, as far as anybody would read it out."""
+    return text if len(text) <= MAX_ECHO else f"{text[:MAX_ECHO]} ... ({len(text)} characters)"
 
 
 def _last_results(messages: tuple[Message, ...]) -> list[ToolResult]:

@@ -178,6 +178,15 @@ def test_results_of_tools_are_reported_and_not_asked_for_again():
     assert answer.choices[0].stop == "stop"
 
 
+def test_a_long_result_is_reported_by_its_beginning_and_its_length():
+    long = {"role": "tool", "tool_call_id": CALLS["tool_calls"][0]["id"], "content": "rain " * 400_000}
+    messages = [{"role": "user", "content": "weather"}, CALLS, long]
+    text = said("", messages=messages, tools=[WEATHER, TIME])
+    assert "weather said: rain rain" in text
+    assert text.endswith("... (2000000 characters)")
+    assert len(text) < 11_000
+
+
 def test_a_second_round_of_calls_has_new_ids():
     messages = [{"role": "user", "content": "weather"}, CALLS, *RESULTS, {"role": "user", "content": "weather again"}]
     [call] = calls("", messages=messages, tools=[WEATHER])
