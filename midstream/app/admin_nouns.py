@@ -116,7 +116,7 @@ def _add_reading(router: APIRouter, kept: _Kept, kind: Kind) -> None:
     async def delete(caller: Who, id: str, org_id: OrgId = None) -> Response:
         org = await kept.scope.of(caller, org_id)
         await org.nouns.delete(kind, id)
-        kept.changed(kind, org)
+        await kept.changed(kind, org)
         return json_reply({"id": id, "deleted": True})
 
 
@@ -133,7 +133,7 @@ class _Kept:
         body, secret = self._split(kind, fields)
         await self._check(kind, body, org)
         row = await org.nouns.create(kind, body["name"], msgspec.json.encode(body), secret=secret)
-        self.changed(kind, org)
+        await self.changed(kind, org)
         return json_reply(shown_noun(row), 201)
 
     async def change(self, caller: Who, kind: Kind, id: str, new: Body, org_id: str | None) -> Response:
@@ -146,12 +146,13 @@ class _Kept:
                 raise BadRequest(f"{name}: cannot be null", param=name)
         await self._check(kind, body, org)
         row = await org.nouns.change(row, body["name"], msgspec.json.encode(body), secret=secret)
-        self.changed(kind, org)
+        await self.changed(kind, org)
         return json_reply(shown_noun(row))
 
-    def changed(self, kind: Kind, org: OrgStore) -> None:
+    async def changed(self, kind: Kind, org: OrgStore) -> None:
         if kind == "model":
             self._services.loader.forget_all()
+            await self._services.loader.ready(org.org_id)  # from now on it is this org's
         else:
             self._services.loader.forget(org.org_id)
 

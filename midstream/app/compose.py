@@ -132,6 +132,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         bell=bell,
         keep=config.server.store,
     )
+    await loader.ready(DEFAULT_ORG)  # which models are whose is known from the first request on
     nouns = all_nouns(services, workers, given.key)
     beside = [tool_admin_router(services, workers.tools), delivery_admin_router(services, workers.webhooks)]
     admin = admin_app(services, nouns, beside)

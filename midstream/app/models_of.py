@@ -169,9 +169,14 @@ class Models:
         upstream = own.upstream if own is not None else model
         return (self._target(org, provider, upstream, self._label(org, provider, keys, api_key)),)
 
+    @property
+    def any_owned(self) -> bool:
+        """Has any org a model of its own, as far as is known?"""
+        return bool(self._owners)
+
     def permit(self, org: str, targets: Iterable[Target]) -> None:
         """For targets that were not found here. Raises Forbidden (organization_not_permitted) for another org's own."""
-        for target in targets if self._owners else ():
+        for target in targets:
             self._refuse_foreign(org, self._providers[target.provider], target.model)
 
     def usual_fallback(self, target: Target) -> str:

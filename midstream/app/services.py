@@ -59,8 +59,9 @@ class Services:
         if turn.agent is not None:
             return ()
         found = self.catalog.targets(turn.model, face.NAME)
-        await self.loader.ready(caller.org)
-        self.models.permit(caller.org, found)
+        if self.models.any_owned:  # seldom: else no request waits for the store because of them
+            await self.loader.ready(caller.org)
+            self.models.permit(caller.org, found)
         return found
 
     def order(
