@@ -140,8 +140,8 @@ class Runs:
         self.cancel_all()
         if self._active:
             await asyncio.wait(list(self._active.values()), timeout=5.0)
-        if self._unsettled:
-            await asyncio.wait(list(self._unsettled), timeout=5.0)
+        if last := [*self._unsettled, *self._giving_back]:
+            await asyncio.wait(last, timeout=5.0)
 
     def cancel_all(self) -> None:
         """The server ends now, and takes no new run."""

@@ -261,17 +261,19 @@ def test_what_was_said_so_far_is_never_a_quiet_calls():
     on_bench(Scripted(one=[says(answer("shown")), says(answer("quiet"))]), test)
 
 
-def test_what_an_order_holds_is_given_back_when_its_run_may_not_begin():
+def test_what_an_order_holds_is_given_back_when_its_run_may_not_begin_and_the_drain_waits_for_that():
     async def test(bench: Bench) -> None:
-        given_back = asyncio.Event()
+        given_back = False
 
         async def over() -> None:
-            given_back.set()
+            nonlocal given_back
+            await asyncio.sleep(0.05)
+            given_back = True
 
         await bench.runs.drain(0)
         with pytest.raises(Busy):
             bench.start(act=Act(twice, over=over))
-        async with asyncio.timeout(1):
-            await given_back.wait()
+        await bench.runs.drain(0)
+        assert given_back
 
     on_bench(Scripted(one=[says(answer())]), test)
