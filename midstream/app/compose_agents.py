@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -59,7 +59,7 @@ class Workers:
     webhooks: Webhooks
     tools: ToolRooms
     hub: Hub
-    forgetting: Coroutine[Any, Any, None] | None = None
+    forgetting: Callable[[], Coroutine[Any, Any, None]] | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -67,7 +67,7 @@ class Workers:
         self.after.start()
         self._tasks = [loop.create_task(self.jobs.run()), loop.create_task(self.webhooks.run())]
         if self.forgetting is not None:
-            self._tasks.append(loop.create_task(self.forgetting))
+            self._tasks.append(loop.create_task(self.forgetting()))
 
     async def stop_jobs(self) -> None:
         for task in self._tasks[:1]:
@@ -135,7 +135,7 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     batches = BatchEnds(store, seal, webhooks, clock)
     jobs = JobRunner(store, seal, dict(given.faces), turns, runs, deliver, batches, clock)
     days = given.config.retention.days
-    letting_go = forgetting(store, clock, days) if days else None
+    letting_go = partial(forgetting, store, clock, days) if days else None
     return turns, Workers(after, jobs, batches, webhooks, tools, hub, letting_go)
 
 
