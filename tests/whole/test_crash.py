@@ -44,6 +44,8 @@ base_url = "{upstream}/busy/v1"
 [models.two]
 targets = ["busy/x", "up/x"]
 """
+#: A call with this in its name is under way until its client goes.
+HELD = "held"
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 #: What the store must hold of an answer: tokens in and out.
 SPENT = (9, 3)
@@ -94,6 +96,8 @@ def answer(asked: Asked) -> Said:
         usage = {"prompt_tokens": 9, "total_tokens": 9}
         return whole({"object": "list", "model": "e", "data": data, "usage": usage})
     words = ["re: ", name_of(asked)]
+    if HELD in words[1]:
+        words += [" and so on"] * 10_000  # over when nobody listens
     common = {"id": "c1", "created": 1, "model": "m"}
     if not asked.json.get("stream"):
         choice = {"index": 0, "message": {"role": "assistant", "content": "".join(words)}, "finish_reason": "stop"}
@@ -303,17 +307,23 @@ CLIENTS = 32
 class Load:
     """Clients that ask as long as the server answers."""
 
-    def __init__(self, serving: Serving, number: int) -> None:
+    def __init__(self, serving: Serving, number: int, upstream: Recording) -> None:
         self.acked: dict[str, Acked] = {}
         self._serving = serving
         self._number = number
+        self._upstream = upstream
         self._threads = [threading.Thread(target=self._ask, args=(client,)) for client in range(CLIENTS)]
 
     def run_for(self, seconds: float) -> None:
-        """At their end the server is killed."""
+        """At their end, with a call surely under way, the server is killed."""
         for thread in self._threads:
             thread.start()
         time.sleep(seconds)
+        held = self._name("stream", HELD, 0)
+        deadline = time.monotonic() + 30
+        while not any(name_of(asked) == held for asked in list(self._upstream.asked)):
+            assert time.monotonic() < deadline, "the provider never heard the call that it is to hold"
+            time.sleep(0.01)
         self._serving.kill()
         for thread in self._threads:
             thread.join()
@@ -321,13 +331,16 @@ class Load:
     def _ask(self, client: int) -> None:
         kind: Kind = "stream" if client % 2 else "whole"
         for count in itertools.count():
-            name = f"{kind}-{self._number}-{client}-{count}"
+            name = self._name(kind, HELD if client == 1 else client, count)
             path, body = request(kind, name, "")
             try:
                 reply = self._serving.ask("POST", path, body, x_request_id=name)
             except (OSError, http.client.HTTPException):
                 return
             self.acked[name] = Acked(name, reply.status, reply.body.decode(), True)
+
+    def _name(self, kind: Kind, client: int | str, count: int) -> str:
+        return f"{kind}-{self._number}-{client}-{count}"
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.long)])
@@ -338,7 +351,7 @@ def test_kill_9_of_a_server_under_load_leaves_one_attempt_for_each_call(url: str
         serving = Serving(tmp_path, config)
         for number in range(rounds):
             serving.start()
-            load = Load(serving, number)
+            load = Load(serving, number, upstream)
             load.run_for(random.uniform(0.3, 1.0))
             acked |= load.acked
             asyncio.run(silence(url))
