@@ -3,23 +3,20 @@ streams for minutes need not hold all of them twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
 class Headers(Mapping[str, str]):
     """Names in lower case, as the server gives them; the last of a repeated header counts."""
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_told",)
 
-    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        self._pairs = pairs
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self._told = dict(pairs)
 
     def get(self, name: str, default: Any = None) -> Any:
-        sought, found = name.encode("latin-1", "replace"), None
-        for key, value in self._pairs:
-            if key == sought:
-                found = value
+        found = self._told.get(name.encode())
         return default if found is None else found.decode("latin-1")
 
     def __getitem__(self, name: str) -> str:
@@ -32,7 +29,7 @@ class Headers(Mapping[str, str]):
         return isinstance(name, str) and self.get(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([key.decode("latin-1") for key, _ in self._pairs]))
+        return iter([name.decode("latin-1") for name in self._told])
 
     def __len__(self) -> int:
-        return len({key for key, _ in self._pairs})
+        return len(self._told)

@@ -175,7 +175,12 @@ class Provider:
             if plan.stream:
                 emit((begun,), 0)
                 line.opened(incoming.resume)
-                await self._stream(incoming, line, asked)
+                relay = Relay(self._reader(asked), lambda body: self._read(body, asked), line, incoming)
+                try:
+                    await incoming.pump(relay.take)
+                finally:
+                    relay.stop()
+                relay.finish()
             else:
                 body = await incoming.read()
                 answer = whole_of(body, self._reader(asked), lambda body: self._read(body, asked))
@@ -208,14 +213,6 @@ class Provider:
     def _read(self, body: bytes, asked: Asked) -> Answer:
         answer = self.service.dialect.read_answer(body)
         return unwrapped(answer, asked.form_tool) if asked.form_tool else answer
-
-    async def _stream(self, incoming: Incoming, line: Line, asked: Asked) -> None:
-        relay = Relay(self._reader(asked), lambda body: self._read(body, asked), line, incoming)
-        try:
-            await incoming.pump(relay.take)
-        finally:
-            relay.stop()
-        relay.finish()
 
     async def _embed(self, key: str, plan: Plan, line: Line) -> None:
         way, ask = self.service.embedding, plan.turn.embed

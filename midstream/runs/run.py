@@ -228,10 +228,19 @@ class _Owner:
 
     async def do(self) -> Event:
         """Returns the terminal event once everything about the run is settled."""
-        run = self._run
+        run, order = self._run, self._order
         run.begun = True
+        end: Event = Done()
         try:
-            end: Event = await self._attempts()
+            if run.unwanted:
+                raise Cancelled("cancelled")
+            self._records = self._beginning(self._runs._clock.wall())
+            if order.act is None:
+                attempt, _ = await self._answered(order.turn, order.targets)
+                end = attempt.ended or end
+            else:
+                await self._write_out()
+                await order.act.work(self)
         except asyncio.CancelledError:
             end = Failed(run.why or Cancelled("cancelled"))
         except MidstreamError as error:
@@ -247,24 +256,12 @@ class _Owner:
         self._end(end)
         # A caller who has waited for the store in vain does not wait for it once more.
         away = isinstance(end, Failed) and isinstance(end.error, StoreDown)
-        await self._runs.settle(self._records, self._order.conversation, now=not away)
+        await self._runs.settle(self._records, order.conversation, now=not away)
         return end
 
-    async def _attempts(self) -> Event:
-        """Does what was ordered; the terminal event. Raises the error of the last attempt that may be made."""
-        order = self._order
-        if self._run.unwanted:
-            raise Cancelled("cancelled")
-        self._records = self._beginning(self._runs._clock.wall())
-        if order.act is not None:
-            await self._write_out()
-            await order.act.work(self)
-            return Done()
-        attempt, _ = await self._answered(order.turn, order.targets)
-        return attempt.ended or Done()
-
     async def _answered(self, turn: Turn, targets: Sequence[Target]) -> tuple[Attempt, MidstreamError | None]:
-        """Tries until an attempt has given its answer: that one, and the error of the first that did not."""
+        """Tries until an attempt has given its answer: that one, and the error of the first that did not. Raises the
+        error of the last attempt that may be made."""
         runs = self._runs
         longest = max((target.timeouts.total for target in targets), default=0.0)
         route = Route(targets, runs._health, runs._clock.steady() + longest, runs._jitter)
@@ -335,7 +332,16 @@ class _Owner:
             self._attempt = attempt
             if self._log is self._run.log:
                 self._shown = attempt
-            failure = await self._call(attempt, turn)
+            failure = None
+            runs._health.enter(target.provider, chosen.retry)
+            began = runs._clock.steady()
+            try:
+                await attempt.run(runs._complete, self._plan(target, turn))
+            except MidstreamError as error:
+                failure = error
+            finally:
+                self._run.upstream_seconds += runs._clock.steady() - began
+                runs._health.leave(target.provider, chosen.retry)
             if not attempt.left and failure is not None:
                 raise failure  # the request itself, or our store: no other target would help
             probes = False
@@ -358,21 +364,8 @@ class _Owner:
         self._settled = False
         await self._commit(self._records)
 
-    async def _call(self, attempt: Attempt, turn: Turn) -> MidstreamError | None:
-        """Makes the call; the error of one that failed before its first visible output."""
-        runs, run, order = self._runs, self._run, self._order
-        target, retry = attempt.next.target, attempt.next.retry
-        plan = Plan(turn, target.model, turn.stream, order.history, target.max_tokens)
-        runs._health.enter(target.provider, retry)
-        began = runs._clock.steady()
-        try:
-            await attempt.run(runs._complete, plan)
-        except MidstreamError as error:
-            return error
-        finally:
-            run.upstream_seconds += runs._clock.steady() - began
-            runs._health.leave(target.provider, retry)
-        return None
+    def _plan(self, target: Target, turn: Turn) -> Plan:
+        return Plan(turn, target.model, turn.stream, self._order.history, target.max_tokens)
 
     def _beginning(self, now: float) -> list[Record]:
         run, order, act = self._run, self._order, self._order.act

@@ -60,11 +60,8 @@ def read_value(body: bytes) -> Any:
 def _how_many(letter: bytes, text: bytes) -> int:
     """As bytes.count, which looks at every byte: replace leaps from one to the next, and where they are close together
     translate is still the faster one."""
-    begun = text.count(letter, 0, _BEGUN)
-    if len(text) <= _BEGUN:
-        return begun
-    rest = text.translate(None, letter) if begun > _CLOSE else text.replace(letter, b"")
-    return len(text) - len(rest)
+    close = len(text) > _BEGUN and text.count(letter, 0, _BEGUN) > _CLOSE
+    return len(text) - len(text.translate(None, letter) if close else text.replace(letter, b""))
 
 
 def _surely_unique(body: bytes, value: Any, coded: bool) -> bool:
