@@ -181,6 +181,10 @@ class Turn:
             self._prompt = prompt if self.amend is None else self.amend(prompt)
         return self._prompt
 
+    def release(self) -> None:
+        """Nobody will ask with it again: its words, which may be many, are let go."""
+        self.fields, self.fresh, self._prompt = {}, (), None
+
     def put_prompt(self, prompt: Prompt) -> None:
         """What is asked from now on (media fetched in between)."""
         self._prompt = prompt

@@ -26,15 +26,22 @@ BYTES_PER_TOKEN = 4
 class Attempt:
     """Implements core.serving.Line. committed: the caller has seen output, so no other attempt may follow.
     left: it is in the ledger, its call may have gone out. ended: Done or Failed, once known.
-    leave: writes it into the ledger. dropped: parameters that the provider does not take."""
+    leave: writes it into the ledger. commits: told when it is committed.
+    dropped: parameters that the provider does not take."""
 
     __slots__ = (
-        "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed", "dropped", "ended",
-        "fold", "id", "left", "next", "number",
+        "_commits", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed", "dropped",
+        "ended", "fold", "id", "left", "next", "number",
     )  # fmt: skip
 
     def __init__(
-        self, id: str, number: int, chosen: Next, log: EventLog, leave: Callable[[Attempt], Awaitable[None]]
+        self,
+        id: str,
+        number: int,
+        chosen: Next,
+        log: EventLog,
+        leave: Callable[[Attempt], Awaitable[None]],
+        commits: Callable[[], None] | None = None,
     ) -> None:
         self.id = id
         self.number = number
@@ -44,6 +51,7 @@ class Attempt:
         self.left = False
         self.dropped: tuple[str, ...] = ()
         self._leave: Callable[[Attempt], Awaitable[None]] | None = leave
+        self._commits = commits
         self.ended: Done | Failed | None = None
         self._log = log
         self._held: list[Event] = []
@@ -72,7 +80,8 @@ class Attempt:
             self.fail(error)
         finally:
             self._timer.cancel()
-            self._timer = self._task = self._leave = None  # an attempt that has ended holds nobody
+            # An attempt that has ended holds nobody.
+            self._timer = self._task = self._leave = self._commits = None
         if self.ended is None:
             self.fail(Cut("the answer ended before its end was said"))
         if isinstance(self.ended, Failed) and not self.committed:
@@ -140,6 +149,8 @@ class Attempt:
             self._timer = self._loop.call_later(left, self._overdue)
         held, self._held = self._held, []
         self._log.append(held)
+        if self._commits is not None:
+            self._commits()
 
     @property
     def error(self) -> MidstreamError | None:
