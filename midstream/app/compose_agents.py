@@ -59,15 +59,13 @@ class Workers:
     webhooks: Webhooks
     tools: ToolRooms
     hub: Hub
-    forgetting: Callable[[], Coroutine[Any, Any, None]] | None = None
+    more: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
         self.after.start()
-        self._tasks = [loop.create_task(self.jobs.run()), loop.create_task(self.webhooks.run())]
-        if self.forgetting is not None:
-            self._tasks.append(loop.create_task(self.forgetting()))
+        self._tasks = [loop.create_task(work()) for work in (self.jobs.run, self.webhooks.run, *self.more)]
 
     async def stop_jobs(self) -> None:
         for task in self._tasks[:1]:
@@ -134,9 +132,12 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     seal = SealingKey(given.key)
     batches = BatchEnds(store, seal, webhooks, clock)
     jobs = JobRunner(store, seal, dict(given.faces), turns, runs, deliver, batches, clock)
-    days = given.config.retention.days
-    letting_go = partial(forgetting, store, clock, days) if days else None
-    return turns, Workers(after, jobs, batches, webhooks, tools, hub, letting_go)
+    more: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    if days := given.config.retention.days:
+        more.append(partial(forgetting, store, clock, days))
+    if store.db.dialect == "postgres":  # a SQLite has no other servers beside it
+        more.append(given.loader.follow_owners)
+    return turns, Workers(after, jobs, batches, webhooks, tools, hub, more)
 
 
 def topics_of(given: Given, webhooks: Webhooks) -> dict[str, Topic]:
