@@ -147,7 +147,8 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
 def _edge(process: Process, given: Given, nouns: Sequence[Nouns], metrics: Metrics) -> Edge:
     """process.application: that of the admin routes."""
     operations = Operations(_readiness(process), metrics)
-    live = LiveChannels(process.workers.hub, given.key, given.clock, given.config.limits.org_live)
+    most = given.config.limits.org_live
+    live = LiveChannels(process.workers.hub, given.store.keys, given.key, given.clock, most)
     origins = given.config.server.cors_origins
     return Edge(process.services, process.application, operations, live, origins, nouns)
 

@@ -351,6 +351,38 @@ def test_only_tokens_open_a_channel_and_only_their_own_while_they_last(agents: A
         assert said(connection)["channel"] == channel
 
 
+def closed(connection: ClientConnection) -> tuple[int, str]:
+    with pytest.raises(ConnectionClosed) as over:
+        while True:
+            said(connection)
+    assert over.value.rcvd is not None
+    return over.value.rcvd.code, over.value.rcvd.reason
+
+
+def test_a_page_hears_by_a_close_code_why_it_was_refused(agents: Agents, channel: str):
+    url = f"ws://127.0.0.1:{agents.serving.port}/v1/live"
+    with connect(f"{url}?token=x", origin="https://app.example") as connection:  # type: ignore[arg-type]
+        code, reason = closed(connection)
+        assert (code, reason.split(":")[0]) == (4401, "invalid_token")
+    good = token(agents.serving, channel)["token"]
+    with connect(f"{url}?token={good}", origin="https://app.example") as connection:  # type: ignore[arg-type]
+        assert said(connection)["event"] == "ready"
+
+
+def test_a_revoked_key_closes_what_its_tokens_have_opened(agents: Agents, channel: str):
+    made = agents.post("/v1/admin/keys", {"name": "k"})
+    with (
+        hearing(agents.serving, channel, key=made["key"]) as connection,
+        hearing(agents.serving, channel) as mine,
+    ):
+        late = token(agents.serving, channel, made["key"])["token"]
+        assert agents.serving.ask("DELETE", f"/v1/admin/keys/{made['id']}").status == 200
+        code, reason = closed(connection)
+        assert (code, reason.split(":")[0]) == (4401, "invalid_token")
+        assert silent(mine)
+    assert refusal(agents.serving, f"?token={late}") == (401, "invalid_token")
+
+
 def test_tokens_are_for_keys_that_may_chat_and_for_their_org_alone(agents: Agents, channel: str):
     serving = agents.serving
     org = agents.post("/v1/admin/orgs", {"name": "listeners"})["id"]
