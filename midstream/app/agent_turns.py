@@ -8,7 +8,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from ..agent.prepare import chosen, embedded
-from ..core.agents import AgentAsk, Loaded
+from ..core.agents import CHATBOT, AgentAsk, Loaded
 from ..core.errors import Busy, LimitReached, NotFound
 from ..core.ids import new_id
 from ..core.toolbox import ToolAnswer, ToolScope
@@ -21,7 +21,7 @@ from .replies import whole
 from .thread_channel import ThreadChannel
 from .threads import HISTORY
 from .turn_rooms import TurnRooms
-from .turn_work import CHATBOT, DIALECT, Also, Asker, TurnWork, nothing_else
+from .turn_work import DIALECT, Also, Asker, TurnWork, nothing_else
 
 #: The type of agents that give vectors.
 EMBEDDING = "embedding"

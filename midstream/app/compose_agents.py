@@ -105,10 +105,10 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     threads = Threads(store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall)
     deliveries = Deliveries(store.db, clock.wall)
     webhooks = Webhooks(deliveries, given.egress.send, given.key, clock.wall, random.random)
-    after = After(store.outbox, topics_of(given, webhooks), clock.wall)
+    hub = Hub(clock.wall, ends_of(store.db, clock.wall))
+    after = After(store.outbox, topics_of(given, webhooks, hub), clock.wall)
     tools = ToolRooms(given.config, store, given.egress, clock, given.loader.servers)
     store.ledger.noticed = after.wake
-    hub = Hub(clock.wall, ends_of(store.db, clock.wall))
     rooms = TurnRooms(
         loader=given.loader,
         points=given.points,
@@ -140,7 +140,7 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     return turns, Workers(after, jobs, batches, webhooks, tools, hub, more)
 
 
-def topics_of(given: Given, webhooks: Webhooks) -> dict[str, Topic]:
+def topics_of(given: Given, webhooks: Webhooks, hub: Hub) -> dict[str, Topic]:
     """What is done after a turn, by topic."""
     asides = Asides(given.loader, given.models, given.runs)
     remember = Remember(given.store, asides.ask, asides.instructions, given.clock.wall)
@@ -149,7 +149,7 @@ def topics_of(given: Given, webhooks: Webhooks) -> dict[str, Topic]:
         TRANSACTION: Topic(keep_transaction),
         ALERT: Topic(Telling(given.store, webhooks, given.clock.wall).handle, org_of, webhooks.wake),
         MEMORY: Topic(dispensable(remember.handle), thread_of),
-        TITLE: Topic(dispensable(Title(given.store, asides.ask).handle)),
+        TITLE: Topic(dispensable(Title(given.store, asides.ask, hub, given.clock).handle)),
     }
 
 

@@ -34,6 +34,7 @@ base_url = "{url}/v1"
 org_live = 4
 agent_points = 1000
 """
+HISTORY = "/api/v1/conversation"
 ASK = "/api/v2/model/chat/completion"
 
 
@@ -466,7 +467,7 @@ def test_the_log_never_has_a_token(agents: Agents, channel: str):
 def test_a_chatbots_thread_hears_every_answer_and_failure_whoever_asks_and_others_threads_hear_nothing(
     agents: Agents, channel: str
 ):
-    bot, plain = agents.agent(type="chatbot"), agents.agent()
+    bot, plain = agents.agent(type="chatbot", settings={"titles": False}), agents.agent()
     with hearing(agents.serving, channel) as connection:
         body = {"agent_id": bot, "user": "say 2 words", "thread_id": channel}
         reply = agents.serving.ask("POST", ASK, body).json
@@ -502,5 +503,8 @@ def test_a_chatbots_conversation_is_heard_under_the_name_of_its_thread(agents: A
     thread = agents.serving.ask("GET", "/v1/admin/runs?limit=1").json["data"][0]["conversation_id"]
     with hearing(agents.serving, thread) as connection:
         assert said(connection)["data"] == {**first, "toolCalls": []}
+        title = said(connection)
+        assert (title["event"], title["data"]["conversation_id"]) == ("title", thread)
+        assert title["data"]["title"] == agents.serving.ask("GET", f"{HISTORY}/{first['conversationId']}").json["title"]
         second = agents.say(bot, "say 2 words", conversationId=first["conversationId"]).json
         assert said(connection)["data"]["text"] == second["text"] == "word1 word2"
