@@ -155,6 +155,14 @@ def test_of_many_at_once_exactly_the_agents_points_pass_by_any_spelling(agents: 
     assert all(int(reply.headers["retry-after"]) > 0 for reply in refused)
 
 
+def test_points_are_still_spent_after_a_kill(agents: Agents):
+    agent = agents.agent(limits={"agent": 3})
+    assert [agents.say(agent, "hi").status for _ in range(2)] == [200, 200]
+    agents.serving.kill()
+    agents.serving.start()
+    assert [agents.say(agent, "hi").status for _ in range(2)] == [200, 429]
+
+
 def test_each_model_call_is_one_transaction_and_each_turn_one_row_of_metrics_also_after_a_kill(
     agents: Agents, tools: ToolServer
 ):
