@@ -20,6 +20,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
+from midstream.app import after
 from midstream.app.cli_options import provider_kinds
 from midstream.app.clock import Clock
 from midstream.app.compose import Process, open_process
@@ -28,6 +29,7 @@ from midstream.core import ids
 from midstream.core.errors import StoreDown
 from midstream.runs import run as run_module
 from midstream.runs.health import Health
+from midstream.store import outbox
 
 from . import agent_script
 from .crashing import KEY, PATIENCE, Countdown, count_steps, die, in_own_loop
@@ -169,9 +171,9 @@ class Turns:
         self._conversation = ids.as_uuid(id)
 
     async def idle(self) -> None:
-        """Everything that was accepted has been worked off; the leases of those who lost theirs have run out."""
+        """Everything that was accepted has been worked off."""
         db = self.process.services.store.db
-        deadline, leased = time.monotonic() + PATIENCE, time.monotonic() + 1.5
+        deadline = time.monotonic() + PATIENCE
         for sql in (
             "SELECT id, tries FROM jobs WHERE status IN ('queued', 'running')",
             "SELECT id, topic FROM outbox WHERE done_at IS NULL",
@@ -180,11 +182,6 @@ class Turns:
             while found := await db.read(sql):
                 assert time.monotonic() < deadline, found
                 await asyncio.sleep(0.005)
-                if not self.countdown.armed and time.monotonic() > leased:
-                    leased = deadline
-                    await db.write([("UPDATE outbox SET available_at = 0 WHERE done_at IS NULL", ())])
-                    for topic in ("turn", "transaction"):
-                        self.process.workers.after.wake(topic)
 
 
 async def pass_time(url: str) -> None:
@@ -302,7 +299,7 @@ class Strike:
 
 async def strike_all(spec: Spec, config: Config, agent: str, swept: list[Swept]) -> None:
     """Turn after turn in one process, each struck `stride` steps later, until one ends before its step."""
-    run_module.SETTLE_AGAIN = 0.02
+    run_module.SETTLE_AGAIN = after.AGAIN = outbox.FIRST_PAUSE = 0.02
     strike = Strike(spec.end)
     process = await open_process(config, KEY, Clock())
     strike.watch(process)
