@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..core.errors import BadRequest
-from ..core.events import Counted
+from ..core.events import Counted, Embedded
 from ..core.parts import Native
 from ..core.turn import Fields
 
@@ -77,7 +77,7 @@ def is_true(headers: Any, name: str) -> bool:
     return str(headers.get(name, "")).lower() in ("1", "true", "yes")
 
 
-def own_body(dialect: str, counted: Counted) -> bytes | None:
-    """The count as a provider of this dialect wrote it."""
-    native = counted.native
+def own_body(dialect: str, result: Counted | Embedded) -> bytes | None:
+    """The result as a provider of this dialect wrote it."""
+    native = result.native
     return native.raw if native is not None and native.dialect == dialect else None
