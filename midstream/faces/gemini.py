@@ -45,7 +45,7 @@ ROUTES = (
 
 
 class _Known(Struct, frozen=True):
-    contents: list[Any] = []
+    contents: Any = None
 
 
 def read(task: str, request: Request) -> Turn:
