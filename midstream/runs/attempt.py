@@ -30,8 +30,8 @@ class Attempt:
     dropped: parameters that the provider does not take."""
 
     __slots__ = (
-        "_commits", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed", "dropped",
-        "ended", "fold", "id", "left", "next", "number",
+        "_bounded", "_commits", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed",
+        "dropped", "ended", "fold", "id", "left", "next", "number",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +60,7 @@ class Attempt:
         self._timer: asyncio.TimerHandle | None = None
         self._rest = 0.0
         self._late = False
+        self._bounded = False  # by its exchange, which ends by itself when its whole time is over
 
     async def run(self, complete: Complete, plan: Plan) -> None:
         """Returns when the answer is complete or has failed after its first visible output; raises the error of an
@@ -79,7 +80,8 @@ class Attempt:
         except MidstreamError as error:
             self.fail(error)
         finally:
-            self._timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             # An attempt that has ended holds nobody.
             self._timer = self._task = self._leave = self._commits = None
         if self.ended is None:
@@ -108,6 +110,7 @@ class Attempt:
 
     def opened(self, resume: Callable[[], None]) -> None:
         self._log.on_room(resume)
+        self._bounded = True
 
     def emit(self, events: Sequence[Event], size: int) -> bool:
         if self.ended is not None:
@@ -146,7 +149,7 @@ class Attempt:
             # The time for the first token is over; what remains is the time for the whole.
             left = self._timer.when() - self._loop.time() + self._rest
             self._timer.cancel()
-            self._timer = self._loop.call_later(left, self._overdue)
+            self._timer = None if self._bounded else self._loop.call_later(left, self._overdue)
         held, self._held = self._held, []
         self._log.append(held)
         if self._commits is not None:
