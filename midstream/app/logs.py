@@ -35,6 +35,7 @@ def start_logging(level: str, stream: TextIO = sys.stdout) -> None:
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
     handler.setFormatter(plain if stream.isatty() else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Libraries say at INFO what our own lines say already.
-    for name in ("uvicorn", "asyncio"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # Libraries say at INFO what our own lines say already; asyncpg warns of a server that is away, with a traceback
+    # each second.
+    for name, least in (("uvicorn", logging.WARNING), ("asyncio", logging.WARNING), ("asyncpg", logging.ERROR)):
+        logging.getLogger(name).setLevel(max(least, logging.getLogger().level))

@@ -53,3 +53,10 @@ def test_a_person_at_a_terminal_gets_plain_lines() -> None:
     logging.getLogger("x").info("hello")
     assert "INFO" in out.getvalue()
     assert "{" not in out.getvalue()
+
+
+def test_the_driver_of_a_database_that_is_away_fills_no_log() -> None:
+    out = io.StringIO()
+    start_logging("info", out)
+    logging.getLogger("asyncpg.pool").warning("Failed to restore the pool", exc_info=OSError("refused"))
+    assert not out.getvalue()

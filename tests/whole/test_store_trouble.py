@@ -1,0 +1,259 @@
+"""A store that really fails under a server that serves: a disk that is full, a file that another process has locked,
+PostgreSQL whose sessions are ended, that is stopped and started, that stands still. Every request is answered rightly
+or by a clear error, and afterwards the rows are exact: nobody had to start the server anew for that."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import resource
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from ..postgres import PrivateServer, private_postgres
+from .crashing import Acked, Kind, request
+from .serving import Reply, Serving
+from .test_crash import TOML, Recording, Seen, answer, check, name_of
+from .upstream import Asked, Said
+
+KINDS: list[Kind] = ["whole", "stream", "fallback", "first_turn"]
+CLIENTS = 8
+#: Seconds: for anything that is to happen soon on a busy machine; that the store is away; that an answer may take then;
+#: from its return to full service.
+SOON, AWAY, PROMPT, RECOVERY = 30.0, 2.0, 6.0, 10.0
+#: A call with this in its name begins before the trouble and outlasts it.
+SLOW = "slow"
+RUNS = "/v1/admin/runs?limit=1000"
+Trouble = Callable[[Serving], AbstractContextManager[None]]
+
+
+def slowly(asked: Asked) -> Said:
+    said = answer(asked)
+    if asked.method == "POST" and SLOW in name_of(asked):
+        pauses = [piece if isinstance(piece, bytes) else AWAY / 2 for piece in said.pieces]
+        return Said(pauses, content_type=said.content_type)
+    return said
+
+
+class Load:
+    """Clients that go on asking, whatever they are told. answered, refused: how often. slowest: seconds."""
+
+    def __init__(self, serving: Serving) -> None:
+        self.acked: dict[str, Acked] = {}
+        self.slowest = 0.0
+        self.answered = 0
+        self.refused = 0
+        self._serving = serving
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask_on, args=(client,)) for client in range(CLIENTS)]
+        self._slow = [threading.Thread(target=self._ask, args=("stream", f"stream-{SLOW}-{n}")) for n in range(3)]
+
+    def start(self, upstream: Recording) -> None:
+        for thread in [*self._slow, *self._threads]:
+            thread.start()
+        until(lambda: len([one for one in list(upstream.asked) if SLOW in name_of(one)]) == len(self._slow))
+        until(lambda: len(self.acked) >= CLIENTS)
+
+    def stop(self) -> None:
+        self._over.set()
+        for thread in [*self._threads, *self._slow]:
+            thread.join()
+
+    def _ask_on(self, client: int) -> None:
+        for count in itertools.count():
+            if self._over.wait(0.1):
+                return
+            kind = KINDS[client % len(KINDS)]
+            self._ask(kind, f"{kind}-{client}-{count}")
+
+    def _ask(self, kind: Kind, name: str) -> None:
+        path, body = request(kind, name, "")
+        began = time.monotonic()
+        reply = self._serving.ask("POST", path, body, x_request_id=name)
+        if SLOW not in name:
+            self.slowest = max(self.slowest, time.monotonic() - began)
+        self.acked[name] = Acked(name, reply.status, reply.body.decode(), True)
+        if reply.status == 200:
+            self.answered += 1
+        else:
+            self.refused += 1
+            _refused_well(reply)
+
+
+def _refused_well(reply: Reply) -> None:
+    assert reply.status == 503, (reply.status, reply.body)
+    assert int(reply.headers["retry-after"]) >= 1
+    assert reply.json["error"]["code"] == "store_unavailable"
+
+
+def until(true: Callable[[], bool], seconds: float = SOON) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def survived(url: str, folder: Path, trouble: Trouble) -> Load:
+    """The load of a server through that trouble; everything that must hold for every trouble has been checked."""
+    with Recording() as upstream:
+        upstream.answer = slowly
+        config = TOML.format(data=folder / "data", url=url, upstream=upstream.url)
+        with Serving(folder, config) as serving:
+            load = Load(serving)
+            load.start(upstream)
+            with trouble(serving):
+                time.sleep(AWAY)
+            answered = load.answered
+            until(lambda: load.answered > answered + CLIENTS, RECOVERY)
+            load.stop()
+            until(lambda: not any(row["status"] == "started" for row in serving.attempts()))
+            until(lambda: all(run["status"] != "running" for run in serving.ask("GET", RUNS).json["data"]))
+            log = serving.log()
+        _check(Seen(url, upstream, load.acked), load, log)
+    return load
+
+
+def _check(seen: Seen, load: Load, log: str) -> None:
+    check(seen, "before")
+    slow = [one for name, one in load.acked.items() if SLOW in name]
+    assert all(one.status == 200 and one.body.endswith("data: [DONE]\n\n") for one in slow), slow
+    assert "Traceback" not in log
+    assert "bug_" not in log
+
+
+def file_of(serving: Serving, end: str = "") -> Path:
+    return serving.data / f"midstream.db{end}"
+
+
+@contextlib.contextmanager
+def no_larger_file(serving: Serving) -> Iterator[None]:
+    """The log of the database may not grow any more."""
+    assert serving.process is not None
+    pid, (_, hard) = serving.process.pid, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_of(serving, "-wal").stat().st_size, hard))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+@contextlib.contextmanager
+def full_disk(serving: Serving) -> Iterator[None]:
+    """Every block of it is taken by something else."""
+    ballast = serving.data / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    yield
+    ballast.unlink()
+
+
+@contextlib.contextmanager
+def locked_file(serving: Serving) -> Iterator[None]:
+    """By another process, for longer than anybody waits."""
+    other = sqlite3.connect(file_of(serving), isolation_level=None, timeout=SOON)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MiB, which the server's data lies on."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "midstream-test", str(data)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("only root may mount a small disk")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(data)], check=True)
+
+
+def sqlite_url(folder: Path) -> str:
+    return f"sqlite:///{folder}/data/midstream.db"
+
+
+@pytest.mark.parametrize("trouble", [no_larger_file, locked_file])
+def test_a_file_that_cannot_be_written_for_a_while_is_told_and_loses_nothing(tmp_path: Path, trouble: Trouble) -> None:
+    load = survived(sqlite_url(tmp_path), tmp_path, trouble)
+    assert load.refused, "nobody was told"
+    assert load.slowest < PROMPT
+
+
+@pytest.mark.long
+def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
+    load = survived(sqlite_url(small_disk), small_disk, full_disk)
+    assert load.refused, "nobody was told"
+    assert load.slowest < PROMPT
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PrivateServer]:
+    with private_postgres() as server:
+        if server is None:
+            pytest.skip("no PostgreSQL programs on this machine")
+        yield server
+
+
+def test_sessions_of_postgres_that_are_ended_again_and_again_cost_no_row(
+    postgres: PrivateServer, tmp_path: Path
+) -> None:
+    url = postgres.create()
+    name = urlsplit(url).path.removeprefix("/")
+    ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+
+    @contextlib.contextmanager
+    def storm(serving: Serving) -> Iterator[None]:
+        for _ in range(40):
+            postgres.sql(ended)
+            time.sleep(0.02)
+        yield
+
+    survived(url, tmp_path, storm)
+    postgres.drop(url)
+
+
+def test_a_postgres_that_is_stopped_and_started_again_costs_no_row(postgres: PrivateServer, tmp_path: Path) -> None:
+    @contextlib.contextmanager
+    def restarted(serving: Serving) -> Iterator[None]:
+        postgres.stop()
+        try:
+            yield
+        finally:
+            postgres.start()
+
+    load = survived(postgres.create(), tmp_path, restarted)
+    assert load.refused, "nobody was told"
+    assert load.slowest < PROMPT
+
+
+@pytest.mark.long
+def test_a_postgres_that_stands_still_for_longer_than_anybody_waits_costs_no_row(
+    postgres: PrivateServer, tmp_path: Path
+) -> None:
+    @contextlib.contextmanager
+    def frozen(serving: Serving) -> Iterator[None]:
+        postgres.freeze()
+        try:
+            time.sleep(PROMPT)
+            yield
+        finally:
+            postgres.freeze(signal.SIGCONT)
+
+    load = survived(postgres.create(), tmp_path, frozen)
+    assert load.refused, "nobody was told"
+    assert load.slowest < PROMPT
