@@ -7,12 +7,15 @@ from midstream.store.points import PointRows
 
 from .turns import ORG, with_store
 
+#: Milliseconds.
+WINDOW = 60_000
+
 
 def test_of_two_servers_points_exactly_as_many_are_spent_as_there_are(postgres_url: str) -> None:
     async def work(store: Store) -> None:
         other = await open_store(postgres_url, worker="other")
         try:
-            servers = (PointRows(store.db, 60_000), PointRows(other.db, 60_000))
+            servers = (PointRows(store.db, WINDOW), PointRows(other.db, WINDOW))
             by_agent = await asyncio.gather(
                 *(servers[n % 2].spend(ORG, "agt_1", f"t{n % 30}", (100, 20)) for n in range(101))
             )
@@ -35,12 +38,12 @@ def test_of_two_servers_points_exactly_as_many_are_spent_as_there_are(postgres_u
 
 def test_a_window_that_is_over_begins_anew_and_old_ones_are_cleared_away(postgres_url: str) -> None:
     async def work(store: Store) -> None:
-        rows = PointRows(store.db, 150)
+        rows = PointRows(store.db, WINDOW)
         assert (await rows.spend(ORG, "a", "", (1, 1))).refused == ""
         assert (await rows.spend(ORG, "a", "", (1, 1))).refused == "agent"
-        await asyncio.sleep(0.16)
+        await store.db.write([("UPDATE points SET start = start - $1", (WINDOW,))])
         assert (await rows.spend(ORG, "a", "", (1, 1))).refused == ""
-        await asyncio.sleep(0.31)
+        await store.db.write([("UPDATE points SET start = start - $1", (2 * WINDOW,))])
         await rows.clear()
         assert await store.db.read("SELECT 1 FROM points") == []
 

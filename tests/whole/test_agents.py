@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,16 +112,19 @@ def test_a_draft_answers_only_who_asks_for_it_and_publishing_is_seen_at_once(age
 def test_turns_of_one_conversation_wait_for_each_other_or_are_refused_when_they_will_not_wait(agents: Agents):
     agent = agents.agent()
     conversation = agents.say(agent, "hello").json["conversationId"]
+    body = {"agentId": agent, "conversationId": conversation, "message": "say 40 words pace 50"}
     with ThreadPoolExecutor(4) as pool:
-        slow = pool.submit(
-            lambda: list(
-                agents.events(
-                    "/api/v1/conversation",
-                    {"agentId": agent, "conversationId": conversation, "message": "say 20 words pace 50"},
-                )
-            )
-        )
-        time.sleep(0.4)
+        begun = threading.Event()
+
+        def hear() -> list[tuple[str, Any]]:
+            heard = []
+            for event in agents.events("/api/v1/conversation", body):
+                heard.append(event)
+                begun.set()
+            return heard
+
+        slow = pool.submit(hear)
+        assert begun.wait(20)
         refused = agents.say(agent, "me too", conversationId=conversation, waitForTurn=False)
         assert refused.status == 409
         assert refused.json["statusCode"] == 409
@@ -367,8 +371,8 @@ def test_a_turn_that_is_answered_later_does_not_wait_for_a_batch(
     slow = agents.agent(tool_ids=[agents.tool("slow_one", f"{tools.url}/slow/1")])
     batch = {"agent_id": slow, "batch": ["slow_one"] * 200}
     made = agents.serving.ask("POST", "/api/v2/model/batch/chat/completion", batch).json["batch_id"]
-    time.sleep(0.5)
+    until(lambda: tools.to("/slow/1"))
     quick = {"agent_id": slow, "user": "hello", "response_format": {"type": "queue", "cred": {"name": "quick"}}}
     assert agents.serving.ask("POST", "/api/v2/model/chat/completion", quick).status == 200
-    until(lambda: agents.serving.ask("GET", "/v1/queues/quick").json["data"], 4)
+    until(lambda: agents.serving.ask("GET", "/v1/queues/quick").json["data"])
     assert agents.serving.ask("GET", f"/api/v2/model/batch/{made}").json["status"] == "running"

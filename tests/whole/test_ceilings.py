@@ -182,5 +182,5 @@ def test_a_turn_that_takes_longer_than_it_may_is_stopped(agents: Agents, tools: 
     agent = agents.agent(service="up", configuration={"model": "x"}, tool_ids=[tool], settings=settings)
     began = time.monotonic()
     reply = agents.say(agent, "go")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < tools.slow
     assert reply.status in (504, 408), reply.body

@@ -209,8 +209,9 @@ def test_who_comes_back_hears_what_was_said_meanwhile_once(agents: Agents, chann
 
 def test_who_has_the_token_before_the_question_hears_all_of_the_answer_however_late(agents: Agents, channel: str):
     agent = agents.agent()
-    later(agents, channel, "say 1 words", agent_id=agent)
-    time.sleep(0.5)
+    with hearing(agents.serving, channel) as connection:
+        later(agents, channel, "say 1 words", agent_id=agent)
+        until_end(connection)
     last = token(agents.serving, channel)["last_id"]
     id = later(agents, channel, "say 2 words", agent_id=agent)
     time.sleep(0.5)

@@ -30,28 +30,41 @@ CLIENTS = 8
 #: Seconds: for anything that is to happen soon on a busy machine; that the store is away; that an answer may take then;
 #: from its return to full service.
 SOON, AWAY, PROMPT, RECOVERY = 30.0, 2.0, 6.0, 10.0
-#: A call with this in its name begins before the trouble and outlasts it.
+#: A call with this in its name begins before the trouble and ends in it.
 SLOW = "slow"
 RUNS = "/v1/admin/runs?limit=1000"
 Trouble = Callable[[Serving], AbstractContextManager[None]]
 
 
-def slowly(asked: Asked) -> Said:
-    said = answer(asked)
-    if asked.method == "POST" and SLOW in name_of(asked):
-        pauses = [piece if isinstance(piece, bytes) else AWAY / 2 for piece in said.pieces]
-        return Said(pauses, content_type=said.content_type)
-    return said
+def held_until(away: threading.Event) -> Callable[[Asked], Said]:
+    """Slow calls begin and end only when the store is away: their rows have to wait for it."""
+
+    def pieces(said: Said) -> Iterator[bytes | float]:
+        first, *rest = said.pieces
+        yield first
+        while not away.is_set():
+            yield 0.01
+        yield from rest
+
+    def slowly(asked: Asked) -> Said:
+        said = answer(asked)
+        if asked.method == "POST" and SLOW in name_of(asked):
+            return Said(pieces(said), content_type=said.content_type)
+        return said
+
+    return slowly
 
 
 class Load:
-    """Clients that go on asking, whatever they are told. answered, refused: how often. slowest: seconds."""
+    """Clients that go on asking, whatever they are told. answered, refused: how often. slowest: seconds.
+    later: how often the server said that rows must wait for the store."""
 
     def __init__(self, serving: Serving) -> None:
         self.acked: dict[str, Acked] = {}
         self.slowest = 0.0
         self.answered = 0
         self.refused = 0
+        self.later = 0
         self._serving = serving
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask_on, args=(client,)) for client in range(CLIENTS)]
@@ -102,22 +115,25 @@ def until(true: Callable[[], bool], seconds: float = SOON) -> None:
         time.sleep(0.02)
 
 
-def survived(url: str, folder: Path, trouble: Trouble) -> Load:
+def survived(url: str, folder: Path, trouble: Trouble, seconds: float = AWAY) -> Load:
     """The load of a server through that trouble; everything that must hold for every trouble has been checked."""
+    away = threading.Event()
     with Recording() as upstream:
-        upstream.answer = slowly
+        upstream.answer = held_until(away)
         config = TOML.format(data=folder / "data", url=url, upstream=upstream.url)
         with Serving(folder, config) as serving:
             load = Load(serving)
             load.start(upstream)
             with trouble(serving):
-                time.sleep(AWAY)
+                away.set()
+                time.sleep(seconds)
             answered = load.answered
             until(lambda: load.answered > answered + CLIENTS, RECOVERY)
             load.stop()
             until(lambda: not any(row["status"] == "started" for row in serving.attempts()))
             until(lambda: all(run["status"] != "running" for run in serving.ask("GET", RUNS).json["data"]))
             log = serving.log()
+            load.later = log.count("the store is away: settling")
         _check(Seen(url, upstream, load.acked), load, log)
     return load
 
@@ -128,6 +144,13 @@ def _check(seen: Seen, load: Load, log: str) -> None:
     assert all(one.status == 200 and one.body.endswith("data: [DONE]\n\n") for one in slow), slow
     assert "Traceback" not in log
     assert "bug_" not in log
+
+
+def told(load: Load) -> None:
+    """The store took nothing: new requests are refused soon, and what had been called is settled when it is back."""
+    assert load.refused, "nobody was told"
+    assert load.slowest < PROMPT
+    assert load.later >= 1, "nothing had to wait for the store"
 
 
 def file_of(serving: Serving, end: str = "") -> Path:
@@ -189,16 +212,12 @@ def sqlite_url(folder: Path) -> str:
 
 @pytest.mark.parametrize("trouble", [no_larger_file, locked_file])
 def test_a_file_that_cannot_be_written_for_a_while_is_told_and_loses_nothing(tmp_path: Path, trouble: Trouble) -> None:
-    load = survived(sqlite_url(tmp_path), tmp_path, trouble)
-    assert load.refused, "nobody was told"
-    assert load.slowest < PROMPT
+    told(survived(sqlite_url(tmp_path), tmp_path, trouble))
 
 
 @pytest.mark.long
 def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
-    load = survived(sqlite_url(small_disk), small_disk, full_disk)
-    assert load.refused, "nobody was told"
-    assert load.slowest < PROMPT
+    told(survived(sqlite_url(small_disk), small_disk, full_disk))
 
 
 @pytest.fixture(scope="module")
@@ -218,10 +237,17 @@ def test_sessions_of_postgres_that_are_ended_again_and_again_cost_no_row(
 
     @contextlib.contextmanager
     def storm(serving: Serving) -> Iterator[None]:
-        for _ in range(40):
-            postgres.sql(ended)
-            time.sleep(0.02)
+        over = threading.Event()
+
+        def end_them() -> None:
+            while not over.wait(0.02):
+                postgres.sql(ended)
+
+        ending = threading.Thread(target=end_them)
+        ending.start()
         yield
+        over.set()
+        ending.join()
 
     survived(url, tmp_path, storm)
     postgres.drop(url)
@@ -236,9 +262,7 @@ def test_a_postgres_that_is_stopped_and_started_again_costs_no_row(postgres: Pri
         finally:
             postgres.start()
 
-    load = survived(postgres.create(), tmp_path, restarted)
-    assert load.refused, "nobody was told"
-    assert load.slowest < PROMPT
+    told(survived(postgres.create(), tmp_path, restarted))
 
 
 @pytest.mark.long
@@ -249,11 +273,8 @@ def test_a_postgres_that_stands_still_for_longer_than_anybody_waits_costs_no_row
     def frozen(serving: Serving) -> Iterator[None]:
         postgres.freeze()
         try:
-            time.sleep(PROMPT)
             yield
         finally:
             postgres.freeze(signal.SIGCONT)
 
-    load = survived(postgres.create(), tmp_path, frozen)
-    assert load.refused, "nobody was told"
-    assert load.slowest < PROMPT
+    told(survived(postgres.create(), tmp_path, frozen, PROMPT))
