@@ -93,6 +93,20 @@ def test_a_full_disk_is_an_outage_that_loses_nothing(sqlite_url: str) -> None:
     with_store(sqlite_url, work)
 
 
+def test_a_file_that_becomes_read_only_is_an_outage_that_ends(sqlite_url: str) -> None:
+    async def work(store: Store) -> None:
+        await store.ledger.commit(*begin("1"))
+        store.db._writer.execute("PRAGMA query_only = 1")  # type: ignore[attr-defined]
+        with pytest.raises(StoreDown):
+            await store.ledger.commit(*end("1"))
+        assert [row.status for row in await store.org(ORG).attempts()] == ["started"]
+        store.db._writer.execute("PRAGMA query_only = 0")  # type: ignore[attr-defined]
+        await store.ledger.commit(*end("1"))
+        assert [row.status for row in await store.org(ORG).attempts()] == ["ok"]
+
+    with_store(sqlite_url, work)
+
+
 def test_a_file_that_is_no_database_is_refused(sqlite_url: str) -> None:
     Path(_file(sqlite_url)).write_bytes(b"not a database" * 1000)
     with pytest.raises(StoreDown):

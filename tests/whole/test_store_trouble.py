@@ -220,6 +220,17 @@ def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
     told(survived(sqlite_url(small_disk), small_disk, full_disk))
 
 
+def test_a_disk_that_may_only_be_read_is_refused_in_one_line_at_the_start(small_disk: Path) -> None:
+    with Serving(small_disk) as serving:
+        assert serving.ask("GET", "/readyz").status == 200
+    remount = ["mount", "-o", "remount,ro", str(serving.data)]
+    subprocess.run(remount, check=True)
+    with pytest.raises(AssertionError, match="the server has ended"):
+        serving.start()
+    assert "Traceback" not in serving.log()
+    assert "Read-only file system" in serving.log()
+
+
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PrivateServer]:
     with private_postgres() as server:
