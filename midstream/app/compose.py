@@ -214,8 +214,8 @@ def completing(providers: Mapping[str, Provider]) -> Complete:
     """Sends each attempt to its target's provider."""
     by_name = {name: one.complete for name, one in providers.items()}
 
-    async def complete(target: Target, key: str, plan: Plan, line: Line) -> None:
-        await by_name[target.provider](target, key, plan, line)
+    def complete(target: Target, key: str, plan: Plan, line: Line) -> Awaitable[None]:
+        return by_name[target.provider](target, key, plan, line)
 
     return complete
 

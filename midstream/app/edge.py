@@ -16,6 +16,7 @@ from ..core.ids import new_id
 from ..core.web import Reply, Request
 from .exchange import Exchange
 from .faces import Face
+from .headers import Headers
 from .models import listed
 from .not_built import not_built
 from .nouns import Nouns, WriteError
@@ -79,7 +80,7 @@ class Edge:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._services.clock.steady())
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = Headers(scope["headers"])
         request_id = _request_id(headers)
         exchange.always.append((b"x-request-id", request_id.encode()))
         path: str = scope["path"]
@@ -192,12 +193,12 @@ def _given(body: bytes, receive: Receive) -> Receive:
     return given
 
 
-def _request_id(headers: dict[str, str]) -> str:
+def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id")
     return given if given is not None and _REQUEST_ID.fullmatch(given) else new_id("req_")
 
 
-def _require_json(headers: dict[str, str]) -> None:
+def _require_json(headers: Headers) -> None:
     given = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if given != "application/json":
         raise WrongContentType(f"expected content-type application/json, not {given!r}")

@@ -47,7 +47,7 @@ class Complete(Protocol):
     """One exchange with a provider: events go to `line`, the last is Done or Failed.
     Raises errors.UpstreamError when it fails before any event, CallerError when the plan cannot be sent."""
 
-    async def __call__(self, target: Target, key: str, plan: Plan, line: Line) -> None: ...
+    def __call__(self, target: Target, key: str, plan: Plan, line: Line) -> Awaitable[None]: ...
 
 
 class Priced(Struct, frozen=True):

@@ -214,6 +214,8 @@ class _Owner:
         self._order = run.order
         self._estimate_in = run.order.size // BYTES_PER_TOKEN
         self._records: list[Record] = []
+        #: Of the next message that is stored.
+        self._seq = run.order.seq
         self._attempt: Attempt | None = None
         #: The last one whose events are in the run's own log.
         self._shown: Attempt | None = None
@@ -228,10 +230,19 @@ class _Owner:
 
     async def do(self) -> Event:
         """Returns the terminal event once everything about the run is settled."""
-        run = self._run
+        run, order = self._run, self._order
         run.begun = True
+        end: Event = Done()
         try:
-            end: Event = await self._attempts()
+            if run.unwanted:
+                raise Cancelled("cancelled")
+            self._records = self._beginning(self._runs._clock.wall())
+            if order.act is None:
+                attempt, _ = await self._answered(order.turn, order.targets)
+                end = attempt.ended or end
+            else:
+                await self._write_out()
+                await order.act.work(self)
         except asyncio.CancelledError:
             end = Failed(run.why or Cancelled("cancelled"))
         except MidstreamError as error:
@@ -247,24 +258,12 @@ class _Owner:
         self._end(end)
         # A caller who has waited for the store in vain does not wait for it once more.
         away = isinstance(end, Failed) and isinstance(end.error, StoreDown)
-        await self._runs.settle(self._records, self._order.conversation, now=not away)
+        await self._runs.settle(self._records, order.conversation, now=not away)
         return end
 
-    async def _attempts(self) -> Event:
-        """Does what was ordered; the terminal event. Raises the error of the last attempt that may be made."""
-        order = self._order
-        if self._run.unwanted:
-            raise Cancelled("cancelled")
-        self._records = self._beginning(self._runs._clock.wall())
-        if order.act is not None:
-            await self._write_out()
-            await order.act.work(self)
-            return Done()
-        attempt, _ = await self._answered(order.turn, order.targets)
-        return attempt.ended or Done()
-
     async def _answered(self, turn: Turn, targets: Sequence[Target]) -> tuple[Attempt, MidstreamError | None]:
-        """Tries until an attempt has given its answer: that one, and the error of the first that did not."""
+        """Tries until an attempt has given its answer: that one, and the error of the first that did not. Raises the
+        error of the last attempt that may be made."""
         runs = self._runs
         longest = max((target.timeouts.total for target in targets), default=0.0)
         route = Route(targets, runs._health, runs._clock.steady() + longest, runs._jitter)
@@ -330,12 +329,22 @@ class _Owner:
         try:
             if chosen.wait:
                 await asyncio.sleep(chosen.wait)
-            attempt = Attempt(new_id("att_"), self._run.attempts + 1, chosen, self._log, self._write_down)
+            number = self._run.attempts + 1
+            attempt = Attempt(new_id("att_"), number, chosen, self._log, self._write_down, self._committed)
             self._settled = True  # there is nothing to settle before it is written down
             self._attempt = attempt
             if self._log is self._run.log:
                 self._shown = attempt
-            failure = await self._call(attempt, turn)
+            failure = None
+            runs._health.enter(target.provider, chosen.retry)
+            began = runs._clock.steady()
+            try:
+                await attempt.run(runs._complete, self._plan(target, turn))
+            except MidstreamError as error:
+                failure = error
+            finally:
+                self._run.upstream_seconds += runs._clock.steady() - began
+                runs._health.leave(target.provider, chosen.retry)
             if not attempt.left and failure is not None:
                 raise failure  # the request itself, or our store: no other target would help
             probes = False
@@ -358,21 +367,13 @@ class _Owner:
         self._settled = False
         await self._commit(self._records)
 
-    async def _call(self, attempt: Attempt, turn: Turn) -> MidstreamError | None:
-        """Makes the call; the error of one that failed before its first visible output."""
-        runs, run, order = self._runs, self._run, self._order
-        target, retry = attempt.next.target, attempt.next.retry
-        plan = Plan(turn, target.model, turn.stream, order.history, target.max_tokens)
-        runs._health.enter(target.provider, retry)
-        began = runs._clock.steady()
-        try:
-            await attempt.run(runs._complete, plan)
-        except MidstreamError as error:
-            return error
-        finally:
-            run.upstream_seconds += runs._clock.steady() - began
-            runs._health.leave(target.provider, retry)
-        return None
+    def _committed(self) -> None:
+        """A stream's first output: no other attempt may follow."""
+        if self._order.act is None and self._order.turn.stream:
+            self._order.turn.release()
+
+    def _plan(self, target: Target, turn: Turn) -> Plan:
+        return Plan(turn, target.model, turn.stream, self._order.history, target.max_tokens)
 
     def _beginning(self, now: float) -> list[Record]:
         run, order, act = self._run, self._order, self._order.act
@@ -394,17 +395,16 @@ class _Owner:
             )
         ]
         parent = order.parent
-        for place, (role, native) in enumerate(order.messages):
-            records += self._message(role, native.dialect, native.raw, order.seq + place, now, parent)
+        for role, native in turn.fresh if order.keep else ():
+            records += self._message(role, native.dialect, native.raw, now, parent)
             parent = None  # the one before it
         if act is not None:
             records += [RunReopened(run.id, order.org), *act.beginning] if act.again else act.beginning
         return records
 
-    def _message(
-        self, role: str, dialect: str, content: bytes, seq: int, now: float, parent: str | None = None
-    ) -> list[Record]:
-        order = self._order
+    def _message(self, role: str, dialect: str, content: bytes, now: float, parent: str | None = None) -> list[Record]:
+        order, seq = self._order, self._seq
+        self._seq += 1
         added = MessageAdded(
             id=new_id("msg_"),
             org_id=order.org,
@@ -492,8 +492,8 @@ class _Owner:
         if self._attempt is not None and self._attempt.committed:
             answer = self._attempt.fold.answer()
             self._runs._answered(order, answer)
-            if not order.keep_answer:
+            if not order.keep:
                 return
             for choice in answer.choices[:1]:
                 content = _encode(Message("assistant", choice.parts))
-                self._records += self._message("assistant", "", content, order.seq + len(order.messages), now)
+                self._records += self._message("assistant", "", content, now)

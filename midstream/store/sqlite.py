@@ -58,7 +58,7 @@ def connect(path: str, *, full_sync: bool = False, patience: float = READER_PATI
     )
     connection.execute("PRAGMA synchronous = FULL" if full_sync else "PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
-    connection.execute("PRAGMA cache_size = -4096")
+    connection.execute("PRAGMA cache_size = -1024")  # what is written lies together, and readers come seldom
     connection.create_aggregate("exact_sum", 1, ExactSum)  # type: ignore[arg-type]
     return connection
 

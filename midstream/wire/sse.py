@@ -32,9 +32,10 @@ class Frame(Struct, frozen=True, gc=False):
 
 
 class SSEReader:
-    """feed(bytes) -> the frames that are now complete. `rest` is what came after the last one."""
+    """feed(bytes) -> the frames that are now complete. `rest` is what came after the last one. between: nothing is held
+    back, and a byte order mark can no longer come."""
 
-    __slots__ = ("_at_start", "_between", "_buffer", "_has_cr", "_limit", "_scanned", "_skip_lf")
+    __slots__ = ("_at_start", "_buffer", "_has_cr", "_limit", "_scanned", "_skip_lf", "between")
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
         self._buffer = bytearray()
@@ -43,7 +44,7 @@ class SSEReader:
         self._at_start = True
         self._skip_lf = False
         self._has_cr = False  # perhaps in what is held back
-        self._between = False  # frames: nothing is held back, and a byte order mark can no longer come
+        self.between = False
 
     @property
     def rest(self) -> bytes:
@@ -51,7 +52,7 @@ class SSEReader:
 
     def feed(self, data: bytes) -> list[Frame]:
         """Raises Garbled when one event is larger than the limit."""
-        if self._between:
+        if self.between:
             frames = _plain_frames(data)
             if frames is not None:
                 return frames
@@ -63,7 +64,7 @@ class SSEReader:
             data = self._without_bom(data)
         frames = self._whole(data)
         self._scanned = len(self._buffer)
-        self._between = not (self._scanned or self._at_start or self._skip_lf)
+        self.between = not (self._scanned or self._at_start or self._skip_lf)
         if self._scanned > self._limit:
             raise Garbled(f"an event is larger than {self._limit} bytes")
         return frames

@@ -16,9 +16,8 @@ from ..core.errors import BadRequest
 from ..core.turn import Fields
 
 MAX_DEPTH = 64
-#: From this many bytes a quote on, on average, counting strings one by one costs less than writing them anew.
-_LONG_STRINGS = 64
-_LONG = 4096
+#: Close together: that many at the beginning of a text.
+_BEGUN, _CLOSE = 1024, 48
 _NESTS = frozenset({dict, list})
 
 T = TypeVar("T")
@@ -47,42 +46,31 @@ def read_value(body: bytes) -> Any:
         value = _anything(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
-    escapes = b"\\" in body
-    if escapes and b"\\u0000" in body and _holds_nul(value):
+    coded = b"\\" in body and b"\\u" in body
+    if coded and b"\\u0000" in body and _holds_nul(value):
         raise BadRequest("a string holds the character NUL", code="invalid_json")
     few = _how_many(b"{", body) + _how_many(b"[", body) <= MAX_DEPTH
     if not few and _too_deep(value):
         raise BadRequest(f"nested deeper than {MAX_DEPTH}", code="invalid_json")
-    if not _surely_unique(body, value, escapes, few):
+    if not _surely_unique(body, value, coded):
         _refuse_duplicates(body)
     return value
 
 
 def _how_many(letter: bytes, text: bytes) -> int:
-    """Faster than bytes.count where there are few: replace looks for the next one at the speed of memory."""
-    return len(text) - len(text.replace(letter, b""))
+    """As bytes.count, which looks at every byte: replace leaps from one to the next, and where they are close together
+    translate is still the faster one."""
+    close = len(text) > _BEGUN and text.count(letter, 0, _BEGUN) > _CLOSE
+    return len(text) - len(text.translate(None, letter) if close else text.replace(letter, b""))
 
 
-def _surely_unique(body: bytes, value: Any, escapes: bool, few: bool) -> bool:
+def _surely_unique(body: bytes, value: Any, coded: bool) -> bool:
     """Cheap and safe: every string takes two quotes, so a key given twice makes the body hold more quotes than its
-    value does, which has that key once. A quote inside a string is one more in both, unless it is written \\u0022."""
-    if escapes:
-        return b"\\u0022" not in body and body.count(b'"') == _compact(value).count(b'"')
-    quotes = _how_many(b'"', body) if few and len(body) > _LONG else body.count(b'"')
-    if quotes * _LONG_STRINGS < len(body):
-        return quotes == 2 * _strings_in(value)
-    return quotes == _compact(value).count(b'"')
-
-
-def _strings_in(value: Any) -> int:
-    """Keys included."""
-    if type(value) is str:
-        return 1
-    if type(value) is dict:
-        return len(value) + sum([_strings_in(item) for item in value.values()])
-    if type(value) is list:
-        return sum([_strings_in(item) for item in value])
-    return 0
+    value does, which has that key once. A quote inside a string is one more in both, unless it is written \\u0022.
+    coded: a character may be written so."""
+    if coded and b"\\u0022" in body:
+        return False
+    return _how_many(b'"', body) == _how_many(b'"', _compact(value))
 
 
 def _refuse_duplicates(body: bytes) -> None:

@@ -54,13 +54,15 @@ def with_params(**params: Any) -> Any:
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
-def test_the_callers_own_bytes_are_sent_without_our_members() -> None:
+def test_the_callers_own_bytes_are_sent_without_the_models_name() -> None:
     body = (
         b'{"contents":[ {"parts":[{"text":"x"}]}],"model":"m","stream":true,"store":false,"conversation":"c","new":1}'
     )
     turn = Turn("gemini", read_object(body), gemini.read_ask, model="m")
     sent = gemini.write_ask(Plan(turn, "m", stream=False))
-    assert sent.body == b'{"contents":[ {"parts":[{"text":"x"}]}],"new":1}'
+    assert sent.body == (
+        b'{"contents":[ {"parts":[{"text":"x"}]}],"stream":true,"store":false,"conversation":"c","new":1}'
+    )
     assert sent.dropped == ()
 
 

@@ -259,7 +259,8 @@ def test_recorded_embeddings_keep_every_text_and_vector(row: dict[str, Any]) -> 
         return
     request = json.dumps(row["request"]).encode()
     ask = gemini.read_embed_ask(read_object(request), batch=True)
-    assert json.loads(gemini.write_embed_ask(ask)) == row["request"]
+    turn = Turn("other", {}, gemini.read_ask, model="m", kind="embedding", embed=ask)
+    assert json.loads(gemini.write_embed_ask(Plan(turn, ask.model, False)).body) == row["request"]
     embedded = gemini.read_embedded(body)
     assert [list(vector) for vector in embedded.vectors] == [one["values"] for one in json.loads(body)["embeddings"]]
     assert gemini.write_embedded(embedded, batch=True) == body

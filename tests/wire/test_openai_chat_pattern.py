@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from midstream.wire.openai_chat.pattern import Pattern
 
-FIRST = b'{"id":"c1","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}'
+FIRST = b'data: {"id":"c1","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n'
 
 
 def taught() -> Pattern:
@@ -37,6 +37,15 @@ def test_a_chunk_that_differs_in_its_text_alone_is_read(text: str):
         FIRST.replace(b'"a"', b"null"),
         FIRST.replace(b'"a"', b'""'),
         FIRST.replace(b'"a"', b'"a'),
+        FIRST.replace(b'"a"', b'"'),
+        FIRST.replace(b'"a"', b"a"),
+        FIRST.replace(b'"a"', b'"a\n\nb"'),
+        FIRST.replace(b'"a"', b'\n\n"a"'),
+        FIRST.replace(b'"a"', b'"a"\r\n\r\n'),
+        FIRST[:-1],
+        FIRST + b"\n",
+        b"\n" + FIRST,
+        FIRST + FIRST,
         FIRST.replace(b'"a"', b'"a","content":"b"'),
         FIRST.replace(b'"a"', b'"a"},"finish_reason":null},{"delta":{"content":"b"'),
         FIRST[:-20],

@@ -77,6 +77,7 @@ def test_the_callers_bytes_go_on_untouched() -> None:
         ),
         (',"stream":true,"stream_options":null', True, {"stream": True, "stream_options": {"include_usage": True}}),
         (',"stream":true,"stream_options":{"include_usage":true}', False, {"stream": False}),
+        (',"stream_options":{"include_obfuscation":false}', False, {"stream_options": {"include_obfuscation": False}}),
     ],
 )
 def test_streams_are_as_planned_and_always_ask_for_usage(given: str, stream: bool, sent: dict[str, Any]) -> None:

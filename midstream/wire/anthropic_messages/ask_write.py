@@ -20,8 +20,6 @@ from .quirks import Quirks, quirks_of
 from .unsigned import goes_on_unsigned, signed_messages
 
 _encode = msgspec.json.Encoder().encode
-#: Members that are ours, not the service's.
-_OURS = ("conversation", "store")
 #: Members that a token count does not take.
 _NOT_COUNTED = frozenset(
     (
@@ -36,7 +34,7 @@ def write_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
     Raises BadRequest for what can neither be carried nor left out."""
     if plan.turn.dialect == NAME:
         fields, dropped = _relayed(plan)
-        if plan.stream or "stream" in fields:
+        if plan.stream or bytes(fields.get("stream", b"null")) != b"null":
             fields["stream"] = Raw(b"true" if plan.stream else b"false")
         fields.setdefault("max_tokens", Raw(_encode(plan.max_tokens_default)))
         return Asked(write_object(fields), dropped)
@@ -55,7 +53,7 @@ def write_count_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
 
 
 def _relayed(plan: Plan) -> tuple[dict[str, Raw], tuple[str, ...]]:
-    fields = {name: raw for name, raw in plan.turn.fields.items() if name not in _OURS}
+    fields = dict(plan.turn.fields)
     dropped: tuple[str, ...] = ()
     fields["model"] = Raw(_encode(plan.model))
     if "messages" in fields:

@@ -15,6 +15,7 @@ from .block_write import Block
 from .form import form_choice, form_tool
 from .quirks import Quirks
 from .schema import closed_schema
+from .unsigned import begins_unsigned
 
 #: The service takes no smaller thinking budget.
 MIN_BUDGET = 1024
@@ -107,7 +108,7 @@ def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written)
         _adaptive(thinking, quirks, out)
         return
     forced = choice is not None and choice.mode in ("tool", "required")  # refused together with a budget
-    budget = None if forced or unsigned_call(turns) else _budget(thinking, params.max_tokens)
+    budget = None if forced or begins_unsigned(map(_bytes, reversed(turns))) else _budget(thinking, params.max_tokens)
     if budget is None:
         out.dropped.append(name)
         return
@@ -146,17 +147,6 @@ def _display(thinking: Thinking) -> dict[str, str]:
     if thinking.show is None:
         return {"display": "summarized"} if thinking.summary else {}
     return {"display": "summarized" if thinking.show else "omitted"}
-
-
-def unsigned_call(turns: Sequence[Turned]) -> bool:
-    """Does the open tool turn begin without thinking of this service's own? It refuses to go on thinking then."""
-    if len(turns) < 2 or turns[-2].role != "assistant":
-        return False
-    last, before = turns[-1], turns[-2]
-    if b'"tool_result"' not in _bytes(last):
-        return False
-    first = _bytes(before)
-    return b'"tool_use"' in first and b'"thinking"' not in first and b'"redacted_thinking"' not in first
 
 
 def _bytes(turn: Turned) -> bytes:

@@ -14,33 +14,35 @@ _LESSONS = 4
 
 
 class Pattern:
-    """Of the chunks that go on with the part that is open. Sound because JSON is: a string in the place of a string
-    leaves everything around it what it was."""
+    """Of the frames that go on with the part that is open. Sound because JSON is: a string in the place of a string
+    leaves everything around it what it was, and holds no line end that could make two frames of one."""
 
     __slots__ = ("_after", "_before", "_lessons")
 
     def __init__(self) -> None:
+        # With the quotes of the text.
         self._before = self._after = b""
         self._lessons = 0
 
-    def text_of(self, line: bytes) -> str:
-        """The text of a chunk that fits; "" when it does not, or says nothing."""
-        if not self._before or not line.startswith(self._before) or not line.endswith(self._after):
+    def text_of(self, raw: bytes) -> str:
+        """The text of a frame that fits; "" when it does not, or says nothing."""
+        before, after = self._before, self._after
+        if not before or not raw.startswith(before) or not raw.endswith(after):
             return ""
         try:
-            return _string(line[len(self._before) : -len(self._after)])
+            return _string(raw[len(before) - 1 : 1 - len(after)])
         except (msgspec.DecodeError, UnicodeDecodeError):
             return ""
 
-    def learn(self, line: bytes, text: str) -> None:
-        """line: a chunk that says this text of the open part and nothing else."""
+    def learn(self, raw: bytes, text: str) -> None:
+        """raw: a frame of one data line that says this text of the open part and nothing else."""
         if self._lessons == _LESSONS:
             return
         self._lessons += 1
-        told = list(_TEXT.finditer(line))
+        told = list(_TEXT.finditer(raw))
         if len(told) == 1 and _string(told[0].group(1)) == text:
             start, end = told[0].span(1)
-            self._before, self._after = line[:start], line[end:]
+            self._before, self._after = raw[: start + 1], raw[end - 1 :]
 
     def forget(self) -> None:
         """Another part is open now."""

@@ -82,9 +82,11 @@ def _patch(name: str, raw: Raw, plan: Plan, quirks: Quirks, out: list[Any], drop
     elif name == "stream":
         value = b"true" if plan.stream else raw if bytes(raw) == b"null" else b"false"
     elif name == "stream_options":
-        if plan.stream and quirks.stream_options:
+        if quirks.stream_options and plan.stream:
             value = _with_usage(raw)
-        elif plan.stream and set(_options(raw)) - {"include_usage"}:
+        elif quirks.stream_options:
+            value = raw if bytes(plan.turn.fields.get("stream", b"null")) != b"true" else None
+        elif set(_options(raw)) - {"include_usage"}:
             dropped.append(name)
     elif name == "store" and quirks.forwards_store and name not in quirks.lacks:
         value = raw

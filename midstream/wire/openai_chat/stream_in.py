@@ -46,6 +46,11 @@ class StreamReader:
         out: list[Event] = []
         if self._ended:
             return out
+        if self._sse.between and data.find(b"\n") >= len(data) - 3:  # one frame of one line, as nearly always
+            alone = self._pattern.text_of(data)
+            if alone:
+                out.append(Delta(self._at, alone, self._number, data))
+                return out
         try:
             frames = self._sse.feed(data)
         except Garbled as error:
@@ -57,7 +62,7 @@ class StreamReader:
         for frame in coming:
             line = frame.data
             if self._number >= 0 and line is not None and not frame.event:
-                more = self._pattern.text_of(line)
+                more = self._pattern.text_of(frame.raw)
                 if more:
                     texts.append(more)
                     raws.append(frame.raw)
@@ -78,7 +83,7 @@ class StreamReader:
                         elif thought and not text and self._kind is Reasoning:
                             more = thought
                         if more:
-                            self._pattern.learn(line, more)
+                            self._pattern.learn(frame.raw, more)
                             texts.append(more)
                             raws.append(frame.raw)
                             continue

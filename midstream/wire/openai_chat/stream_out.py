@@ -41,32 +41,34 @@ _FIELD = {Text: b'"content":', Reasoning: b'"reasoning_content":', Refusal: b'"r
 
 class StreamWriter:
     __slots__ = (
-        "_calls", "_ended", "_head", "_introduced", "_open", "_relays", "_say", "_spoken", "_usage",
+        "_about", "_calls", "_ended", "_introduced", "_known_head", "_open", "_relays", "_say", "_spoken", "_usage",
     )  # fmt: skip
 
     def __init__(self, say: Say) -> None:
         self._say = say
         self._relays = False
         self._ended = False
-        self._head = b""
+        self._known_head = b""
         self._spoken: frozenset[int] = frozenset()
         self._introduced = False
         self._calls: dict[int, int] = {}
         self._open: dict[tuple[int, int], tuple[bytes, bytes]] = {}
         self._usage: Usage | None = None
-        self._name(say.id, say.model, say.created)
+        self._about = (say.id, say.model, say.created)
 
     def _name(self, answer_id: str, model: str, created: int) -> None:
-        """Every chunk begins with the same id, model and time."""
-        about = _encode(
-            {
-                "id": answer_id or self._say.id,
-                "object": "chat.completion.chunk",
-                "created": created or self._say.created,
-                "model": model or self._say.model,
-            }
-        )
-        self._head = b"data: " + about[:-1] + b',"choices":['
+        say = self._say
+        self._about = (answer_id or say.id, model or say.model, created or say.created)
+        self._known_head = b""
+
+    @property
+    def _head(self) -> bytes:
+        """Every chunk begins with the same id, model and time. Written when first needed: a relay needs none."""
+        if not self._known_head:
+            answer_id, model, created = self._about
+            about = _encode({"id": answer_id, "object": "chat.completion.chunk", "created": created, "model": model})
+            self._known_head = b"data: " + about[:-1] + b',"choices":['
+        return self._known_head
 
     def write(self, events: Iterable[Event]) -> bytes:
         out: list[bytes] = []
