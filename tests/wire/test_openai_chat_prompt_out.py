@@ -329,4 +329,4 @@ def test_the_rest_of_the_quirks_are_heeded() -> None:
         {"role": "user", "content": "q"},
         {"role": "assistant", "content": "xy", "prefix": True},
     ]
-    assert dropped == ("name",)
+    assert dropped == ("name", "messages.content.citations")
