@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from ..core.errors import LimitReached
+from ..core.errors import LimitReached, StoreDown
 from ..store import Store
-from ..store.points import PointRows, Spent
+from ..store.points import KeptPoints, PointRows, Spent, Window
 
 AGENT, THREAD = 100, 20
 WINDOW = 60.0
@@ -21,18 +22,33 @@ Name = tuple[str, str, str]
 
 
 class Spending(Protocol):
+    async def load(self) -> None: ...
     async def spend(self, org: str, agent: str, thread: str, most: tuple[int, int]) -> Spent: ...
     async def clear(self) -> None: ...
 
 
 class InProcess:
-    """The points of a server that has no others beside it. window: seconds. steady: seconds that never jump."""
+    """The points of a server that has no others beside it: counted in memory, written down beside the turns, so that
+    the next server goes on from there. window: seconds. steady: seconds that never jump. wall: unix seconds."""
 
-    def __init__(self, window: float, steady: Callable[[], float]) -> None:
+    def __init__(self, kept: KeptPoints, window: float, steady: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._kept = kept
         self._window = window
         self._steady = steady
+        self._wall = wall
         #: When the window of each began, and what is spent in it.
         self._spent: dict[Name, tuple[float, int]] = {}
+        #: What has been spent since it was written down, and whether that is about to happen.
+        self._unwritten: set[Name] = set()
+        self._writing: set[asyncio.Task[None]] = set()
+        self._soon = self._clears = False
+
+    async def load(self) -> None:
+        """What the server before this one has counted. Raises StoreDown."""
+        wall, now = self._wall(), self._steady()
+        for one in await self._kept.kept(round((wall - self._window) * 1000)):
+            passed = max(0.0, wall - one.start / 1000)  # clocks of machines are set back sometimes
+            self._spent[(one.org_id, one.kind, one.name)] = (now - passed, one.used)
 
     async def spend(self, org: str, agent: str, thread: str, most: tuple[int, int]) -> Spent:
         now = self._steady()
@@ -44,39 +60,74 @@ class InProcess:
             if used >= limit:
                 return Spent(name[1], used, max(start + self._window - now, 0.0))
         if len(self._spent) >= KEPT:
-            await self.clear()
+            self._drop()
         for name, (start, used), _ in windows:
             self._spent[name] = (start, used + 1)
+            self._unwritten.add(name)
+        self._write_soon()
         return Spent()
 
     def _window_of(self, name: Name, now: float) -> tuple[float, int]:
         start, used = self._spent.get(name, (now, 0))
         return (start, used) if now < start + self._window else (now, 0)
 
+    def _write_soon(self) -> None:
+        """Nobody waits for that, but it is handed in before what the turn has to write, and committed with it."""
+        if not self._soon:
+            self._soon = True
+            task = asyncio.get_running_loop().create_task(self._write())
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def _write(self) -> None:
+        self._soon = False
+        names, self._unwritten = self._unwritten, set()
+        clears, self._clears = self._clears, False
+        ahead = self._wall() - self._steady()
+        found = [(name, self._spent[name]) for name in names if name in self._spent]
+        windows = [Window(*name, round((start + ahead) * 1000), used) for name, (start, used) in found]
+        try:
+            await self._kept.keep(windows, round((self._wall() - self._window) * 1000) if clears else None)
+        except StoreDown:
+            self._unwritten |= names  # with what is spent next
+
     async def clear(self) -> None:
+        """What is kept is cleared with what is written next."""
+        self._drop()
+        self._clears = True
+
+    def _drop(self) -> None:
         over = self._steady() - self._window
         self._spent = {name: one for name, one in self._spent.items() if one[0] > over}
 
 
 class Points:
     """agent, thread: points in a window of `window` seconds, where an agent has no limits of its own. On PostgreSQL
-    all servers spend from the same ones."""
+    all servers spend from the same ones. steady: seconds that never jump. wall: unix seconds."""
 
     def __init__(
         self,
         store: Store,
         steady: Callable[[], float],
+        wall: Callable[[], float],
         *,
         agent: int = AGENT,
         thread: int = THREAD,
         window: float = WINDOW,
     ) -> None:
-        shared = store.db.dialect == "postgres"
-        self._spending: Spending = PointRows(store.db, round(window * 1000)) if shared else InProcess(window, steady)
+        self._spending: Spending = (
+            PointRows(store.db, round(window * 1000))
+            if store.db.dialect == "postgres"
+            else InProcess(KeptPoints(store.db), window, steady, wall)
+        )
         self._most = {"agent": agent, "thread": thread}
         self._steady = steady
         self._clear_at = steady() + max(CLEARING, window)
         self._every = max(CLEARING, window)
+
+    async def load(self) -> None:
+        """Before the first is spent. Raises StoreDown."""
+        await self._spending.load()
 
     async def spend(self, org: str, agent: str, thread: str, limits: Mapping[str, int], *, share: float = 1.0) -> None:
         """One point of the agent and one of its thread, or neither. agent: its resolved id, "" for a turn without one.

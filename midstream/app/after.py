@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeAlias
 
@@ -36,6 +37,8 @@ class Topic(Struct, frozen=True):
 PARALLEL = 16
 #: Seconds: between looks when nobody says that there is something, for one row, for the last ones at the end.
 POLL, PATIENCE, LAST = 5.0, 120.0, 5.0
+#: Seconds until a store that was away is asked again.
+AGAIN = 1.0
 #: Seconds between looks for what dead workers had taken, and how many such looks until old rows are cleared away.
 RECOVER, FORGET = 60.0, 60
 
@@ -96,6 +99,8 @@ class _Worker:
         #: The last row of each lane.
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._running: dict[asyncio.Task[None], OutboxRow] = {}
+        #: Rows that failed, with why, until that is written down.
+        self._failed: deque[tuple[OutboxRow, BaseException]] = deque()
         self._stopping = False
         self.awake = asyncio.Event()
 
@@ -112,6 +117,7 @@ class _Worker:
                 pause = await self._take()
             except MidstreamError as error:
                 logger.warning("topic %s: %s", self._name, error.message)
+                pause = AGAIN
             try:
                 async with asyncio.timeout(pause):
                     await self.awake.wait()
@@ -151,14 +157,18 @@ class _Worker:
                 del self._lanes[lane]
 
     async def _settle(self) -> None:
-        """Rows that have ended. What failed is due again after a pause; when even that cannot be written, it is when
-        this worker's time for it is over."""
+        """Rows that have ended. What failed is due again after a pause; when that cannot be written now, it is what is
+        written first when it can."""
         for task in [task for task in self._running if task.done()]:
             row = self._running.pop(task)
             error = None if task.cancelled() else task.exception()
             if error is not None:
-                pause = await self._outbox.failed(row)
-                _tell(row, error, pause)
+                self._failed.append((row, error))
+        while self._failed:
+            row, error = self._failed[0]
+            pause = await self._outbox.failed(row)
+            self._failed.popleft()
+            _tell(row, error, pause)
 
     async def _finish(self) -> None:
         if self._running:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
 
 from msgspec.structs import replace
 
 from ..agent.prepare import chosen, embedded
-from ..core.agents import AgentAsk, Loaded
+from ..core.agents import CHATBOT, AgentAsk, Loaded
 from ..core.errors import Busy, LimitReached, NotFound
 from ..core.ids import new_id
 from ..core.toolbox import ToolAnswer, ToolScope
@@ -16,12 +17,13 @@ from ..core.turn import Prompt, Turn
 from ..core.usage import Usage
 from ..core.web import Caller, Request
 from ..runs.order import Act, Order, Spent
+from ..store.rows import AttemptRow
 from .faces import Face
 from .replies import whole
 from .thread_channel import ThreadChannel
 from .threads import HISTORY
 from .turn_rooms import TurnRooms
-from .turn_work import CHATBOT, DIALECT, Also, Asker, TurnWork, nothing_else
+from .turn_work import DIALECT, Also, Asker, TurnWork, nothing_else
 
 #: The type of agents that give vectors.
 EMBEDDING = "embedding"
@@ -87,11 +89,12 @@ class AgentTurns:
         if type == EMBEDDING:
             return self._embedding(caller, ask, loaded, face, request)
         asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
-        before = await self._spent(caller.org, run) if again else Spent()
+        before, below = await self._spent(caller.org, run) if again else (Spent(), Spent())
         heard = (face, turn) if loaded.spec.type == CHATBOT else None
         act, conversation = await self._act(asker, ask, loaded, turn.stream, message, run, also, heard)
         if again:
             act = replace(act, again=True, before=before)
+            self._under_way[run].bill(below.usage, below.cost)
         return Order(
             org=caller.org,
             key_id=caller.key_id,
@@ -120,15 +123,14 @@ class AgentTurns:
             transactions=True,
         )
 
-    async def _spent(self, org: str, run: str) -> Spent:
-        """By the run's attempts that its worker's death has ended, or its own end before."""
+    async def _spent(self, org: str, run: str) -> tuple[Spent, Spent]:
+        """By the run itself, and by those that it has called: by their attempts that their worker's death has ended, or
+        their own end before."""
+        store = self._rooms.store.org(org)
         try:
-            rows = await self._rooms.store.org(org).attempts(run_id=run, limit=MAX_ATTEMPTS)
+            return _sum(await store.attempts(run_id=run, limit=MAX_ATTEMPTS)), _sum(await store.attempts_below(run))
         except NotFound:  # it had not begun
-            return Spent()
-        costs = [row.cost for row in rows]
-        cost = None if None in costs else f"{sum(map(Decimal, filter(None, costs)), Decimal(0)):f}"
-        return Spent(max((row.number for row in rows), default=0), sum((row.usage for row in rows), Usage()), cost)
+            return Spent(), Spent()
 
     async def _act(
         self, asker: Asker, ask: AgentAsk, loaded: Loaded, stream: bool, message: str = "", run: str = "",
@@ -182,6 +184,12 @@ class AgentTurns:
         if parent is not None:
             parent.bill(fold.outcome.usage, fold.outcome.cost)
         return ToolAnswer("ok", fold.outcome.text, fold.outcome.value)
+
+
+def _sum(rows: Sequence[AttemptRow]) -> Spent:
+    costs = [row.cost for row in rows]
+    cost = None if None in costs else f"{sum(map(Decimal, filter(None, costs)), Decimal(0)):f}"
+    return Spent(max((row.number for row in rows), default=0), sum((row.usage for row in rows), Usage()), cost)
 
 
 def _asked(turn: Turn) -> AgentAsk:

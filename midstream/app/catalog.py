@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from ..core.errors import NotFound
 from ..core.serving import Target
 from ..providers._service import Provider
+
+#: May whoever asks use this target? None: there is nothing that not everybody may use.
+Usable: TypeAlias = Callable[[Target], bool] | None
 
 
 class Served(Struct, frozen=True):
@@ -28,36 +32,41 @@ class Catalog:
         self._aliases = aliases
         self._cache: dict[tuple[str, str], tuple[Target, ...]] = {}
 
-    def targets(self, model: str, dialect: str) -> tuple[Target, ...]:
-        """Raises NotFound naming near misses, or saying how to add a provider when there is none."""
+    def targets(self, model: str, dialect: str, usable: Usable = None) -> tuple[Target, ...]:
+        """Raises NotFound naming near misses, or saying how to add a provider when there is none. What may not be used
+        is as unknown as what does not exist."""
         found = self._cache.get((model, dialect))
         if found is None:
-            found = self._resolve(model, dialect)
+            found = self._resolve(model, dialect, usable)
             if len(self._cache) > 10_000:
                 self._cache.clear()
             self._cache[(model, dialect)] = found
+        if usable is not None and not all(map(usable, found)):
+            raise self._unknown(model, dialect, usable)
         return found
 
-    def _resolve(self, model: str, dialect: str) -> tuple[Target, ...]:
-        if model in self._aliases:
-            return tuple(target for name in self._aliases[model] for target in self._one(name, dialect))
-        return self._one(model, dialect)
+    def _resolve(self, model: str, dialect: str, usable: Usable) -> tuple[Target, ...]:
+        found = []
+        for name in self._aliases.get(model, (model,)):
+            target = self._one(name, dialect)
+            if target is None:
+                raise self._unknown(name, dialect, usable)
+            found.append(target)
+        return tuple(found)
 
-    def _one(self, model: str, dialect: str) -> tuple[Target, ...]:
+    def _one(self, model: str, dialect: str) -> Target | None:
         left, slash, right = model.partition("/")
         if slash and left in self._served:
             served = self._served[left]
-            if not _serves(served, right):
-                raise self._unknown(model)
-            return (self._target(served, right),)
+            return self._target(served, right) if _serves(served, right) else None
         for served in self._served.values():
             if any(pattern != "*" and fnmatch.fnmatchcase(model, pattern) for pattern in served.models):
-                return (self._target(served, model),)
+                return self._target(served, model)
         for served in self._served.values():
             service = served.provider.service
             if dialect == service.dialect.NAME and not service.builtin and "*" in served.models:
-                return (self._target(served, model),)
-        raise self._unknown(model)
+                return self._target(served, model)
+        return None
 
     def _target(self, served: Served, model: str) -> Target:
         provider = served.provider
@@ -65,20 +74,28 @@ class Catalog:
             provider.name, model, provider.service.vendor, provider.keys, provider.timeouts, provider.max_tokens
         )
 
-    def _unknown(self, model: str) -> NotFound:
+    def _unknown(self, model: str, dialect: str, usable: Usable) -> NotFound:
         if all(served.provider.service.builtin for served in self._served.values()):
             hint = (
                 "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or another provider's key, or add "
                 "[providers.NAME] to midstream.toml; `midstream/rehearsal` answers without any"
             )
         else:
-            near = difflib.get_close_matches(model, self.names(), n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(self.names()[:20])}"
+            names = self.shown(self.names(), dialect, usable)
+            near = difflib.get_close_matches(model, names, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names[:20])}"
         return NotFound(f"the model {model!r} does not exist here; {hint}", code="model_not_found", param="model")
 
     def names(self) -> list[str]:
         """Every name that can be listed: aliases, then `provider/model` of models without a pattern."""
         return [*self._aliases, *_listed(self._served.values())]
+
+    def shown(self, names: list[str], dialect: str, usable: Usable) -> list[str]:
+        """Without those that lead to what may not be used."""
+        if usable is None:
+            return names
+        leads = {name: [self._one(one, dialect) for one in self._aliases.get(name, (name,))] for name in names}
+        return [name for name, targets in leads.items() if all(one is None or usable(one) for one in targets)]
 
 
 def _listed(served: Iterable[Served]) -> list[str]:

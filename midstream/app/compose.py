@@ -23,7 +23,7 @@ from ..metering.metrics import Metrics
 from ..metering.prices import Prices, price_table
 from ..providers._service import Provider, Service
 from ..runs.run import Runs
-from ..store import open_store
+from ..store import Store, open_store
 from ..store.orgs import DEFAULT_ORG
 from .admin import admin_app
 from .agent_checks import Checks
@@ -34,7 +34,7 @@ from .batch import batch_router
 from .catalog import Catalog, Served
 from .clock import Clock
 from .compose_agents import Given, Workers, agents_of
-from .config import Config, ProviderConfig
+from .config import Config, LimitsConfig, ProviderConfig
 from .conversations import Conversations
 from .delivery_nouns import delivery_admin_router, queue_router
 from .edge import ASGIApp, Edge
@@ -99,12 +99,9 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     runs = Runs(store.ledger, completing(providers), prices, clock, random.random, metrics, stash.answered)
     catalog = Catalog(served, {name: alias.targets for name, alias in config.models.items()})
     models = Models(catalog, served, all_services(), providers)
-    limits = config.limits
     loader = AgentLoader(store, models, clock.steady, BUILTINS)
     conversations = Conversations(store, faces, runs.unsettled)
-    points = Points(
-        store, clock.steady, agent=limits.agent_points, thread=limits.thread_points, window=limits.window_seconds
-    )
+    points = await _points(store, clock, config.limits)
     bell = Bell(store, clock)
     given = Given(
         config, store, egress, runs, clock, faces, conversations, loader, models, points, bell,
@@ -144,10 +141,24 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     return process
 
 
+async def _points(store: Store, clock: Clock, limits: LimitsConfig) -> Points:
+    points = Points(
+        store,
+        clock.steady,
+        clock.wall,
+        agent=limits.agent_points,
+        thread=limits.thread_points,
+        window=limits.window_seconds,
+    )
+    await points.load()
+    return points
+
+
 def _edge(process: Process, given: Given, nouns: Sequence[Nouns], metrics: Metrics) -> Edge:
     """process.application: that of the admin routes."""
     operations = Operations(_readiness(process), metrics)
-    live = LiveChannels(process.workers.hub, given.key, given.clock, given.config.limits.org_live)
+    most = given.config.limits.org_live
+    live = LiveChannels(process.workers.hub, given.store.keys, given.key, given.clock, most)
     origins = given.config.server.cors_origins
     return Edge(process.services, process.application, operations, live, origins, nouns)
 

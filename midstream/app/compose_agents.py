@@ -59,15 +59,13 @@ class Workers:
     webhooks: Webhooks
     tools: ToolRooms
     hub: Hub
-    forgetting: Callable[[], Coroutine[Any, Any, None]] | None = None
+    more: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
         self.after.start()
-        self._tasks = [loop.create_task(self.jobs.run()), loop.create_task(self.webhooks.run())]
-        if self.forgetting is not None:
-            self._tasks.append(loop.create_task(self.forgetting()))
+        self._tasks = [loop.create_task(work()) for work in (self.jobs.run, self.webhooks.run, *self.more)]
 
     async def stop_jobs(self) -> None:
         for task in self._tasks[:1]:
@@ -107,10 +105,10 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     threads = Threads(store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall)
     deliveries = Deliveries(store.db, clock.wall)
     webhooks = Webhooks(deliveries, given.egress.send, given.key, clock.wall, random.random)
-    after = After(store.outbox, topics_of(given, webhooks), clock.wall)
+    hub = Hub(clock.wall, ends_of(store.db, clock.wall))
+    after = After(store.outbox, topics_of(given, webhooks, hub), clock.wall)
     tools = ToolRooms(given.config, store, given.egress, clock, given.loader.servers)
     store.ledger.noticed = after.wake
-    hub = Hub(clock.wall, ends_of(store.db, clock.wall))
     rooms = TurnRooms(
         loader=given.loader,
         points=given.points,
@@ -134,12 +132,15 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     seal = SealingKey(given.key)
     batches = BatchEnds(store, seal, webhooks, clock)
     jobs = JobRunner(store, seal, dict(given.faces), turns, runs, deliver, batches, clock)
-    days = given.config.retention.days
-    letting_go = partial(forgetting, store, clock, days) if days else None
-    return turns, Workers(after, jobs, batches, webhooks, tools, hub, letting_go)
+    more: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    if days := given.config.retention.days:
+        more.append(partial(forgetting, store, clock, days))
+    if store.db.dialect == "postgres":  # a SQLite has no other servers beside it
+        more.append(given.loader.follow_owners)
+    return turns, Workers(after, jobs, batches, webhooks, tools, hub, more)
 
 
-def topics_of(given: Given, webhooks: Webhooks) -> dict[str, Topic]:
+def topics_of(given: Given, webhooks: Webhooks, hub: Hub) -> dict[str, Topic]:
     """What is done after a turn, by topic."""
     asides = Asides(given.loader, given.models, given.runs)
     remember = Remember(given.store, asides.ask, asides.instructions, given.clock.wall)
@@ -148,7 +149,7 @@ def topics_of(given: Given, webhooks: Webhooks) -> dict[str, Topic]:
         TRANSACTION: Topic(keep_transaction),
         ALERT: Topic(Telling(given.store, webhooks, given.clock.wall).handle, org_of, webhooks.wake),
         MEMORY: Topic(dispensable(remember.handle), thread_of),
-        TITLE: Topic(dispensable(Title(given.store, asides.ask).handle)),
+        TITLE: Topic(dispensable(Title(given.store, asides.ask, hub, given.clock).handle)),
     }
 
 

@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 import msgspec
 from msgspec import Raw, Struct
 
-from ..core.errors import StoreDown
-from ..core.parts import Message, Native, text_of
+from ..core.errors import BadRequest, StoreDown
+from ..core.parts import Foreign, Message, Native, State, text_of
 from ..core.turn import Turn
 from ..core.web import Caller
 from ..store import Store
@@ -64,8 +64,7 @@ class Conversations:
             yield await self._load(caller, turn.conversation)
 
     async def _create(self, caller: Caller, turn: Turn) -> Opened:
-        said = [text_of(message.parts) for message in turn.prompt.messages if message.role == "user"]
-        title = said[0].strip()[:TITLE] if said else ""
+        title = _title(turn)
         row = await self._store.org(caller.org).create_conversation(title=title)
         return Opened(row.id, title)
 
@@ -86,7 +85,19 @@ class Conversations:
         if isinstance(spoken, Message):
             return (spoken,)
         face = self._by_dialect[spoken.dialect]
-        return face.DIALECT.read_ask({face.MESSAGES: Raw(b"[" + spoken.raw + b"]")}).messages
+        try:
+            return face.DIALECT.read_ask({face.MESSAGES: Raw(b"[" + spoken.raw + b"]")}).messages
+        except BadRequest:  # a provider of its dialect has taken it, and gets it again
+            return (Message("user", (Foreign("message", State(spoken.dialect, None)),), native=spoken),)
+
+
+def _title(turn: Turn) -> str:
+    """The user's first words; none where only a provider of the turn's own dialect understands what is asked."""
+    try:
+        said = [text_of(message.parts) for message in turn.prompt.messages if message.role == "user"]
+    except BadRequest:
+        return ""
+    return said[0].strip()[:TITLE] if said else ""
 
 
 def mentioned(body: bytes, opened: Opened) -> bytes:

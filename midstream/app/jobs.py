@@ -117,9 +117,9 @@ class JobRunner:
                     await self._deliver.sweep()
                     swept = self._clock.steady()
                 self._news.clear()
-                self._begin(await self._jobs.take(AT_ONCE - len(self._at_work), "turn"))
+                self._begin(await self._jobs.take(AT_ONCE - len(self._at_work)))
                 items = sum(kind == "batch" for kind in self._at_work.values())
-                self._begin(await self._jobs.take(min(AT_ONCE - len(self._at_work), OF_BATCHES - items), "batch"))
+                self._begin(await self._jobs.take_items(min(AT_ONCE - len(self._at_work), OF_BATCHES - items)))
             except StoreDown:
                 logger.warning("the store is away: jobs wait")
             try:

@@ -13,11 +13,22 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..access.identify import OPERATOR
 from ..access.scopes import require
-from ..core.errors import BadRequest, Forbidden, LimitReached, MidstreamError, NotFound, forget_frames
+from ..core.errors import (
+    BadRequest,
+    Forbidden,
+    LimitReached,
+    MidstreamError,
+    NotFound,
+    StoreDown,
+    Unauthenticated,
+    forget_frames,
+)
 from ..core.ids import new_id
 from ..delivery.live import Hub, Listener
 from ..delivery.live_tokens import Token, read_token, write_token
+from ..store.keys import Keys
 from .admin_keys import WORDS
 from .clock import Clock
 from .deliver import MAX_NAME
@@ -28,8 +39,13 @@ from .services import Services
 
 #: Seconds: of silence before listeners are told that the server is there, and that a connection may last.
 PING_SECONDS, LONGEST = 20.0, 3600.0
-#: Close codes: come back with a new token; come back with the last id, and read faster.
-TIME_IS_UP, TOO_SLOW = 4001, 4008
+#: Seconds between looks whether the keys that have opened something still do.
+LOOK_SECONDS = 2.0
+#: Close codes: come back with a new token; come back with the last id, and read faster. What is refused has the
+#: refusal's status on top of this.
+TIME_IS_UP, TOO_SLOW, REFUSED = 4001, 4008, 4000
+#: Bytes of a close frame's reason (RFC 6455 §5.5).
+REASON = 123
 #: Seconds that a token opens its channel: unless something else is said, and at most.
 USUAL, AT_MOST = 600, 3600
 #: The largest number that a message may have; above it, other languages' numbers are not exact.
@@ -56,7 +72,7 @@ def live_router(services: Services, hub: Hub, key: bytes) -> APIRouter:
         require(caller, "chat")
         until = services.clock.wall() + new.seconds
         told = {
-            "token": write_token(key, Token(caller.org, new.channel, until)),
+            "token": write_token(key, Token(caller.org, new.channel, until, caller.key_id)),
             "channel": new.channel,
             "expires_at": until,
             "last_id": hub.last(caller.org, new.channel),
@@ -73,14 +89,19 @@ def live_router(services: Services, hub: Hub, key: bytes) -> APIRouter:
 
 
 class LiveChannels:
-    """The ASGI application behind WebSockets. key: of the server; it signs the tokens. most: connections of one org."""
+    """The ASGI application behind WebSockets. keys: of all orgs. key: of the server; it signs the tokens. most:
+    connections of one org."""
 
-    def __init__(self, hub: Hub, key: bytes, clock: Clock, most: int) -> None:
+    def __init__(self, hub: Hub, keys: Keys, key: bytes, clock: Clock, most: int) -> None:
         self._hub = hub
+        self._keys = keys
         self._key = key
         self._clock = clock
         self._most = most
         self._open: Counter[str] = Counter()
+        #: Those who listen, by the key that their token comes from.
+        self._listeners: dict[str, set[Listener]] = {}
+        self._looking: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         request_id = new_id("req_")
@@ -88,21 +109,24 @@ class LiveChannels:
         await receive()  # it has connected
         try:
             token, after = self._admitted(scope)
+            await self._check(token)
             self._enter(token.org)
         except MidstreamError as error:
-            await _refuse(send, error, request_id, headers)
+            await _refuse(scope, send, error, request_id, headers)
             forget_frames(error)
             return
         try:
             try:
                 listener = await self._hub.join(token.org, token.channel, after)
             except MidstreamError as error:
-                await _refuse(send, error, request_id, headers)
+                await _refuse(scope, send, error, request_id, headers)
                 return
+            self._look_after(token.key_id, listener)
             try:
                 await send({"type": "websocket.accept", "headers": headers})
                 await self._connected(listener, token.channel, receive, send)
             finally:
+                self._let_go(token.key_id, listener)
                 self._hub.leave(token.org, token.channel, listener)
         finally:
             self._leave(token.org)
@@ -124,6 +148,41 @@ class LiveChannels:
             raise BadRequest("after: must be the id of a message of this channel", param="after")
         return token, int(after)
 
+    async def _check(self, token: Token) -> None:
+        """Raises Unauthenticated when the key that made the token is not valid any more; StoreDown."""
+        if token.key_id != OPERATOR and not await self._keys.valid([token.key_id]):
+            raise Unauthenticated("the API key that made this token is revoked or expired", code="invalid_token")
+
+    def _look_after(self, key_id: str, listener: Listener) -> None:
+        """From now on it is sent away soon after its key."""
+        if key_id == OPERATOR:  # that key lasts as long as the server
+            return
+        self._listeners.setdefault(key_id, set()).add(listener)
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    def _let_go(self, key_id: str, listener: Listener) -> None:
+        of_key = self._listeners.get(key_id, set())
+        of_key.discard(listener)
+        if not of_key:
+            self._listeners.pop(key_id, None)
+        if not self._listeners and self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            asked = list(self._listeners)
+            try:
+                valid = await self._keys.valid(asked)
+            except StoreDown:
+                continue  # nothing is known of any key
+            for id in asked:
+                if id not in valid:
+                    for listener in self._listeners.get(id, ()):
+                        listener.shut_out()
+
     def _enter(self, org: str) -> None:
         if self._open[org] >= self._most:
             raise LimitReached(f"{self._most} live connections of this org are open: no more at once", retry_after=5.0)
@@ -140,15 +199,18 @@ class LiveChannels:
             await send(_text(msgspec.json.encode({"event": "ready", "channel": channel}).decode()))
             if listener.gap:
                 await send(_text('{"event":"gap"}'))
-            if await self._tell(listener, send):
-                await send({"type": "websocket.close", "code": TIME_IS_UP, "reason": "come back with a new token"})
+            in_time = await self._tell(listener, send)
+            if not in_time:
+                await send(_close(TIME_IS_UP, "come back with a new token"))
+            elif listener.shut:
+                await send(_close(REFUSED + 401, "invalid_token: the API key of this token is revoked or expired"))
             elif not listener.left:
-                await send({"type": "websocket.close", "code": TOO_SLOW, "reason": "too far behind"})
+                await send(_close(TOO_SLOW, "too far behind"))
         finally:
             gone.cancel()
 
     async def _tell(self, listener: Listener, send: Send) -> bool:
-        """Until the listener has left or is too slow; True: until its time was up."""
+        """Until the listener has left, is shut out or too slow; False: until its time was up."""
         until = self._clock.steady() + LONGEST
         while self._clock.steady() < until:
             try:
@@ -158,9 +220,9 @@ class LiveChannels:
                 await send(_text(_PING))
                 continue
             if said is None:
-                return False
+                return True
             await send(_text(said.body.decode()))
-        return True
+        return False
 
 
 async def _gone(listener: Listener, receive: Receive) -> None:
@@ -174,8 +236,21 @@ def _text(body: str) -> Message:
     return {"type": "websocket.send", "text": body}
 
 
-async def _refuse(send: Send, error: MidstreamError, request_id: str, headers: list[tuple[bytes, bytes]]) -> None:
-    """As a reply to the request for an upgrade, so that there is no connection yet."""
+def _close(code: int, reason: str) -> Message:
+    return {"type": "websocket.close", "code": code, "reason": reason}
+
+
+async def _refuse(
+    scope: Message, send: Send, error: MidstreamError, request_id: str, headers: list[tuple[bytes, bytes]]
+) -> None:
+    """As a reply to the request for an upgrade, so that there is no connection yet. Pages are not shown such a reply by
+    their browser, so for them the connection is opened only to be closed with a code that says the same; browsers,
+    and hardly anybody else, say where they come from."""
+    if any(name == b"origin" for name, _ in scope["headers"]):
+        await send({"type": "websocket.accept", "headers": headers})
+        reason = f"{error.code}: {error.message}".encode()[:REASON].decode(errors="ignore")
+        await send(_close(REFUSED + error.status, reason))
+        return
     more = [(b"retry-after", b"%d" % max(1, round(error.retry_after)))] if error.retry_after else []
     start = {
         "type": "websocket.http.response.start",

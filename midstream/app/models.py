@@ -9,14 +9,15 @@ from .services import Services
 
 
 async def listed(services: Services, face: Face, task: str, request: Request) -> Reply:
-    """Raises Forbidden; NotFound for a model that nobody serves."""
+    """Raises Forbidden; NotFound for a model that nobody serves, or that is another org's own."""
     caller = await services.identify(request.headers, request.query if face.KEY_IN_QUERY else None)
     require(caller, *UNSAID)
     # Several vendors have their lists at the same path: who asks is told by what its clients send along.
     face = next((other for other in services.faces.values() if other.MARK in request.headers), face)
+    usable = await services.usable(caller)
     if task == "models":
-        names = [*services.catalog.names(), *await services.offered.names()]
-        return Reply(face.write_models(list(dict.fromkeys(names))))
+        names = list(dict.fromkeys([*services.catalog.names(), *await services.offered.names()]))
+        return Reply(face.write_models(services.catalog.shown(names, face.NAME, usable)))
     model = request.params["model"]
-    services.catalog.targets(model, face.NAME)
+    services.catalog.targets(model, face.NAME, usable)
     return Reply(face.write_model(model))

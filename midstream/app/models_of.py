@@ -174,10 +174,9 @@ class Models:
         """Has any org a model of its own, as far as is known?"""
         return bool(self._owners)
 
-    def permit(self, org: str, targets: Iterable[Target]) -> None:
-        """For targets that were not found here. Raises Forbidden (organization_not_permitted) for another org's own."""
-        for target in targets:
-            self._refuse_foreign(org, self._providers[target.provider], target.model)
+    def permitted(self, org: str, target: Target) -> bool:
+        """Is it no other org's own model?"""
+        return self._is_free(org, self._providers[target.provider], target.model)
 
     def usual_fallback(self, target: Target) -> str:
         """The model of the same service that usually answers when this one cannot, "" = none."""
@@ -216,7 +215,8 @@ class Models:
             raise NotFound(error.message, code="model_unknown", param="model") from None
         if api_key is not None and len({target.provider for target in found}) > 1:
             raise BadRequest("apikey: say which service it is for", code="service_missing", param="service")
-        self.permit(org, found)
+        for target in found:
+            self._refuse_foreign(org, self._providers[target.provider], target.model)
         return tuple(
             self._target(org, provider, target.model, self._label(org, provider, keys, api_key))
             for target in found
@@ -279,13 +279,15 @@ class Models:
         return any(model in one.models for one in self._served.values() if one.provider is not provider)
 
     def _refuse_foreign(self, org: str, provider: Provider, model: str) -> None:
-        owner = self._owners.get((self._vendor(provider), model))
-        if owner is not None and owner != org:
+        if not self._is_free(org, provider, model):
             raise Forbidden(
                 f"this organization may not use the model {model!r}",
                 code="organization_not_permitted",
                 param="model",
             )
+
+    def _is_free(self, org: str, provider: Provider, model: str) -> bool:
+        return self._owners.get((self._vendor(provider), model), org) == org
 
     # keys
 

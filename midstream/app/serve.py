@@ -36,6 +36,7 @@ async def _run(services: Services, caller: Caller, face: Face, task: str, reques
             order = services.order(caller, turn, face, request, targets, opened)
         else:
             order = await services.agents.order(caller, turn, face, request)
+        request.body = b""  # the turn has what it needs of it
         run = services.runs.start(order)
         follower = run.log.follow()
         exchange.on_gone(follower.leave)

@@ -20,7 +20,7 @@ from .agent_checks import Checks
 from .agent_turns import AgentTurns
 from .agents import AgentLoader
 from .alarms import Bell
-from .catalog import Catalog
+from .catalog import Catalog, Usable
 from .clock import Clock
 from .conversations import Conversations, Opened
 from .faces import Face
@@ -55,14 +55,17 @@ class Services:
     keep: str = "all"
 
     async def targets(self, caller: Caller, turn: Turn, face: Face) -> tuple[Target, ...]:
-        """Who may answer a turn that is no agent's. Raises NotFound, and Forbidden for another org's own model."""
+        """Who may answer a turn that is no agent's. Raises NotFound, also for another org's own model."""
         if turn.agent is not None:
             return ()
-        found = self.catalog.targets(turn.model, face.NAME)
-        if self.models.any_owned:  # seldom: else no request waits for the store because of them
-            await self.loader.ready(caller.org)
-            self.models.permit(caller.org, found)
-        return found
+        return self.catalog.targets(turn.model, face.NAME, await self.usable(caller))
+
+    async def usable(self, caller: Caller) -> Usable:
+        """Which targets are no other org's own."""
+        if not self.models.any_owned:  # mostly: no request waits for the store because of them
+            return None
+        await self.loader.ready(caller.org)
+        return partial(self.models.permitted, caller.org)
 
     def order(
         self, caller: Caller, turn: Turn, face: Face, request: Request, targets: tuple[Target, ...], opened: Opened
@@ -82,8 +85,7 @@ class Services:
             targets=targets,
             history=opened.history,
             conversation=opened.id,
-            messages=turn.fresh if keep else (),
-            keep_answer=keep,
+            keep=keep,
             seq=opened.seq,
             parent=opened.parent,
             size=len(request.body),

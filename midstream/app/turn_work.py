@@ -15,7 +15,7 @@ from ..agent.guardrails import Classifier, guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
 from ..agent.prepare import Given, Prepared, chosen, pre_calls, prepare
 from ..core.account import TurnAccount, accounted
-from ..core.agents import AgentAsk, Loaded, Tool
+from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import TimedOut
 from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
@@ -39,8 +39,6 @@ from .turn_rooms import TurnRooms
 BEFORE = 0
 #: What the turn's model call is written in: no provider speaks it.
 DIALECT = "agent"
-#: The type of agents that talk with people: they name conversations and may suggest what comes next.
-CHATBOT = "chatbot"
 
 #: More records of a turn's end, given its run's; None: this is not the end, another server goes on with the turn.
 Also = Callable[[Event, Outcome | None], Sequence[Record] | None]

@@ -11,6 +11,9 @@ from .parts import Media
 from .secret import Secret
 
 AgentType: TypeAlias = Literal["chat", "chatbot", "embedding", "image"]
+#: The type of agents that talk with people: they name conversations, may suggest what comes next, and their threads
+#: have a live channel each.
+CHATBOT: AgentType = "chatbot"
 ToolKind: TypeAlias = Literal["http", "mcp", "agent", "knowledge", "builtin"]
 #: What running a call a second time means. pure: nothing. idempotent: nothing, with the same key. unsafe: harm.
 Effect: TypeAlias = Literal["pure", "idempotent", "unsafe"]

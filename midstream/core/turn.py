@@ -48,6 +48,14 @@ class Format(Struct, frozen=True, omit_defaults=True):
     strict: bool | None = None
 
 
+def described(form: Format) -> dict[str, Any]:
+    """The form's schema, which says itself what is described where a format has no other place for it."""
+    schema = form.schema or {}
+    if form.description is None or "description" in schema:
+        return schema
+    return {"description": form.description, **schema}
+
+
 class Thinking(Struct, frozen=True, omit_defaults=True):
     """Reasoning knobs: the caller's own number or word is kept.
     effort: none|minimal|low|medium|high|xhigh|max. budget: tokens (0 = off, -1 = the model decides).
@@ -105,7 +113,8 @@ class Prompt(Struct, frozen=True, omit_defaults=True):
 
 class EmbedAsk(Struct, frozen=True, omit_defaults=True):
     """Texts to embed. inputs: texts, or token id lists. task: Gemini's taskType.
-    as_base64: OpenAI's encoding_format."""
+    as_base64: OpenAI's encoding_format. extras: what has no neutral meaning, by its own name; another dialect's writer
+    reports each as dropped."""
 
     inputs: tuple[str | list[int], ...]
     model: str = ""
@@ -125,14 +134,15 @@ class Turn:
     conversation: id of the stored conversation to continue ("" = make a new one, None = none).
     store: keep content? None = the server's default. strict: refuse instead of dropping parameters.
     include_usage: the caller asked for a usage chunk in the stream (OpenAI Chat).
-    embed: what to embed, for a turn of kind "embedding". fresh: the messages this turn adds to its conversation,
-    in the caller's own words (with their roles). headers: the caller's, for what a provider may be told of them.
+    embed: what to embed, or how to read it from the fields, for a turn of kind "embedding".
+    fresh: the messages this turn adds to its conversation, in the caller's own words (with their roles).
+    headers: the caller's, for what a provider may be told of them.
     as_array: the stream shall be one JSON array (Gemini without alt=sse).
     agent: what it asks of an agent; the run is then that agent's turn instead of one model call.
     amend: applied to the prompt when it is read (puts back what the caller's dialect cannot carry)."""
 
     __slots__ = (
-        "_prompt", "_read", "agent", "amend", "as_array", "conversation", "dialect", "embed", "fields", "fresh",
+        "_embed", "_prompt", "_read", "agent", "amend", "as_array", "conversation", "dialect", "fields", "fresh",
         "headers", "include_usage", "kind", "model", "store", "stream", "strict",
     )  # fmt: skip
 
@@ -149,7 +159,7 @@ class Turn:
         strict: bool = False,
         include_usage: bool = False,
         kind: TurnKind = "chat",
-        embed: EmbedAsk | None = None,
+        embed: EmbedAsk | Callable[[Fields], EmbedAsk] | None = None,
         fresh: tuple[tuple[str, Native], ...] = (),
         headers: Mapping[str, str] | None = None,
         as_array: bool = False,
@@ -166,7 +176,7 @@ class Turn:
         self.strict = strict
         self.include_usage = include_usage
         self.kind = kind
-        self.embed = embed
+        self._embed = embed
         self.fresh = fresh
         self.headers = headers
         self.as_array = as_array
@@ -180,6 +190,17 @@ class Turn:
             prompt = self._read(self.fields)
             self._prompt = prompt if self.amend is None else self.amend(prompt)
         return self._prompt
+
+    def release(self) -> None:
+        """Nobody will ask with it again: its words, which may be many, are let go."""
+        self.fields, self.fresh, self._prompt = {}, (), None
+
+    @property
+    def embed(self) -> EmbedAsk | None:
+        """Read when first needed and with the same errors, as `prompt` is."""
+        if callable(self._embed):
+            self._embed = self._embed(self.fields)
+        return self._embed
 
     def put_prompt(self, prompt: Prompt) -> None:
         """What is asked from now on (media fetched in between)."""

@@ -114,14 +114,15 @@ class _Channel:
 
 class Listener:
     """One connection's place in a channel. gap: of what was said after the number that it came with, some is lost.
-    behind: it was too slow, so the rest is not told any more. left: it is not there any more."""
+    behind: it was too slow, so the rest is not told any more. left: it is not there any more. shut: it may not hear
+    the rest."""
 
     def __init__(self) -> None:
         self._past: deque[Said] = deque()
         self._heard: deque[Said] = deque()
         self._bytes = 0
         self._news = asyncio.Event()
-        self.gap = self.behind = self.left = False
+        self.gap = self.behind = self.left = self.shut = False
 
     def tell(self, said: Said) -> None:
         if self._heard and (len(self._heard) >= BEHIND or self._bytes + len(said.body) > BEHIND_BYTES):
@@ -140,9 +141,13 @@ class Listener:
         self.left = True
         self._news.set()
 
+    def shut_out(self) -> None:
+        self.shut = True
+        self._news.set()
+
     async def next(self) -> Said | None:
-        """The next message; None when there is none any more: it has left or is behind."""
-        while not self.left:
+        """The next message; None when there is none any more: it has left, is shut out or is behind."""
+        while not self.left and not self.shut:
             if self._past:
                 return self._past.popleft()
             if self._heard:

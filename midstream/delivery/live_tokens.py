@@ -17,11 +17,13 @@ _MAC = 32
 
 
 class Token(Struct, frozen=True):
-    """What a token stands for. until: unix seconds."""
+    """What a token stands for. until: unix seconds. key_id: of the API key that made it; it opens nothing when that key
+    does not."""
 
     org: str
     channel: str
     until: float
+    key_id: str
 
 
 def write_token(key: bytes, token: Token) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..core.errors import BadRequest
-from ..core.events import Counted
+from ..core.events import Counted, Embedded
 from ..core.parts import Native
 from ..core.turn import Fields
 
@@ -49,15 +49,17 @@ def misread(error: msgspec.ValidationError) -> BadRequest:
     return BadRequest(f"{param}: {message}" if param else message, param=param)
 
 
-def fresh_messages(dialect: str, messages: list[Any], fields: Fields, path: str) -> tuple[tuple[str, Native], ...]:
-    """The messages after the model's last one: what this request adds to what was said before.
+def fresh_messages(dialect: str, messages: Any, fields: Fields, path: str) -> tuple[tuple[str, Native], ...]:
+    """The messages after the model's last one: what this request adds to what was said before. None when they are no
+    messages: whoever answers says what is wrong with them.
     path: the member of fields that holds the messages' exact bytes."""
     roles: list[str] = []
-    for place in range(len(messages) - 1, -1, -1):
-        message = messages[place]
-        role = message.get("role", "user") if type(message) is dict else None
+    if type(messages) is not list:
+        return ()
+    for message in reversed(messages):
+        role = message.get("role") or "user" if type(message) is dict else None
         if type(role) is not str:
-            raise BadRequest(f"{path}[{place}]: expected an object with a role", param=f"{path}[{place}]")
+            return ()
         if role in ("assistant", "model"):
             break
         roles.append(role)
@@ -77,7 +79,7 @@ def is_true(headers: Any, name: str) -> bool:
     return str(headers.get(name, "")).lower() in ("1", "true", "yes")
 
 
-def own_body(dialect: str, counted: Counted) -> bytes | None:
-    """The count as a provider of this dialect wrote it."""
-    native = counted.native
+def own_body(dialect: str, result: Counted | Embedded) -> bytes | None:
+    """The result as a provider of this dialect wrote it."""
+    native = result.native
     return native.raw if native is not None and native.dialect == dialect else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from ..core.dialect import AnswerWriter, Say
+from ..core.errors import BadRequest
 from ..core.events import Counted, Embedded
 from ..core.turn import Turn
 from ..core.web import Request, Route
@@ -43,7 +45,7 @@ ROUTES = (
 
 
 class _Known(Struct, frozen=True):
-    contents: list[Any] = []
+    contents: Any = None
 
 
 def read(task: str, request: Request) -> Turn:
@@ -52,10 +54,12 @@ def read(task: str, request: Request) -> Turn:
     model = request.params["model"]
     strict = is_true(request.headers, "x-midstream-strict")
     if task in ("embedding", "embeddings"):
-        ask = dialect.read_embed_ask(fields, task == "embeddings")
+        if (batch := task == "embeddings") != ("requests" in fields):
+            path = "requests" if batch else "content"
+            raise BadRequest(f"{path} is missing", param=path)
         return Turn(
-            NAME, fields, dialect.read_ask, model=model, kind="embedding", embed=ask,
-            stream=False, headers=request.headers,
+            NAME, fields, dialect.read_ask, model=model, kind="embedding", strict=strict,
+            embed=partial(dialect.read_embed_ask, batch=batch), headers=request.headers,
         )  # fmt: skip
     if task == "count_tokens":
         return Turn(NAME, fields, dialect.read_count_ask, model=model, kind="count_tokens", headers=request.headers)

@@ -9,11 +9,11 @@ from msgspec import Struct
 from ..core.dialect import AnswerWriter, Say
 from ..core.errors import BadRequest
 from ..core.events import Counted, Embedded
-from ..core.turn import Turn
+from ..core.turn import EmbedAsk, Turn
 from ..core.web import Request, Route
 from ..wire import openai_chat as dialect
-from ..wire.strict_json import read_members, read_object
-from ._known import ConversationRef, StreamOptions, conversation_of, fresh_messages, is_true, known_of
+from ..wire.strict_json import read_members
+from ._known import ConversationRef, StreamOptions, conversation_of, fresh_messages, is_true, known_of, own_body
 
 NAME = "openai_chat"
 DIALECT = dialect
@@ -34,11 +34,15 @@ ROUTES = (
 
 class _Known(Struct, frozen=True):
     model: str = ""
-    messages: list[Any] | None = None
+    messages: Any = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     store: bool | None = None
     conversation: str | ConversationRef | None = None
+
+
+class _KnownEmbedding(Struct, frozen=True):
+    model: str = ""
 
 
 def read(task: str, request: Request) -> Turn:
@@ -49,8 +53,6 @@ def read(task: str, request: Request) -> Turn:
     known = known_of(members, _Known)
     if not known.model:
         raise BadRequest("model: name the model that shall answer", param="model", code="missing_required_parameter")
-    if known.messages is None:
-        raise BadRequest("messages: required", param="messages", code="missing_required_parameter")
     return Turn(
         NAME,
         fields,
@@ -67,9 +69,14 @@ def read(task: str, request: Request) -> Turn:
 
 
 def _read_embedding(request: Request) -> Turn:
-    fields = read_object(request.body)
-    ask = dialect.read_embed_ask(fields)
-    return Turn(NAME, fields, dialect.read_ask, model=ask.model, kind="embedding", embed=ask, headers=request.headers)
+    fields, members = read_members(request.body)
+    known = known_of(members, _KnownEmbedding)
+    if not known.model:
+        raise BadRequest("model: name the model that shall embed", param="model", code="missing_required_parameter")
+    return Turn(
+        NAME, fields, dialect.read_ask, model=known.model, kind="embedding", embed=dialect.read_embed_ask,
+        strict=is_true(request.headers, "x-midstream-strict"), headers=request.headers,
+    )  # fmt: skip
 
 
 def writer(turn: Turn, say: Say) -> AnswerWriter:
@@ -78,8 +85,7 @@ def writer(turn: Turn, say: Say) -> AnswerWriter:
 
 def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     assert isinstance(result, Embedded)
-    assert turn.embed is not None
-    return dialect.write_embedded(result, turn.embed)
+    return own_body(NAME, result) or dialect.write_embedded(result, turn.embed or EmbedAsk(()))
 
 
 def write_models(ids: list[str]) -> bytes:

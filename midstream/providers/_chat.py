@@ -8,7 +8,7 @@ from functools import partial
 
 from ..core.agents import Range
 from ..core.parts import Media
-from ..core.turn import Asked, EmbedAsk, Plan
+from ..core.turn import Asked, Plan
 from ..wire import openai_chat
 from ..wire.openai_chat import Quirks
 from ._parameters import taken
@@ -25,12 +25,7 @@ LOCAL = Quirks(
 )
 
 
-def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
-    own = plan.turn.fields if plan.turn.dialect == openai_chat.NAME else None
-    return openai_chat.write_embed_ask(ask, own, plan.model)
-
-
-EMBEDDING = Embedding(lambda model: "/embeddings", _write_embed, openai_chat.read_embedded)
+EMBEDDING = Embedding(lambda plan: "/embeddings", openai_chat.write_embed_ask, openai_chat.read_embedded)
 
 #: OpenAI's way, whichever of its formats the words are spoken in.
 DRAWING = Drawing("/images/generations", openai_chat.write_drawing, openai_chat.read_drawing)

@@ -15,7 +15,7 @@ from ..core.events import Answer, Attempted, Counted, Done, Embedded, Gave, Whol
 from ..core.http import Incoming, Outgoing, Send, Timeouts
 from ..core.parts import Media, Native
 from ..core.serving import Emit, Line, Target
-from ..core.turn import Asked, EmbedAsk, Plan
+from ..core.turn import Asked, Plan
 from ._inline import inlined
 from ._relay import Relay, whole_of
 from ._unwrap import Unwrapping, unwrapped
@@ -33,8 +33,8 @@ def bearer(key: str) -> Headers:
 class Embedding(Struct, frozen=True):
     """How a service embeds: where to, and the functions of its format."""
 
-    path: Callable[[str], str]
-    write: Callable[[EmbedAsk, Plan], bytes]
+    path: Callable[[Plan], str]
+    write: Callable[[Plan], Asked]
     read: Callable[[bytes], Embedded]
 
 
@@ -215,17 +215,19 @@ class Provider:
         return unwrapped(answer, asked.form_tool) if asked.form_tool else answer
 
     async def _embed(self, key: str, plan: Plan, line: Line) -> None:
-        way, ask = self.service.embedding, plan.turn.embed
-        if way is None or ask is None:
+        way = self.service.embedding
+        if way is None:
             raise BadRequest(f"the provider {self.name!r} offers no embeddings", param="model", code="unsupported")
-        asked = way.write(ask, plan)
+        asked = way.write(plan)
+        self._all_honoured(asked, plan)
         await line.leaving()
-        incoming = await self._exchange("POST", way.path(plan.model), key, asked)
+        incoming = await self._exchange("POST", way.path(plan), key, asked.body)
         try:
             body = await incoming.read()
         finally:
             incoming.close()
-        line.emit((Attempted(self.name, self.service.dialect.NAME), Gave(way.read(body)), Done()), len(body))
+        begun = Attempted(self.name, self.service.dialect.NAME, dropped=asked.dropped)
+        line.emit((begun, Gave(way.read(body)), Done()), len(body))
 
     async def _count(self, key: str, plan: Plan, line: Line) -> None:
         way = self.service.counting

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from msgspec.structs import replace
-
 from ..core.agents import Range
-from ..core.turn import EmbedAsk, Plan
+from ..core.turn import Plan
 from ..wire import gemini
 from ._parameters import taken
 from ._service import Counting, Embedding, Headers, Service
@@ -31,10 +29,9 @@ def _path(model: str, stream: bool) -> str:
     return f"/v1beta/models/{_escaped(model)}:{verb}"
 
 
-def _write_embed(ask: EmbedAsk, plan: Plan) -> bytes:
-    if plan.turn.dialect == gemini.NAME:
-        return gemini.relay_embed_ask(plan.turn.fields, plan.model)
-    return gemini.write_embed_ask(replace(ask, model=plan.model))
+def _embed_path(plan: Plan) -> str:
+    verb = "batchEmbedContents" if gemini.embeds_several(plan) else "embedContent"
+    return f"/v1beta/models/{_escaped(plan.model)}:{verb}"
 
 
 _TAKES = taken(top_k=Range(1), answers=Range(1, 8, 1))
@@ -45,9 +42,7 @@ SERVICE = Service(
     key_env="GEMINI_API_KEY",
     auth=_auth,
     path=_path,
-    embedding=Embedding(
-        lambda model: f"/v1beta/models/{_escaped(model)}:batchEmbedContents", _write_embed, gemini.read_embedded
-    ),
+    embedding=Embedding(_embed_path, gemini.write_embed_ask, gemini.read_embedded),
     counting=Counting(
         lambda model: f"/v1beta/models/{_escaped(model)}:countTokens", gemini.write_count_ask, gemini.read_count
     ),

@@ -26,15 +26,22 @@ BYTES_PER_TOKEN = 4
 class Attempt:
     """Implements core.serving.Line. committed: the caller has seen output, so no other attempt may follow.
     left: it is in the ledger, its call may have gone out. ended: Done or Failed, once known.
-    leave: writes it into the ledger. dropped: parameters that the provider does not take."""
+    leave: writes it into the ledger. commits: told when it is committed.
+    dropped: parameters that the provider does not take."""
 
     __slots__ = (
-        "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed", "dropped", "ended",
-        "fold", "id", "left", "next", "number",
+        "_bounded", "_commits", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed",
+        "dropped", "ended", "fold", "id", "left", "next", "number",
     )  # fmt: skip
 
     def __init__(
-        self, id: str, number: int, chosen: Next, log: EventLog, leave: Callable[[Attempt], Awaitable[None]]
+        self,
+        id: str,
+        number: int,
+        chosen: Next,
+        log: EventLog,
+        leave: Callable[[Attempt], Awaitable[None]],
+        commits: Callable[[], None] | None = None,
     ) -> None:
         self.id = id
         self.number = number
@@ -44,6 +51,7 @@ class Attempt:
         self.left = False
         self.dropped: tuple[str, ...] = ()
         self._leave: Callable[[Attempt], Awaitable[None]] | None = leave
+        self._commits = commits
         self.ended: Done | Failed | None = None
         self._log = log
         self._held: list[Event] = []
@@ -52,6 +60,7 @@ class Attempt:
         self._timer: asyncio.TimerHandle | None = None
         self._rest = 0.0
         self._late = False
+        self._bounded = False  # by its exchange, which ends by itself when its whole time is over
 
     async def run(self, complete: Complete, plan: Plan) -> None:
         """Returns when the answer is complete or has failed after its first visible output; raises the error of an
@@ -71,8 +80,10 @@ class Attempt:
         except MidstreamError as error:
             self.fail(error)
         finally:
-            self._timer.cancel()
-            self._timer = self._task = self._leave = None  # an attempt that has ended holds nobody
+            if self._timer is not None:
+                self._timer.cancel()
+            # An attempt that has ended holds nobody.
+            self._timer = self._task = self._leave = self._commits = None
         if self.ended is None:
             self.fail(Cut("the answer ended before its end was said"))
         if isinstance(self.ended, Failed) and not self.committed:
@@ -99,6 +110,7 @@ class Attempt:
 
     def opened(self, resume: Callable[[], None]) -> None:
         self._log.on_room(resume)
+        self._bounded = True
 
     def emit(self, events: Sequence[Event], size: int) -> bool:
         if self.ended is not None:
@@ -137,9 +149,11 @@ class Attempt:
             # The time for the first token is over; what remains is the time for the whole.
             left = self._timer.when() - self._loop.time() + self._rest
             self._timer.cancel()
-            self._timer = self._loop.call_later(left, self._overdue)
+            self._timer = None if self._bounded else self._loop.call_later(left, self._overdue)
         held, self._held = self._held, []
         self._log.append(held)
+        if self._commits is not None:
+            self._commits()
 
     @property
     def error(self) -> MidstreamError | None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec import Struct
 
 from ..core.events import Event
-from ..core.parts import Message, Native
+from ..core.parts import Message
 from ..core.serving import Target, Work
 from ..core.turn import Turn
 from ..core.usage import Usage
@@ -43,8 +43,8 @@ class Act(Struct, frozen=True):
 
 
 class Order(Struct, frozen=True):
-    """What a run shall do. messages: what the turn adds to the store, as (role, the caller's words); empty when
-    content is not kept. keep_answer: store the assistant's message too. seq: number of the first message.
+    """What a run shall do. keep: what the turn adds to its conversation and the answer to it are stored. seq: number
+    of the first of these messages.
     parent: the message that the first one follows, where branches are in use: the conversation then goes on from here.
     transactions: each attempt's account is put into the outbox as well."""
 
@@ -56,8 +56,7 @@ class Order(Struct, frozen=True):
     targets: tuple[Target, ...]
     history: tuple[Message, ...] = ()
     conversation: str | None = None
-    messages: tuple[tuple[str, Native], ...] = ()
-    keep_answer: bool = False
+    keep: bool = False
     seq: int = 0
     parent: str | None = None
     size: int = 0

@@ -214,6 +214,8 @@ class _Owner:
         self._order = run.order
         self._estimate_in = run.order.size // BYTES_PER_TOKEN
         self._records: list[Record] = []
+        #: Of the next message that is stored.
+        self._seq = run.order.seq
         self._attempt: Attempt | None = None
         #: The last one whose events are in the run's own log.
         self._shown: Attempt | None = None
@@ -327,7 +329,8 @@ class _Owner:
         try:
             if chosen.wait:
                 await asyncio.sleep(chosen.wait)
-            attempt = Attempt(new_id("att_"), self._run.attempts + 1, chosen, self._log, self._write_down)
+            number = self._run.attempts + 1
+            attempt = Attempt(new_id("att_"), number, chosen, self._log, self._write_down, self._committed)
             self._settled = True  # there is nothing to settle before it is written down
             self._attempt = attempt
             if self._log is self._run.log:
@@ -364,6 +367,11 @@ class _Owner:
         self._settled = False
         await self._commit(self._records)
 
+    def _committed(self) -> None:
+        """A stream's first output: no other attempt may follow."""
+        if self._order.act is None and self._order.turn.stream:
+            self._order.turn.release()
+
     def _plan(self, target: Target, turn: Turn) -> Plan:
         return Plan(turn, target.model, turn.stream, self._order.history, target.max_tokens)
 
@@ -387,17 +395,16 @@ class _Owner:
             )
         ]
         parent = order.parent
-        for place, (role, native) in enumerate(order.messages):
-            records += self._message(role, native.dialect, native.raw, order.seq + place, now, parent)
+        for role, native in turn.fresh if order.keep else ():
+            records += self._message(role, native.dialect, native.raw, now, parent)
             parent = None  # the one before it
         if act is not None:
             records += [RunReopened(run.id, order.org), *act.beginning] if act.again else act.beginning
         return records
 
-    def _message(
-        self, role: str, dialect: str, content: bytes, seq: int, now: float, parent: str | None = None
-    ) -> list[Record]:
-        order = self._order
+    def _message(self, role: str, dialect: str, content: bytes, now: float, parent: str | None = None) -> list[Record]:
+        order, seq = self._order, self._seq
+        self._seq += 1
         added = MessageAdded(
             id=new_id("msg_"),
             org_id=order.org,
@@ -438,7 +445,8 @@ class _Owner:
         else:
             usage = Usage()  # it ended before the call left
         priced = self._runs._price(attempt.next.target, usage, now, attempt.fold.tier)
-        self._runs._observer.attempt_settled(attempt.next.target, attempt.status, usage, now - self._tried_at)
+        if attempt.left or not isinstance(attempt.error, StoreDown):  # else the store refused even its beginning
+            self._runs._observer.attempt_settled(attempt.next.target, attempt.status, usage, now - self._tried_at)
         error = attempt.error
         self._spend(attempt, usage, priced.cost, now)
         self._records.append(
@@ -484,8 +492,8 @@ class _Owner:
         if self._attempt is not None and self._attempt.committed:
             answer = self._attempt.fold.answer()
             self._runs._answered(order, answer)
-            if not order.keep_answer:
+            if not order.keep:
                 return
             for choice in answer.choices[:1]:
                 content = _encode(Message("assistant", choice.parts))
-                self._records += self._message("assistant", "", content, order.seq + len(order.messages), now)
+                self._records += self._message("assistant", "", content, now)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..core.ids import new_id
-from .database import Database
+from .database import Database, Statement
 from .reading import missing
 
 DeliveryStatus: TypeAlias = Literal["waiting", "delivered", "dead"]
@@ -72,8 +72,16 @@ WHERE id = $1 AND org_id = $2 AND kind = 'queue' AND target = $3 AND status = 'd
 _SAID = """
 SELECT created_at, payload FROM deliveries WHERE org_id = $1 AND kind = 'live' AND target = $2 AND created_at > $3
 ORDER BY created_at DESC LIMIT $4"""
+_UNSAID = """
+DELETE FROM deliveries WHERE id = $1 AND org_id = $2
+    AND NOT EXISTS (SELECT 1 FROM conversations WHERE id = $3 AND org_id = $2 AND title = $4)"""
 _FORGET_SAID = "DELETE FROM deliveries WHERE status = 'waiting' AND kind = 'live' AND available_at < $1"
 _FORGET = "DELETE FROM deliveries WHERE status <> 'waiting' AND ended_at < $1"
+
+
+def unsaid_unless_titled(id: str, org: str, conversation: str, title: str) -> Statement:
+    """To follow a title and the message that tells it, in their transaction: without the title no message."""
+    return _UNSAID, (id, org, conversation, title)
 
 
 class Deliveries:

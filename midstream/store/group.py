@@ -35,7 +35,8 @@ class Group:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.entries: list[Entry] = []
-        self.turns = self._seen = 0
+        self.turns = 0
+        self._seen = 1  # whoever made it
         self.outcome = Outcome(loop=loop)
 
     def grows(self) -> bool:

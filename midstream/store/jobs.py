@@ -16,6 +16,7 @@ from msgspec import Struct
 from .database import Database, Row, Statement
 from .ledger import JobEnded, Record, statement
 from .reading import missing
+from .shares import Line, Shares
 
 JobStatus: TypeAlias = Literal["queued", "running", "done", "failed"]
 #: A turn whose answer goes elsewhere; an item of a batch.
@@ -53,7 +54,18 @@ _ADD = """
 INSERT INTO jobs (id, org_id, key_id, kind, batch_id, run_id, request, delivery, created_at, available_at, status)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued') ON CONFLICT (id) DO NOTHING"""
 _DUE = """
-SELECT id FROM jobs WHERE status = 'queued' AND available_at <= $1 AND kind = $3 ORDER BY available_at, id LIMIT $2"""
+SELECT id FROM jobs WHERE status = 'queued' AND available_at <= $1 AND kind = 'turn'
+ORDER BY available_at, id LIMIT $2"""
+_LINES = """
+SELECT org_id, id,
+    (SELECT count(*) FROM jobs WHERE jobs.org_id = batches.org_id AND batch_id = batches.id AND status = 'running'),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM jobs WHERE jobs.org_id = batches.org_id AND batch_id = batches.id AND status = 'queued'
+            AND available_at <= $1 LIMIT $2) AS due)
+FROM batches WHERE ended_at IS NULL ORDER BY created_at, id"""
+_DUE_OF_BATCH = """
+SELECT id FROM jobs WHERE org_id = $1 AND batch_id = $2 AND status = 'queued' AND available_at <= $3
+ORDER BY available_at, id LIMIT $4"""
 _TAKE = """
 UPDATE jobs SET status = 'running', worker = $2, tries = tries + 1 WHERE id = $1 AND status = 'queued'"""
 _TAKEN = f"SELECT {_COLUMNS} FROM jobs WHERE id = $1 AND status = 'running' AND worker = $2"
@@ -79,18 +91,37 @@ class Jobs:
         self._db = db
         self._worker = worker
         self._clock = clock
+        self._shares = Shares()
 
     async def add(self, jobs: Sequence[Job], also: Sequence[Statement] = ()) -> None:
         """Durable on return."""
         await self._db.write([*also, *[_added(job) for job in jobs]])
 
-    async def take(self, limit: int, kind: JobKind) -> list[Job]:
-        """Jobs that are due, now this worker's; of those that several reach for, one gets each."""
-        found = await self._db.read(_DUE, self._clock(), limit, kind) if limit > 0 else []
-        if not found:
+    async def take(self, limit: int) -> list[Job]:
+        """Turns that are due, now this worker's; of those that several reach for, one gets each."""
+        if limit <= 0:
             return []
-        await self._db.write([(_TAKE, (id, self._worker)) for (id,) in found])
-        taken = [await self._db.look_up(_TAKEN, id, self._worker) for (id,) in found]
+        return await self._taken([id for (id,) in await self._db.read(_DUE, self._clock(), limit)])
+
+    async def take_items(self, limit: int) -> list[Job]:
+        """Items of batches, likewise: of each org and each of its batches in turn."""
+        if limit <= 0:
+            return []
+        now = self._clock()
+        lines = [Line(*row) for row in await self._db.read(_LINES, now, limit)]
+        given = self._shares.share(lines, limit)
+        found: list[str] = []
+        for line in lines:
+            if places := given[line.batch_id]:
+                rows = await self._db.look_up(_DUE_OF_BATCH, line.org_id, line.batch_id, now, places)
+                found += [id for (id,) in rows]
+        return await self._taken(found)
+
+    async def _taken(self, ids: Sequence[str]) -> list[Job]:
+        if not ids:
+            return []
+        await self._db.write([(_TAKE, (id, self._worker)) for id in ids])
+        taken = [await self._db.look_up(_TAKEN, id, self._worker) for id in ids]
         return [_job(rows[0]) for rows in taken if rows]
 
     async def end(self, id: str, status: JobStatus, result: bytes, also: Sequence[Record] = ()) -> None:

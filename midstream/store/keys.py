@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec import Struct
 
 from ..core.ids import new_id, secret
+from .agents import among, listed
 from .database import Database, Row
 from .reading import missing
 
@@ -38,6 +39,9 @@ class ApiKey(Struct, frozen=True):
 
 
 _COLUMNS = "id, org_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at, requests_per_minute"
+
+_VALID = """
+SELECT id FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1) AND id IN @listed"""
 
 
 def hash_of(key: str) -> str:
@@ -92,6 +96,11 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING"""
         """An org's keys, oldest first, revoked ones too."""
         sql = f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 ORDER BY created_at, id"
         return [_key(row) for row in await self._db.read(sql, org_id)]
+
+    async def valid(self, ids: Iterable[str]) -> set[str]:
+        """Those of the keys that still open anything."""
+        rows = await self._db.read(among(_VALID, self._db.dialect), self._clock(), listed(ids))
+        return {id for (id,) in rows}
 
     async def revoke(self, org_id: str, id: str) -> None:
         """Idempotent. Raises errors.NotFound."""

@@ -174,6 +174,10 @@ class OrgStore:
         """Oldest first."""
         return await reading.attempts_page(self._db, self.org_id, after, limit, run_id)
 
+    async def attempts_below(self, run_id: str) -> list[AttemptRow]:
+        """Of the runs that this one has called, at any depth. Raises errors.NotFound."""
+        return await reading.attempts_below(self._db, self.org_id, run_id)
+
     async def usage(
         self, *, since: float | None = None, until: float | None = None, group_by: UsageGroup = "model"
     ) -> list[UsageRow]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
+from ..core.errors import StoreDown
 from .database import Database, DialectName, Statement
 
 #: Seconds that a taken row is its worker's own, and that one which is done is remembered.
@@ -47,6 +48,9 @@ _FAILED = "UPDATE outbox SET available_at = $2, worker = NULL WHERE id = $1 AND 
 _LET_GO = """
 UPDATE outbox SET available_at = $2, worker = NULL, attempts = attempts - 1
 WHERE id = $1 AND done_at IS NULL AND worker = $3"""
+_UNKNOWN = """
+UPDATE outbox SET available_at = $4, worker = NULL, attempts = attempts - 1
+WHERE topic = $1 AND available_at = $2 AND worker = $3 AND done_at IS NULL"""
 _OF_THE_DEAD = """
 UPDATE outbox SET available_at = $2, worker = NULL WHERE worker IS NOT NULL AND done_at IS NULL AND worker <> $1
     AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = outbox.worker AND workers.seen_at > 0)"""
@@ -62,17 +66,32 @@ class Outbox:
         self._worker = worker
         self._clock = clock
         self._lease = 0.0
+        #: Leases of each topic under which rows may have been taken of which nobody here knows.
+        self._unknown: dict[str, list[float]] = {}
 
     async def take(self, topic: str, limit: int) -> list[OutboxRow]:
-        """Rows that are due, this worker's for LEASE seconds; no two workers get the same. Oldest first."""
+        """Rows that are due, this worker's for LEASE seconds; no two workers get the same. Oldest first. Raises
+        StoreDown: what had been taken by then is due again with the next call."""
+        await self._give_back(topic)
         now = self._clock()
         # Unlike that of any other take, so that the rows of this one can be told.
         self._lease = lease = max(now + LEASE, self._lease + 0.001)
         sql = _TAKE.replace("@locked", _LOCKED[self._db.dialect])
         if not await self._db.look_up(_DUE, topic, now):
             return []
-        await self._db.write([(sql, (self._worker, lease, topic, now, limit))])
-        return [OutboxRow(*row) for row in await self._db.read(_TAKEN, topic, lease, self._worker)]
+        try:
+            await self._db.write([(sql, (self._worker, lease, topic, now, limit))])
+            return [OutboxRow(*row) for row in await self._db.read(_TAKEN, topic, lease, self._worker)]
+        except StoreDown:
+            self._unknown.setdefault(topic, []).append(lease)
+            raise
+
+    async def _give_back(self, topic: str) -> None:
+        leases = self._unknown.get(topic)
+        if leases:
+            now = self._clock()
+            await self._db.write([(_UNKNOWN, (topic, lease, self._worker, now)) for lease in leases])
+            del self._unknown[topic]
 
     async def done(self, row: OutboxRow, caused: Iterable[Statement] = ()) -> None:
         """What the row causes and that it is done, in one transaction."""

@@ -1,8 +1,11 @@
-"""Points spent, where several servers share them: one statement spends both of a turn's, by the database's clock."""
+"""Points spent. Where several servers share them, one statement spends both of a turn's, by the database's clock; a
+server that has no others beside it counts in memory, and what it has counted is kept for the one after it."""
 
 # ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -29,6 +32,12 @@ WHERE points.used < $4 OR points.start + $3 <= excluded.start RETURNING used"""
 _GIVE_BACK = "UPDATE points SET used = used - 1 WHERE org_id = $1 AND kind = 'thread' AND name = $2 AND used > 0"
 _LEFT = f"SELECT used, start + $4 - {_NOW} FROM points WHERE org_id = $1 AND kind = $2 AND name = $3"
 _CLEAR = f"DELETE FROM points WHERE start < {_NOW} - CAST($1 AS BIGINT)"
+
+_KEEP = """
+INSERT INTO points (org_id, kind, name, start, used) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (org_id, kind, name) DO UPDATE SET start = excluded.start, used = excluded.used"""
+_KEPT = "SELECT org_id, kind, name, start, used FROM points WHERE start > $1"
+_FORGET = "DELETE FROM points WHERE start <= $1"
 
 
 class Spent(Struct, frozen=True):
@@ -64,6 +73,9 @@ class PointRows:
             return await self._refused(org, "agent", agent)
         return Spent()
 
+    async def load(self) -> None:
+        """Nothing: all of it is in the database."""
+
     async def clear(self) -> None:
         """Forgets windows that are long over."""
         await self._db.write([(self._clear, (2 * self._window,))])
@@ -72,3 +84,29 @@ class PointRows:
         rows = await self._db.look_up(self._left, org, kind, name, self._window)
         used, left = rows[0] if rows else (0, 0)
         return Spent(kind, used, max(left, 0) / 1000)
+
+
+class Window(Struct, frozen=True):
+    """Points of one agent or thread. kind: agent | thread. start: unix milliseconds of the first of them."""
+
+    org_id: str
+    kind: str
+    name: str
+    start: int
+    used: int
+
+
+class KeptPoints:
+    """What a server that counts in memory leaves to the one after it."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def keep(self, windows: Iterable[Window], over: int | None = None) -> None:
+        """As they are now. over: those that began at this moment or before are forgotten."""
+        rows = [(_KEEP, (one.org_id, one.kind, one.name, one.start, one.used)) for one in windows]
+        await self._db.write(rows if over is None else [*rows, (_FORGET, (over,))])
+
+    async def kept(self, after: int) -> list[Window]:
+        """Those that began after this moment."""
+        return [Window(*row) for row in await self._db.read(_KEPT, after)]

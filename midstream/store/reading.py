@@ -54,6 +54,12 @@ _ATTEMPTS = Question(f"SELECT {AttemptRow.COLUMNS} FROM attempts WHERE @scope AN
 _ATTEMPTS_OF_RUN = Question(
     f"SELECT {AttemptRow.COLUMNS} FROM attempts WHERE @scope AND seq > $2 AND run_id = $4 ORDER BY seq LIMIT $3"
 )
+#: A run that is called begins after the one that calls it.
+_ATTEMPTS_BELOW = Question(f"""
+WITH RECURSIVE below (id) AS (
+    SELECT id FROM runs WHERE @scope AND seq > $3 AND parent_run_id = $2
+    UNION SELECT runs.id FROM runs JOIN below ON runs.parent_run_id = below.id WHERE @scope AND runs.seq > $3)
+SELECT {AttemptRow.COLUMNS} FROM attempts WHERE @scope AND run_id IN (SELECT id FROM below) ORDER BY seq""")
 
 _DAY: dict[DialectName, str] = {
     "sqlite": "strftime('%Y-%m-%d', started_at, 'unixepoch')",
@@ -112,6 +118,12 @@ async def attempts_page(
         await run_of(db, scope, run_id)
         rows = await _ATTEMPTS_OF_RUN.read(db, scope, place, limit, run_id)
     return [AttemptRow.of(row) for row in rows]
+
+
+async def attempts_below(db: Database, scope: Scope, run_id: str) -> list[AttemptRow]:
+    """Of the runs that this one has called, and those that these have called, oldest first. Raises errors.NotFound."""
+    place = await _place(_RUN_PLACE, db, scope, "run", run_id)
+    return [AttemptRow.of(row) for row in await _ATTEMPTS_BELOW.read(db, scope, run_id, place)]
 
 
 async def _place(question: Question, db: Database, scope: Scope, what: str, id: str) -> int:

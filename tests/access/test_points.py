@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from midstream.access.points import InProcess, Points
-from midstream.core.errors import LimitReached
+from midstream.core.errors import LimitReached, StoreDown
 from midstream.store import open_store
 
 ORG = "org_default"
@@ -23,7 +24,7 @@ def with_points(work: Callable[[Points, Time], Awaitable[None]], **most: float) 
     async def run() -> None:
         store, time = await open_store("sqlite://:memory:", worker="test"), Time()
         try:
-            await work(Points(store, time, **most), time)  # type: ignore[arg-type]
+            await work(Points(store, time, time, **most), time)  # type: ignore[arg-type]
         finally:
             await store.close()
 
@@ -88,16 +89,66 @@ def test_who_is_refused_is_told_what_is_used_up_and_how_long_to_wait() -> None:
 
 
 def test_windows_that_are_over_are_forgotten() -> None:
-    async def work() -> None:
-        time = Time()
-        spending = InProcess(60, time)
-        await spending.spend(ORG, "a", "t", (1, 1))
+    async def work(points: Points, time: Time) -> None:
+        spending = points._spending
+        assert isinstance(spending, InProcess)
+        await points.spend(ORG, "a", "t", {})
         time.now += 61
-        await spending.spend(ORG, "b", "", (1, 1))
-        await spending.clear()
+        await points.spend(ORG, "b", "", {})
         assert spending._spent.keys() == {(ORG, "agent", "b")}
+        await written(spending)
+        assert [one.name for one in await spending._kept.kept(0)] == ["b"]
+
+    with_points(work)
+
+
+async def written(spending: InProcess) -> None:
+    while spending._writing:
+        await asyncio.sleep(0)
+
+
+def test_the_next_server_goes_on_with_the_points_that_are_left_whatever_its_steady_clock_says(tmp_path: Path) -> None:
+    async def points(wall: Time, steady: float, limit: int) -> int:
+        """How many pass at a server that is started for them and gone at once."""
+        store = await open_store(f"sqlite:///{tmp_path}/m.db", worker="test")
+        try:
+            found = Points(store, lambda: steady, wall)
+            await found.load()
+            return await passed(found, limit, "agt_1", "t")
+        finally:
+            await store.close()
+
+    async def work() -> None:
+        wall = Time()
+        assert await points(wall, 5000.0, 15) == 15
+        wall.now += 40
+        assert await points(wall, 7.0, 15) == 5
+        wall.now -= 100  # a clock that was set back does not make a window longer than it is
+        assert await points(wall, 900.0, 1) == 0
+        wall.now += 161
+        assert await points(wall, 8.0, 25) == 20
 
     asyncio.run(work())
+
+
+def test_points_that_could_not_be_written_down_are_with_the_next_ones_and_no_turn_is_the_worse_for_it() -> None:
+    async def work(points: Points, time: Time) -> None:
+        spending = points._spending
+        assert isinstance(spending, InProcess)
+        kept, spending._kept = spending._kept, Away()  # type: ignore[assignment]
+        assert await passed(points, 2, "agt_1") == 2
+        await written(spending)
+        spending._kept = kept
+        assert await passed(points, 1, "agt_2") == 1
+        await written(spending)
+        assert {one.name: one.used for one in await kept.kept(0)} == {"agt_1": 2, "agt_2": 1}
+
+    with_points(work)
+
+
+class Away:
+    async def keep(self, *args: object) -> None:
+        raise StoreDown("away")
 
 
 def test_what_may_spend_a_share_of_the_points_leaves_the_rest_and_always_has_one():

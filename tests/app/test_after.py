@@ -207,7 +207,7 @@ def test_the_end_waits_for_rows_under_way_and_lets_go_of_those_that_do_not_end(t
 
 
 def test_a_store_that_was_away_loses_nothing(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(after, "POLL", 0.05)
+    monkeypatch.setattr(after, "AGAIN", 0.05)
     doer = Doer()
 
     async def test(bench: Bench) -> None:
@@ -223,8 +223,37 @@ def test_a_store_that_was_away_loses_nothing(tmp_path, monkeypatch, caplog):
         bench.after.wake("t")
         await bench.until(lambda: "the store is unavailable" in caplog.text)
         away = False
-        bench.now += 200  # the row may have been taken before the store went
         await bench.until_open()
+
+    on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
+
+
+def test_a_row_that_failed_because_the_store_was_away_is_not_its_workers_for_the_rest_of_its_lease(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(after, "AGAIN", 0.02)
+    doer = Doer()
+    doer.gated = {"a"}
+
+    async def test(bench: Bench) -> None:
+        write, away = bench.store.db.write, True
+
+        async def sometimes(statements):
+            if away:
+                raise StoreDown
+            await write(statements)
+
+        await bench.store.ledger.commit(added("a"))
+        await bench.until(lambda: doer.now == 1)
+        monkeypatch.setattr(bench.store.db, "write", sometimes)
+        doer.gate.set()  # it is done, and that cannot be written, nor that it failed
+        await bench.until(lambda: caplog.text.count("the store is unavailable") >= 2)
+        away = False
+        await bench.until(lambda: "a of the outbox failed, try 1, again in 1 s" in caplog.text)
+        bench.now += 1
+        bench.after.wake("t")
+        await bench.until_open()
+        assert doer.did == ["a", "a"]
 
     on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
 

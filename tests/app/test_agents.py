@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from midstream import providers as kinds
+from midstream.app import agents as module
 from midstream.app.agents import AgentLoader
 from midstream.app.catalog import Catalog, Served
 from midstream.app.models_of import Models, lendable
@@ -20,6 +21,7 @@ from midstream.providers._service import Provider
 from midstream.store import Store, open_store
 
 from ..postgres import Server, postgres
+from .asgi import Here, here
 
 ORG, OTHER = "org_default", "org_b"
 SERVICES = {name: module.SERVICE for name, module in modules_of(kinds).items()}
@@ -328,3 +330,45 @@ def test_a_model_that_another_org_makes_its_own_is_refused_within_a_second(serve
             await beside.close()
 
     with_loader(url, test)
+
+
+def test_the_first_model_that_an_org_makes_its_own_elsewhere_is_known_without_a_turn(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "BELIEVE", 0.02)
+    url = server.create()
+
+    async def test(f: Fixture) -> None:
+        beside = await open_store(url, worker="other")
+        there = Fixture(beside)
+        following = asyncio.create_task(there.loader.follow_owners())
+        try:
+            body = b'{"name":"tuned","service":"groq","model":"acme-7b"}'
+            made = await f.store.org(ORG).nouns.create("model", "tuned", body)
+            await until(lambda: there.models.any_owned)
+            with pytest.raises(Exception, match="may not use"):
+                there.models.targets(OTHER, "groq", "acme-7b", {}, None)
+            await f.store.org(ORG).nouns.delete("model", made.id)
+            await until(lambda: not there.models.any_owned)
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
+            await beside.close()
+
+    with_loader(url, test)
+
+
+def test_no_plain_request_asks_the_store_whose_a_model_is_while_no_org_has_one(tmp_path: Path):
+    async def test(app: Here) -> None:
+        db: Any = Counting(app.services.store.db)
+        app.services.store.db = db
+        assert (await app.chat("hi").end()).status == 200
+        assert db.reads == 0
+
+    here(tmp_path, test)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)

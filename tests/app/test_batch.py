@@ -190,3 +190,24 @@ def test_a_turn_that_somebody_waits_for_does_not_stand_in_line_behind_a_batch(tm
         await app.process.drain(0)
 
     here(tmp_path, test)
+
+
+def test_a_batch_of_another_org_does_not_stand_in_line_behind_a_long_one(tmp_path: Path):
+    async def test(app: Here) -> None:
+        agent = (await published(app, limits={"agent": 1000}))["id"]
+        made = await ask(app, {"agent_id": agent, "batch": ["say 30 words pace 10"] * 200})
+        assert made.status == 200
+        org, key = await other_org(app)
+        body = {"service": "midstream", "model": "rehearsal", "batch": ["say 1 words"] * 10}
+        short = (await ask(app, body, key)).json["batch_id"]
+        status = ""
+        while status != "completed":
+            await asyncio.sleep(0.01)
+            status = (await app.ask("GET", f"{BATCH}/{short}", key=key)).json["status"]
+        jobs = await app.services.store.db.read(
+            "SELECT status, count(*) FROM jobs WHERE org_id <> $1 GROUP BY status", org
+        )
+        assert dict(jobs)["queued"] > 100
+        await app.process.drain(0)
+
+    here(tmp_path, test)

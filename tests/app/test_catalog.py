@@ -8,6 +8,7 @@ from midstream import providers
 from midstream.app.catalog import Catalog, Served
 from midstream.core.errors import NotFound
 from midstream.core.registry import modules_of
+from midstream.core.serving import Target
 from midstream.providers._service import Provider
 
 
@@ -83,6 +84,26 @@ def test_a_near_miss_is_named():
     with pytest.raises(NotFound) as refused:
         found("zzzz", where=few)
     assert "one/llama-3-70b" in refused.value.message
+
+
+def test_what_may_not_be_used_is_unknown_and_never_named():
+    where = catalog(served("one", "openai_compatible"), team=["one/acme-7b"], teal=["one/llama-3"])
+    assert found("team", where=where) == ["one/acme-7b"]  # remembered, for those who may
+
+    def usable(target: Target) -> bool:
+        return target.model != "acme-7b"
+
+    for hidden in ("one/acme-7b", "team", "acme-7b"):
+        with pytest.raises(NotFound) as refused:
+            where.targets(hidden, "openai_chat", usable)
+        assert f"the model '{hidden}' does not exist here" in refused.value.message
+        assert refused.value.code == "model_not_found"
+    for near in ("team", "tean"):
+        with pytest.raises(NotFound) as refused:
+            where.targets(near, "gemini", usable)
+        assert "did you mean teal?" in refused.value.message
+    assert where.shown(["team", "teal", "one/acme-7b", "one/x"], "openai_chat", usable) == ["teal", "one/x"]
+    assert [target.model for target in where.targets("teal", "openai_chat", usable)] == ["llama-3"]
 
 
 def test_without_any_provider_the_refusal_says_how_to_get_one():

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from midstream.app import live
+from midstream.core.errors import StoreDown
 from midstream.store.ledger import DeliveryAdded
 
-from .asgi import Here, here
+from .asgi import KEY, Here, here
 
 
 class Socket:
@@ -45,18 +46,22 @@ class Socket:
 
     async def told(self, count: int) -> list[Any]:
         async with asyncio.timeout(5):
-            while len(self._texts()) < count:
+            while len(self.texts()) < count:
                 self._news.clear()
                 await self._news.wait()
-        return self._texts()
+        return self.texts()
 
-    def _texts(self) -> list[Any]:
+    def texts(self) -> list[Any]:
         return [msgspec.json.decode(one["text"]) for one in self.sent if one["type"] == "websocket.send"]
 
 
-async def opened(app: Here, channel: str = "c") -> Socket:
-    reply = await app.ask("POST", "/v1/live/tokens", {"channel": channel}, content_type="application/json")
-    return Socket(app, f"token={reply.json['token']}")
+async def token(app: Here, channel: str = "c", key: str = KEY) -> str:
+    reply = await app.ask("POST", "/v1/live/tokens", {"channel": channel}, key, content_type="application/json")
+    return str(reply.json["token"])
+
+
+async def opened(app: Here, channel: str = "c", key: str = KEY) -> Socket:
+    return Socket(app, f"token={await token(app, channel, key)}")
 
 
 def test_in_silence_a_listener_is_told_that_the_server_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -114,8 +119,7 @@ def test_who_leaves_frees_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 )  # fmt: skip
 def test_what_is_asked_for_is_read_or_refused(tmp_path: Path, query: str, status: int):
     async def test(app: Here) -> None:
-        reply = await app.ask("POST", "/v1/live/tokens", {"channel": "c"}, content_type="application/json")
-        socket = Socket(app, query.replace("{}", reply.json["token"]))
+        socket = Socket(app, query.replace("{}", await token(app)))
         if status == 101:
             await socket.until("websocket.accept")
             socket.leave()
@@ -125,6 +129,84 @@ def test_what_is_asked_for_is_read_or_refused(tmp_path: Path, query: str, status
             names = dict(start["headers"])
             body = msgspec.json.decode((await socket.until("websocket.http.response.body"))["body"])
             assert body["error"]["request_id"].encode() == names[b"x-request-id"]
+        await asyncio.wait_for(socket.task, 5)
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "query, code", [("", 4401), ("token={}&after=x", 4400), ("token={}&channel=d", 4403), ("token={}", None)]
+)
+def test_a_page_is_told_by_the_close_code_why_it_was_refused(tmp_path: Path, query: str, code: int | None):
+    async def test(app: Here) -> None:
+        socket = Socket(app, query.replace("{}", await token(app)), ((b"origin", b"https://app.example"),))
+        await socket.until("websocket.accept")
+        if code is None:
+            await socket.told(1)
+            socket.leave()
+        else:
+            closed = await socket.until("websocket.close")
+            assert closed["code"] == code
+            assert 0 < len(closed["reason"].encode()) <= live.REASON
+            assert not socket.texts()
+        await asyncio.wait_for(socket.task, 5)
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize("end", ["revoked", "expired", "deleted"])
+def test_who_listens_by_a_key_that_opens_nothing_any_more_is_sent_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+):
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.02)
+
+    async def test(app: Here) -> None:
+        keys, db = app.services.store.keys, app.services.store.db
+        key, secret = await keys.create("org_default", "ends")
+        _, stays = await keys.create("org_default", "stays")
+        leaving, staying, operator = await opened(app, key=secret), await opened(app, key=stays), await opened(app)
+        for one in (leaving, staying, operator):
+            await one.told(1)
+        late = await token(app, key=secret)
+        await {
+            "revoked": lambda: keys.revoke("org_default", key.id),
+            "expired": lambda: db.write([("UPDATE api_keys SET expires_at = 1 WHERE id = $1", (key.id,))]),
+            "deleted": lambda: db.write([("DELETE FROM api_keys WHERE id = $1", (key.id,))]),
+        }[end]()
+        closed = await leaving.until("websocket.close")
+        assert closed["code"] == 4401
+        await asyncio.wait_for(leaving.task, 5)
+        refused = await Socket(app, f"token={late}").until("websocket.http.response.start")
+        assert refused["status"] == 401
+        await asyncio.sleep(0.1)
+        for one in (staying, operator):
+            assert not one.task.done()
+            one.leave()
+            await asyncio.wait_for(one.task, 5)
+        assert app.process.application._live._looking is None  # nobody is left to look after
+
+    here(tmp_path, test)
+
+
+def test_while_the_store_is_away_nobody_is_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.01)
+
+    async def test(app: Here) -> None:
+        _, secret = await app.services.store.keys.create("org_default", "k")
+        socket = await opened(app, key=secret)
+        await socket.told(1)
+        looked = 0
+
+        async def valid(ids: Any) -> set[str]:
+            nonlocal looked
+            looked += 1
+            raise StoreDown("away")
+
+        monkeypatch.setattr(app.services.store.keys, "valid", valid)
+        while looked < 2:
+            await asyncio.sleep(0.01)
+        assert not socket.task.done()
+        socket.leave()
         await asyncio.wait_for(socket.task, 5)
 
     here(tmp_path, test)

@@ -8,7 +8,7 @@ from midstream.core.errors import Unauthenticated
 from midstream.delivery.live_tokens import Token, read_token, write_token
 
 KEY = b"k" * 32
-TOKEN = Token("org_a", "thread 1", 200.0)
+TOKEN = Token("org_a", "thread 1", 200.0, "key_a")
 
 
 def test_a_token_opens_its_own_channel_until_its_time_is_over():
@@ -24,7 +24,7 @@ def test_a_token_of_another_server_is_refused():
 
 
 def test_channels_may_have_any_name():
-    token = Token("org_a", "Gespräch/№ 1?&#", 200.0)
+    token = Token("org_a", "Gespräch/№ 1?&#", 200.0, "key_a")
     text = write_token(KEY, token)
     assert text.replace("-", "").replace("_", "").isalnum()
     assert read_token(KEY, text, 1.0) == token

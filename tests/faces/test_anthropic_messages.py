@@ -24,15 +24,22 @@ def read(task: str = "chat", **body: Any) -> Turn:
     "body, param",
     [
         ({"messages": HI}, "model"),
-        ({"model": "m"}, "messages"),
-        ({"model": "m", "messages": {}}, "messages"),
-        ({"model": "m", "messages": [[]]}, "messages[0]"),
         ({"model": "m", "messages": HI, "stream": 1}, "stream"),
     ],
 )
 def test_a_mistake_is_named_by_its_path(body: dict[str, Any], param: str):
     with pytest.raises(BadRequest) as refused:
         read(**body)
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    "body, param", [({}, "messages"), ({"messages": {}}, "messages"), ({"messages": [[]]}, "messages.0")]
+)
+def test_what_is_wrong_with_messages_is_said_where_they_are_read(body: dict[str, Any], param: str):
+    turn = read(model="m", **body)
+    with pytest.raises(BadRequest) as refused:
+        _ = turn.prompt
     assert refused.value.param == param
 
 

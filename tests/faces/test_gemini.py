@@ -55,10 +55,13 @@ def test_new_contents_are_those_after_the_models():
     assert (role, msgspec.json.decode(native.raw)) == ("user", said[2])
 
 
-@pytest.mark.parametrize("contents, param", [("hi", "contents"), ([7], "contents[0]"), ([{"role": 1}], "contents[0]")])
-def test_a_mistake_is_named_by_its_path(contents: Any, param: str):
+@pytest.mark.parametrize(
+    "contents, param", [("hi", "contents"), ([7], "contents[0]"), ([{"role": 1}], "contents[0].role")]
+)
+def test_a_mistake_is_named_by_its_path_where_it_is_read(contents: Any, param: str):
+    turn = read("chat", contents=contents)
     with pytest.raises(BadRequest) as refused:
-        read("chat", contents=contents)
+        _ = turn.prompt
     assert refused.value.param == param
 
 

@@ -23,10 +23,7 @@ def read(task: str = "chat", **body: Any) -> Turn:
     [
         ({}, "model"),
         ({"model": ""}, "model"),
-        ({"model": "m"}, "messages"),
         ({"model": 7}, "model"),
-        ({"model": "m", "messages": "hi"}, "messages"),
-        ({"model": "m", "messages": ["hi"]}, "messages[0]"),
         ({"model": "m", "messages": HI, "stream": "yes"}, "stream"),
         ({"model": "m", "messages": HI, "store": 1}, "store"),
         ({"model": "m", "messages": HI, "conversation": 7}, "conversation"),
@@ -37,6 +34,16 @@ def read(task: str = "chat", **body: Any) -> Turn:
 def test_a_mistake_is_named_by_its_path(body: dict[str, Any], param: str):
     with pytest.raises(BadRequest) as refused:
         read(**body)
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    "body, param", [({}, "messages"), ({"messages": "hi"}, "messages"), ({"messages": ["hi"]}, "messages[0]")]
+)
+def test_what_is_wrong_with_messages_is_said_where_they_are_read(body: dict[str, Any], param: str):
+    turn = read(model="m", **body)
+    with pytest.raises(BadRequest) as refused:
+        _ = turn.prompt
     assert refused.value.param == param
 
 

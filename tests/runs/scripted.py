@@ -60,8 +60,11 @@ class Scripted:
     """Each call takes the next step of its provider's script; the last one repeats. calls: (provider, key) in order."""
 
     def __init__(self, **scripts: Sequence[Step]) -> None:
-        self._scripts = {name: list(steps) for name, steps in scripts.items()}
         self.calls: list[tuple[str, str]] = []
+        self.script(**scripts)
+
+    def script(self, **scripts: Sequence[Step]) -> None:
+        self._scripts = {name: list(steps) for name, steps in scripts.items()}
 
     async def __call__(self, target: Target, key: str, plan: Plan, line: Line) -> None:
         await line.leaving()
@@ -83,10 +86,17 @@ class Bench:
 
     def start(self, *targets: Target, stream: bool = True, **more: Any) -> tuple[Run, Follower]:
         native = Native("openai_chat", b'{"role":"user","content":"hi"}')
-        turn = Turn("openai_chat", {"x": Raw(b"1")}, lambda fields: Prompt(()), model="m", stream=stream)
+        turn = Turn(
+            "openai_chat",
+            {"x": Raw(b"1")},
+            lambda fields: Prompt(()),
+            model="m",
+            stream=stream,
+            fresh=(("user", native),),
+        )
         order = Order(
             org="org_default", key_id="k", face="openai_chat", request_id="req", turn=turn,
-            targets=targets or (Target("one", "m", "v"),), messages=(("user", native),), keep_answer=True, size=400,
+            targets=targets or (Target("one", "m", "v"),), keep=True, size=400,
             **more,
         )  # fmt: skip
         run = self.runs.start(order)

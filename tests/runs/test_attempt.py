@@ -6,6 +6,7 @@ import pytest
 
 from midstream.core.errors import BadRequest, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
 from midstream.core.events import Attempted, Delta, Done, Event, Failed, PartStarted, Started, Stopped, Used
+from midstream.core.http import Timeouts
 from midstream.core.parts import Reasoning, Text, ToolCall
 from midstream.core.serving import Line, Target
 from midstream.core.turn import Plan, Prompt, Turn
@@ -50,6 +51,25 @@ class Tried:
             line.emit(batch, 10)
         if self._error is not None:
             raise self._error
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_the_whole_time_of_a_stream_is_kept_by_its_exchange_or_else_by_the_attempt(bounded: bool):
+    async def complete(target: Target, key: str, plan: Plan, line: Line) -> None:
+        await line.leaving()
+        if bounded:
+            line.opened(lambda: None)
+        line.emit([*OPENED, Delta(0, "x")], 10)
+        await asyncio.sleep(0.15)
+        line.emit([Stopped("stop"), Done()], 10)
+
+    async def run() -> None:
+        target = Target("one", "m", "", timeouts=Timeouts(first_token=0.03, total=0.06))
+        attempt = Attempt("att_1", 1, Next(target, "0", 0.0, False), EventLog(), _written)
+        await attempt.run(complete, Plan(Turn("d", {}, lambda fields: Prompt(()), model="m", stream=True), "m", True))
+        assert isinstance(attempt.error, TimedOut) is not bounded
+
+    asyncio.run(asyncio.wait_for(run(), 5))
 
 
 def test_nothing_is_logged_before_the_first_visible_output_and_then_all_of_it_in_order():

@@ -110,6 +110,30 @@ def test_lifecycle_events_do_not_commit_so_the_other_target_may_still_answer():
     on_bench(Scripted(one=[begun], two=[says(answer())]), test)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_stream_lets_go_of_its_question_with_its_first_output_and_not_before(stream: bool):
+    async def test(bench: Bench) -> None:
+        run, follower = bench.start(Target("one", "m", "v"), Target("two", "m", "v"), stream=stream)
+        asked = run.order.turn
+
+        async def fails(plan: Plan, emit: Emit) -> None:
+            assert asked.fields
+            emit([Failed(DOWN)], 0)
+
+        async def holds(plan: Plan, emit: Emit) -> None:
+            assert asked.fields
+            emit(answer()[:3], 10)
+            assert bool(asked.fields) is bool(asked.fresh) is not stream
+            emit(answer()[3:], 10)
+
+        bench.complete.script(one=[fails], two=[holds])
+        assert isinstance((await everything(follower))[-1], Done)
+        rows = await bench.db.read("SELECT seq, role FROM messages ORDER BY seq")
+        assert rows == [(0, "user"), (1, "assistant")]
+
+    on_bench(Scripted(), test)
+
+
 def test_an_answer_without_an_end_is_an_error_never_a_stop():
     async def test(bench: Bench) -> None:
         _, follower = bench.start()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -45,6 +46,18 @@ def test_a_revoked_key_stays_revoked_from_the_first_time(url: str) -> None:
         assert not first.valid(0.0)
         await store.keys.revoke(ORG, key.id)
         assert await store.keys.find(text) == first
+
+    with_store(url, work)
+
+
+def test_of_many_keys_those_that_still_open_something_are_told_at_once(url: str) -> None:
+    async def work(store: Store) -> None:
+        now = time.time()
+        good, later = [(await store.keys.create(ORG, "k", expires_at=at))[0].id for at in (None, now + 100)]
+        over, revoked = [(await store.keys.create(ORG, "k", expires_at=at))[0].id for at in (now - 100, None)]
+        await store.keys.revoke(ORG, revoked)
+        assert await store.keys.valid([good, later, over, revoked, "key_gone"]) == {good, later}
+        assert await store.keys.valid([]) == set()
 
     with_store(url, work)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 
+import msgspec
 import pytest
 
 from midstream.core.errors import BadRequest, NotFound
@@ -32,6 +33,7 @@ BY_ID = {
         ("run", lambda org, id: org.attempts(run_id=id)),
         ("att", lambda org, id: org.attempts(after=id)),
     ],
+    "attempts_below": [("run", lambda org, id: org.attempts_below(id))],
 }
 WITHOUT_ID = {"create_conversation", "usage"}
 
@@ -142,6 +144,20 @@ def test_attempts_page_oldest_first_and_by_run(url: str) -> None:
             assert seen == expected
         assert [row.id for row in await mine.attempts(run_id="run_a3")] == ["att_a3"]
         assert [row.id for row in await everyone.attempts(run_id="run_b3")] == ["att_b3"]
+
+    with_store(url, work)
+
+
+def test_attempts_of_the_runs_that_a_run_has_called_are_found_at_any_depth(url: str) -> None:
+    async def work(store: Store) -> None:
+        called_by = {"1": None, "2": "run_1", "3": "run_2", "4": "run_1", "5": None, "6": "run_5"}
+        for name, parent in called_by.items():
+            started = msgspec.structs.replace(run_started(name), parent_run_id=parent)
+            await store.ledger.commit(started, attempt_started(name))
+        org = store.org(ORG)
+        assert [row.id for row in await org.attempts_below("run_1")] == ["att_2", "att_3", "att_4"]
+        assert [row.id for row in await org.attempts_below("run_2")] == ["att_3"]
+        assert await org.attempts_below("run_3") == []
 
     with_store(url, work)
 

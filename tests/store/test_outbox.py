@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
+from midstream.core.errors import StoreDown
 from midstream.store import Store, open_store
+from midstream.store.database import Row, Statement, Value
 from midstream.store.ledger import OutboxAdded
 from midstream.store.outbox import KEPT, LEASE, Outbox
 
@@ -181,3 +184,31 @@ def test_a_worker_is_told_of_each_row_that_is_committed(sqlite_url):
         assert told == ["turn", "other"]
 
     with_store(sqlite_url, work)
+
+
+def test_rows_that_were_taken_while_the_store_went_away_are_given_back_and_not_counted_as_tried(any_url):
+    async def work(store: Store) -> None:
+        outbox = Outbox(store.db, "me", Hands())
+        await store.ledger.commit(added("a"), added("b", "other"))
+        write, read = store.db.write, store.db.read
+
+        async def taken_and_away(statements: Sequence[Statement]) -> None:
+            await write(statements)
+            raise StoreDown
+
+        async def away(sql: str, *args: Value) -> list[Row]:
+            raise StoreDown
+
+        for name, failing in (("write", taken_and_away), ("read", away)):
+            setattr(store.db, name, failing)
+            with pytest.raises(StoreDown):
+                await outbox.take("turn", 5)
+            store.db.write, store.db.read = write, read  # type: ignore[method-assign]
+            [row] = await outbox.take("turn", 5)
+            assert (row.id, row.attempts) == ("a", 1)
+            await outbox.let_go([row])
+        assert await ids(outbox, "other") == ["b"]
+        assert await ids(outbox, "turn") == ["a"]
+        assert await ids(outbox, "turn") == []  # what is known to be taken stays so
+
+    with_store(any_url, work)

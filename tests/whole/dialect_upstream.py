@@ -137,6 +137,8 @@ def _dialect_of(path: str) -> str:
 
 
 def _embedded(dialect: str, body: Any) -> Any:
+    if dialect == "gemini" and "content" in body:
+        return {"embedding": {"values": VECTOR}, "usageMetadata": {"promptTokenCount": 4}}
     if dialect == "gemini":
         return {"embeddings": [{"values": VECTOR} for _ in body["requests"]]}
     inputs = body["input"] if isinstance(body["input"], list) else [body["input"]]

@@ -155,6 +155,14 @@ def test_of_many_at_once_exactly_the_agents_points_pass_by_any_spelling(agents: 
     assert all(int(reply.headers["retry-after"]) > 0 for reply in refused)
 
 
+def test_points_are_still_spent_after_a_kill(agents: Agents):
+    agent = agents.agent(limits={"agent": 3})
+    assert [agents.say(agent, "hi").status for _ in range(2)] == [200, 200]
+    agents.serving.kill()
+    agents.serving.start()
+    assert [agents.say(agent, "hi").status for _ in range(2)] == [200, 429]
+
+
 def test_each_model_call_is_one_transaction_and_each_turn_one_row_of_metrics_also_after_a_kill(
     agents: Agents, tools: ToolServer
 ):
@@ -322,16 +330,22 @@ def test_what_was_changed_of_what_was_asked_is_said(agents: Agents):
     assert "Mars/Olympus" in notice
 
 
-def test_another_orgs_own_model_is_refused_on_v1_too(agents: Agents):
+def test_another_orgs_own_model_does_not_exist_on_v1(agents: Agents):
     agents.post("/v1/admin/models", {"name": "mine", "service": "elsewhere", "model": "ft-mine"})
     org = agents.post("/v1/admin/orgs", {"name": "other"})["id"]
     key = agents.post("/v1/admin/keys", {"name": "k", "org_id": org})["key"]
-    body = {"model": "elsewhere/ft-mine", "messages": [{"role": "user", "content": "hi"}]}
-    refused = agents.serving.ask("POST", "/v1/chat/completions", body, key=key)
-    assert (refused.status, refused.json["error"]["code"]) == (403, "organization_not_permitted")
-    assert (
-        agents.serving.ask("POST", "/v1/chat/completions", body).json["error"]["code"] != "organization_not_permitted"
-    )
+    ask = agents.serving.ask
+    said = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        refused = ask("POST", path, {**said, "model": "elsewhere/ft-mine"}, key=key)
+        unknown = ask("POST", path, {**said, "model": "midstream/ft-mine"}, key=key)
+        assert refused.status == unknown.status == 404
+        told, usual = refused.json["error"], unknown.json["error"]
+        assert {**told, "message": ""} == {**usual, "message": ""}
+        assert told["message"].split(";")[0] == "the model 'elsewhere/ft-mine' does not exist here"
+        assert ask("POST", path, {**said, "model": "elsewhere/ft-mine"}).status == 502  # it is ours; nobody is there
+    assert ask("GET", "/v1/models/elsewhere%2Fft-mine", key=key).status == 404
+    assert ask("GET", "/v1/models/elsewhere%2Fft-mine").status == 200
 
 
 def test_a_failure_of_version_two_names_its_message_and_unknown_paths_are_refused_in_its_words(agents: Agents):

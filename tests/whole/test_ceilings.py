@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from .agents_at import Agents
@@ -61,8 +62,9 @@ def agents(upstream: Upstream, tools: ToolServer, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(autouse=True)
-def forgotten(upstream: Upstream) -> None:
+def forgotten(upstream: Upstream, tools: ToolServer) -> None:
     upstream.asked.clear()
+    tools.calls.clear()
 
 
 def calling(agents: Agents, *others: str, **more: Any) -> str:
@@ -123,6 +125,54 @@ def test_at_a_ceiling_one_last_call_without_tools_ends_the_turn(
     agent = agents.agent(service="up", configuration={"model": "x"}, tool_ids=[tool], settings=ceiling)
     reply = agents.say(agent, "go").json
     assert (reply["text"], reply["iterations"], len(upstream.asked)) == ("enough", calls, calls)
+
+
+def test_what_agents_that_were_called_had_spent_before_a_kill_counts_towards_the_ceiling(
+    agents: Agents, upstream: Upstream, tools: ToolServer
+):
+    tools.slow = 1.0
+    # The helper calls a helper of its own: what is far below counts as well.
+    helper = calling(agents, calling(agents), settings={"maximum_iterations": 1})
+    tool = agents.tool("slow_other", f"{tools.url}/slow/other", effect="pure")
+    agent = calling(agents, helper, tool_ids=[tool], settings={"tokens": 500, "maximum_iterations": 9})
+
+    def first_the_helper(asked: Asked) -> Said:
+        body = asked.json
+        offered = [one["function"]["name"] for one in body.get("tools", ())]
+        if "slow_other" not in offered:
+            return insatiable(asked)
+        wanted = "slow_other" if any(one["role"] == "tool" for one in body["messages"]) else "helper_0"
+        body["tools"].sort(key=lambda one: one["function"]["name"] != wanted)
+        return insatiable(Asked(asked.method, asked.path, asked.headers, msgspec.json.encode(body)))
+
+    upstream.answer = first_the_helper
+    body = {"agent_id": agent, "user": "go", "response_format": {"type": "queue", "cred": {"name": "ceilings"}}}
+    try:
+        accepted = agents.serving.ask("POST", "/api/v2/model/chat/completion", body).json
+        until(lambda: tools.to("/slow/other"))
+        assert len(upstream.asked) == 5  # it, the helper, the helper's helper, the helper, it
+        agents.serving.kill()
+        agents.serving.start()
+        job = until(lambda: ended(agents, accepted["message_id"]))
+    finally:
+        upstream.answer = insatiable
+    assert len(upstream.asked) == 6, job  # the ceiling is reached: one last call without tools
+    assert "tools" not in upstream.asked[-1].json
+    assert job["result"]["data"]["content"] == "enough"
+    assert job["result"]["usage"]["total_tokens"] == 600
+
+
+def ended(agents: Agents, message: str) -> dict[str, Any] | None:
+    job = agents.serving.ask("GET", f"/v1/admin/jobs/{message}").json
+    return job if job["status"] in ("done", "failed") else None
+
+
+def until(true: Callable[[], Any], seconds: float = 30) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
 
 
 def test_a_turn_that_takes_longer_than_it_may_is_stopped(agents: Agents, tools: ToolServer):

@@ -34,6 +34,7 @@ base_url = "{url}/v1"
 org_live = 4
 agent_points = 1000
 """
+HISTORY = "/api/v1/conversation"
 ASK = "/api/v2/model/chat/completion"
 
 
@@ -351,6 +352,38 @@ def test_only_tokens_open_a_channel_and_only_their_own_while_they_last(agents: A
         assert said(connection)["channel"] == channel
 
 
+def closed(connection: ClientConnection) -> tuple[int, str]:
+    with pytest.raises(ConnectionClosed) as over:
+        while True:
+            said(connection)
+    assert over.value.rcvd is not None
+    return over.value.rcvd.code, over.value.rcvd.reason
+
+
+def test_a_page_hears_by_a_close_code_why_it_was_refused(agents: Agents, channel: str):
+    url = f"ws://127.0.0.1:{agents.serving.port}/v1/live"
+    with connect(f"{url}?token=x", origin="https://app.example") as connection:  # type: ignore[arg-type]
+        code, reason = closed(connection)
+        assert (code, reason.split(":")[0]) == (4401, "invalid_token")
+    good = token(agents.serving, channel)["token"]
+    with connect(f"{url}?token={good}", origin="https://app.example") as connection:  # type: ignore[arg-type]
+        assert said(connection)["event"] == "ready"
+
+
+def test_a_revoked_key_closes_what_its_tokens_have_opened(agents: Agents, channel: str):
+    made = agents.post("/v1/admin/keys", {"name": "k"})
+    with (
+        hearing(agents.serving, channel, key=made["key"]) as connection,
+        hearing(agents.serving, channel) as mine,
+    ):
+        late = token(agents.serving, channel, made["key"])["token"]
+        assert agents.serving.ask("DELETE", f"/v1/admin/keys/{made['id']}").status == 200
+        code, reason = closed(connection)
+        assert (code, reason.split(":")[0]) == (4401, "invalid_token")
+        assert silent(mine)
+    assert refusal(agents.serving, f"?token={late}") == (401, "invalid_token")
+
+
 def test_tokens_are_for_keys_that_may_chat_and_for_their_org_alone(agents: Agents, channel: str):
     serving = agents.serving
     org = agents.post("/v1/admin/orgs", {"name": "listeners"})["id"]
@@ -434,7 +467,7 @@ def test_the_log_never_has_a_token(agents: Agents, channel: str):
 def test_a_chatbots_thread_hears_every_answer_and_failure_whoever_asks_and_others_threads_hear_nothing(
     agents: Agents, channel: str
 ):
-    bot, plain = agents.agent(type="chatbot"), agents.agent()
+    bot, plain = agents.agent(type="chatbot", settings={"titles": False}), agents.agent()
     with hearing(agents.serving, channel) as connection:
         body = {"agent_id": bot, "user": "say 2 words", "thread_id": channel}
         reply = agents.serving.ask("POST", ASK, body).json
@@ -470,5 +503,8 @@ def test_a_chatbots_conversation_is_heard_under_the_name_of_its_thread(agents: A
     thread = agents.serving.ask("GET", "/v1/admin/runs?limit=1").json["data"][0]["conversation_id"]
     with hearing(agents.serving, thread) as connection:
         assert said(connection)["data"] == {**first, "toolCalls": []}
+        title = said(connection)
+        assert (title["event"], title["data"]["conversation_id"]) == ("title", thread)
+        assert title["data"]["title"] == agents.serving.ask("GET", f"{HISTORY}/{first['conversationId']}").json["title"]
         second = agents.say(bot, "say 2 words", conversationId=first["conversationId"]).json
         assert said(connection)["data"]["text"] == second["text"] == "word1 word2"

@@ -260,6 +260,25 @@ def test_a_key_that_is_revoked_on_one_server_is_refused_by_the_other_within_a_se
     assert chat(other, key["key"]).status == 401
 
 
+def test_the_first_own_model_of_an_org_that_the_other_server_made_does_not_exist_here_soon(
+    serving: Serving, other: Serving, upstream: Upstream
+) -> None:
+    upstream.answer = lambda _: whole(REPLY)
+    assert chat(serving, model="up/ft-theirs").status == 200
+    org = other.ask("POST", "/v1/admin/orgs", {"name": "theirs"}).json["id"]
+    body = {"name": "theirs", "service": "up", "model": "ft-theirs", "org_id": org}
+    made = other.ask("POST", "/v1/admin/models", body)
+    assert made.status == 201, made.body
+    deadline = time.monotonic() + SOON
+    while (reply := chat(serving, model="up/ft-theirs")).status != 404:
+        assert time.monotonic() < deadline, reply.body
+        time.sleep(0.05)
+    assert other.ask("DELETE", f"/v1/admin/models/{made.json['id']}?org_id={org}").status == 200
+    while chat(serving, model="up/ft-theirs").status != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_a_conversation_that_goes_on_at_the_other_server_knows_all_that_was_said(
     serving: Serving, other: Serving, upstream: Upstream
 ) -> None:

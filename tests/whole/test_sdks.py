@@ -249,6 +249,44 @@ def test_embeddings(voices: Any, serving: Serving, kind: str):
     assert [one.values for one in several.embeddings] == [VECTOR, VECTOR]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "kind", "arrives"),
+    [
+        ("/v1/embeddings", {"input": [1, 2, 3], "encoding_format": "base64"}, "openai", "/v1/embeddings"),
+        ("/v1/embeddings", {"input": [[1], [2, 3]], "zz": 1}, "mistral", "/v1/embeddings"),
+        ("embedContent", {"content": {"parts": [{"inlineData": {"data": "AA=="}}]}}, "gemini", ":embedContent"),
+        ("batchEmbedContents", {"requests": [{"model": "models/e-1", "content": 5}]}, "gemini", ":batchEmbedContents"),
+    ],
+)  # fmt: skip
+def test_what_a_service_embeds_in_its_own_dialect_is_its_own_affair(
+    serving: Serving, upstream: Upstream, path: str, body: dict[str, Any], kind: str, arrives: str
+):
+    google = path[0] != "/"
+    body = body if google else {"model": f"{kind}/e-1", **body}
+    upstream.asked.clear()
+    got = serving.ask("POST", f"/v1beta/models/{kind}/e-1:{path}" if google else path, body)
+    assert got.status == 200, got.body
+    [asked] = upstream.asked
+    assert asked.path.endswith(arrives)
+    assert asked.json == body | ({} if google else {"model": "e-1"})
+
+
+def test_what_cannot_be_embedded_across_dialects_is_named(serving: Serving):
+    tokens = serving.ask("POST", "/v1/embeddings", {"model": "gemini/e-1", "input": [[1, 2]]})
+    assert (tokens.status, tokens.json["error"]["param"]) == (400, "input[0]")
+    picture = {"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": "AA=="}}]}}
+    refused = serving.ask("POST", "/v1beta/models/openai/e-1:embedContent", picture)
+    assert (refused.status, refused.json["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert "content.parts[0]" in refused.json["error"]["message"]
+    told = {"content": {"parts": [{"text": "a"}]}, "taskType": "RETRIEVAL_QUERY", "outputDimensionality": 3}
+    dropped = serving.ask("POST", "/v1beta/models/openai/e-1:embedContent", told)
+    assert (dropped.status, dropped.headers["x-midstream-dropped-params"]) == (200, "taskType")
+    strict = serving.ask("POST", "/v1beta/models/openai/e-1:embedContent", told, x_midstream_strict="true")
+    assert strict.status == 400
+    user = serving.ask("POST", "/v1/embeddings", {"model": "gemini/e-1", "input": "a", "user": "u"})
+    assert (user.status, user.headers["x-midstream-dropped-params"]) == (200, "user")
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "midstream"])
 def test_tokens_are_counted(voices: Any, kind: str):
     model = "midstream/rehearsal" if kind == "midstream" else f"{kind}/m-1"

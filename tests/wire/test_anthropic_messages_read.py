@@ -199,6 +199,8 @@ def test_params_and_fields_nobody_knows() -> None:
     assert (params.stop, params.user, params.service_tier) == (("a",), "u", "auto")
     assert prompt.extras == {
         "container": "c",
+        "conversation": "conv_1",
+        "store": False,
         "metadata": {"other": 1},
         "output_config": {"task_budget": {"total": 5}},
     }

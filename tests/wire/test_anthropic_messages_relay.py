@@ -23,10 +23,10 @@ def relay(body: bytes, **members: Any) -> Asked:
     return dialect.write_ask(Plan(turn, members.pop("model", "up"), members.pop("stream", False), **members))
 
 
-def test_the_callers_bytes_are_relayed_and_only_ours_taken_out() -> None:
+def test_the_callers_bytes_are_relayed() -> None:
     body = b'{ "model":"x", "max_tokens":1.0e1 , "messages":[ {"role":"user", "content":"h\\u00e9"} ],"new":{"a" :1},"store":true,"conversation":"c","stream":true}'  # noqa: E501
     assert relay(body, stream=True).body == (
-        b'{"model":"up","max_tokens":1.0e1,"messages":[ {"role":"user", "content":"h\\u00e9"} ],"new":{"a" :1},"stream":true}'  # noqa: E501
+        b'{"model":"up","max_tokens":1.0e1,"messages":[ {"role":"user", "content":"h\\u00e9"} ],"new":{"a" :1},"store":true,"conversation":"c","stream":true}'  # noqa: E501
     )
     assert relay(b'{"model":"x","messages":[],"stream":true}').body == (
         b'{"model":"up","messages":[],"stream":false,"max_tokens":4096}'
@@ -121,8 +121,9 @@ def test_a_tool_turn_of_another_service_goes_on_without_thinking(first: Any, kin
     call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
     result = {"type": "tool_result", "tool_use_id": "t", "content": "1"}
     messages = [{"role": "assistant", "content": [first, call]}, {"role": "user", "content": [result]}]
-    for ended in (False, True):
-        asked = [*messages, {"role": "user", "content": "next"}] if ended else messages
+    step = [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    for ended, more in ((False, []), (False, step), (True, [{"role": "user", "content": "next"}])):
+        asked = [{"role": "user", "content": "go"}, *messages, *more]
         body = {"model": "x", "messages": asked, "thinking": {"type": kind, "budget_tokens": 1024}}
         out = relay(json.dumps(body).encode())
         assert ("thinking" in json.loads(out.body)) is (thinks or ended)

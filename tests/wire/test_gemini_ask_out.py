@@ -54,13 +54,15 @@ def with_params(**params: Any) -> Any:
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
-def test_the_callers_own_bytes_are_sent_without_our_members() -> None:
+def test_the_callers_own_bytes_are_sent_without_the_models_name() -> None:
     body = (
         b'{"contents":[ {"parts":[{"text":"x"}]}],"model":"m","stream":true,"store":false,"conversation":"c","new":1}'
     )
     turn = Turn("gemini", read_object(body), gemini.read_ask, model="m")
     sent = gemini.write_ask(Plan(turn, "m", stream=False))
-    assert sent.body == b'{"contents":[ {"parts":[{"text":"x"}]}],"new":1}'
+    assert sent.body == (
+        b'{"contents":[ {"parts":[{"text":"x"}]}],"stream":true,"store":false,"conversation":"c","new":1}'
+    )
     assert sent.dropped == ()
 
 
@@ -148,7 +150,7 @@ def test_other_issuers_reasoning_stays_at_home_and_their_parts_are_told() -> Non
     assert body["contents"][1]["parts"] == [
         {"text": "mine", "thought": True, "thoughtSignature": "c2ln"}, {"text": "no"}, {"text": "ok"},
     ]  # fmt: skip
-    assert dropped == ("web_search_call", "cache_control")
+    assert dropped == ("web_search_call", "cache_control", "reasoning")
 
 
 def test_stored_messages_of_this_dialect_keep_their_own_parts() -> None:
@@ -178,7 +180,7 @@ def test_media_go_as_data_or_as_addresses() -> None:
         {"inlineData": {"mimeType": "image/gif", "data": "R0lG"}},
         {"fileData": {"mimeType": "application/pdf", "fileUri": "files/abc"}},
     ]
-    assert dropped == ("detail", "file_id")
+    assert dropped == ("detail", "file_id", "messages.content.filename")
 
 
 def test_tool_schemas_are_sent_untouched() -> None:

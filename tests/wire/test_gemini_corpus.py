@@ -216,7 +216,7 @@ def test_a_recorded_request_translated_through_neutral_words_asks_the_same(row: 
     bare = replace(prompt, messages=tuple(replace(message, native=None) for message in prompt.messages))
     turn = Turn("elsewhere", {}, lambda _: bare, model="gemini-2.5-flash")
     asked = gemini.write_ask(Plan(turn, "gemini-2.5-flash", stream=False), gemini.Quirks(placeholder=False))
-    assert set(asked.dropped) <= set(prompt.extras) | {"messages.name"}
+    assert set(asked.dropped) <= set(prompt.extras) | {"messages.name", "reasoning"}
     again = gemini.read_ask(read_object(asked.body))
     assert [_said(message) for message in _merged(again.messages)] == [
         _said(message) for message in _merged(bare.messages)
@@ -259,7 +259,8 @@ def test_recorded_embeddings_keep_every_text_and_vector(row: dict[str, Any]) -> 
         return
     request = json.dumps(row["request"]).encode()
     ask = gemini.read_embed_ask(read_object(request), batch=True)
-    assert json.loads(gemini.write_embed_ask(ask)) == row["request"]
+    turn = Turn("other", {}, gemini.read_ask, model="m", kind="embedding", embed=ask)
+    assert json.loads(gemini.write_embed_ask(Plan(turn, ask.model, False)).body) == row["request"]
     embedded = gemini.read_embedded(body)
     assert [list(vector) for vector in embedded.vectors] == [one["values"] for one in json.loads(body)["embeddings"]]
     assert gemini.write_embedded(embedded, batch=True) == body

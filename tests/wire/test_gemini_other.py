@@ -14,7 +14,7 @@ from msgspec import Raw
 from midstream.core.errors import BadRequest, Busy, Garbled, LimitReached, NotFound, Refused, Unauthenticated
 from midstream.core.events import Embedded, Failed
 from midstream.core.parts import Message, Text
-from midstream.core.turn import EmbedAsk, Plan, Prompt, Tool, Turn
+from midstream.core.turn import Asked, EmbedAsk, Plan, Prompt, Tool, Turn
 from midstream.core.usage import Usage
 from midstream.wire import gemini
 from midstream.wire.strict_json import read_object
@@ -91,6 +91,11 @@ def test_our_errors_are_written_in_googles_words(problem: Any, code: int, status
 # ------------------------------------------------------------------------------------------------------- embeddings
 
 
+def embedding(dialect: str, given: Any, ask: Any, caller: str = "alias") -> Asked:
+    turn = Turn(dialect, given, gemini.read_ask, model=caller, kind="embedding", embed=ask)
+    return gemini.write_embed_ask(Plan(turn, "e-1", False))
+
+
 def content(text: str) -> dict[str, Any]:
     return {"content": {"parts": [{"text": text}]}}
 
@@ -105,8 +110,8 @@ def test_one_embedding_is_asked_for_in_either_spelling() -> None:
 )
 @settings(deadline=None)
 def test_embedding_requests_written_read_back(texts: list[str], dimensions: int | None) -> None:
-    ask = EmbedAsk(inputs=tuple(texts), model="e-1", dimensions=dimensions, task="RETRIEVAL_QUERY", title="t")
-    body = gemini.write_embed_ask(ask)
+    ask = EmbedAsk(tuple(texts), model="e-1", dimensions=dimensions, task="RETRIEVAL_QUERY", title="t")
+    body = embedding("other", {}, ask).body
     assert gemini.read_embed_ask(msgspec.json.decode(body, type=dict[str, Raw]), batch=True) == ask
 
 
@@ -122,8 +127,28 @@ def test_embedding_requests_written_read_back(texts: list[str], dimensions: int 
             b'{"requests":[{"model":"models/e-1","zz":1.0,"content":{"parts":{"text": "a"}}}]}',
         ),
         (
+            b'{"requests": [{"content":{"parts":{"text": "a"}}}]}',
+            b'{"requests":[{"content":{"parts":{"text": "a"}},"model":"models/e-1"}]}',
+        ),
+        (
             b'{"content": {"parts":{"text": "a"}}, "zz": 1.0}',
-            b'{"requests":[{"content":{"parts":{"text": "a"}},"zz":1.0,"model":"models/e-1"}]}',
+            b'{"content":{"parts":{"text": "a"}},"zz":1.0}',
+        ),
+        (
+            b'{"model":"alias", "content": {"parts":{"text": "a"}}, "task_type": "RETRIEVAL_DOCUMENT", "title": "t"}',
+            b'{"model":"models/e-1","content":{"parts":{"text": "a"}},"task_type":"RETRIEVAL_DOCUMENT","title":"t"}',
+        ),
+        (
+            b'{"content":{"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}}, {"fileData":{}}, 5]}}',
+            b'{"content":{"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}}, {"fileData":{}}, 5]}}',
+        ),
+        (
+            b'{"requests":[{"model":"models/other","taskType":"A"},{"model":"models/e-1","taskType":5}]}',
+            b'{"requests":[{"model":"models/other","taskType":"A"},{"model":"models/e-1","taskType":5}]}',
+        ),
+        (
+            b'{"requests":"none"}',
+            b'{"requests":"none"}',
         ),
     ],
 )
@@ -131,8 +156,19 @@ def test_a_callers_own_embedding_request_goes_on_byte_for_byte_but_for_the_model
     body: bytes, relayed: bytes
 ) -> None:
     given = msgspec.json.decode(body, type=dict[str, Raw])
-    gemini.read_embed_ask(given, batch="requests" in given)
-    assert gemini.relay_embed_ask(given, "e-1") == relayed
+    asked = embedding("gemini", given, gemini.read_embed_ask)
+    assert (asked.body, asked.dropped) == (relayed, ())
+
+
+def test_what_google_does_not_embed_by_is_named() -> None:
+    ask = EmbedAsk(("a",), user="u", as_base64=True, extras={"input_type": "query"})
+    assert embedding("openai_chat", {}, ask).dropped == ("user", "input_type")
+
+
+def test_members_of_an_embedding_request_without_a_neutral_meaning_are_extras() -> None:
+    options = {"auto_truncate": True, "embedContentConfig": {"taskType": "T", "documentOcr": True}}
+    ask = gemini.read_embed_ask(fields({"requests": [{**content("a"), **options}], "zz": 1}), batch=True)
+    assert (ask.task, [*ask.extras]) == ("T", ["autoTruncate", "embedContentConfig.documentOcr", "zz"])
 
 
 @pytest.mark.parametrize(
@@ -154,7 +190,7 @@ def test_embedding_requests_that_make_no_sense_are_refused(body: Any, batch: boo
 
 def test_token_ids_are_refused() -> None:
     with pytest.raises(BadRequest) as caught:
-        gemini.write_embed_ask(EmbedAsk(inputs=("a", [1, 2])))
+        embedding("openai_chat", {}, EmbedAsk(inputs=("a", [1, 2])))
     assert caught.value.param == "input[1]"
 
 

@@ -17,7 +17,7 @@ from midstream.core.dialect import Say
 from midstream.core.errors import BadRequest, Busy, Garbled, LimitReached, Refused, Unauthenticated
 from midstream.core.events import Answer, Choice, Embedded
 from midstream.core.parts import Citation, Foreign, Media, Native, Part, Reasoning, Refusal, State, Text, ToolCall
-from midstream.core.turn import EmbedAsk
+from midstream.core.turn import Asked, EmbedAsk, Plan, Turn
 from midstream.core.usage import Usage
 from midstream.wire import openai_chat
 from midstream.wire.openai_chat import NAME, read_answer, read_error, usage, write_answer, write_error
@@ -378,14 +378,38 @@ def test_input_that_makes_no_sense_is_named(fields: dict[str, Any], param: str) 
     assert caught.value.param == param
 
 
+def embedding(dialect: str, fields: Any, ask: Any) -> Asked:
+    turn = Turn(dialect, fields, openai_chat.read_ask, model="m", kind="embedding", embed=ask)
+    return openai_chat.write_embed_ask(Plan(turn, "up", False))
+
+
 def test_embedding_requests_go_out_as_they_came_or_anew() -> None:
-    fields = read_object(b'{"model":"m","input":[ "a" ],"x":1}')
-    ask = openai_chat.read_embed_ask(fields)
-    assert openai_chat.write_embed_ask(ask, fields, "up") == b'{"model":"up","input":[ "a" ],"x":1}'
+    own = read_object(b'{"model":"m","input":[ "a" ],"x":1}')
+    assert embedding("openai_chat", own, openai_chat.read_embed_ask).body == b'{"model":"up","input":[ "a" ],"x":1}'
     anew = EmbedAsk(model="m", inputs=("a",), dimensions=3, as_base64=True, user="u")
-    assert json.loads(openai_chat.write_embed_ask(anew)) == {
-        "model": "m", "input": ["a"], "dimensions": 3, "encoding_format": "base64", "user": "u",
+    assert json.loads(embedding("other", {}, anew).body) == {
+        "model": "up", "input": ["a"], "dimensions": 3, "encoding_format": "base64", "user": "u",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"up","input":[1,2,3]}',
+        b'{"model":"up","input":[[1,2],[3]],"encoding_format":"base64"}',
+        b'{"model":"up","input":[{"type":"image_url","image_url":{"url":"https://x.example/a.png"}}]}',
+        b'{"model":"up","messages":[{"role":"user","content":"a"}]}',
+        b'{"model":"up","input":"a","encoding_format":"int8","input_type":"query","dimensions":"many"}',
+    ],
+)
+def test_what_a_callers_own_service_shall_embed_is_its_own_affair(body: bytes) -> None:
+    asked = embedding("openai_chat", read_object(body), openai_chat.read_embed_ask)
+    assert (asked.body, asked.dropped) == (body, ())
+
+
+def test_what_openai_does_not_embed_by_is_named() -> None:
+    ask = EmbedAsk(("a",), task="RETRIEVAL_QUERY", title="t", extras={"autoTruncate": True})
+    assert embedding("gemini", {}, ask).dropped == ("taskType", "title", "autoTruncate")
 
 
 @given(
@@ -405,8 +429,6 @@ def test_vectors_are_in_the_order_of_the_inputs() -> None:
     data = [{"index": 1, "embedding": [1]}, {"index": 0, "embedding": base64.b64encode(struct.pack("<f", 2)).decode()}]
     read = openai_chat.read_embedded(json.dumps({"data": data, "model": "m"}).encode())
     assert read.vectors == ((2.0,), (1.0,))
-    assert read.native is not None
-    assert openai_chat.write_embedded(read, EmbedAsk(inputs=("a",))) == read.native.raw
 
 
 @pytest.mark.parametrize(

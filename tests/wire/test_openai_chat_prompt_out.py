@@ -77,6 +77,7 @@ def test_the_callers_bytes_go_on_untouched() -> None:
         ),
         (',"stream":true,"stream_options":null', True, {"stream": True, "stream_options": {"include_usage": True}}),
         (',"stream":true,"stream_options":{"include_usage":true}', False, {"stream": False}),
+        (',"stream_options":{"include_obfuscation":false}', False, {"stream_options": {"include_obfuscation": False}}),
     ],
 )
 def test_streams_are_as_planned_and_always_ask_for_usage(given: str, stream: bool, sent: dict[str, Any]) -> None:
@@ -328,11 +329,13 @@ def test_the_rest_of_the_quirks_are_heeded() -> None:
         {"role": "user", "content": "q"},
         {"role": "assistant", "content": "xy", "prefix": True},
     ]
-    assert dropped == ("name",)
+    assert dropped == ("name", "messages.content.citations")
 
 
 def test_a_message_of_one_text_is_a_string_unless_something_more_is_to_be_said_of_it() -> None:
     assert said(Text("a")) == ([{"role": "user", "content": "a"}], ())
     more = Text("a", state=State(NAME, {"x": 1}))
     assert said(more) == ([{"role": "user", "content": [{"type": "text", "text": "a", "x": 1}]}], ())
+    told = [{"role": "assistant", "content": "a"}]
+    assert said(Text("a", citations=(Citation("u"),)), role="assistant") == (told, ("messages.content.citations",))
     assert said(Text("a"), role="tool") == ([], ())  # a tool's message holds results: a text is none

@@ -18,7 +18,7 @@ from .names import NAME
 #: Members of a request that the rest of the server deals with, or that are read here by name.
 _READ = frozenset(
     (
-        *("model", "messages", "stream", "conversation", "store", "system", "tools", "tool_choice", "thinking"),
+        *("model", "messages", "stream", "system", "tools", "tool_choice", "thinking"),
         *("max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier"),
         *("output_config", "output_format"),
     )

@@ -11,6 +11,7 @@ from msgspec import Raw
 from ...core.errors import BadRequest
 from ...core.parts import Message, ToolCall
 from ...core.turn import Asked, Plan, Tool, ToolChoice
+from ..stranded import stranded
 from ..strict_json import write_object
 from .arrange import arrange, fewer_marks, marks, split_system, system_blocks, system_value, user_first
 from .block_write import Block, BlockWriter
@@ -20,8 +21,6 @@ from .quirks import Quirks, quirks_of
 from .unsigned import goes_on_unsigned, signed_messages
 
 _encode = msgspec.json.Encoder().encode
-#: Members that are ours, not the service's.
-_OURS = ("conversation", "store")
 #: Members that a token count does not take.
 _NOT_COUNTED = frozenset(
     (
@@ -36,7 +35,7 @@ def write_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
     Raises BadRequest for what can neither be carried nor left out."""
     if plan.turn.dialect == NAME:
         fields, dropped = _relayed(plan)
-        if plan.stream or "stream" in fields:
+        if plan.stream or bytes(fields.get("stream", b"null")) != b"null":
             fields["stream"] = Raw(b"true" if plan.stream else b"false")
         fields.setdefault("max_tokens", Raw(_encode(plan.max_tokens_default)))
         return Asked(write_object(fields), dropped)
@@ -55,7 +54,7 @@ def write_count_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
 
 
 def _relayed(plan: Plan) -> tuple[dict[str, Raw], tuple[str, ...]]:
-    fields = {name: raw for name, raw in plan.turn.fields.items() if name not in _OURS}
+    fields = dict(plan.turn.fields)
     dropped: tuple[str, ...] = ()
     fields["model"] = Raw(_encode(plan.model))
     if "messages" in fields:
@@ -122,7 +121,8 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     body |= params.members
     if plan.stream:
         body["stream"] = True
-    dropped = tuple(dict.fromkeys((*writer.dropped, *params.dropped, *prompt.extras)))
+    lost = stranded(prompt, plan.turn.dialect, NAME)
+    dropped = tuple(dict.fromkeys((*writer.dropped, *params.dropped, *lost, *prompt.extras)))
     return body, dropped, params.form["name"] if params.form is not None else ""
 
 

@@ -9,12 +9,13 @@ import msgspec
 from msgspec import Struct, field
 
 from ...core.errors import BadRequest
-from ...core.turn import Format, Params, Plan, Prompt, Thinking, ToolChoice
+from ...core.turn import Format, Params, Plan, Prompt, Thinking, ToolChoice, described
 from .arrange import Turned
 from .block_write import Block
 from .form import form_choice, form_tool
 from .quirks import Quirks
 from .schema import closed_schema
+from .unsigned import begins_unsigned
 
 #: The service takes no smaller thinking budget.
 MIN_BUDGET = 1024
@@ -97,9 +98,10 @@ def _words(plan: Plan) -> Mapping[str, str]:
 def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written) -> None:
     params, choice = plan.turn.prompt.params, plan.turn.prompt.tool_choice
     thinking = params.thinking
-    if thinking is None or (thinking.effort is None and thinking.budget is None):
-        return
     name = next((name for name in _THINKING_NAMES if name in plan.turn.fields), "reasoning_effort")
+    if thinking is None or (thinking.effort is None and thinking.budget is None):
+        out.dropped += [name] if thinking is not None and thinking.show is not None else []
+        return
     if thinking.budget == 0 or (thinking.budget is None and thinking.effort == "none"):
         out.members["thinking"] = {"type": "disabled"}
         return
@@ -107,7 +109,7 @@ def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written)
         _adaptive(thinking, quirks, out)
         return
     forced = choice is not None and choice.mode in ("tool", "required")  # refused together with a budget
-    budget = None if forced or unsigned_call(turns) else _budget(thinking, params.max_tokens)
+    budget = None if forced or begins_unsigned(map(_bytes, reversed(turns))) else _budget(thinking, params.max_tokens)
     if budget is None:
         out.dropped.append(name)
         return
@@ -148,17 +150,6 @@ def _display(thinking: Thinking) -> dict[str, str]:
     return {"display": "summarized" if thinking.show else "omitted"}
 
 
-def unsigned_call(turns: Sequence[Turned]) -> bool:
-    """Does the open tool turn begin without thinking of this service's own? It refuses to go on thinking then."""
-    if len(turns) < 2 or turns[-2].role != "assistant":
-        return False
-    last, before = turns[-1], turns[-2]
-    if b'"tool_result"' not in _bytes(last):
-        return False
-    first = _bytes(before)
-    return b'"tool_use"' in first and b'"thinking"' not in first and b'"redacted_thinking"' not in first
-
-
 def _bytes(turn: Turned) -> bytes:
     return turn.raw if turn.raw is not None else msgspec.json.encode(turn.blocks)
 
@@ -188,7 +179,7 @@ def _format(prompt: Prompt, quirks: Quirks, tools: Sequence[Block], out: Written
         return
     if form.kind == "json_schema" and form.schema is not None and quirks.schemas:
         config = out.members.setdefault("output_config", {})
-        config["format"] = {"type": "json_schema", "schema": closed_schema(form.schema)}
+        config["format"] = {"type": "json_schema", "schema": closed_schema(described(form))}
         return
     if form.kind == "json_schema" and form.schema is not None:
         if tools and prompt.tool_choice is not None and prompt.tool_choice.mode in ("required", "tool"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -52,18 +53,27 @@ def signed_message(raw: bytes) -> bytes | None:
 
 
 def goes_on_unsigned(raw: bytes) -> bool:
-    """Do the messages end in results of a tool turn that began without thinking? The service refuses to go on with
-    thinking enabled then: another service, or this one without thinking, has made the calls."""
+    """begins_unsigned for a list of messages; False for what is none."""
     if b'"tool_result"' not in raw:
         return False
     try:
-        messages = _messages(raw)
+        return begins_unsigned(bytes(message) for message in reversed(_messages(raw)))
     except msgspec.DecodeError:
         return False
-    if len(messages) < 2 or b'"tool_result"' not in bytes(messages[-1]):
-        return False
-    before = bytes(messages[-2])
-    return b'"tool_use"' in before and b'"thinking"' not in before and b'"redacted_thinking"' not in before
+
+
+def begins_unsigned(latest: Iterable[bytes]) -> bool:
+    """Do the messages, given from the last to the first, end in results of a tool turn that began without thinking?
+    The service refuses to go on with thinking enabled then: another service, or this one without thinking, has made
+    the calls. It thinks once in a turn: calls that follow on results need no thought of their own."""
+    called, messages = False, iter(latest)
+    for results, before in zip(messages, messages, strict=False):
+        if b'"tool_result"' not in results or b'"tool_use"' not in before:
+            break
+        if b'"thinking"' in before or b'"redacted_thinking"' in before:
+            return False
+        called = True
+    return called
 
 
 def _is_unsigned(raw: Raw) -> bool:

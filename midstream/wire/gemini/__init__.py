@@ -8,7 +8,7 @@ from .ask_in import read_ask
 from .ask_out import Quirks, write_ask
 from .contents_out import PLACEHOLDER
 from .counting import read_count, read_count_ask, read_models, write_count, write_count_ask, write_model, write_models
-from .embeddings import read_embed_ask, read_embedded, relay_embed_ask, write_embed_ask, write_embedded
+from .embeddings import embeds_several, read_embed_ask, read_embedded, write_embed_ask, write_embedded
 from .refusals import read_error, write_error
 from .shape import NAME
 from .stream_in import Reader, answer_reader
@@ -21,6 +21,7 @@ __all__ = [
     "Writer",
     "answer_reader",
     "answer_writer",
+    "embeds_several",
     "read_answer",
     "read_ask",
     "read_count",
@@ -29,7 +30,6 @@ __all__ = [
     "read_embedded",
     "read_error",
     "read_models",
-    "relay_embed_ask",
     "write_answer",
     "write_ask",
     "write_count",

@@ -13,9 +13,8 @@ from .config_in import read_choice, read_params, read_tools
 from .part_in import read_part
 from .shape import NAME, camel, listed, plain, shaped
 
-#: Members of the request that have a neutral meaning, and those that are ours or stand in the URL.
-_NEUTRAL = frozenset({"contents", "systemInstruction", "tools", "toolConfig", "generationConfig"})
-OURS = frozenset({"model", "stream", "conversation", "store"})
+#: Members of the request that have a neutral meaning, or that the URL says.
+_NEUTRAL = frozenset({"contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "model"})
 _ROLES: dict[str, Role] = {"user": "user", "model": "assistant", "function": "tool", "tool": "tool", "": "user"}
 _encode = msgspec.json.Encoder().encode
 
@@ -24,7 +23,7 @@ def read_ask(fields: Fields) -> Prompt:
     """The request's meaning; `fields` may be spelled in camelCase or snake_case. Raises BadRequest with a path."""
     named = {camel(name): raw for name, raw in fields.items() if bytes(raw) != b"null"}
     messages = _system(named) + read_contents(named)
-    extras = {name: plain(raw, name) for name, raw in named.items() if name not in _NEUTRAL and name not in OURS}
+    extras = {name: plain(raw, name) for name, raw in named.items() if name not in _NEUTRAL}
     choice = None
     if "toolConfig" in named:
         choice, more = read_choice(plain(named["toolConfig"], "toolConfig"))

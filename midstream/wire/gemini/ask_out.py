@@ -9,8 +9,9 @@ from msgspec import Raw, Struct
 
 from ...core.parts import Message
 from ...core.turn import Asked, Fields, Plan, Prompt, Tool, ToolChoice
+from ..stranded import stranded
 from ..strict_json import write_object
-from .ask_in import OURS, raw_list
+from .ask_in import raw_list
 from .config_out import write_config
 from .contents_out import called_names, sign_first_call, system_parts, write_contents, write_message
 from .shape import NAME, camel
@@ -39,8 +40,8 @@ def write_ask(plan: Plan, quirks: Quirks = _NO_QUIRKS) -> Asked:
 
 
 def own_fields(plan: Plan, fields: Fields, quirks: Quirks = _NO_QUIRKS) -> dict[str, Raw]:
-    """The caller's members without those that are ours, the plan's history in front of their contents."""
-    kept = {name: raw for name, raw in fields.items() if name not in OURS}
+    """The caller's members but the model's name, which the URL says; the plan's history in front of their contents."""
+    kept = {name: raw for name, raw in fields.items() if name != "model"}
     if not plan.history:
         return kept
     system = [message for message in plan.history if message.role in {"system", "developer"}]
@@ -96,6 +97,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
     config = write_config(plan, quirks.thinking, dropped)
     if config:
         body["generationConfig"] = config
+    dropped.update(stranded(prompt, plan.turn.dialect, NAME))
     dropped.update(dict.fromkeys(prompt.extras))
     return Asked(_encode(body), tuple(dropped))
 

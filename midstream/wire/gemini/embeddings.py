@@ -10,15 +10,16 @@ from msgspec import Raw, Struct
 from ...core.errors import BadRequest, Garbled
 from ...core.events import Embedded
 from ...core.parts import Native, Text
-from ...core.turn import EmbedAsk, Fields
+from ...core.turn import Asked, EmbedAsk, Fields, Plan
 from ...core.usage import Usage
 from ..strict_json import write_object
 from .part_in import read_part
 from .refusals import refusal
-from .shape import ABSENT, NAME, camel, given, listed, members, plain, shaped
+from .shape import ABSENT, NAME, given, listed, members, plain, shaped
 from .usage import read_usage
 
 _encode = msgspec.json.Encoder().encode
+_NULL = Raw(b"null")
 
 
 class _Options(Struct, frozen=True):
@@ -28,26 +29,30 @@ class _Options(Struct, frozen=True):
     outputDimensionality: int | None = None
 
 
+_READ = frozenset({"content", "embedContentConfig", *_Options.__struct_fields__})
+
+
 def read_embed_ask(fields: Fields, batch: bool) -> EmbedAsk:
     """batch: the body is {"requests": [...]}, else one request. Every request of a batch must ask for the same
     task, title and size, and hold text only. model is "" where the body names none (it stands in the URL).
     Raises BadRequest with the field's path."""
+    extras: dict[str, Any] = {}
+    body = {name: plain(raw, name) for name, raw in fields.items()}
     if not batch:
-        text, options = _request({name: plain(raw, name) for name, raw in fields.items()}, "")
-        return _ask([text], options)
-    raw = next((raw for name, raw in fields.items() if camel(name) == "requests"), Raw(b"null"))
-    items = listed(plain(raw, "requests"), "requests")
+        text, options = _request(body, "", extras)
+        return _ask([text], options, extras)
+    items = listed(body.pop("requests", None), "requests")
     if not items:
         raise BadRequest("requests must hold at least one request", param="requests")
-    read = [_request(item, f"requests[{number}]") for number, item in enumerate(items)]
+    read = [_request(item, f"requests[{number}]", extras) for number, item in enumerate(items)]
     for number, (_, options) in enumerate(read):
         if options != read[0][1]:
             path = f"requests[{number}]"
             raise BadRequest(f"{path} asks for other options than requests[0]", param=path)
-    return _ask([text for text, _ in read], read[0][1])
+    return _ask([text for text, _ in read], read[0][1], extras | body)
 
 
-def _ask(texts: list[str], options: _Options) -> EmbedAsk:
+def _ask(texts: list[str], options: _Options, extras: dict[str, Any]) -> EmbedAsk:
     model = options.model.removeprefix("models/")
     return EmbedAsk(
         model=model,
@@ -55,14 +60,18 @@ def _ask(texts: list[str], options: _Options) -> EmbedAsk:
         dimensions=options.outputDimensionality,
         task=options.taskType,
         title=options.title,
+        extras=extras,
     )
 
 
-def _request(value: Any, path: str) -> tuple[str, _Options]:
+def _request(value: Any, path: str, extras: dict[str, Any]) -> tuple[str, _Options]:
+    """The text and the options of one request; members without a neutral meaning go to extras."""
     dot = f"{path}." if path else ""
     found = members(value, path or "the request")
     nested = members(found.get("embedContentConfig", {}), f"{dot}embedContentConfig")
     options = shaped({**nested, **found}, _Options, path)
+    extras |= {name: member for name, member in found.items() if name not in _READ}
+    extras |= {f"embedContentConfig.{name}": member for name, member in nested.items() if name not in _READ}
     if "content" not in found:
         raise BadRequest(f"{dot}content is missing", param=f"{dot}content")
     content = members(found["content"], f"{dot}content")
@@ -71,45 +80,58 @@ def _request(value: Any, path: str) -> tuple[str, _Options]:
         at = f"{dot}content.parts[{number}]"
         part = read_part(item, at)
         if not isinstance(part, Text):
-            raise BadRequest(f"{at} must be text: other media are not embedded here", param=at)
+            raise BadRequest(f"{at} must be text: this provider embeds no other media", param=at, code="unsupported")
         pieces.append(part.text)
     return "".join(pieces), options
 
 
-def write_embed_ask(ask: EmbedAsk) -> bytes:
-    """A batchEmbedContents body. Raises BadRequest for token ids, which Google does not take."""
+def embeds_several(plan: Plan) -> bool:
+    """Does what is sent stand in a list of requests? A caller of this dialect has said it in either form."""
+    return plan.turn.dialect != NAME or "requests" in plan.turn.fields
+
+
+def write_embed_ask(plan: Plan) -> Asked:
+    """The body for embedContent or batchEmbedContents (embeds_several): a caller of this dialect gets theirs sent on
+    byte for byte but for the model's name. Raises BadRequest for token ids, which Google does not take."""
+    if plan.turn.dialect == NAME:
+        return Asked(_relayed(plan))
+    ask = plan.turn.embed or EmbedAsk(())
     options = {"taskType": ask.task, "title": ask.title, "outputDimensionality": ask.dimensions}
     given = {name: value for name, value in options.items() if value is not None}
     requests = []
     for number, text in enumerate(ask.inputs):
         if not isinstance(text, str):
-            raise BadRequest("this model takes texts, not token ids", param=f"input[{number}]")
-        model = ask.model if ask.model.startswith("models/") else f"models/{ask.model}"
-        requests.append({"model": model, "content": {"parts": [{"text": text}]}, **given})
-    return _encode({"requests": requests})
+            path = f"input[{number}]"
+            raise BadRequest(f"{path}: this provider takes texts, not token ids", param=path, code="unsupported")
+        requests.append({"model": f"models/{plan.model}", "content": {"parts": [{"text": text}]}, **given})
+    dropped = (*(("user",) if ask.user is not None else ()), *ask.extras)
+    return Asked(_encode({"requests": requests}), dropped)
 
 
-def relay_embed_ask(fields: Fields, model: str) -> bytes:
-    """A batchEmbedContents body of a caller of this dialect, who may have asked for one embedding: every member byte
-    for byte but a model's name that is not `model`. fields: as read_embed_ask has taken them."""
-    name = next((name for name in fields if camel(name) == "requests"), None)
-    if name is None:
-        return write_object({"requests": Raw(b"[" + _relayed(fields, model) + b"]")})
-    own = bytes(fields[name])
-    many = msgspec.json.decode(own, type=list[dict[str, Raw]] | dict[str, Raw])
-    requests = many if isinstance(many, list) else [many]
-    if not all(_names(request, model) for request in requests):
-        own = b"[" + b",".join(_relayed(request, model) for request in requests) + b"]"
-    return write_object({**fields, name: Raw(own)})
+def _relayed(plan: Plan) -> bytes:
+    fields = plan.turn.fields
+    if "requests" not in fields:
+        return write_object(_named(fields, plan))
+    own = bytes(fields["requests"])
+    try:
+        many = msgspec.json.decode(own, type=list[dict[str, Raw]] | dict[str, Raw])
+    except msgspec.ValidationError:
+        return write_object(fields)  # the service itself says what is wrong with it
+    given = many if isinstance(many, list) else [many]
+    requests = [_named(request if "model" in request else {**request, "model": _NULL}, plan) for request in given]
+    if requests != given:
+        own = b"[" + b",".join(write_object(request) for request in requests) + b"]"
+    return write_object({**fields, "requests": Raw(own)})
 
 
-def _names(request: Fields, model: str) -> bool:
-    return "model" in request and msgspec.json.decode(request["model"]) in (model, f"models/{model}")
-
-
-def _relayed(request: Fields, model: str) -> bytes:
-    named = request if _names(request, model) else {**request, "model": Raw(_encode(f"models/{model}"))}
-    return write_object(named)
+def _named(request: Fields, plan: Plan) -> Fields:
+    """The request with the upstream's name for the model, where it has the caller's or none. One that names quite
+    another is the service's to judge."""
+    if "model" not in request:
+        return request
+    name = plain(request["model"], "model")
+    ours = (None, "", plan.turn.model, f"models/{plan.turn.model}")
+    return {**request, "model": Raw(_encode(f"models/{plan.model}"))} if name in ours else request
 
 
 class _Values(Struct):

@@ -15,7 +15,7 @@ from msgspec import Struct
 from ...core.errors import BadRequest, Garbled
 from ...core.events import Embedded
 from ...core.parts import Native
-from ...core.turn import EmbedAsk, Fields
+from ...core.turn import Asked, EmbedAsk, Fields, Plan
 from ...core.usage import Usage
 from ..strict_json import read_field
 from .errors import error_in_reply
@@ -74,19 +74,21 @@ def _inputs(fields: Fields) -> tuple[str | list[int], ...]:
     return tuple(told)
 
 
-def write_embed_ask(ask: EmbedAsk, fields: Fields | None = None, model: str | None = None) -> bytes:
-    """fields: the caller's own, when they are of this dialect: sent on byte for byte but for the model.
-    model: the upstream's own name, else ask.model."""
-    if fields is not None:
-        return _encode({**fields, "model": model or ask.model})
-    body: dict[str, Any] = {"model": model or ask.model, "input": list(ask.inputs)}
+def write_embed_ask(plan: Plan) -> Asked:
+    """The fields of a caller of this dialect are sent on byte for byte but for the model. Raises BadRequest for what
+    another dialect asks to embed that is no text."""
+    if plan.turn.dialect == NAME:
+        return Asked(_encode({**plan.turn.fields, "model": plan.model}))
+    ask = plan.turn.embed or EmbedAsk(())
+    body: dict[str, Any] = {"model": plan.model, "input": list(ask.inputs)}
     if ask.dimensions is not None:
         body["dimensions"] = ask.dimensions
     if ask.as_base64:
         body["encoding_format"] = "base64"
     if ask.user is not None:
         body["user"] = ask.user
-    return _encode(body)
+    google = {"taskType": ask.task, "title": ask.title}
+    return Asked(_encode(body), (*(name for name, value in google.items() if value is not None), *ask.extras))
 
 
 def read_embedded(body: bytes) -> Embedded:
@@ -123,9 +125,7 @@ def _base64(vector: Sequence[float]) -> str:
 
 
 def write_embedded(embedded: Embedded, ask: EmbedAsk) -> bytes:
-    """The provider's own body when it is in this dialect."""
-    if embedded.native is not None and embedded.native.dialect == NAME:
-        return embedded.native.raw
+    """Vectors in the encoding that was asked for."""
     data = [
         {"object": "embedding", "index": at, "embedding": _base64(vector) if ask.as_base64 else vector}
         for at, vector in enumerate(embedded.vectors)

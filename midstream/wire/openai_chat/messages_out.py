@@ -230,7 +230,9 @@ def _only_text(message: Message) -> str | None:
     if len(message.parts) != 1 or message.role == "tool":
         return None
     [part] = message.parts
-    return part.text if type(part) is Text and part.state is None and part.cache is None else None
+    if type(part) is not Text or part.state is not None or part.cache is not None or part.citations:
+        return None
+    return part.text
 
 
 def _merged(messages: Iterable[Message]) -> Iterator[Message]:

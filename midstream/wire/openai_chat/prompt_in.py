@@ -33,7 +33,8 @@ def read_ask(fields: Fields) -> Prompt:
     """Raises BadRequest with the path of the first field that does not make sense."""
     raws = read_field(fields, "messages", list[Raw], [])
     if not raws:
-        raise BadRequest("messages must be an array of at least one message", param="messages")
+        code = "invalid_request" if "messages" in fields else "missing_required_parameter"
+        raise BadRequest("messages must be an array of at least one message", param="messages", code=code)
     return Prompt(
         messages=MessagesReader().read(raws),
         tools=_tools(fields),

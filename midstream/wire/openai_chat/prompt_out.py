@@ -10,6 +10,7 @@ from msgspec import Raw
 from ...core.errors import BadRequest
 from ...core.parts import Message
 from ...core.turn import Asked, Plan
+from ..stranded import stranded
 from .dropped import Dropped
 from .fitted import fitted
 from .messages_out import MessagesWriter
@@ -82,9 +83,11 @@ def _patch(name: str, raw: Raw, plan: Plan, quirks: Quirks, out: list[Any], drop
     elif name == "stream":
         value = b"true" if plan.stream else raw if bytes(raw) == b"null" else b"false"
     elif name == "stream_options":
-        if plan.stream and quirks.stream_options:
+        if quirks.stream_options and plan.stream:
             value = _with_usage(raw)
-        elif plan.stream and set(_options(raw)) - {"include_usage"}:
+        elif quirks.stream_options:
+            value = raw if bytes(plan.turn.fields.get("stream", b"null")) != b"true" else None
+        elif set(_options(raw)) - {"include_usage"}:
             dropped.append(name)
     elif name == "store" and quirks.forwards_store and name not in quirks.lacks:
         value = raw
@@ -155,7 +158,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
         if choice is not None:
             body["tool_choice"] = choice
     write_params(prompt.params, bool(tools), body, quirks, dropped)
-    for name in prompt.extras:
+    for name in (*stranded(prompt, plan.turn.dialect, NAME), *prompt.extras):
         dropped.add(name)
     if plan.stream:
         body["stream"] = True
