@@ -21,6 +21,10 @@ PORTKEY = {
     # with a newer one its streams answer 500 on Node 20
     "overrides": {"@hono/node-server": "1.13.8"},
 }
+LANGGRAPH = (
+    "langgraph==1.2.24", "langgraph-checkpoint-sqlite==3.1.2", "langchain-openai==1.7.4",
+    "fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0",
+)  # fmt: skip
 COMPILE = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror"]
 
 
@@ -87,13 +91,23 @@ def nginx() -> None:
     (WORK / "nginx").mkdir(exist_ok=True)
 
 
-def litellm() -> None:
-    home = WORK / "v-lite"
-    if (home / "installed").exists():
+def _environment(name: str, *packages: str) -> None:
+    """A Python environment that holds exactly these, made once."""
+    home, wanted = WORK / name, "\n".join(packages)
+    mark = home / "installed"
+    if mark.exists() and mark.read_text() == wanted:
         return
-    _call([sys.executable, "-m", "venv", str(home)])
-    _call([str(home / "bin/pip"), "install", "-q", "--disable-pip-version-check", LITELLM])
-    (home / "installed").write_text(LITELLM)
+    _call([sys.executable, "-m", "venv", "--clear", str(home)])
+    _call([str(home / "bin/pip"), "install", "-q", "--disable-pip-version-check", *packages])
+    mark.write_text(wanted)
+
+
+def litellm() -> None:
+    _environment("v-lite", LITELLM)
+
+
+def langgraph() -> None:
+    _environment("v-graph", *LANGGRAPH)
 
 
 def portkey() -> None:
@@ -128,7 +142,7 @@ def postgres_programs() -> Path:
 
 def prepare(name: str) -> None:
     """What this target needs. Raises Missing."""
-    steps = {"nginx": nginx, "litellm": litellm, "portkey": portkey, "midstream": midstream}
+    steps = {"nginx": nginx, "litellm": litellm, "portkey": portkey, "midstream": midstream, "langgraph": langgraph}
     if name == "midstream-pg":
         midstream()
         postgres_programs()

@@ -66,13 +66,15 @@ ALL = (
 )
 WARM_UP = ALL[1]
 # the paced streams come first: memory a stream is what a fresh process adds, not what earlier load left behind
-DEFAULT = "k1000,x1000,p1,p32,p256,s1,s32,p32-40k,tls32"
+DEFAULT = "k1000,x1000,p1,p32,p256,s1,s32,p32-40k,tls32,agents"
+#: The phase that has its own servers and its own load: see agents.py.
+AGENTS = "agents"
 
 
-def chosen(names: str, quick: bool) -> list[Phase]:
+def chosen(names: list[str], quick: bool) -> list[Phase]:
     """Raises KeyError with the unknown name."""
     table = {phase.name: phase for phase in ALL}
-    phases = [table[name] for name in names.split(",")]
+    phases = [table[name] for name in names]
     if not quick:
         return phases
     return [replace(p, seconds=p.seconds / 2, warm=p.warm / 2) for p in phases]

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import agent_report
 import plot
+import tables
 
 Result = dict[str, Any]
 SHOWN = (
@@ -55,10 +57,6 @@ def extra(result: Result, phase: str) -> float | None:
     """Microseconds of CPU a request over p32."""
     more, base = figure(result, phase, "us_req"), figure(result, "p32", "us_req")
     return None if more is None or base is None else more - base
-
-
-def ratio(a: float | None, b: float | None) -> float | None:
-    return a / b if a is not None and b else None
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ class Threshold:
 def _times(peer: str) -> Callable[[Result, Result], float | None]:
     def value(run: Result, ours: Result) -> float | None:
         theirs = run["targets"].get(peer, {})
-        return ratio(figure(ours, "p32", "rps_core"), figure(theirs, "p32", "rps_core"))
+        return tables.ratio(figure(ours, "p32", "rps_core"), figure(theirs, "p32", "rps_core"))
 
     return value
 
@@ -154,7 +152,7 @@ THRESHOLDS = (
     Threshold("1,000 paced streams: kB a stream", 30, False, _of("k1000", "kb_stream")),
     Threshold(
         "translated streams: CPU, times untranslated", 1.6, False,
-        lambda _, r: ratio(figure(r, "x1000", "us_chunk"), figure(r, "k1000", "us_chunk")),
+        lambda _, r: tables.ratio(figure(r, "x1000", "us_chunk"), figure(r, "k1000", "us_chunk")),
     ),
     Threshold("burst chunks a CPU second", 150_000, True, _of("s32", "chunks_core")),
     Threshold("added latency p50, ms", 0.5, False, lambda run, r: (added(run, r, "p50") or 0) / 1e3 or None),
@@ -165,18 +163,13 @@ THRESHOLDS = (
 )  # fmt: skip
 
 
-def _table(head: list[str], lines: list[list[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
 def figures_table(run: Result, names: list[str]) -> str:
     lines = []
     for row in ROWS:
         values = [row.value(run, run["targets"][name]) for name in names]
         if any(v is not None for v in values):
             lines.append([row.words, *("–" if v is None else row.form.format(v) for v in values)])
-    return _table(["", *(run["targets"][name]["label"] for name in names)], lines)
+    return tables.table(["", *(run["targets"][name]["label"] for name in names)], lines)
 
 
 def ratios(run: Result, ours: str, names: list[str]) -> dict[str, dict[str, float | None]]:
@@ -187,45 +180,25 @@ def ratios(run: Result, ours: str, names: list[str]) -> dict[str, dict[str, floa
         row = {}
         for name in names:
             a, b = value(run, mine), value(run, run["targets"][name])
-            times = ratio(a, b) if more_is_better else ratio(b, a)
+            times = tables.ratio(a, b) if more_is_better else tables.ratio(b, a)
             row[name] = times if times is None or times > 0 else None
         table[words] = row
     return table
 
 
-def _times_words(times: float | None) -> str:
-    if times is None:
-        return "–"
-    return f"{times:,.0f}×" if times >= 10 else f"{times:.2f}×"
-
-
 def ratios_table(run: Result, ours: str, names: list[str]) -> str:
     lines = [
-        [words, *(_times_words(row[name]) for name in names)]
+        [words, *(tables.times_words(row[name]) for name in names)]
         for words, row in ratios(run, ours, names).items()
         if any(v is not None for v in row.values())
     ]
-    return _table(["better by", *(run["targets"][name]["label"] for name in names)], lines)
+    return tables.table(["better by", *(run["targets"][name]["label"] for name in names)], lines)
 
 
 def thresholds(run: Result, ours: str) -> list[Result]:
     """Beside each limit of the project what was measured; nothing is asserted."""
-    checked = []
-    for t in THRESHOLDS:
-        value = t.value(run, run["targets"][ours])
-        met = None if value is None else value >= t.limit if t.at_least else value <= t.limit
-        sign = "≥" if t.at_least else "≤"
-        checked.append({"threshold": t.words, "limit": f"{sign} {t.limit:,g}", "measured": value, "met": met})
-    return checked
-
-
-def thresholds_table(checked: list[Result]) -> str:
-    words = {True: "met", False: "MISSED", None: "not measured"}
-    lines = [
-        [c["threshold"], c["limit"], "–" if c["measured"] is None else plot.number(c["measured"]), words[c["met"]]]
-        for c in checked
-    ]
-    return _table(["", "limit", "measured", ""], lines)
+    mine = run["targets"][ours]
+    return [tables.compared(t.words, t.limit, t.value(run, mine), at_least=t.at_least) for t in THRESHOLDS]
 
 
 def machine(run: Result) -> str:
@@ -242,16 +215,18 @@ def markdown(run: Result) -> str:
     parts = [
         f"# Benchmark of {run['when']}" + (" (quick)" if run["quick"] else ""),
         machine(run),
-        figures_table(run, names),
+        *([figures_table(run, names)] if names else []),
     ]
     for ours in (name for name in names if name.startswith("midstream")):
         label = run["targets"][ours]["label"]
         peers = [name for name in names if not name.startswith("midstream") and name != "direct"]
         if peers:
             parts += [f"## {label} against each", ratios_table(run, ours, peers)]
-        parts += [f"## {label}: the project's thresholds", thresholds_table(thresholds(run, ours))]
+        parts += [f"## {label}: the project's thresholds", tables.thresholds_table(thresholds(run, ours))]
         if run["targets"][ours].get("accounts"):
             parts += ["Accounts after the run:", "\n".join(f"- {x}" for x in run["targets"][ours]["accounts"]["lines"])]
+    if "agents" in run:
+        parts.append(agent_report.markdown(run["agents"]).rstrip())
     words = [f"- {r['label']}: {r['skipped']}" for r in run["targets"].values() if r.get("skipped")]
     words += [f"- {r['label']} {r['died']}" for r in run["targets"].values() if r.get("died")]
     words += [
@@ -273,6 +248,9 @@ def write(run: Result, folder: Path) -> None:
     for ours in (name for name in names if name.startswith("midstream")):
         run.setdefault("ratios", {})[ours] = ratios(run, ours, peers)
         run.setdefault("thresholds", {})[ours] = thresholds(run, ours)
+    if "agents" in run:
+        run["agent_ratios"] = agent_report.better_by(run["agents"])
+        run["agent_thresholds"] = agent_report.limits(run["agents"])
     (folder / "results.json").write_text(json.dumps(run, indent=1, ensure_ascii=False))
     text = markdown(run)
     (folder / "results.md").write_text(text)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import accounts
+import agents
 import install
 import phases
 import report
@@ -226,7 +227,9 @@ def run_target(target: Target, chosen: list[Phase], quick: bool, cores: tuple[in
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
     parser.add_argument("--targets", help=f"of {','.join(TARGETS)}")
-    parser.add_argument("--phases", default=phases.DEFAULT, help=f"of {','.join(p.name for p in phases.ALL)}")
+    parser.add_argument(
+        "--phases", default=phases.DEFAULT, help=f"of {','.join(p.name for p in phases.ALL)},{phases.AGENTS}"
+    )
     parser.add_argument("--quick", action="store_true", help="half the seconds, without PostgreSQL")
     parser.add_argument("--gateway-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1)
@@ -252,9 +255,10 @@ def machine_facts() -> Result:
 
 def main() -> int:
     chosen = options()
+    names = chosen.phases.split(",")
     try:
         targets = [TARGETS[name] for name in chosen.targets.split(",")]
-        wanted = phases.chosen(chosen.phases, chosen.quick)
+        wanted = phases.chosen([name for name in names if name != phases.AGENTS], chosen.quick)
     except KeyError as e:
         print(f"bench/run: there is no {e}", file=sys.stderr)
         return 2
@@ -266,7 +270,7 @@ def main() -> int:
     except install.Missing as e:
         print(f"bench/run: {e}", file=sys.stderr)
         return 1
-    missing = {target.name: why for target in targets if (why := why_missing(target.name))}
+    missing = {target.name: why for target in targets if wanted and (why := why_missing(target.name))}
     os.sched_setaffinity(0, {chosen.load_core})
     raise_file_limit()
     run: Result = {
@@ -275,7 +279,7 @@ def main() -> int:
         "quick": chosen.quick,
         "targets": {},
     }
-    for target in targets:
+    for target in targets if wanted else ():
         if target.name in missing:
             result: Result = {"label": target.label, "skipped": missing[target.name]}
         else:
@@ -283,6 +287,8 @@ def main() -> int:
         run["targets"][target.name] = result
         if result.get("skipped"):
             print(f"{target.name}: skipped: {result['skipped']}", flush=True)
+    if phases.AGENTS in names:
+        run["agents"] = agents.run([*agents.servers()], (chosen.gateway_core, chosen.load_core), chosen.quick)
     run["machine"]["load_after"] = round(os.getloadavg()[0], 2)
     report.write(run, chosen.out)
     return 0

@@ -22,7 +22,7 @@ from .admin_metrics import metrics_router
 from .admin_nouns import nouns_router
 from .admin_tools import tools_router
 from .docs_page import HEADERS, docs_page
-from .nouns import Nouns, Reader, json_reply, noun_app, page
+from .nouns import Nouns, Reader, add_routes, json_reply, noun_app, page
 from .openapi import describe
 from .operations import OPEN, plain_error
 from .services import Services
@@ -35,9 +35,9 @@ def admin_app(services: Services, nouns: Sequence[Nouns] = (), routers: Sequence
     """nouns: whose routes stand in the OpenAPI document as well. routers: more of its own."""
     app = noun_app(services, plain_error)
     for router in (keys_router, agents_router, cases_router, tools_router, nouns_router, metrics_router):
-        app.include_router(router(services))
+        add_routes(app, router(services))
     for more in routers:
-        app.include_router(more)
+        add_routes(app, more)
     _add_accounts(app, services)
     _describe(app, services, nouns)
     return app

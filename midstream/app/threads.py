@@ -288,9 +288,7 @@ class Threads:
         ask = replace(ask, conversation=row.id, thread=thread, sub_thread=row.sub_thread_id or thread)
         if answered is not None:
             ask = _asked_again(ask, answered, self._read)
-        said: list[Message] = []
-        for one in line.messages:
-            said.extend(_shown(message) for message in self._read(one.spoken()))
+        said = [_shown(message) for one in line.messages for message in self._read(one.spoken())]
         return Thread(
             org=org,
             conversation=row.id,
@@ -388,7 +386,8 @@ def _shown(message: Message) -> Message:
     """A stored message as the model is shown it: of what it said itself, no pictures."""
     if message.role != "assistant":
         return message
-    return replace(message, parts=tuple(part for part in message.parts if not isinstance(part, Media)))
+    parts = tuple([part for part in message.parts if type(part) is not Media])
+    return message if len(parts) == len(message.parts) else replace(message, parts=parts)
 
 
 def _asked_again(

@@ -48,6 +48,14 @@ class Format(Struct, frozen=True, omit_defaults=True):
     strict: bool | None = None
 
 
+def described(form: Format) -> dict[str, Any]:
+    """The form's schema, which says itself what is described where a format has no other place for it."""
+    schema = form.schema or {}
+    if form.description is None or "description" in schema:
+        return schema
+    return {"description": form.description, **schema}
+
+
 class Thinking(Struct, frozen=True, omit_defaults=True):
     """Reasoning knobs: the caller's own number or word is kept.
     effort: none|minimal|low|medium|high|xhigh|max. budget: tokens (0 = off, -1 = the model decides).

@@ -445,7 +445,8 @@ class _Owner:
         else:
             usage = Usage()  # it ended before the call left
         priced = self._runs._price(attempt.next.target, usage, now, attempt.fold.tier)
-        self._runs._observer.attempt_settled(attempt.next.target, attempt.status, usage, now - self._tried_at)
+        if attempt.left or not isinstance(attempt.error, StoreDown):  # else the store refused even its beginning
+            self._runs._observer.attempt_settled(attempt.next.target, attempt.status, usage, now - self._tried_at)
         error = attempt.error
         self._spend(attempt, usage, priced.cost, now)
         self._records.append(

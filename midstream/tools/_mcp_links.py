@@ -35,9 +35,10 @@ class Link(Protocol):
 
 
 class Pending:
-    """Calls on one stream of messages that wait for their answers."""
+    """Calls on one stream of messages that wait for their answers. idle: told of what is said when none does."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle: Heard = lambda notice: None) -> None:
+        self._idle = idle
         self._waiting: dict[Id, tuple[asyncio.Future[Result | Fault], Heard]] = {}
         self._error: MidstreamError | None = None
 
@@ -61,7 +62,7 @@ class Pending:
                 if future is not None and not future.done():
                     future.set_result(message)
             case Notice():
-                for _, heard in list(self._waiting.values()):
+                for heard in [heard for _, heard in self._waiting.values()] or [self._idle]:
                     heard(message)
             case Call(id, "ping"):
                 return Result(id, {})

@@ -12,7 +12,7 @@ from typing import Any
 from .. import __version__
 from ..core.errors import Garbled, Refused
 from ..wire.jsonrpc import Call, Fault, Notice, Result
-from ._mcp_links import HTTP_FAULT, Link
+from ._mcp_links import HTTP_FAULT, Heard, Link
 
 MODERN, HANDSHAKE = "2026-07-28", "2025-11-25"
 #: Revisions whose handshake may be answered to ours.
@@ -27,10 +27,12 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class McpSession:
-    """One conversation with a server. modern: its requests stand alone, so that nothing is lost when it ends."""
+    """One conversation with a server. modern: its requests stand alone, so that nothing is lost when it ends.
+    heard: told of everything that the server says beside its answers."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, heard: Heard) -> None:
         self.link = link
+        self._heard = heard
         self.modern = False
         self._version = HANDSHAKE
         self._ids = itertools.count(1)
@@ -102,6 +104,7 @@ class McpSession:
             params = {**params, "_meta": meta}
 
         def heard(notice: Notice) -> None:
+            self._heard(notice)
             if notice.method == "notifications/progress" and notice.params.get("progressToken") == id and note:
                 note(_progress(notice.params))
 

@@ -22,11 +22,13 @@ GRACE = 2.0
 
 
 class StdioLink:
-    def __init__(self, server: McpServer) -> None:
+    """heard: told of what the server says while it is asked nothing."""
+
+    def __init__(self, server: McpServer, heard: Heard) -> None:
         if not server.trusted:
             raise ValueError("only the operator's file names commands")
         self._server = server
-        self._pending = Pending()
+        self._pending = Pending(heard)
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
 

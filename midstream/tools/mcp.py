@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,12 +19,15 @@ from ..core.errors import Cut, MidstreamError, NotFound
 from ..core.http import Send
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..store.approvals import Approvals
+from ..wire.jsonrpc import Notice
 from ._answers import cut, failed
 from ._mcp_content import read_answer
-from ._mcp_links import HttpLink, Link, SseLink
+from ._mcp_links import Heard, HttpLink, Link, SseLink
 from ._mcp_servers import McpServer, Tokens
 from ._mcp_session import McpSession
 from ._mcp_stdio import StdioLink
+
+logger = logging.getLogger("midstream.tools")
 
 #: Seconds that a list is good for, that a failure is, and that a list may take.
 FRESH, FAILED, LISTING = 300.0, 10.0, 15.0
@@ -76,6 +80,8 @@ class Mcp:
         self._steady = steady
         self._tokens = Tokens(send, steady)
         self._lists: dict[tuple[str, str], _Kept] = {}
+        #: How often each has said that its list has changed.
+        self._changes: Counter[tuple[str, str]] = Counter()
         self._sessions: dict[tuple[str, str], tuple[McpServer, McpSession]] = {}
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
 
@@ -117,9 +123,11 @@ class Mcp:
                 return kept
             try:
                 async with asyncio.timeout(min(LISTING, server.seconds)):
+                    changes = self._changes[key]
                     tools = await self._once_more(org, server, McpSession.tools)
-                    offered = [_read_tool(server, one) for one in tools]
-                    kept = _Kept(server, await self._pinned(org, server, offered), None, self._steady() + FRESH)
+                    offered = await self._pinned(org, server, [_read_tool(server, one) for one in tools])
+                    until = self._steady() + FRESH if changes == self._changes[key] else float("-inf")
+                    kept = _Kept(server, offered, None, until)
             except TimeoutError:
                 problem = Cut(f"the MCP server {server.name} does not answer")
                 kept = _Kept(server, [], problem, self._steady() + FAILED)
@@ -135,7 +143,23 @@ class Mcp:
         if not agreed and offered:
             await approvals.pin(server.id, {one.name: one.hash for one in offered})
             agreed = await approvals.of(server.id)
-        return [msgspec.structs.replace(one, approved=agreed.get(one.name) == one.hash) for one in offered]
+        found = [msgspec.structs.replace(one, approved=agreed.get(one.name) == one.hash) for one in offered]
+        if waiting := [one.name for one in found if not one.approved]:
+            logger.warning(
+                "MCP server %s of %s: new or changed, and offered to no agent until approved: %s",
+                server.name, org, ", ".join(waiting)[:500],
+            )  # fmt: skip
+        return found
+
+    def _hearing(self, org: str, server: McpServer) -> Heard:
+        """A server may say that its list is no longer what was read: then it is read anew before the next call."""
+
+        def heard(notice: Notice) -> None:
+            if notice.method == "notifications/tools/list_changed":
+                self._changes[org, server.id] += 1
+                self._lists.pop((org, server.id), None)
+
+        return heard
 
     # calling
 
@@ -187,7 +211,8 @@ class Mcp:
                     return session
                 del self._sessions[key]
                 await session.link.close()
-            session = McpSession(self._link(org, server))
+            heard = self._hearing(org, server)
+            session = McpSession(self._link(org, server, heard), heard)
             try:
                 if isinstance(session.link, StdioLink):
                     await session.link.open()
@@ -206,15 +231,15 @@ class Mcp:
         link = SseLink(server, self._send, self._bearer(org, server))
         try:
             await link.open()
-            session = McpSession(link)
+            session = McpSession(link, self._hearing(org, server))
             await session.open(discover=False)
             return await ask(session)
         finally:
             await link.close()
 
-    def _link(self, org: str, server: McpServer) -> Link:
+    def _link(self, org: str, server: McpServer, heard: Heard) -> Link:
         if server.command:
-            return StdioLink(server)
+            return StdioLink(server, heard)
         return HttpLink(server, self._send, self._bearer(org, server))
 
     def _bearer(self, org: str, server: McpServer) -> Callable[[bool], Awaitable[str]] | None:

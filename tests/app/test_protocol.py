@@ -175,6 +175,19 @@ def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatc
     listening(test)
 
 
+def test_requests_that_do_not_wait_for_answers_are_answered_in_their_order():
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        talk.say(HEAD.replace(b"/", b"/wait", 1) + b"first")
+        await server.waits.wait()
+        talk.say(HEAD + b"other" + HEAD + b"third")
+        await asyncio.sleep(0.05)
+        server.go.set()
+        assert [await talk.heard() for _ in range(3)] == [(200, b"first"), (200, b"other"), (200, b"third")]
+
+    listening(test)
+
+
 def test_a_head_that_comes_too_slowly_is_told_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
 

@@ -44,7 +44,7 @@ def test_every_field_reaches_the_prompt(body: dict[str, Any], prompt: Any):
 def test_every_format_of_providers_can_carry_it(body: dict[str, Any], prompt: Any, dialect: Any):
     asked = dialect.write_ask(Plan(read(body), "the-model", False))
     assert prompt.messages[0].parts[0].text in asked.body.decode()
-    assert set(asked.dropped) <= {"messages[1].name", "messages.name", "name"}
+    assert set(asked.dropped) <= {"messages[1].name", "messages.name", "name", "messages.content.filename"}
 
 
 @pytest.mark.parametrize("body, refused", golden.COMPLETIONS_REFUSED)

@@ -63,6 +63,25 @@ def test_without_a_store_nothing_is_sent_and_the_caller_is_told_to_come_back():
     on_bench(Scripted(one=[says(answer())]), test)
 
 
+def counted(bench: Bench) -> int:
+    """Attempts in the metrics."""
+    lines = bench.runs._observer.text().decode().splitlines()  # type: ignore[attr-defined]
+    return sum(int(line.split()[-1]) for line in lines if line.startswith("midstream_attempts_total{"))
+
+
+@pytest.mark.parametrize("failing", [range(1), range(2), range(1, 3), range(2, 9)])
+def test_as_many_attempts_are_counted_as_there_are_rows(failing: range):
+    async def test(bench: Bench) -> None:
+        Failing(bench, lambda number: number in failing)
+        for _ in range(2):
+            _, follower = bench.start()
+            await everything(follower)
+            await settled(bench)
+        assert counted(bench) == len(await bench.attempts())
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
 def test_a_store_that_is_away_at_the_end_does_not_keep_the_answer_back_and_is_told_later_once():
     async def test(bench: Bench) -> None:
         Failing(bench, lambda number: 1 <= number < 4)

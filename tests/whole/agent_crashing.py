@@ -2,18 +2,17 @@
 
     python -m tests.whole.agent_crashing SPEC      (JSON of a Spec; prints, by kind, a JSON list of Swept)
 
-Steps are those of tests.whole.crashing. Before each struck turn stands a plain one on its thread, and after it another
+Steps are those of tests.whole.steps. Before each struck turn stands a plain one on its thread, and after it another
 one, which must be answered: by the process that goes on, or by the next life."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sqlite3
 import sys
 import time
-from collections.abc import MutableMapping
+from functools import partial
 from typing import Any, Literal
 
 import asyncpg
@@ -21,18 +20,31 @@ import msgspec
 from msgspec import Struct
 
 from midstream.app import after
-from midstream.app.cli_options import provider_kinds
-from midstream.app.clock import Clock
-from midstream.app.compose import Process, open_process
-from midstream.app.config import Config, load
+from midstream.app.compose import Process
+from midstream.app.config import Config
 from midstream.core import ids
-from midstream.core.errors import StoreDown
 from midstream.runs import run as run_module
 from midstream.runs.health import Health
 from midstream.store import outbox
 
 from . import agent_script
-from .crashing import KEY, PATIENCE, Countdown, count_steps, die, in_own_loop
+from .steps import (
+    PATIENCE,
+    Acked,
+    Client,
+    Countdown,
+    Swept,
+    configured,
+    count_steps,
+    die,
+    fail_commits,
+    in_one_process,
+    mortal,
+    opened,
+    settled,
+    sweep_lives,
+    tell,
+)
 
 #: said: a stream; whole: one reply; later: accepted, and delivered to a webhook.
 Kind = Literal["said", "whole", "later"]
@@ -57,65 +69,6 @@ class Spec(Struct):
     first: int = 1
     stride: int = 1
     most: int = 10_000
-
-
-class Acked(Struct):
-    """A request that came to its end. struck: it met its step."""
-
-    name: str
-    status: int
-    body: str
-    struck: bool = False
-
-
-class Swept(Struct):
-    """asked: how many turns. struck: how many met their step. slowest: seconds until a turn without its client was
-    over."""
-
-    kind: Kind
-    asked: int
-    struck: int
-    steps: int
-    slowest: float = 0.0
-
-
-class Client:
-    """Asks the application as an ASGI server does. gone: set when the client hangs up."""
-
-    def __init__(self, process: Process, countdown: Countdown) -> None:
-        self.gone = asyncio.Event()
-        self._process = process
-        self._countdown = countdown
-
-    async def ask(self, method: str, path: str, body: Any, name: str = "setup") -> Acked:
-        acked = Acked(name, 0, "")
-        given = False
-
-        async def receive() -> MutableMapping[str, Any]:
-            nonlocal given
-            if given:
-                await self.gone.wait()
-                return {"type": "http.disconnect"}
-            given = True
-            return {"type": "http.request", "body": msgspec.json.encode(body)}
-
-        async def send(message: MutableMapping[str, Any]) -> None:
-            self._countdown.step()
-            if message["type"] == "http.response.start":
-                acked.status = message["status"]
-            else:
-                acked.body += message["body"].decode()
-            self._countdown.step()
-
-        headers = [
-            (b"authorization", b"Bearer " + KEY.encode()),
-            (b"content-type", b"application/json"),
-            (b"x-request-id", name.encode()),
-        ]
-        scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
-        async with asyncio.timeout(PATIENCE):
-            await self._process.application(scope, receive, send)
-        return acked
 
 
 class Turns:
@@ -203,7 +156,7 @@ async def pass_time(url: str) -> None:
 
 async def set_up(spec: Spec, config: Config) -> str:
     """Makes the agent; its id."""
-    process = await open_process(config, KEY, Clock())
+    process = await opened(config)
     client = Client(process, Countdown(die))
 
     async def made(path: str, body: Any) -> Any:
@@ -222,14 +175,9 @@ async def set_up(spec: Spec, config: Config) -> str:
 
 async def live(spec: Spec, config: Config, agent: str, kind: Kind, steps: int) -> None:
     """One life: works off what the last one left, goes on with its thread, then dies at a step of its own turn."""
-    ids._PROCESS = os.urandom(6).hex()  # a fork is to be a process like any other
-    countdown = Countdown(die)
-    count_steps(countdown)
+    countdown = mortal()
     await pass_time(spec.url)
-    process = await open_process(config, KEY, Clock())
-    db = process.services.store.db
-    if db.dialect == "sqlite":
-        db._writer.set_trace_callback(countdown.step)  # type: ignore[attr-defined]
+    process = await opened(config, countdown)
     turns = Turns(spec, process, countdown, agent)
     await turns.idle()
     if steps > spec.first:
@@ -242,24 +190,6 @@ async def live(spec: Spec, config: Config, agent: str, kind: Kind, steps: int) -
     await turns.plain(f"plain-after-{name}", name)
     await turns.idle()
     await process.close()
-
-
-def sweep_lives(spec: Spec, config: Config, agent: str, kind: Kind) -> Swept:
-    """Life after life, each dies `stride` steps later, until one outlives its turn."""
-    steps, asked = spec.first, 0
-    while True:
-        asked += 1
-        child = os.fork()
-        if child == 0:
-            in_own_loop(live(spec, config, agent, kind, steps))
-        _, status = os.waitpid(child, 0)
-        if os.WIFEXITED(status):
-            if os.WEXITSTATUS(status):
-                raise SystemExit(f"{kind}: life {steps} ended in an error")
-            return Swept(kind, asked, asked - 1, steps)
-        if asked >= spec.most:
-            raise SystemExit(f"{kind}: it never ended")
-        steps += spec.stride
 
 
 class Strike:
@@ -281,29 +211,21 @@ class Strike:
             self.client.gone.set()
 
     def watch(self, process: Process) -> None:
-        if self._end == "gone":
-            return
-        db = process.services.store.db
-        write = db.write
+        if self._end != "gone":
+            fail_commits(process, self._strikes, after=self._end == "after")
 
-        async def failing(statements: Any) -> None:
-            self.countdown.step()
-            strikes = self.left > 0
-            self.left -= strikes
-            if not strikes or self._end == "after":
-                await write(statements)
-            if strikes:
-                raise StoreDown
-
-        db.write = failing  # type: ignore[method-assign]
-        process.services.store.ledger._write = failing
+    def _strikes(self) -> bool:
+        self.countdown.step()
+        strikes = self.left > 0
+        self.left -= strikes
+        return strikes
 
 
 async def strike_all(spec: Spec, config: Config, agent: str, swept: list[Swept]) -> None:
     """Turn after turn in one process, each struck `stride` steps later, until one ends before its step."""
     run_module.SETTLE_AGAIN = after.AGAIN = outbox.FIRST_PAUSE = 0.02
     strike = Strike(spec.end)
-    process = await open_process(config, KEY, Clock())
+    process = await opened(config)
     strike.watch(process)
     turns = Turns(spec, process, strike.countdown, agent)
     strike.client = turns.client
@@ -322,7 +244,7 @@ async def strike_all(spec: Spec, config: Config, agent: str, swept: list[Swept])
                 await _nothing_under_way(process)
                 took = time.monotonic() - strike.at
             await turns.plain(f"plain-after-{name}", name)
-            await _settled(process)
+            await settled(runs)
             await turns.idle()
             await _nothing_left(process, tasks)
             asked += 1
@@ -342,13 +264,6 @@ async def _nothing_under_way(process: Process) -> None:
         await asyncio.sleep(0.001)
 
 
-async def _settled(process: Process) -> None:
-    runs = process.services.runs
-    async with asyncio.timeout(PATIENCE):
-        while runs.active or runs._unsettled:
-            await asyncio.sleep(0.002)
-
-
 async def _nothing_left(process: Process, tasks: int) -> None:
     """No task, lock or connection more than before."""
     services = process.services
@@ -362,14 +277,19 @@ async def _nothing_left(process: Process, tasks: int) -> None:
 
 
 def main(spec: Spec) -> list[Swept]:
-    config = load(spec.config, {}, provider_kinds())
+    config = configured(spec.config)
     agent = asyncio.run(set_up(spec, config))
-    if spec.end == "kill":
-        return [sweep_lives(spec, config, agent, kind) for kind in spec.kinds]
-    swept: list[Swept] = []
-    asyncio.SelectorEventLoop().run_until_complete(strike_all(spec, config, agent, swept))
+    if spec.end != "kill":
+        return in_one_process(partial(strike_all, spec, config, agent))
+    swept = [
+        sweep_lives(kind, spec.first, spec.stride, spec.most, partial(live, spec, config, agent, kind))
+        for kind in spec.kinds
+    ]
+    for one in swept:
+        if one.struck == one.asked:
+            raise SystemExit(f"{one.kind}: it never ended")
     return swept
 
 
 if __name__ == "__main__":
-    print(msgspec.json.encode(main(msgspec.json.decode(sys.argv[1], type=Spec))).decode())
+    tell(main(msgspec.json.decode(sys.argv[1], type=Spec)))

@@ -20,8 +20,9 @@ from midstream.store import open_store, recovery
 
 from ..postgres import Server, postgres
 from . import agent_script
-from .agent_crashing import PROMPT, Acked, End, Kind, Spec, Swept, pass_time
+from .agent_crashing import PROMPT, End, Kind, Spec, pass_time
 from .agent_script import SPENT, name_of
+from .steps import Acked, Swept
 from .test_crash import ROOT, Recording
 from .tool_server import ToolServer
 

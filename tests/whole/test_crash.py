@@ -24,8 +24,9 @@ from midstream.store import Store, open_store, recovery
 from midstream.store.orgs import DEFAULT_ORG
 
 from ..postgres import Server, postgres
-from .crashing import Acked, End, Kind, Spec, Swept, request, silence
+from .crashing import End, Kind, Spec, request, silence
 from .serving import Serving
+from .steps import Acked, Swept
 from .upstream import Asked, Said, Upstream, stream, whole
 
 ROOT = Path(__file__).parents[2]

@@ -174,7 +174,9 @@ def differences(recording: Recording, request: bytes, dialect: str, got: Got) ->
         yield f"tools {came.tools}, not {said.tools}"
     yield from parameters(said, came, got.headers)
     for name in got.headers.get("x-midstream-dropped-params", "").split(","):
-        if not re.search(rf"\b{re.escape(name.rpartition('.')[2])}\b".encode(), request):
+        word = re.escape(name.rpartition(".")[2])
+        snake = re.sub("([A-Z])", lambda found: "_" + found[1].lower(), word)  # which Google takes as well
+        if not re.search(rf"\b({word}|{snake})\b".encode(), request):
             yield f"{name} is told as dropped, which is no word of the caller's"
 
 

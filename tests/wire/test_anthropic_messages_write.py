@@ -184,7 +184,7 @@ def test_only_what_this_service_signed_goes_back_to_it() -> None:
         {"type": "text", "text": "I will not"},
         {"type": "text", "text": "t", "citations": [{"type": "c"}]},
     ]
-    assert dropped == ("messages.content.web_search_call",)
+    assert dropped == ("messages.content.web_search_call", "reasoning", "messages.content.citations")
 
 
 def test_media_become_images_and_documents() -> None:
@@ -457,6 +457,7 @@ def test_a_schema_is_closed_and_the_callers_copy_stays_as_it_was() -> None:
     assert body["output_config"]["format"] == {
         "type": "json_schema",
         "schema": {
+            "description": "words",
             "type": "object",
             "properties": {"a": {"$ref": "#/$defs/x"}, "minimum": {"anyOf": [closed, {"type": "null"}]}},
             "$defs": {"x": {"type": "array", "items": closed, "description": "{minItems: 3}"}},

@@ -150,7 +150,7 @@ def test_other_issuers_reasoning_stays_at_home_and_their_parts_are_told() -> Non
     assert body["contents"][1]["parts"] == [
         {"text": "mine", "thought": True, "thoughtSignature": "c2ln"}, {"text": "no"}, {"text": "ok"},
     ]  # fmt: skip
-    assert dropped == ("web_search_call", "cache_control")
+    assert dropped == ("web_search_call", "cache_control", "reasoning")
 
 
 def test_stored_messages_of_this_dialect_keep_their_own_parts() -> None:
@@ -180,7 +180,7 @@ def test_media_go_as_data_or_as_addresses() -> None:
         {"inlineData": {"mimeType": "image/gif", "data": "R0lG"}},
         {"fileData": {"mimeType": "application/pdf", "fileUri": "files/abc"}},
     ]
-    assert dropped == ("detail", "file_id")
+    assert dropped == ("detail", "file_id", "messages.content.filename")
 
 
 def test_tool_schemas_are_sent_untouched() -> None:

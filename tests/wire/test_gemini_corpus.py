@@ -216,7 +216,7 @@ def test_a_recorded_request_translated_through_neutral_words_asks_the_same(row: 
     bare = replace(prompt, messages=tuple(replace(message, native=None) for message in prompt.messages))
     turn = Turn("elsewhere", {}, lambda _: bare, model="gemini-2.5-flash")
     asked = gemini.write_ask(Plan(turn, "gemini-2.5-flash", stream=False), gemini.Quirks(placeholder=False))
-    assert set(asked.dropped) <= set(prompt.extras) | {"messages.name"}
+    assert set(asked.dropped) <= set(prompt.extras) | {"messages.name", "reasoning"}
     again = gemini.read_ask(read_object(asked.body))
     assert [_said(message) for message in _merged(again.messages)] == [
         _said(message) for message in _merged(bare.messages)

@@ -329,4 +329,13 @@ def test_the_rest_of_the_quirks_are_heeded() -> None:
         {"role": "user", "content": "q"},
         {"role": "assistant", "content": "xy", "prefix": True},
     ]
-    assert dropped == ("name",)
+    assert dropped == ("name", "messages.content.citations")
+
+
+def test_a_message_of_one_text_is_a_string_unless_something_more_is_to_be_said_of_it() -> None:
+    assert said(Text("a")) == ([{"role": "user", "content": "a"}], ())
+    more = Text("a", state=State(NAME, {"x": 1}))
+    assert said(more) == ([{"role": "user", "content": [{"type": "text", "text": "a", "x": 1}]}], ())
+    told = [{"role": "assistant", "content": "a"}]
+    assert said(Text("a", citations=(Citation("u"),)), role="assistant") == (told, ("messages.content.citations",))
+    assert said(Text("a"), role="tool") == ([], ())  # a tool's message holds results: a text is none

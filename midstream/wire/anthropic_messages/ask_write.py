@@ -11,6 +11,7 @@ from msgspec import Raw
 from ...core.errors import BadRequest
 from ...core.parts import Message, ToolCall
 from ...core.turn import Asked, Plan, Tool, ToolChoice
+from ..stranded import stranded
 from ..strict_json import write_object
 from .arrange import arrange, fewer_marks, marks, split_system, system_blocks, system_value, user_first
 from .block_write import Block, BlockWriter
@@ -120,7 +121,8 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     body |= params.members
     if plan.stream:
         body["stream"] = True
-    dropped = tuple(dict.fromkeys((*writer.dropped, *params.dropped, *prompt.extras)))
+    lost = stranded(prompt, plan.turn.dialect, NAME)
+    dropped = tuple(dict.fromkeys((*writer.dropped, *params.dropped, *lost, *prompt.extras)))
     return body, dropped, params.form["name"] if params.form is not None else ""
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ...core.errors import BadRequest
-from ...core.turn import Format, Params, Plan, Prompt, Thinking, ToolChoice
+from ...core.turn import Format, Params, Plan, Prompt, Thinking, ToolChoice, described
 from .arrange import Turned
 from .block_write import Block
 from .form import form_choice, form_tool
@@ -98,9 +98,10 @@ def _words(plan: Plan) -> Mapping[str, str]:
 def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written) -> None:
     params, choice = plan.turn.prompt.params, plan.turn.prompt.tool_choice
     thinking = params.thinking
-    if thinking is None or (thinking.effort is None and thinking.budget is None):
-        return
     name = next((name for name in _THINKING_NAMES if name in plan.turn.fields), "reasoning_effort")
+    if thinking is None or (thinking.effort is None and thinking.budget is None):
+        out.dropped += [name] if thinking is not None and thinking.show is not None else []
+        return
     if thinking.budget == 0 or (thinking.budget is None and thinking.effort == "none"):
         out.members["thinking"] = {"type": "disabled"}
         return
@@ -178,7 +179,7 @@ def _format(prompt: Prompt, quirks: Quirks, tools: Sequence[Block], out: Written
         return
     if form.kind == "json_schema" and form.schema is not None and quirks.schemas:
         config = out.members.setdefault("output_config", {})
-        config["format"] = {"type": "json_schema", "schema": closed_schema(form.schema)}
+        config["format"] = {"type": "json_schema", "schema": closed_schema(described(form))}
         return
     if form.kind == "json_schema" and form.schema is not None:
         if tools and prompt.tool_choice is not None and prompt.tool_choice.mode in ("required", "tool"):

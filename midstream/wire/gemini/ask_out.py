@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from ...core.parts import Message
 from ...core.turn import Asked, Fields, Plan, Prompt, Tool, ToolChoice
+from ..stranded import stranded
 from ..strict_json import write_object
 from .ask_in import raw_list
 from .config_out import write_config
@@ -96,6 +97,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
     config = write_config(plan, quirks.thinking, dropped)
     if config:
         body["generationConfig"] = config
+    dropped.update(stranded(prompt, plan.turn.dialect, NAME))
     dropped.update(dict.fromkeys(prompt.extras))
     return Asked(_encode(body), tuple(dropped))
 

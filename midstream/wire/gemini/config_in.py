@@ -71,7 +71,9 @@ def read_choice(value: Any) -> tuple[ToolChoice | None, dict[str, Any]]:
     extras = {f"toolConfig.{name}": item for name, item in config.items() if name != "functionCallingConfig"}
     if "functionCallingConfig" not in config:
         return None, extras
-    calling = shaped(members(config["functionCallingConfig"], path), _Calling, path)
+    found = members(config["functionCallingConfig"], path)
+    calling = shaped(found, _Calling, path)
+    extras |= {f"{path}.{name}": item for name, item in found.items() if name not in _Calling.__struct_fields__}
     names = tuple(calling.allowedFunctionNames)
     mode = calling.mode
     match _MODES[mode] if isinstance(mode, int) and 0 <= mode < len(_MODES) else str(mode).upper():

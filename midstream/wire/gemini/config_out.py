@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ...core.turn import Fields, Format, Plan, Thinking
+from ...core.turn import Fields, Format, Plan, Thinking, described
 
 MAX_STOPS = 5
 _BUDGET_MODELS = re.compile(r"gemini-[12](?:\.|-|$)")
@@ -72,7 +72,7 @@ def _format(wanted: Format, out: dict[str, Any]) -> None:
         return
     out["responseMimeType"] = "application/json"
     if wanted.schema is not None:
-        out["responseJsonSchema"] = wanted.schema
+        out["responseJsonSchema"] = described(wanted)
 
 
 def _speech(audio: dict[str, Any], out: dict[str, Any], dropped: dict[str, None]) -> None:

@@ -45,8 +45,8 @@ class _File(Struct, frozen=True):
 def read_part(value: Any, path: str) -> Part:
     """A part; ids that the caller left out stay "". Raises BadRequest with the field's path."""
     part = members(value, path)
-    names = [name for name in part if name not in ATTRIBUTES]
-    if len(names) > 1 and any(name in _READERS for name in names):
+    names = [name for name in part if name in _READERS] or [name for name in part if name not in ATTRIBUTES]
+    if len(names) > 1 and names[0] in _READERS:
         raise BadRequest(f"{path} holds {names[0]} and {names[1]}: a part is one of them", param=f"{path}.{names[1]}")
     thought = part.get("thought") is True
     if not names or names == ["text"]:
@@ -71,6 +71,9 @@ def _call(value: dict[str, Any], path: str, state: State | None) -> Part:
     call = shaped(value, _Call, path)
     if not call.name:
         raise BadRequest(f"{path}.name must not be empty", param=f"{path}.name")
+    rest = {name: item for name, item in value.items() if name not in _Call.__struct_fields__}
+    if rest:
+        state = State(NAME, {**(state.payload if state else {}), "functionCall": rest})
     return ToolCall(call.id, call.name, _encode(call.args).decode(), state=state)
 
 

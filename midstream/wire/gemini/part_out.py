@@ -46,7 +46,7 @@ def write_part(part: Part, dropped: dict[str, None]) -> dict[str, Any] | None:
             return {"text": part.text, "thought": True, **_attributes(part.state)}
         case ToolCall():
             named = {"id": part.id} if part.id else {}
-            call = {**named, "name": part.name, "args": arguments_of(part)}
+            call = {**_kept(part.state, "functionCall"), **named, "name": part.name, "args": arguments_of(part)}
             return {"functionCall": call, **_attributes(part.state)}
         case ToolResult():
             return {"functionResponse": _result(part, dropped)}
@@ -64,7 +64,13 @@ def write_part(part: Part, dropped: dict[str, None]) -> dict[str, Any] | None:
 def _attributes(state: State | None) -> dict[str, Any]:
     if state is None or state.issuer != NAME or not isinstance(state.payload, dict):
         return {}
-    return {name: value for name, value in state.payload.items() if name != "functionResponse"}
+    return {name: value for name, value in state.payload.items() if name not in ("functionCall", "functionResponse")}
+
+
+def _kept(state: State | None, name: str) -> dict[str, Any]:
+    """The members of a call or response that have no neutral word."""
+    kept = state.payload.get(name) if state is not None and state.issuer == NAME else None
+    return kept if isinstance(kept, dict) else {}
 
 
 def arguments_of(call: ToolCall) -> dict[str, Any]:
@@ -83,8 +89,10 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
 
 def _result(result: ToolResult, dropped: dict[str, None]) -> dict[str, Any]:
     text = "".join(part.text for part in result.parts if isinstance(part, Text))
-    kept = result.state.payload.get("functionResponse") if result.state and result.state.issuer == NAME else None
-    if isinstance(kept, dict) and result_text(kept.get("response") or {}) == (text, result.is_error):
+    if any(part.cache is not None for part in result.parts if isinstance(part, Text)):
+        dropped["cache_control"] = None
+    kept = _kept(result.state, "functionResponse")
+    if kept and result_text(kept.get("response") or {}) == (text, result.is_error):
         written: dict[str, Any] = dict(kept)
     else:
         written = {"response": _response(text, result.is_error)}

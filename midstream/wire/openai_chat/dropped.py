@@ -11,6 +11,7 @@ _NAMES: dict[str, dict[str, str]] = {
         "user": "metadata.user_id",
         "parallel_tools": "tool_choice.disable_parallel_tool_use",
         "reasoning": "thinking",
+        "show": "thinking.display",
     },
     "openai_responses": {
         "max_tokens": "max_output_tokens",
@@ -29,6 +30,7 @@ _NAMES: dict[str, dict[str, str]] = {
         "frequency_penalty": "frequencyPenalty",
         "presence_penalty": "presencePenalty",
         "thinking": "thinkingConfig",
+        "show": "thinkingConfig.includeThoughts",
         "format": "responseSchema",
         "modalities": "responseModalities",
         "audio": "speechConfig",
@@ -40,6 +42,7 @@ _OURS = {
     "format": "response_format",
     "parallel_tools": "parallel_tool_calls",
     "cache_key": "prompt_cache_key",
+    "show": "reasoning.exclude",
 }
 
 

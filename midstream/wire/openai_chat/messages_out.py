@@ -49,6 +49,8 @@ class MessagesWriter:
                 held = []
             if message.native is not None and message.native.dialect == NAME:
                 out.append(Raw(fitted_message(message.native.raw, self._quirks, [])))
+            elif (text := _only_text(message)) is not None:
+                out.append(self._named(message, {"role": self._role(message), "content": text}))
             elif message.role == "assistant":
                 out += self._assistant(message)
             else:
@@ -66,14 +68,15 @@ class MessagesWriter:
                 self._dropped.add("name")
         return written
 
+    def _role(self, message: Message) -> str:
+        return "system" if message.role == "developer" and not self._quirks.developer_role else message.role
+
     def _plain(self, message: Message) -> Iterator[Written]:
         """System, developer and user messages."""
         parts = [part for part in message.parts if not isinstance(part, ToolResult)]
         if message.role == "tool" or (not parts and message.parts):
             return
-        role = message.role
-        if role == "developer" and not self._quirks.developer_role:
-            role = "system"
+        role = self._role(message)
         content = self._content(parts, lists=role == "user" or self._quirks.content_lists)
         if content is not None:
             yield self._named(message, {"role": role, "content": content})
@@ -222,6 +225,16 @@ class MessagesWriter:
         return None
 
 
+def _only_text(message: Message) -> str | None:
+    """What most of a long history is, and all that is to be written of it: one text without anything else to it."""
+    if len(message.parts) != 1 or message.role == "tool":
+        return None
+    [part] = message.parts
+    if type(part) is not Text or part.state is not None or part.cache is not None or part.citations:
+        return None
+    return part.text
+
+
 def _merged(messages: Iterable[Message]) -> Iterator[Message]:
     """Neighbouring messages of an assistant are one message here (parallel calls of dialects that list them apart)."""
     last: Message | None = None
@@ -237,8 +250,9 @@ def _merged(messages: Iterable[Message]) -> Iterator[Message]:
 
 
 def _one_voice(last: Message, message: Message) -> bool:
-    ours = any(one.native is not None and one.native.dialect == NAME for one in (last, message))
-    return last.role == message.role == "assistant" and last.name == message.name and not ours
+    if not last.role == message.role == "assistant" or last.name != message.name:
+        return False
+    return not any(one.native is not None and one.native.dialect == NAME for one in (last, message))
 
 
 def _as_text(media: Media) -> dict[str, Any] | None:

@@ -184,6 +184,8 @@ def _write_thinking(thinking: Thinking, body: dict[str, Any], quirks: Quirks, dr
         body["reasoning_effort"] = _nearest(effort, quirks.efforts)
     if thinking.summary is not None:
         dropped.add("reasoning.summary")
+    if thinking.show is not None:
+        dropped.add("show")
 
 
 def _wide(thinking: Thinking) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from msgspec import Raw
 from ...core.errors import BadRequest
 from ...core.parts import Message
 from ...core.turn import Asked, Plan
+from ..stranded import stranded
 from .dropped import Dropped
 from .fitted import fitted
 from .messages_out import MessagesWriter
@@ -157,7 +158,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
         if choice is not None:
             body["tool_choice"] = choice
     write_params(prompt.params, bool(tools), body, quirks, dropped)
-    for name in prompt.extras:
+    for name in (*stranded(prompt, plan.turn.dialect, NAME), *prompt.extras):
         dropped.add(name)
     if plan.stream:
         body["stream"] = True

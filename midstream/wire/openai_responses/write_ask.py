@@ -12,10 +12,11 @@ from msgspec import Raw, Struct
 from ...core.errors import BadRequest
 from ...core.parts import Message, Text
 from ...core.turn import Asked, Fields, Format, Plan, Prompt, Thinking, Tool, ToolChoice
+from ..stranded import stranded
 from ..strict_json import write_object
 from .grammar import ENCRYPTED, LOGPROBS, NAME, own
 from .models import reasons, samples_at_will
-from .write_items import ItemWriter
+from .write_items import ItemWriter, is_marked
 
 _encode = msgspec.json.Encoder().encode
 
@@ -126,6 +127,9 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
         include.append(LOGPROBS)
     if include:
         body["include"] = include
+    dropped.extend(stranded(prompt, plan.turn.dialect, NAME))
+    if not quirks.cache_marks and _is_marked(prompt):
+        dropped.append("cache_control")
     _write_extras(prompt.extras, body, dropped)
     samples = samples_at_will(plan.model) if quirks.sampling is None else quirks.sampling
     refused = quirks.unsupported if samples else quirks.unsupported | {"temperature", "top_p"}
@@ -141,6 +145,11 @@ def _in_callers_words(dropped: list[str], plan: Plan) -> tuple[str, ...]:
     if "max_completion_tokens" in plan.turn.fields:
         words["max_tokens"] = "max_completion_tokens"
     return tuple(dict.fromkeys([words.get(name, name) for name in dropped]))
+
+
+def _is_marked(prompt: Prompt) -> bool:
+    marked = any(is_marked(part) for message in prompt.messages for part in message.parts)
+    return marked or any(tool.cache is not None for tool in prompt.tools)
 
 
 def _leading_system(messages: tuple[Message, ...]) -> tuple[list[str], tuple[Message, ...]]:

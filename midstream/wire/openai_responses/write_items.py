@@ -34,6 +34,8 @@ class ItemWriter:
             if native is not None and native.dialect == NAME:
                 self._items.extend(native_items(native.raw))
             elif message.role == "assistant":
+                if message.name:
+                    self._drop("name")
                 self._assistant(message.parts)
             else:
                 self._said_to_model(message)
@@ -147,7 +149,7 @@ class ItemWriter:
         said.clear()
         if not parts:
             return
-        if not state and len(parts) == 1 and type(parts[0]) is Text:
+        if not state and len(parts) == 1 and type(parts[0]) is Text and not parts[0].citations:
             self._items.append({"role": "assistant", "content": parts[0].text})
             return
         content = [output_part(part) for part in parts]
@@ -168,6 +170,13 @@ class ItemWriter:
             self._items.append({**item, **made})
         else:
             self._drop(part.kind)
+
+
+def is_marked(part: Part) -> bool:
+    """Does the part carry a caller's cache mark, or something in it?"""
+    if getattr(part, "cache", None) is not None:
+        return True
+    return isinstance(part, ToolResult) and any(is_marked(inner) for inner in part.parts)
 
 
 def _state(part: Text | Refusal) -> Any:
