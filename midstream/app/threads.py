@@ -34,6 +34,8 @@ NAME = 200
 HISTORY = 200
 #: Between servers: a turn is kept for so many seconds, and kept anew after each third of them.
 LEASE = 30.0
+#: Seconds after which a turn is given back again that a failing store did not take.
+AGAIN = 0.5
 #: Seconds between looks whether another server's turn has ended: at first, at most.
 LOOK, LOOK_AT_MOST = 0.02, 0.5
 
@@ -206,6 +208,7 @@ class Threads:
         self._unsettled = unsettled
         self._now = now
         self._shared = store.db.dialect != "sqlite"
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def agent_of(self, org: str, conversation: str) -> str:
         """Whose conversation it is, for a turn that names no agent; "" = nobody's. Raises NotFound."""
@@ -354,8 +357,22 @@ class Threads:
                 keeping.cancel()
                 await asyncio.wait([keeping])
         finally:
-            with contextlib.suppress(StoreDown):  # it ends by itself then
+            try:
                 await store.give_back(id, holder)
+            except StoreDown:  # the next turn is not to wait for the end of the lease
+                task = asyncio.get_running_loop().create_task(_give_back_later(store, id, holder))
+                self._returning.add(task)
+                task.add_done_callback(self._returning.discard)
+
+
+async def _give_back_later(store: ThreadStore, id: str, holder: str) -> None:
+    """Until the store is back, or the lease is surely over."""
+    over = asyncio.get_running_loop().time() + LEASE
+    while asyncio.get_running_loop().time() < over:
+        await asyncio.sleep(AGAIN)
+        with contextlib.suppress(StoreDown):
+            await store.give_back(id, holder)
+            return
 
 
 async def _keep(store: ThreadStore, id: str, holder: str) -> None:
