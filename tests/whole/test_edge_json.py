@@ -229,7 +229,8 @@ def judged(mutation: Mutation) -> str:
         return f"accepted with {got.status}"
     if got.status != 200 and said.faults:
         return f"{said.faults[0]} {got.body[:200]!r}"
-    if len(got.body) > 20_000:
+    echoed = got.status == 200 and mutation.target == "midstream"  # the rehearsal says again what it was told
+    if len(got.body) > 20_000 and not echoed:
         return f"answered with {len(got.body)} bytes"
     if CANARY.encode() in got.raw or ADMIN_KEY.encode() in got.raw:
         return "a key in the answer"
