@@ -32,7 +32,7 @@ ROUTES = (
 
 class _Known(Struct, frozen=True):
     model: str = ""
-    messages: Any = None
+    messages: list[Any] | None = None
     stream: bool | None = None
 
 
@@ -42,6 +42,8 @@ def read(task: str, request: Request) -> Turn:
     known = known_of(members, _Known)
     if not known.model:
         raise BadRequest("model: Field required", param="model")
+    if known.messages is None:
+        raise BadRequest("messages: Field required", param="messages")
     return Turn(
         NAME,
         fields,

@@ -34,7 +34,7 @@ ROUTES = (
 
 class _Known(Struct, frozen=True):
     model: str = ""
-    messages: Any = None
+    messages: list[Any] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     store: bool | None = None
@@ -53,6 +53,11 @@ def read(task: str, request: Request) -> Turn:
     known = known_of(members, _Known)
     if not known.model:
         raise BadRequest("model: name the model that shall answer", param="model", code="missing_required_parameter")
+    if known.messages is None:
+        raise BadRequest("messages: required", param="messages", code="missing_required_parameter")
+    for place, message in enumerate(known.messages):
+        if type(message) is not dict:
+            raise BadRequest(f"messages[{place}]: expected an object with a role", param=f"messages[{place}]")
     return Turn(
         NAME,
         fields,

@@ -40,10 +40,9 @@ def test_a_mistake_is_named_by_its_path(body: dict[str, Any], param: str):
 @pytest.mark.parametrize(
     "body, param", [({}, "messages"), ({"messages": "hi"}, "messages"), ({"messages": ["hi"]}, "messages[0]")]
 )
-def test_what_is_wrong_with_messages_is_said_where_they_are_read(body: dict[str, Any], param: str):
-    turn = read(model="m", **body)
+def test_messages_that_are_none_are_refused_with_their_path(body: dict[str, Any], param: str):
     with pytest.raises(BadRequest) as refused:
-        _ = turn.prompt
+        read(model="m", **body)
     assert refused.value.param == param
 
 
