@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 
 #: Survives the death of every process, not of the machine: that is what tests kill.
 _OPTIONS = {
@@ -62,6 +63,13 @@ class Server:
     def drop(self, url: str) -> None:
         name = urlsplit(url).path.removeprefix("/")
         self.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of a new one, gone afterwards."""
+        url = self.create()
+        yield url
+        self.drop(url)
 
     def sql(self, statement: str) -> None:
         async def run() -> None:
@@ -132,12 +140,11 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def private_postgres() -> Iterator[PrivateServer | None]:
-    """A running server, or None when this machine has no PostgreSQL programs."""
+def private_postgres() -> Iterator[PrivateServer]:
+    """A running server. Skips whoever needs it when this machine has no PostgreSQL programs."""
     programs = binaries()
     if programs is None:
-        yield None
-        return
+        pytest.skip("no PostgreSQL programs on this machine")
     root = Path(tempfile.mkdtemp(prefix="midstream-pg-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
     directory = root / "data"
     directory.mkdir(mode=0o700)
@@ -160,8 +167,8 @@ def private_postgres() -> Iterator[PrivateServer | None]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Server | None]:
-    """The given server, else a private one, else None."""
+def postgres() -> Iterator[Server]:
+    """The given server, else a private one."""
     if given := os.environ.get("MIDSTREAM_TEST_POSTGRES_URL"):
         yield Server(given)
         return

@@ -206,23 +206,27 @@ def test_the_end_waits_for_rows_under_way_and_lets_go_of_those_that_do_not_end(t
     on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
 
 
+def _away(bench: Bench, monkeypatch) -> Callable[[], None]:
+    """The store takes nothing any more, until what is returned is called."""
+    write = bench.store.db.write
+
+    async def refuses(statements):
+        raise StoreDown
+
+    monkeypatch.setattr(bench.store.db, "write", refuses)
+    return lambda: monkeypatch.setattr(bench.store.db, "write", write)
+
+
 def test_a_store_that_was_away_loses_nothing(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(after, "AGAIN", 0.05)
     doer = Doer()
 
     async def test(bench: Bench) -> None:
-        write, away = bench.store.db.write, True
-
-        async def sometimes(statements):
-            if away:
-                raise StoreDown
-            await write(statements)
-
         await bench.store.ledger.commit(added("a"))
-        monkeypatch.setattr(bench.store.db, "write", sometimes)
+        back = _away(bench, monkeypatch)
         bench.after.wake("t")
         await bench.until(lambda: "the store is unavailable" in caplog.text)
-        away = False
+        back()
         await bench.until_open()
 
     on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
@@ -236,19 +240,12 @@ def test_a_row_that_failed_because_the_store_was_away_is_not_its_workers_for_the
     doer.gated = {"a"}
 
     async def test(bench: Bench) -> None:
-        write, away = bench.store.db.write, True
-
-        async def sometimes(statements):
-            if away:
-                raise StoreDown
-            await write(statements)
-
         await bench.store.ledger.commit(added("a"))
         await bench.until(lambda: doer.now == 1)
-        monkeypatch.setattr(bench.store.db, "write", sometimes)
+        back = _away(bench, monkeypatch)
         doer.gate.set()  # it is done, and that cannot be written, nor that it failed
         await bench.until(lambda: caplog.text.count("the store is unavailable") >= 2)
-        away = False
+        back()
         await bench.until(lambda: "a of the outbox failed, try 1, again in 1 s" in caplog.text)
         bench.now += 1
         bench.after.wake("t")

@@ -9,23 +9,15 @@ from ..postgres import Server, postgres
 
 
 @pytest.fixture(scope="session")
-def _given_or_private() -> Iterator[Server | None]:
-    with postgres() as server:
-        yield server
-
-
-@pytest.fixture
-def server(_given_or_private: Server | None) -> Server:
-    if _given_or_private is None:
-        pytest.skip("no PostgreSQL programs on this machine")
-    return _given_or_private
+def server() -> Iterator[Server]:
+    with postgres() as running:
+        yield running
 
 
 @pytest.fixture
 def postgres_url(server: Server) -> Iterator[str]:
-    url = server.create()
-    yield url
-    server.drop(url)
+    with server.database() as url:
+        yield url
 
 
 @pytest.fixture

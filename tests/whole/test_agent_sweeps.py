@@ -55,7 +55,7 @@ Row = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server | None]:
+def server() -> Iterator[Server]:
     with postgres() as running:
         yield running
 
@@ -65,12 +65,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/data/midstream.db"
         return
-    server = request.getfixturevalue("server")
-    if server is None:
-        pytest.skip("no PostgreSQL programs on this machine")
-    made = server.create()
-    yield made
-    server.drop(made)
+    with request.getfixturevalue("server").database() as made:
+        yield made
 
 
 class Seen:
