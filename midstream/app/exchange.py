@@ -133,6 +133,8 @@ class Exchange:
         finally:
             follower.deliver = None
             lane.stop()
+            if self._direct is not None:
+                self._direct.leave()  # an error that cuts the stream does not cut what was said before it
 
     async def _start(self, content_type: str, headers: Pairs) -> None:
         self.sent = True

@@ -13,7 +13,7 @@ import msgspec
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from .direct import Direct, until_close
+from .direct import Direct, Wave, until_close
 
 MAX_HEADERS, MAX_HEADER_BYTES, MAX_URL = 100, 32 * 1024, 16 * 1024
 HEAD_SECONDS, BODY_SECONDS, STALL_SECONDS = 10.0, 30.0, 30.0
@@ -54,10 +54,12 @@ class EdgeProtocol(HttpToolsProtocol):
     # Apart from the base's own: with these in it, its dictionary would be of the kind that takes five times the memory.
     __slots__ = (
         "_body_since_timer", "_gone", "_head_size", "_in_body", "_in_head", "_lost", "_refusal", "_stalled", "_timer",
+        "_wave",
     )  # fmt: skip
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, wave: Wave | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._wave = wave or Wave(self.loop)
         self.pipeline = _Pipeline()  # type: ignore[assignment]
         self._refusal = (400, "malformed HTTP request")
         self._in_head = False
@@ -135,7 +137,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and self._should_upgrade():
             return  # what follows is no HTTP, and no cycle of it has begun
         self.cycle.message_event = _Event()
-        self.scope["extensions"]["midstream.direct"] = Direct(self.cycle)  # type: ignore[assignment]
+        self.scope["extensions"]["midstream.direct"] = Direct(self.cycle, self._wave)  # type: ignore[assignment]
 
     def _should_upgrade(self) -> bool:
         """Elsewhere it is a request like any other, and so it is while an earlier one is being answered here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import signal
@@ -18,6 +19,7 @@ import uvloop
 from .clock import Clock
 from .compose import Process, open_process
 from .config import Config
+from .direct import Wave
 from .protocol import EdgeProtocol
 
 logger = logging.getLogger("midstream.server")
@@ -98,7 +100,7 @@ async def serve(config: Config, admin_key: str) -> None:
     process = await open_process(config, admin_key, Clock())
     server = uvicorn.Config(
         process.application,
-        http=EdgeProtocol,
+        http=functools.partial(EdgeProtocol, wave=Wave(asyncio.get_running_loop())),  # type: ignore[arg-type]
         ws=websocket,  # type: ignore[arg-type]  # it is only called
         ws_max_size=4096,  # those who listen have nothing to say
         ws_ping_interval=20,
