@@ -4,7 +4,6 @@ ASGI asks for. Only where the server is ours (app.protocol); elsewhere answers g
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 #: What could end a header line or the head. Values come from us, but some repeat what a caller or provider said.
-_UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+#: To leave them out and see whether anything is missing takes a tenth of a search for one of them.
+_UNSAFE = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
 #: As many bytes may wait in our process for a client, as many again make a transport say that it is full.
 _BEHIND = 64 * 1024
 
@@ -81,7 +81,8 @@ class Direct:
 
     def _head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         cycle = self._cycle
-        if _UNSAFE.search(b"".join([value for _, value in headers])):
+        values = b"".join([value for _, value in headers])
+        if len(values.translate(None, _UNSAFE)) != len(values):
             raise ValueError("a header value holds a control character")
         cycle.response_started = True
         cycle.waiting_for_100_continue = False

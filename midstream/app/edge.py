@@ -80,7 +80,7 @@ class Edge:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._services.clock.steady())
-        headers = Headers(scope["headers"])
+        headers = exchange.headers
         request_id = _request_id(headers)
         exchange.always.append((b"x-request-id", request_id.encode()))
         path: str = scope["path"]

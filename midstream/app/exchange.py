@@ -12,6 +12,7 @@ from ..core.events import Attempted, Done, Event, Failed
 from ..core.web import Reply
 from ..runs.log import Follower
 from .direct import Direct
+from .headers import Headers
 
 Message = MutableMapping[str, Any]
 #: Until then nothing is sent, so that an early failure is a real HTTP status; then 200 and a first ping.
@@ -25,7 +26,7 @@ Pairs = Iterable[tuple[str, str]]
 class Exchange:
     """sent: something has gone out, so an error can no longer be a status. began: steady seconds."""
 
-    __slots__ = ("_direct", "_receive", "_send", "always", "began", "gone", "scope", "sent")
+    __slots__ = ("_direct", "_receive", "_send", "always", "began", "gone", "headers", "scope", "sent")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Exchange:
         began: float,
     ) -> None:
         self.scope = scope
+        self.headers = Headers(scope["headers"])
         self._direct: Direct | None = scope.get("extensions", {}).pop("midstream.direct", None)
         self._receive = receive
         self._send = send
@@ -68,10 +70,7 @@ class Exchange:
         return b"".join(pieces)
 
     def _declared(self) -> int:
-        for name, value in self.scope["headers"]:
-            if name == b"content-length":
-                return int(value)
-        return 0
+        return int(self.headers.get("content-length", "0"))
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """callback is called once if the client goes away before its answer is complete."""

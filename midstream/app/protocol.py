@@ -16,9 +16,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from .direct import Direct, Wave, until_close
 
 MAX_HEADERS, MAX_HEADER_BYTES, MAX_URL = 100, 32 * 1024, 16 * 1024
+TOO_LARGE = (431, f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them")
 HEAD_SECONDS, BODY_SECONDS, STALL_SECONDS = 10.0, 30.0, 30.0
 #: Where a request may become a WebSocket.
 LIVE = "/v1/live"
+#: What is looked at of a head before it is complete.
+_NOTED = frozenset({b"expect", b"host"})
 #: A body must come at this many bytes a second at least, averaged over each BODY_SECONDS.
 BODY_RATE = 1024
 
@@ -53,8 +56,8 @@ class EdgeProtocol(HttpToolsProtocol):
 
     # Apart from the base's own: with these in it, its dictionary would be of the kind that takes five times the memory.
     __slots__ = (
-        "_body_since_timer", "_gone", "_head_size", "_in_body", "_in_head", "_lost", "_refusal", "_stalled", "_timer",
-        "_wave",
+        "_body_since_timer", "_gone", "_head_read", "_hosts", "_in_body", "_in_head", "_lost", "_refusal", "_stalled",
+        "_timer", "_wave",
     )  # fmt: skip
 
     def __init__(self, *args: Any, wave: Wave | None = None, **kwargs: Any) -> None:
@@ -64,7 +67,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._refusal = (400, "malformed HTTP request")
         self._in_head = False
         self._in_body = False
-        self._head_size = 0
+        self._head_read = self._hosts = 0
         self._body_since_timer = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
@@ -90,10 +93,15 @@ class EdgeProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._timer is not None and not self._in_head and not self._in_body:
             self._disarm()  # the wait for the first byte of a new connection
+        self._head_read = self._head_read + len(data) if self._in_head else len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
         if self._in_head or self._in_body:
+            if self._in_head and self._head_read > MAX_HEADER_BYTES and self._are_too_large():
+                self._refusal = TOO_LARGE
+                self.send_400_response("")
+                return
             if self._timer is None:
                 self._body_since_timer = 0
                 self._timer = self.loop.call_later(HEAD_SECONDS if self._in_head else BODY_SECONDS, self._too_slow)
@@ -103,7 +111,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._head_size = 0
+        self._hosts = 0
         self.scope["extensions"] = {"midstream.gone": self._on_gone}  # type: ignore[dict-item]
 
     def _on_gone(self, callback: Callable[[], None]) -> None:
@@ -119,16 +127,23 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
-        self._head_size += len(name) + len(value) + 4
-        if self._head_size > MAX_HEADER_BYTES or len(self.headers) > MAX_HEADERS:
-            self._refuse(431, f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them")
+        headers = self.headers
+        headers.append((name, value))
+        if name in _NOTED:
+            if name == b"host":
+                self._hosts += 1
+            elif value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        if len(headers) > MAX_HEADERS or (not self._in_head and self._are_too_large()):  # the latter of trailers
+            self._refuse(*TOO_LARGE)
+
+    def _are_too_large(self) -> bool:
+        return sum([len(name) + len(value) + 4 for name, value in self.headers]) > MAX_HEADER_BYTES
 
     def on_headers_complete(self) -> None:
-        hosts = [name for name, _ in self.headers].count(b"host")
-        if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
+        if self._head_read > MAX_HEADER_BYTES and self._are_too_large():  # else no need to look at each
+            self._refuse(*TOO_LARGE)
+        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
             self._refuse(400, "exactly one Host header is required")
         self._in_head, self._in_body = False, True
         if self._timer is not None:

@@ -60,10 +60,12 @@ def _listed(names: tuple[str, ...]) -> str:
 async def whole(follower: Follower) -> tuple[Attempted | None, Fold, Gave | None]:
     """Everything of a run, folded, once its log is closed. Raises the error it ended with."""
     fold, attempted, gave, message = Fold(), None, None, ""
+    follower.patient = True
     while not fold.ended:
         taken = await follower.take()
         if not taken:
             raise Cancelled("the client went away")
+        fold.extend(taken)
         for event in taken:
             if type(event) is Attempted:
                 attempted = event
@@ -71,7 +73,6 @@ async def whole(follower: Follower) -> tuple[Attempted | None, Fold, Gave | None
                 message = event.message
             elif type(event) is Gave:
                 gave = event
-            fold.add(event)
     if fold.error is not None:
         fold.error.message_id = message
         raise fold.error

@@ -15,14 +15,23 @@ MODELS = 1000
 OTHERS = "(others)"
 
 
+class _Counts:
+    """Of one model. tokens: input, output, cached, reasoning. seconds: calls by BOUNDS, those beyond, all seconds."""
+
+    __slots__ = ("attempts", "seconds", "tokens")
+
+    def __init__(self) -> None:
+        self.attempts: dict[str, int] = {}
+        self.tokens = [0, 0, 0, 0]
+        self.seconds = [0.0] * (len(BOUNDS) + 2)
+
+
 class Metrics:
     """gauges: name -> (help, function that tells its value now)."""
 
     def __init__(self) -> None:
         self._runs: dict[tuple[str, str, str], int] = {}
-        self._attempts: dict[tuple[str, str, str], int] = {}
-        self._tokens: dict[tuple[str, str], list[int]] = {}
-        self._seconds: dict[tuple[str, str], list[float]] = {}
+        self._models: dict[tuple[str, str], _Counts] = {}
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
 
     def run_ended(self, face: str, kind: str, status: str) -> None:
@@ -32,19 +41,18 @@ class Metrics:
     def attempt_settled(self, target: Target, status: str, usage: Usage, seconds: float) -> None:
         """seconds: from the call to its end."""
         pair = (target.provider, target.model)
-        if pair not in self._tokens and len(self._tokens) >= MODELS:
-            pair = (target.provider, OTHERS)
-        name = (*pair, status)
-        self._attempts[name] = self._attempts.get(name, 0) + 1
-        tokens = self._tokens.get(pair)
-        if tokens is None:
-            tokens = self._tokens[pair] = [0, 0, 0, 0]
-            self._seconds[pair] = [0.0] * (len(BOUNDS) + 2)
+        counts = self._models.get(pair)
+        if counts is None:
+            if len(self._models) >= MODELS:
+                pair = (target.provider, OTHERS)
+            counts = self._models.setdefault(pair, _Counts())
+        counts.attempts[status] = counts.attempts.get(status, 0) + 1
+        tokens = counts.tokens
         tokens[0] += usage.input_tokens
         tokens[1] += usage.output_tokens
         tokens[2] += usage.cache_read
         tokens[3] += usage.out_reasoning
-        histogram = self._seconds[pair]
+        histogram = counts.seconds
         histogram[bisect_left(BOUNDS, seconds)] += 1
         histogram[-1] += seconds
 
@@ -57,12 +65,13 @@ class Metrics:
         ))  # fmt: skip
         _counter(lines, "midstream_attempts_total", "Upstream calls by how they ended.", (
             ((("provider", provider), ("model", model), ("status", status)), count)
-            for (provider, model, status), count in self._attempts.items()
+            for (provider, model), counts in self._models.items()
+            for status, count in counts.attempts.items()
         ))  # fmt: skip
         _counter(lines, "midstream_tokens_total", "Tokens; cached are part of input, reasoning of output.", (
             ((("provider", provider), ("model", model), ("type", word)), count)
-            for (provider, model), counts in self._tokens.items()
-            for word, count in zip(("input", "output", "cached", "reasoning"), counts, strict=True)
+            for (provider, model), counts in self._models.items()
+            for word, count in zip(("input", "output", "cached", "reasoning"), counts.tokens, strict=True)
         ))  # fmt: skip
         self._histogram(lines)
         for name, (says, value) in self.gauges.items():
@@ -72,7 +81,8 @@ class Metrics:
     def _histogram(self, lines: list[str]) -> None:
         name = "midstream_attempt_duration_seconds"
         lines += [f"# HELP {name} From an upstream call to its end.", f"# TYPE {name} histogram"]
-        for (provider, model), counts in self._seconds.items():
+        for (provider, model), counted in self._models.items():
+            counts = counted.seconds
             labels: Labels = (("provider", provider), ("model", model))
             total = 0
             for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=False):

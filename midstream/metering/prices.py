@@ -109,6 +109,10 @@ class _Table(Struct, frozen=True):
     vendors: dict[str, list[_Model]] = {}
 
 
+#: In place of a sheet that has not been looked for: that a model has none is remembered too.
+_NOT_YET = Sheet({}, (), "")
+
+
 class Prices:
     """own: by configured provider, then model pattern ("*" = any), then rate word -> USD per million tokens."""
 
@@ -123,9 +127,8 @@ class Prices:
         """Prices change at round times of the day, the quarter of an hour at the finest: sheets are remembered that
         long. tier: by which the service says it bills; one without prices of its own costs what is usual."""
         name = (target.provider, target.family, target.model, int(at) // 900, tier)
-        if name in self._sheets:
-            sheet = self._sheets[name]
-        else:
+        sheet = self._sheets.get(name, _NOT_YET)
+        if sheet is _NOT_YET:
             if len(self._sheets) > 10_000:
                 self._sheets.clear()
             sheet = self._sheets[name] = self._find(target, datetime.fromtimestamp(at, UTC), tier)

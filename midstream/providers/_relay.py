@@ -83,12 +83,13 @@ class Relay:
             self._linger.cancel()
 
 
-def whole_of(body: bytes, reader: AnswerReader, read_whole: ReadWhole) -> Answer:
+def whole_of(body: bytes, new_reader: Callable[[], AnswerReader], read_whole: ReadWhole) -> Answer:
     """The answer in a body that should be one piece, and may be a stream all the same. Raises as read_answer, and Cut
     for a stream that is not complete."""
     lead = body[: _MAX_BLANK + 1].lstrip(_BLANK)
     if not lead.startswith((*_OF_EVENTS, b"[")):
         return read_whole(body)
+    reader = new_reader()
     events = [*reader.feed(body), *reader.finish()]
     last = events[-1]
     if lead.startswith(b"[") and isinstance(last, Failed) and isinstance(last.error, Garbled):

@@ -183,7 +183,7 @@ class Provider:
                 relay.finish()
             else:
                 body = await incoming.read()
-                answer = whole_of(body, self._reader(asked), lambda body: self._read(body, asked))
+                answer = whole_of(body, lambda: self._reader(asked), lambda body: self._read(body, asked))
                 emit((begun, Whole(answer, body), Done()), len(body))
         finally:
             incoming.close()

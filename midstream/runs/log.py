@@ -17,9 +17,12 @@ class Follower:
 
     deliver: while `take` waits and nobody else follows, events that do not end the log are handed to it at once, in
     the call that logged them, instead of waking the waiting task: a chunk then costs no turn of the event loop.
-    False: it takes none of them now (its client is behind), so the task is woken for them."""
+    False: it takes none of them now (its client is behind), so the task is woken for them.
 
-    __slots__ = ("_behind", "_events", "_left", "_log", "_loop", "_taken", "_waiter", "deliver")
+    patient: it can do nothing with a part, so a `take` that waits is not woken before the end, or before it would be
+    too far behind."""
+
+    __slots__ = ("_behind", "_events", "_left", "_log", "_loop", "_taken", "_waiter", "deliver", "patient")
 
     def __init__(self, log: EventLog, events: list[Event]) -> None:
         self._log = log
@@ -29,6 +32,7 @@ class Follower:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self.deliver: Callable[[Sequence[Event]], bool] | None = None
+        self.patient = False
 
     async def take(self) -> list[Event]:
         """All events since the last take, waiting for some. Empty when the log is closed, and after `wake` or
@@ -66,8 +70,10 @@ class Follower:
     def push(self, events: Sequence[Event], size: int) -> bool:
         self._events.extend(events)
         self._behind += size
-        self.wake()
-        return self._behind <= MAX_BEHIND
+        room = self._behind <= MAX_BEHIND
+        if not (self.patient and room) or type(events[-1]) in _ENDS:
+            self.wake()
+        return room
 
     @property
     def is_behind(self) -> bool:

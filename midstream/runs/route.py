@@ -85,10 +85,12 @@ class Route:
         while self._at < len(self._targets):
             target = self._targets[self._at]
             now = self._health.clock()
-            keys = [key for key in target.keys if (self._at, key) not in self._spent]
-            ready = [(self._health.circuit(target.provider, key, target.model).ready_in(now), key) for key in keys]
-            # min() takes the first of equals: keys are used in the order they were configured.
-            soonest, key = min(ready, key=lambda pair: pair[0], default=(float("inf"), ""))
+            soonest, key = float("inf"), ""
+            for name in target.keys:
+                if not self._spent or (self._at, name) not in self._spent:
+                    ready = self._health.circuit(target.provider, name, target.model).ready_in(now)
+                    if ready < soonest:  # the first of equals: keys are used in the order they were configured
+                        soonest, key = ready, name
             pause = max(wait, soonest)
             last = self._at + 1 == len(self._targets)
             if pause <= (wait if not last else max(wait, PATIENCE)) and now + pause < self._deadline:

@@ -45,6 +45,8 @@ from .transactions import transaction
 logger = logging.getLogger("midstream.runs")
 _encode = msgspec.json.Encoder().encode
 
+#: What is still to be told when the store is back, though what it led to has failed.
+_OUTLASTS = (AttemptSettled, OutboxAdded)
 #: Seconds between tries to settle while the store is away.
 SETTLE_AGAIN = 1.0
 
@@ -265,7 +267,7 @@ class _Owner:
         """Tries until an attempt has given its answer: that one, and the error of the first that did not. Raises the
         error of the last attempt that may be made."""
         runs = self._runs
-        longest = max((target.timeouts.total for target in targets), default=0.0)
+        longest = max([target.timeouts.total for target in targets], default=0.0)
         route = Route(targets, runs._health, runs._clock.steady() + longest, runs._jitter)
         chosen = route.first()
         first: MidstreamError | None = None
@@ -316,7 +318,7 @@ class _Owner:
 
     async def _commit(self, records: list[Record]) -> None:
         """When the store is away now, what has ended is settled with the run's end; what would have begun has not."""
-        self._records = [record for record in records if isinstance(record, AttemptSettled | OutboxAdded)]
+        self._records = [record for record in records if isinstance(record, _OUTLASTS)]
         await self._runs._ledger.commit(*records)
         self._records = []
 
@@ -439,20 +441,19 @@ class _Owner:
 
     def _settle_attempt(self, attempt: Attempt) -> None:
         self._settled = True
-        now = self._runs._clock.wall()
+        now, error, status = self._runs._clock.wall(), attempt.error, attempt.status
         if attempt.left:
             usage = attempt.usage(self._estimate_in)
         else:
             usage = Usage()  # it ended before the call left
         priced = self._runs._price(attempt.next.target, usage, now, attempt.fold.tier)
-        if attempt.left or not isinstance(attempt.error, StoreDown):  # else the store refused even its beginning
-            self._runs._observer.attempt_settled(attempt.next.target, attempt.status, usage, now - self._tried_at)
-        error = attempt.error
+        if attempt.left or not isinstance(error, StoreDown):  # else the store refused even its beginning
+            self._runs._observer.attempt_settled(attempt.next.target, status, usage, now - self._tried_at)
         self._spend(attempt, usage, priced.cost, now)
         self._records.append(
             AttemptSettled(
                 id=attempt.id,
-                status=attempt.status,
+                status=status,
                 usage=usage,
                 cost=priced.cost,
                 price_snapshot=priced.snapshot,

@@ -114,14 +114,15 @@ class Flusher:
 def batched(entries: Sequence[Entry]) -> list[tuple[str, list[tuple[Value, ...]]]]:
     """Statements of one text run as one, whoever they come from; each caller's own keep their order."""
     batches: list[tuple[str, list[tuple[Value, ...]]]] = []
-    last: dict[str, int] = {}
+    #: The newest batch of each text: its place and its rows.
+    last: dict[str, tuple[int, list[tuple[Value, ...]]]] = {}
     for entry in entries:
         at = 0
         for sql, args in entry.statements:
-            place = last.get(sql, -1)
-            if place < at:
-                place = last[sql] = len(batches)
-                batches.append((sql, []))
-            batches[place][1].append(args)
-            at = place
+            batch = last.get(sql)
+            if batch is None or batch[0] < at:
+                batch = last[sql] = (len(batches), [])
+                batches.append((sql, batch[1]))
+            at, rows = batch
+            rows.append(args)
     return batches

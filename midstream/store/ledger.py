@@ -5,8 +5,8 @@ attempt or a run only touches one that has not ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -337,12 +337,17 @@ class Ledger:
         self.worker = worker
         self.noticed: Callable[[str], None] | None = None
 
-    async def commit(self, *records: Record) -> None:
-        """One transaction, in this order; durable on return. After errors.StoreDown it may or may not have
+    def commit(self, *records: Record) -> Coroutine[Any, Any, None]:
+        """One transaction, in this order; durable once awaited. After errors.StoreDown it may or may not have
         happened: committing the same records again is right in both cases."""
         worker = self.worker
-        await self._write([_STATEMENTS[type(record)](record, worker) for record in records])
+        written = self._write([_STATEMENTS[type(record)](record, worker) for record in records])
+        if self.noticed is None or OutboxAdded not in map(type, records):
+            return written
+        return self._noticed(written, [record.topic for record in records if type(record) is OutboxAdded])
+
+    async def _noticed(self, written: Awaitable[None], topics: list[str]) -> None:
+        await written
         if self.noticed is not None:
-            for record in records:
-                if type(record) is OutboxAdded:
-                    self.noticed(record.topic)
+            for topic in topics:
+                self.noticed(topic)

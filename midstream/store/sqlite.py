@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -37,6 +38,10 @@ sqlite3.register_adapter(bytes, bytes)
 sqlite3.register_adapter(bool, int)
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
+#: What one row of an insertion holds. Not of one that computes any of it: that may depend on the row before.
+_VALUES = re.compile(r"\nVALUES (\([^()]*\))(?= ON CONFLICT [^$]*$)")
+#: So many rows of one table are inserted by one statement, which opens its table and its indexes once for all of them.
+ROWS = 8
 
 
 class _Translated(dict[str, str]):
@@ -45,6 +50,23 @@ class _Translated(dict[str, str]):
     def __missing__(self, sql: str) -> str:
         text = self[sql] = _PLACEHOLDER.sub(r"?\1", sql)
         return text
+
+
+class _InRows(dict[str, str]):
+    """The insertion of ROWS rows at once, "" for a statement of which there is none."""
+
+    def __missing__(self, sql: str) -> str:
+        text = ""
+        if found := _VALUES.search(sql):
+            width = max(map(int, _PLACEHOLDER.findall(sql)))
+            rows = [_shifted(found[1], width * row) for row in range(ROWS)]
+            text = sql[: found.start(1)] + ", ".join(rows) + sql[found.end(1) :]
+        self[sql] = text
+        return text
+
+
+def _shifted(values: str, by: int) -> str:
+    return _PLACEHOLDER.sub(lambda place: f"?{int(place[1]) + by}", values)
 
 
 def connect(path: str, *, full_sync: bool = False, patience: float = READER_PATIENCE) -> sqlite3.Connection:
@@ -92,6 +114,7 @@ class SqliteDatabase:
         self._threads: ThreadPoolExecutor | None = None
         self._flusher: Flusher | None = None
         self._text = _Translated()
+        self._in_rows = _InRows()
         self._group: Group | None = None
         self._held = False
         self._closed = False
@@ -225,10 +248,13 @@ class SqliteDatabase:
         execute("BEGIN IMMEDIATE")
         try:
             for sql, rows in batched(entries):
-                if len(rows) == 1:
-                    execute(text[sql], rows[0])
-                else:
-                    execute_all(text[sql], rows)
+                together = len(rows) // ROWS * ROWS if len(rows) >= ROWS and (several := self._in_rows[sql]) else 0
+                for at in range(0, together, ROWS):
+                    execute(several, [*chain.from_iterable(rows[at : at + ROWS])])
+                if len(rows) - together == 1:
+                    execute(text[sql], rows[-1])
+                elif together < len(rows):
+                    execute_all(text[sql], rows[together:])
             execute("COMMIT")
         except BaseException:
             if self._writer.in_transaction:

@@ -122,7 +122,7 @@ def test_a_stream_that_breaks_has_sent_what_it_said_before():
     async def test() -> None:
         writes: list[tuple[str, bytes]] = []
         direct = stream(Wire("1", writes), Wave(asyncio.get_running_loop()))
-        exchange = Exchange({"extensions": {"midstream.direct": direct}}, None, None, 0.0)  # type: ignore[arg-type]
+        exchange = Exchange({"headers": [], "extensions": {"midstream.direct": direct}}, None, None, 0.0)  # type: ignore[arg-type]
         log = EventLog()
         follower = log.follow()
         log.append([Started("id", "m")])

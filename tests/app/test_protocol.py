@@ -136,6 +136,9 @@ def test_a_request_in_one_piece_and_one_in_single_bytes_are_the_same():
         (b"GET /" + b"x" * (protocol.MAX_URL + 1) + b" HTTP/1.1\r\nhost: x\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * (protocol.MAX_HEADERS + 1) + b"\r\n", 431),
         (b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"b" * protocol.MAX_HEADER_BYTES + b"\r\n\r\n", 431),
+        # Known before the head is complete, which may never be.
+        (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * (protocol.MAX_HEADERS + 1), 431),
+        (b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"b" * protocol.MAX_HEADER_BYTES + b"\r\nc: d\r\n", 431),
     ],
 )
 def test_a_head_that_breaks_a_rule_is_refused_and_its_connection_closed(head: bytes, status: int):
@@ -154,6 +157,42 @@ def test_a_head_at_the_limit_is_taken():
     async def test(server: Listening) -> None:
         many = b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * (protocol.MAX_HEADERS - 1) + b"\r\n"
         assert (await asked(server, many))[0] == 200
+
+    listening(test)
+
+
+def test_a_head_that_comes_in_many_pieces_is_refused_as_soon_as_it_is_too_large():
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        talk.say(b"GET / HTTP/1.1\r\nhost: x\r\n")
+        for number in range(33):
+            await asyncio.sleep(0.002)
+            talk.say(b"h%d: %b\r\n" % (number, b"v" * 1024))
+        assert (await talk.heard())[0] == 431
+        assert await talk.closed()
+
+    listening(test)
+
+
+def test_a_small_head_behind_a_large_body_in_one_piece_is_taken():
+    async def test(server: Listening) -> None:
+        size = 2 * protocol.MAX_HEADER_BYTES
+        first = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size + b"b" * size
+        talk = await server.connect()
+        talk.say(first + b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await talk.heard())[0] == 200
+        assert (await talk.heard())[0] == 200
+
+    listening(test)
+
+
+def test_trailers_have_the_limits_of_a_head():
+    async def test(server: Listening) -> None:
+        head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+        for trailers in (b"a: b\r\n" * protocol.MAX_HEADERS, b"a: " + b"b" * protocol.MAX_HEADER_BYTES + b"\r\n"):
+            talk = await server.connect()
+            talk.say(head + trailers + b"\r\n")
+            assert (await talk.heard())[0] == 431
 
     listening(test)
 

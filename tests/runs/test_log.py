@@ -207,6 +207,58 @@ def test_waking_a_follower_lets_it_do_something_else_and_loses_nothing():
     asyncio.run(test())
 
 
+def test_a_patient_reader_is_woken_for_the_end_and_not_for_a_part():
+    async def test() -> None:
+        log = EventLog()
+        follower = log.follow()
+        follower.patient = True
+        task = waiting(follower)
+        await asyncio.sleep(0)
+        log.append(said(1), 10)
+        await asyncio.sleep(0)
+        assert not task.done()
+        log.append([Done()])
+        assert await soon(task) == [*said(1), Done()]
+
+    asyncio.run(test())
+
+
+def test_a_patient_reader_that_would_be_too_far_behind_takes_what_there_is():
+    async def test() -> None:
+        log = EventLog()
+        follower = log.follow()
+        follower.patient = True
+        rooms: list[int] = []
+        log.on_room(lambda: rooms.append(1))
+        task = waiting(follower)
+        await asyncio.sleep(0)
+        assert not log.append(said(1), MAX_BEHIND + 1)
+        assert await soon(task) == said(1)
+        task = waiting(follower)
+        await asyncio.sleep(0)
+        assert rooms == [1]
+        log.append(said(2))
+        log.close()  # no end was logged: nobody is left waiting for it
+        assert await soon(task) == said(2)
+
+    asyncio.run(test())
+
+
+def test_a_patient_reader_that_leaves_waits_no_longer():
+    async def test() -> None:
+        log = EventLog()
+        follower = log.follow()
+        follower.patient = True
+        task = waiting(follower)
+        await asyncio.sleep(0)
+        log.append(said(1))
+        follower.leave()
+        assert await soon(task) == said(1)
+        assert await follower.take() == []
+
+    asyncio.run(test())
+
+
 def test_a_reader_that_waits_is_handed_events_at_once_in_order_and_woken_only_for_the_end():
     async def test() -> None:
         log = EventLog()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from midstream.core.errors import StoreDown
-from midstream.store import Store, checkpoint, open_store, sqlite
+from midstream.store import Store, checkpoint, ledger, open_store, sqlite
 
 from .turns import ORG, begin, end, with_store
 
@@ -206,3 +206,50 @@ def test_full_sync_keeps_the_promises_of_the_ledger(sqlite_url: str) -> None:
         assert mode == (2,)
 
     with_store(sqlite_url, work, full_sync=True)
+
+
+PAIRS = "\nVALUES ($1, $2, $2) ON CONFLICT (id) DO NOTHING"
+#: Each row's number depends on the rows before it.
+COUNTED = "\nVALUES ($1, (SELECT COUNT(*) FROM pairs), $2) ON CONFLICT (id) DO NOTHING"
+
+
+def written(insert: str, *rows: tuple[str, int | None]) -> list[tuple[object, ...]]:
+    """What is stored, in order, once rows have come from as many callers at once; errors in its place."""
+
+    async def work() -> list[tuple[object, ...]]:
+        db = sqlite.SqliteDatabase(None)
+        await db.write([("CREATE TABLE pairs (id TEXT UNIQUE, one INTEGER NOT NULL, two INTEGER)", ())])
+        calls = [db.write([(f"INSERT INTO pairs (id, one, two){insert}", row)]) for row in rows]
+        failed = [error for error in await asyncio.gather(*calls, return_exceptions=True) if error is not None]
+        assert len(failed) == sum(row[1] is None for row in rows)
+        stored = await db.read("SELECT id, one, two FROM pairs ORDER BY rowid")
+        await db.close()
+        return stored
+
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize("count", [1, 2, sqlite.ROWS - 1, sqlite.ROWS, sqlite.ROWS + 1, 3 * sqlite.ROWS + 2])
+def test_rows_that_are_inserted_together_are_what_they_would_be_alone(count: int) -> None:
+    assert written(PAIRS, *((f"i{n}", n) for n in range(count))) == [(f"i{n}", n, n) for n in range(count)]
+
+
+def test_a_row_that_exists_is_left_as_it_is_among_rows_that_are_inserted_together() -> None:
+    rows = [(f"i{n % 5}", n) for n in range(2 * sqlite.ROWS)]
+    assert written(PAIRS, *rows) == [(f"i{n}", n, n) for n in range(5)]
+
+
+def test_a_row_that_cannot_be_fails_alone_among_rows_that_are_inserted_together() -> None:
+    rows = [(f"i{n}", None if n == 3 else n) for n in range(2 * sqlite.ROWS)]
+    assert written(PAIRS, *rows) == [(id, n, n) for id, n in rows if n is not None]
+
+
+def test_a_row_that_depends_on_the_one_before_is_inserted_after_it() -> None:
+    rows = [(f"i{n}", n) for n in range(2 * sqlite.ROWS)]
+    assert written(COUNTED, *rows) == [(id, n, n) for id, n in rows]
+
+
+def test_the_rows_of_a_request_are_inserted_together() -> None:
+    rows = sqlite._InRows()
+    for text in (ledger._RUN_STARTED, ledger._ATTEMPT_STARTED, ledger._MESSAGE_ADDED):
+        assert rows[text].count("), (") == sqlite.ROWS - 1

@@ -97,7 +97,7 @@ def _surround(owner: type, name: str, countdown: Countdown) -> None:
 
 def mortal() -> Countdown:
     """For a child that dies at a step: its steps are counted from now on."""
-    ids._PROCESS = os.urandom(6).hex()  # a fork is to be a process like any other
+    ids._digits = ids._counting()  # a fork is to be a process like any other
     countdown = Countdown(die)
     count_steps(countdown)
     return countdown
