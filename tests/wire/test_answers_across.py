@@ -1,5 +1,6 @@
 """What an answer says beside its text means the same in every other dialect, whole and streamed: written there and
-read back, the thoughts, calls, sources, log probabilities, tokens and the reason of the end are still there."""
+read back, the thoughts, calls, sources, searches, log probabilities, tokens and the reason of the end are still
+there."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ SPOKEN = Answer(
             logprobs=(TOKEN,),
         ),
     ),
-    Usage(uncached_in=7, cache_read=3, out_text=15, out_reasoning=5),
+    Usage(uncached_in=7, cache_read=3, out_text=15, out_reasoning=5, searches=2),
 )
 
 
@@ -52,6 +53,8 @@ def facts(answer: Answer, target: str) -> dict[str, Any]:
     }
     if target != anthropic_messages.NAME:  # which has no place for them
         found["logprobs"] = [(token["token"], token["logprob"]) for token in choice.logprobs]
+    if target != gemini.NAME:  # which tells what was searched for, and not how often
+        found["searches"] = answer.usage.searches
     return found
 
 
