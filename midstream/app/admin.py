@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from ..access.identify import OPERATOR
 from ..core.usage import Usage
 from ..core.web import Caller
+from ..store.ledger import AttemptStatus, RunStatus
 from ..store.reading import UsageGroup
 from ..store.rows import AttemptRow, RunRow, UsageRow
 from .admin_agents import agents_router
@@ -50,8 +51,10 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
         after: str | None = None,
         limit: Limit = 100,
         run_id: str | None = None,
+        status: AttemptStatus | None = None,
     ) -> Response:
-        rows = await _reader(services, caller).attempts(after=after, limit=limit + 1, run_id=run_id)
+        reader = _reader(services, caller)
+        rows = await reader.attempts(after=after, limit=limit + 1, run_id=run_id, status=status)
         return page([shown_attempt(row) for row in rows], limit)
 
     @app.get("/v1/admin/usage", tags=["accounts"], summary="Tokens and cost, summed by group")
@@ -69,8 +72,9 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
         caller: Reader,
         after: str | None = None,
         limit: Limit = 100,
+        status: RunStatus | None = None,
     ) -> Response:
-        rows = await _reader(services, caller).runs(after=after, limit=limit + 1)
+        rows = await _reader(services, caller).runs(after=after, limit=limit + 1, status=status)
         return page([_run(row) for row in rows], limit)
 
     @app.get("/v1/admin/runs/{run_id}", tags=["accounts"], summary="One run with its attempts")

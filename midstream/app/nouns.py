@@ -46,17 +46,29 @@ async def any_caller(request: Request) -> Caller:
 
 
 async def admin_caller(request: Request) -> Caller:
-    """Whoever holds the operator's key or a key with the scope `admin`. Raises Unauthenticated, Forbidden."""
+    """Whoever holds the operator's key or one with the scope `admin`. Raises Unauthenticated, Forbidden, BadRequest."""
     caller = await _identified(request)
     require_admin(caller)
+    _check_query(request)
     return caller
 
 
 async def reading_caller(request: Request) -> Caller:
-    """Also one with the scope `read`. Raises Unauthenticated, Forbidden."""
+    """Also one with the scope `read`. Raises Unauthenticated, Forbidden, BadRequest."""
     caller = await _identified(request)
     require(caller, "read", "admin")
+    _check_query(request)
     return caller
+
+
+def _check_query(request: Request) -> None:
+    """A filter that is not known must not be passed over: a list would show more, a change concern another org, than
+    was meant. Who may not ask at all is not told what could be asked."""
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            told = f"known here: {', '.join(known)}" if known else "there are none here"
+            raise BadRequest(f"{name}: unknown query parameter; {told}", param=name)
 
 
 #: Parameters of a route: anyone whose key may use models; a key of an admin; one of a reader.

@@ -25,7 +25,13 @@ LOCAL = Quirks(
 )
 
 
-EMBEDDING = Embedding(lambda plan: "/embeddings", openai_chat.write_embed_ask, openai_chat.read_embedded)
+def _embedding(quirks: Quirks) -> Embedding:
+    write = partial(openai_chat.write_embed_ask, quirks=quirks)
+    return Embedding(lambda plan: "/embeddings", write, openai_chat.read_embedded)
+
+
+#: OpenAI's own way, as with pictures.
+EMBEDDING = _embedding(openai_chat.OPENAI)
 
 #: OpenAI's way, whichever of its formats the words are spoken in.
 DRAWING = Drawing("/images/generations", openai_chat.write_drawing, openai_chat.read_drawing)
@@ -64,7 +70,7 @@ def chat_service(
         path=lambda model, stream: "/chat/completions",
         write=write or partial(openai_chat.write_ask, quirks=quirks),
         headers=headers,
-        embedding=EMBEDDING if embeds else None,
+        embedding=_embedding(quirks) if embeds else None,
         drawing=DRAWING if draws else None,
         models_path="/models",
         read_models=openai_chat.read_models,

@@ -22,6 +22,7 @@ SERVICE = chat_service(
         ),
         max_tokens="max_tokens",
         seed="random_seed",
+        dimensions="output_dimension",
         max_temperature=1.5,
         required_word="any",
         developer_role=False,

@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 from ..core.usage import Usage
 from .database import Database, Statement
 
-RunStatus: TypeAlias = Literal["running", "completed", "failed", "cancelled", "incomplete", "unknown"]
+RunStatus: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
 AttemptStatus: TypeAlias = Literal["started", "ok", "failed", "partial", "unknown"]
 
 # The order of a record's fields is the order of its statement's placeholders.

@@ -11,6 +11,7 @@ from ..core.ids import new_id
 from . import reading
 from .agents import AgentStore
 from .database import Database
+from .ledger import AttemptStatus, RunStatus
 from .nouns import NounStore
 from .reading import LAST, UsageGroup, missing
 from .retention import forget
@@ -160,19 +161,26 @@ class OrgStore:
     async def run(self, id: str) -> RunRow:
         return await reading.run_of(self._db, self.org_id, id)
 
-    async def runs(self, *, after: str | None = None, limit: int = PAGE) -> list[RunRow]:
+    async def runs(
+        self, *, after: str | None = None, limit: int = PAGE, status: RunStatus | None = None
+    ) -> list[RunRow]:
         """Newest first."""
-        return await reading.runs_page(self._db, self.org_id, after, limit)
+        return await reading.runs_page(self._db, self.org_id, after, limit, status)
 
     async def events(self, run_id: str, *, after: int = -1, limit: int = 1000) -> list[EventRow]:
         """In order, from the one after seq `after`."""
         return await reading.run_events(self._db, self.org_id, run_id, after, limit)
 
     async def attempts(
-        self, *, after: str | None = None, limit: int = PAGE, run_id: str | None = None
+        self,
+        *,
+        after: str | None = None,
+        limit: int = PAGE,
+        run_id: str | None = None,
+        status: AttemptStatus | None = None,
     ) -> list[AttemptRow]:
         """Oldest first."""
-        return await reading.attempts_page(self._db, self.org_id, after, limit, run_id)
+        return await reading.attempts_page(self._db, self.org_id, after, limit, run_id, status)
 
     async def attempts_below(self, run_id: str) -> list[AttemptRow]:
         """Of the runs that this one has called, at any depth. Raises errors.NotFound."""
@@ -217,19 +225,26 @@ class AllOrgs:
     async def run(self, id: str) -> RunRow:
         return await reading.run_of(self._db, None, id)
 
-    async def runs(self, *, after: str | None = None, limit: int = PAGE) -> list[RunRow]:
+    async def runs(
+        self, *, after: str | None = None, limit: int = PAGE, status: RunStatus | None = None
+    ) -> list[RunRow]:
         """Newest first."""
-        return await reading.runs_page(self._db, None, after, limit)
+        return await reading.runs_page(self._db, None, after, limit, status)
 
     async def events(self, run_id: str, *, after: int = -1, limit: int = 1000) -> list[EventRow]:
         """In order, from the one after seq `after`."""
         return await reading.run_events(self._db, None, run_id, after, limit)
 
     async def attempts(
-        self, *, after: str | None = None, limit: int = PAGE, run_id: str | None = None
+        self,
+        *,
+        after: str | None = None,
+        limit: int = PAGE,
+        run_id: str | None = None,
+        status: AttemptStatus | None = None,
     ) -> list[AttemptRow]:
         """Oldest first."""
-        return await reading.attempts_page(self._db, None, after, limit, run_id)
+        return await reading.attempts_page(self._db, None, after, limit, run_id, status)
 
     async def usage(
         self, *, since: float | None = None, until: float | None = None, group_by: UsageGroup = "model"

@@ -13,6 +13,7 @@ from ..core.errors import NotFound
 from ..core.usage import Usage
 from .database import Database, DialectName, Row, Value
 from .exact import plain
+from .ledger import AttemptStatus, RunStatus
 from .rows import USAGE_COLUMNS, AttemptRow, EventRow, RunRow, UsageRow
 
 Scope: TypeAlias = str | None
@@ -46,14 +47,24 @@ class Question:
 _RUN = Question(f"SELECT {RunRow.COLUMNS} FROM runs WHERE @scope AND id = $2")
 _RUN_PLACE = Question("SELECT seq FROM runs WHERE @scope AND id = $2")
 _RUNS = Question(f"SELECT {RunRow.COLUMNS} FROM runs WHERE @scope AND seq < $2 ORDER BY seq DESC LIMIT $3")
+_RUNS_OF_STATUS = Question(
+    f"SELECT {RunRow.COLUMNS} FROM runs WHERE @scope AND seq < $2 AND status = $4 ORDER BY seq DESC LIMIT $3"
+)
 _EVENTS = Question(
     f"SELECT {EventRow.COLUMNS} FROM events WHERE @scope AND run_id = $2 AND seq > $3 ORDER BY seq LIMIT $4"
 )
 _ATTEMPT_PLACE = Question("SELECT seq FROM attempts WHERE @scope AND id = $2")
-_ATTEMPTS = Question(f"SELECT {AttemptRow.COLUMNS} FROM attempts WHERE @scope AND seq > $2 ORDER BY seq LIMIT $3")
-_ATTEMPTS_OF_RUN = Question(
-    f"SELECT {AttemptRow.COLUMNS} FROM attempts WHERE @scope AND seq > $2 AND run_id = $4 ORDER BY seq LIMIT $3"
-)
+#: By what they are chosen: a run, a status.
+_ATTEMPTS = {
+    (by_run, by_status): Question(
+        f"SELECT {AttemptRow.COLUMNS} FROM attempts WHERE @scope AND seq > $2"
+        + " AND run_id = $4" * by_run
+        + f" AND status = ${4 + by_run}" * by_status
+        + " ORDER BY seq LIMIT $3"
+    )
+    for by_run in (False, True)
+    for by_status in (False, True)
+}
 #: A run that is called begins after the one that calls it.
 _ATTEMPTS_BELOW = Question(f"""
 WITH RECURSIVE below (id) AS (
@@ -95,10 +106,16 @@ async def run_of(db: Database, scope: Scope, id: str) -> RunRow:
     return RunRow(*rows[0])
 
 
-async def runs_page(db: Database, scope: Scope, after: str | None, limit: int) -> list[RunRow]:
-    """Newest first. Raises errors.NotFound for `after`."""
+async def runs_page(
+    db: Database, scope: Scope, after: str | None, limit: int, status: RunStatus | None
+) -> list[RunRow]:
+    """Newest first; status: only those. Raises errors.NotFound for `after`."""
     place = LAST if after is None else await _place(_RUN_PLACE, db, scope, "run", after)
-    return [RunRow(*row) for row in await _RUNS.read(db, scope, place, limit)]
+    if status is None:
+        rows = await _RUNS.read(db, scope, place, limit)
+    else:
+        rows = await _RUNS_OF_STATUS.read(db, scope, place, limit, status)
+    return [RunRow(*row) for row in rows]
 
 
 async def run_events(db: Database, scope: Scope, id: str, after: int, limit: int) -> list[EventRow]:
@@ -108,15 +125,14 @@ async def run_events(db: Database, scope: Scope, id: str, after: int, limit: int
 
 
 async def attempts_page(
-    db: Database, scope: Scope, after: str | None, limit: int, run_id: str | None
+    db: Database, scope: Scope, after: str | None, limit: int, run_id: str | None, status: AttemptStatus | None
 ) -> list[AttemptRow]:
-    """Oldest first. Raises errors.NotFound for `after` and `run_id`."""
+    """Oldest first; run_id, status: only those. Raises errors.NotFound for `after` and `run_id`."""
     place = 0 if after is None else await _place(_ATTEMPT_PLACE, db, scope, "attempt", after)
-    if run_id is None:
-        rows = await _ATTEMPTS.read(db, scope, place, limit)
-    else:
+    if run_id is not None:
         await run_of(db, scope, run_id)
-        rows = await _ATTEMPTS_OF_RUN.read(db, scope, place, limit, run_id)
+    chosen = [value for value in (run_id, status) if value is not None]
+    rows = await _ATTEMPTS[run_id is not None, status is not None].read(db, scope, place, limit, *chosen)
     return [AttemptRow.of(row) for row in rows]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,51 @@ def test_a_page_has_its_bounds(tmp_path: Path, query: str):
     async def test(app: Here) -> None:
         for path in ("attempts", "runs"):
             assert (await app.ask("GET", f"/v1/admin/{path}?{query}")).status == 400
+
+    here(tmp_path, test)
+
+
+def test_a_query_parameter_that_is_not_known_is_refused_by_name_with_those_that_are(tmp_path: Path):
+    async def test(app: Here) -> None:
+        paths = (await app.ask("GET", "/openapi.json")).json["paths"]
+        routes = [(path, method) for path in paths if path.startswith("/v1/admin") for method in paths[path]]
+        assert len(routes) > 60
+        for path, method in routes:
+            known = [one["name"] for one in paths[path][method].get("parameters", []) if one["in"] == "query"]
+            told = f"known here: {', '.join(known)}" if known else "there are none here"
+            address = re.sub(r"{.*?}", "x", path) + "?" + "".join(f"{name}=1&" for name in known)
+            for wrong in ("colour", "org_Id", "", "a.b"):
+                reply = await app.ask(method.upper(), f"{address}{wrong}=blue", {}, content_type=JSON)
+                error = reply.json["error"]
+                assert (reply.status, error["param"], error["code"]) == (400, wrong, "invalid_request"), path
+                assert error["message"] == f"{wrong}: unknown query parameter; {told}"
+                assert error["request_id"] == reply.headers["x-request-id"]
+            reply = await app.ask(method.upper(), address, {}, content_type=JSON)
+            assert "unknown query parameter" not in reply.body.decode(), path
+
+    here(tmp_path, test)
+
+
+def test_who_may_not_ask_is_not_told_what_can_be_asked(tmp_path: Path):
+    async def test(app: Here) -> None:
+        plain = (await new_key(app)).json["key"]
+        for key, status in (("", 401), ("wrong", 401), (plain, 403)):
+            assert (await app.ask("GET", "/v1/admin/runs?colour=blue", key=key)).status == status
+
+    here(tmp_path, test)
+
+
+def test_runs_and_attempts_are_listed_by_status(tmp_path: Path):
+    async def test(app: Here) -> None:
+        await app.chat("hi").end()
+        await app.chat("fail:503").end()
+        for path, good, bad in (("runs", "completed", "failed"), ("attempts", "ok", "failed")):
+            for status in (good, bad):
+                rows = (await app.ask("GET", f"/v1/admin/{path}?status={status}")).json["data"]
+                assert rows
+                assert {row["status"] for row in rows} == {status}
+            wrong = await app.ask("GET", f"/v1/admin/{path}?status=lost")
+            assert (wrong.status, wrong.json["error"]["param"]) == (400, "status")
 
     here(tmp_path, test)
 

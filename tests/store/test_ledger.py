@@ -154,7 +154,7 @@ _records = st.one_of(
     st.builds(
         lambda name, status: RunEnded(id=f"run_{name}", status=status, ended_at=NOW),
         _names,
-        st.sampled_from(["completed", "failed", "cancelled", "incomplete"]),
+        st.sampled_from(["completed", "failed", "cancelled"]),
     ),
 )
 _commits = st.lists(st.lists(_records, min_size=1, max_size=4), max_size=12)

@@ -177,6 +177,29 @@ def test_runs_page_newest_first(url: str) -> None:
     with_store(url, work)
 
 
+def test_runs_and_attempts_are_chosen_by_their_status(url: str) -> None:
+    async def work(store: Store) -> None:
+        for n in range(4):
+            await store.ledger.commit(*begin(f"a{n}"))
+            await store.ledger.commit(*begin(f"b{n}", OTHER))
+        for n in (0, 2, 3):
+            await store.ledger.commit(*end(f"a{n}"))
+        everyone, mine = store.all_orgs(), store.org(ORG)
+        assert [row.id for row in await mine.runs(status="completed")] == ["run_a3", "run_a2", "run_a0"]
+        assert [row.id for row in await mine.runs(status="completed", after="run_a2")] == ["run_a0"]
+        assert [row.id for row in await mine.runs(status="completed", limit=1)] == ["run_a3"]
+        assert [row.id for row in await mine.runs(status="running")] == ["run_a1"]
+        assert [row.id for row in await everyone.runs(status="running", limit=2)] == ["run_b3", "run_b2"]
+        assert await mine.runs(status="failed") == []
+        assert [row.id for row in await mine.attempts(status="ok")] == ["att_a0", "att_a2", "att_a3"]
+        assert [row.id for row in await mine.attempts(status="ok", after="att_a0", limit=1)] == ["att_a2"]
+        assert [row.id for row in await everyone.attempts(status="started", limit=2)] == ["att_b0", "att_a1"]
+        assert [row.id for row in await mine.attempts(status="ok", run_id="run_a2")] == ["att_a2"]
+        assert await mine.attempts(status="started", run_id="run_a2") == []
+
+    with_store(url, work)
+
+
 def test_usage_sums_exactly_by_each_group(url: str) -> None:
     day = 86_400.0
 

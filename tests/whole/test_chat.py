@@ -167,6 +167,30 @@ def test_what_the_provider_refuses_reaches_the_caller_with_its_status_and_words(
     assert len(upstream.asked) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"messages": HI}),
+        ("/v1/messages", {"max_tokens": 9, "messages": HI}),
+        ("/v1beta/models/{model}:", {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
+    ],
+)
+def test_how_long_a_provider_wants_to_be_left_alone_reaches_the_caller(
+    serving: Serving, upstream: Upstream, path: str, body: dict[str, Any], stream: bool
+):
+    upstream.answer = lambda asked: whole({"error": {"message": "busy"}}, 429, retry_after="120")
+    model = f"up/busy{len(path)}{stream}"  # each rests for as long
+    if path.endswith(":"):
+        path = path.format(model=model) + ("streamGenerateContent" if stream else "generateContent")
+    else:
+        body = {**body, "model": model, "stream": stream}
+    reply = serving.ask("POST", path, body)
+    assert (reply.status, reply.headers["retry-after"], reply.headers["retry-after-ms"]) == (429, "120", "120000")
+    assert reply.headers["x-should-retry"] == "false"
+    assert b"busy" in reply.body
+
+
 def test_a_busy_provider_is_asked_again_and_both_attempts_are_billed(serving: Serving, upstream: Upstream):
     answers = [whole({"error": {"message": "busy"}}, 503), whole(REPLY)]
     upstream.answer = lambda asked: answers[min(len(upstream.asked), 2) - 1]

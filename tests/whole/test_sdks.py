@@ -287,6 +287,19 @@ def test_what_cannot_be_embedded_across_dialects_is_named(serving: Serving):
     assert (user.status, user.headers["x-midstream-dropped-params"]) == (200, "user")
 
 
+@pytest.mark.parametrize(("kind", "name"), [("openai", "dimensions"), ("mistral", "output_dimension")])
+def test_the_length_of_a_vector_is_asked_for_by_the_services_own_name(
+    voices: Any, upstream: Upstream, kind: str, name: str
+):
+    upstream.asked.clear()
+    voices["chat"].client.embeddings.create(model=f"{kind}/e-1", input="one", dimensions=3, encoding_format="float")
+    wanted = types.EmbedContentConfig(output_dimensionality=3)
+    voices["gemini"].client.models.embed_content(model=f"{kind}/e-1", contents="one", config=wanted)
+    assert len(upstream.asked) == 2
+    for asked in upstream.asked:
+        assert {field: value for field, value in asked.json.items() if "dimension" in field} == {name: 3}
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "midstream"])
 def test_tokens_are_counted(voices: Any, kind: str):
     model = "midstream/rehearsal" if kind == "midstream" else f"{kind}/m-1"

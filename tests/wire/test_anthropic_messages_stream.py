@@ -188,7 +188,7 @@ def test_usage_is_replaced_not_summed() -> None:
         ("refusal", "content_filter"),
         ("pause_turn", "pause"),
         ("compaction", "pause"),
-        ("brand_new", "stop"),
+        ("brand_new", "error"),
     ],
 )
 def test_stop_reasons_in_both_directions(word: str, reason: str) -> None:

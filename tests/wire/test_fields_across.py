@@ -15,6 +15,7 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsNon
 
 from midstream.core.errors import BadRequest
 from midstream.core.turn import Plan, Turn
+from midstream.providers import open_router
 from midstream.wire import anthropic_messages, gemini, openai_chat, openai_responses
 from midstream.wire.strict_json import read_object
 
@@ -168,3 +169,17 @@ def test_no_field_is_lost(dialect: str, name: str, target: str) -> None:
         body, dropped = plain, (f"{refused.param}",) if refused.code == "unsupported" else ()
     told = set(dropped) - set(before)
     assert body != plain or told, f"{name} is lost on the way to {target}"
+
+
+def test_what_openrouter_alone_understands_reaches_it_and_is_named_elsewhere() -> None:
+    chosen = {"models": ["a/b", "c/d"], "provider": {"order": ["x"], "allow_fallbacks": False}}
+    body = {**HI[openai_chat.NAME], **chosen, "usage": {"include": True}}
+    turn = Turn(openai_chat.NAME, read_object(json.dumps(body).encode()), openai_chat.read_ask, model="m")
+    assert open_router.SERVICE.write is not None
+    asked = open_router.SERVICE.write(Plan(turn, "m", False))
+    assert (json.loads(asked.body), asked.dropped) == (body, ())
+    for target in DIALECTS:
+        if target != openai_chat.NAME:
+            sent, dropped = written(openai_chat.NAME, target, body)
+            assert set(dropped) == {"models", "provider", "usage"}
+            assert b"a/b" not in sent

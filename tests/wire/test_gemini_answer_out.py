@@ -29,8 +29,9 @@ from midstream.core.events import (
     Used,
     Whole,
     fold,
+    unfold,
 )
-from midstream.core.parts import Media, Native, Reasoning, State, Text, ToolCall
+from midstream.core.parts import Citation, Foreign, Media, Native, Reasoning, State, Text, ToolCall
 from midstream.core.usage import Usage
 from midstream.wire import gemini
 
@@ -241,3 +242,21 @@ def _joined(answer: Answer) -> Answer:
 
 def test_an_answer_of_this_dialect_is_given_back_as_it_came() -> None:
     assert gemini.write_answer(Answer(native=Native("gemini", b"{ }")), SAY) == b"{ }"
+
+
+def test_grounding_names_a_text_by_its_place_among_the_parts_that_are_told() -> None:
+    search = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}}
+    parts = (
+        Foreign("server_tool_use", State("anthropic_messages", search)),
+        Reasoning("", state=State("anthropic_messages", {"signature": "s"})),
+        Text("Before."),
+        Text("Cited.", citations=(Citation("https://a.example", "A", start=0, end=6),)),
+    )
+    answer = Answer("i", "m", 0, (Choice(parts, "stop", "end_turn"),))
+    [told] = json.loads(gemini.write_answer(answer, SAY))["candidates"]
+    assert [part["text"] for part in told["content"]["parts"]] == ["Before.", "Cited."]
+    streamed = gemini.answer_writer(SAY).write([Attempted("x", "anthropic_messages"), *unfold(answer), Done()])
+    [last] = json.loads(streamed.splitlines()[-2].removeprefix(b"data: "))["candidates"]
+    for candidate in (told, last):
+        [support] = candidate["groundingMetadata"]["groundingSupports"]
+        assert support["segment"] == {"partIndex": 1, "startIndex": 0, "endIndex": 6, "text": "Cited."}

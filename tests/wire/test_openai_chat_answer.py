@@ -407,6 +407,34 @@ def test_what_a_callers_own_service_shall_embed_is_its_own_affair(body: bytes) -
     assert (asked.body, asked.dropped) == (body, ())
 
 
+MISTRAL = openai_chat.Quirks(dimensions="output_dimension", lacks=frozenset({"user"}))
+
+
+@pytest.mark.parametrize(
+    ("said", "sent", "dropped"),
+    [
+        (b'"dimensions":3', {"output_dimension": 3}, ()),
+        (b'"dimensions":3,"output_dimension":4', {"output_dimension": 4}, ("dimensions",)),
+        (b'"user":"u","output_dtype":"int8","encoding_format":"float"',
+         {"output_dtype": "int8", "encoding_format": "float"}, ("user",)),
+    ],
+)  # fmt: skip
+def test_the_length_of_a_vector_has_the_services_own_name(
+    said: bytes, sent: dict[str, Any], dropped: tuple[str, ...]
+) -> None:
+    own = Turn("openai_chat", read_object(b'{"model":"m","input":"a",' + said + b"}"), openai_chat.read_ask, model="m")
+    asked = openai_chat.write_embed_ask(Plan(own, "up", False), MISTRAL)
+    assert (json.loads(asked.body), asked.dropped) == ({"model": "up", "input": "a", **sent}, dropped)
+
+
+def test_the_length_of_a_vector_has_the_services_own_name_for_other_dialects_too() -> None:
+    ask = EmbedAsk(("a",), dimensions=3, user="u")
+    turn = Turn("gemini", {}, openai_chat.read_ask, model="m", kind="embedding", embed=ask)
+    asked = openai_chat.write_embed_ask(Plan(turn, "up", False), MISTRAL)
+    assert json.loads(asked.body) == {"model": "up", "input": ["a"], "output_dimension": 3}
+    assert asked.dropped == ("user",)
+
+
 def test_what_openai_does_not_embed_by_is_named() -> None:
     ask = EmbedAsk(("a",), task="RETRIEVAL_QUERY", title="t", extras={"autoTruncate": True})
     assert embedding("gemini", {}, ask).dropped == ("taskType", "title", "autoTruncate")

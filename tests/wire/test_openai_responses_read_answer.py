@@ -154,6 +154,9 @@ def _incomplete(reason: str | None) -> dict[str, Any]:
         (_incomplete(None), "length", "incomplete"),
         ({"status": "queued"}, "pause", "queued"),
         ({"status": "cancelled"}, "error", "cancelled"),
+        ({"status": "brand_new"}, "error", "brand_new"),
+        ({"status": "complete"}, "stop", "complete"),
+        ({"status": None}, "stop", ""),
     ],
 )  # fmt: skip
 def test_why_an_answer_stopped(more: dict[str, Any], stop: str, native: str) -> None:

@@ -183,8 +183,9 @@ def test_a_long_call_id_is_told_to_the_caller_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("stop", "status", "reason"),
     [
-        ("stop", "completed", None), ("tool_calls", "completed", None), ("pause", "completed", None),
-        ("length", "incomplete", "max_output_tokens"), ("content_filter", "incomplete", "content_filter"),
+        ("stop", "completed", None), ("tool_calls", "completed", None),
+        ("length", "incomplete", "max_output_tokens"), ("pause", "incomplete", "max_output_tokens"),
+        ("content_filter", "incomplete", "content_filter"),
         ("error", "failed", None),
     ],
 )  # fmt: skip

@@ -55,8 +55,8 @@ _INVALID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def read_stop(word: str) -> StopReason:
-    """Our word for a stop_reason. One that nobody knows yet counts as a plain stop; its own word is kept beside."""
-    return _STOPS.get(word, "stop")
+    """Our word for a stop_reason. One that nobody knows yet is an error, never a stop; its own word is kept beside."""
+    return _STOPS.get(word, "error")
 
 
 def write_stop(reason: StopReason, native: str = "", sequence: str | None = None) -> str:

@@ -25,7 +25,7 @@ from ...core.events import (
     Whole,
     unfold,
 )
-from ...core.parts import Part, Reasoning, Refusal, State, Text, ToolCall
+from ...core.parts import Foreign, Part, Reasoning, Refusal, State, Text, ToolCall
 from ..sse import SSEReader, write_frame
 from .facts import write_facts
 from .part_out import write_part
@@ -62,8 +62,17 @@ def _candidate(number: int, choice: Choice) -> dict[str, Any]:
         "content": content,
         "finishReason": write_stop(choice.stop, choice.native_stop),
         "index": number,
-        **write_facts(choice),
+        **write_facts(_told(choice)),
     }
+
+
+def _told(choice: Choice) -> Choice:
+    """With the parts that the caller gets: what is said of a part names it by its place among them."""
+    if not any(isinstance(part, Text) and part.citations for part in choice.parts):
+        return choice
+    written = [part for part in choice.parts if write_part(_shown(part), {}) is not None]
+    beside = [part for part in choice.parts if isinstance(part, Foreign) and part not in written]
+    return replace(choice, parts=(*written, *beside))
 
 
 def _shown(part: Part) -> Part:
@@ -244,7 +253,7 @@ def _last(number: int, choice: Choice) -> dict[str, Any]:
         "content": {"parts": [{"text": ""}], "role": "model"},
         "finishReason": write_stop(choice.stop, choice.native_stop),
         "index": number,
-        **write_facts(choice),
+        **write_facts(_told(choice)),
     }
 
 

@@ -19,7 +19,7 @@ from ...core.turn import Asked, EmbedAsk, Fields, Plan
 from ...core.usage import Usage
 from ..strict_json import read_field
 from .errors import error_in_reply
-from .quirks import NAME
+from .quirks import NAME, OPENAI, Quirks
 from .shapes import Tokens
 
 _encode = msgspec.json.Encoder().encode
@@ -74,21 +74,34 @@ def _inputs(fields: Fields) -> tuple[str | list[int], ...]:
     return tuple(told)
 
 
-def write_embed_ask(plan: Plan) -> Asked:
-    """The fields of a caller of this dialect are sent on byte for byte but for the model. Raises BadRequest for what
-    another dialect asks to embed that is no text."""
+def write_embed_ask(plan: Plan, quirks: Quirks = OPENAI) -> Asked:
+    """The fields of a caller of this dialect are sent on byte for byte but for the model and what the service has
+    another name for, or none. Raises BadRequest for what another dialect asks to embed that is no text."""
     if plan.turn.dialect == NAME:
-        return Asked(_encode({**plan.turn.fields, "model": plan.model}))
+        return _patched(plan, quirks)
     ask = plan.turn.embed or EmbedAsk(())
     body: dict[str, Any] = {"model": plan.model, "input": list(ask.inputs)}
     if ask.dimensions is not None:
-        body["dimensions"] = ask.dimensions
+        body[quirks.dimensions] = ask.dimensions
     if ask.as_base64:
         body["encoding_format"] = "base64"
-    if ask.user is not None:
+    if ask.user is not None and "user" not in quirks.lacks:
         body["user"] = ask.user
-    google = {"taskType": ask.task, "title": ask.title}
-    return Asked(_encode(body), (*(name for name, value in google.items() if value is not None), *ask.extras))
+    unsaid = {"user": ask.user if "user" not in body else None, "taskType": ask.task, "title": ask.title}
+    return Asked(_encode(body), (*(name for name, value in unsaid.items() if value is not None), *ask.extras))
+
+
+def _patched(plan: Plan, quirks: Quirks) -> Asked:
+    body: dict[str, Any] = {}
+    dropped: list[str] = []
+    fields = plan.turn.fields
+    for name, raw in fields.items():
+        taken = quirks.dimensions if name == "dimensions" else name
+        if name in quirks.lacks or (taken != name and taken in fields):
+            dropped.append(name)
+        else:
+            body[taken] = raw
+    return Asked(_encode({**body, "model": plan.model}), tuple(dropped))
 
 
 def read_embedded(body: bytes) -> Embedded:

@@ -19,7 +19,7 @@ class Quirks(Struct, frozen=True):
     stream_options: takes `stream_options.include_usage`.
     developer_role: takes messages of role developer (else they become system messages).
     max_tokens, seed: its names of these fields. max_temperature: higher ones are lowered to it and reported.
-    max_stops: how many stop sequences it takes.
+    dimensions: its name of the length that a vector shall have. max_stops: how many stop sequences it takes.
     top_k: takes `top_k`. json_schema: takes response_format json_schema (else json_object and an instruction).
     strict_tools: takes `strict` in function tools. custom_tools: takes tools of type custom.
     allowed_tools: takes tool_choice allowed_tools (else the list of tools is filtered).
@@ -44,6 +44,7 @@ class Quirks(Struct, frozen=True):
     max_tokens: str = "max_completion_tokens"
     seed: str = "seed"
     max_temperature: float = 2.0
+    dimensions: str = "dimensions"
     max_stops: int = 4
     top_k: bool = False
     json_schema: bool = True

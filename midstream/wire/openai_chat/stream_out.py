@@ -15,6 +15,7 @@ from ...core.events import (
     Event,
     Failed,
     Marked,
+    PartEnded,
     PartStarted,
     Started,
     Stopped,
@@ -41,7 +42,8 @@ _FIELD = {Text: b'"content":', Reasoning: b'"reasoning_content":', Refusal: b'"r
 
 class StreamWriter:
     __slots__ = (
-        "_about", "_calls", "_ended", "_introduced", "_known_head", "_open", "_relays", "_say", "_spoken", "_usage",
+        "_about", "_calls", "_ended", "_introduced", "_known_head", "_open", "_relays", "_say", "_spoken",
+        "_unsaid", "_usage",
     )  # fmt: skip
 
     def __init__(self, say: Say) -> None:
@@ -53,6 +55,8 @@ class StreamWriter:
         self._introduced = False
         self._calls: dict[int, int] = {}
         self._open: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+        #: As _open, of function calls whose arguments have not begun: clients parse what they were told in the end.
+        self._unsaid: dict[tuple[int, int], tuple[bytes, bytes]] = {}
         self._usage: Usage | None = None
         self._about = (say.id, say.model, say.created)
 
@@ -89,6 +93,8 @@ class StreamWriter:
                     add(around[0])
                     add(_encode(event.text))
                     add(around[1])
+                elif event.text and self._unsaid:
+                    self._first_argument(event, out)
             else:
                 self._translate(event, out)
         return b"".join(out)
@@ -105,7 +111,9 @@ class StreamWriter:
                 around = self._open.get((event.choice, event.index))
                 if around is not None and event.text:
                     out += (around[0], _encode(event.text), around[1])
-            case PartStarted() | Marked() | Stopped():
+                elif event.text:
+                    self._first_argument(event, out)
+            case PartStarted() | PartEnded() | Marked() | Stopped():
                 self._translate(event, out)
             case Used():
                 # Its frame holds nothing but usage: of others the first event is another one.
@@ -137,6 +145,9 @@ class StreamWriter:
                     self._speak(0, out)
             case PartStarted():
                 self._part(event, out)
+            case PartEnded():
+                if around := self._unsaid.pop((event.choice, event.index), None):
+                    out += (around[0], b'"{}"', around[1])
             case Marked():
                 self._mark(event, out)
             case Stopped():
@@ -200,7 +211,13 @@ class StreamWriter:
             told.encode(),
             member.encode(),
         )
-        self._open[choice, index] = (self._head + before, b"}}]" + _PLAIN_END)
+        places = self._unsaid if told == "function" and not call.arguments else self._open
+        places[choice, index] = (self._head + before, b"}}]" + _PLAIN_END)
+
+    def _first_argument(self, event: Delta, out: list[bytes]) -> None:
+        if around := self._unsaid.pop((event.choice, event.index), None):
+            self._open[event.choice, event.index] = around
+            out += (around[0], _encode(event.text), around[1])
 
     def _mark(self, event: Marked, out: list[bytes]) -> None:
         annotations = write_annotations(event.citations)

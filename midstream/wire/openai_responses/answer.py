@@ -18,6 +18,8 @@ from .grammar import NAME, count, member, objects, text
 _decode = msgspec.json.Decoder().decode
 
 _INCOMPLETE: dict[str, StopReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
+#: Some services say it in another form, or not at all.
+_COMPLETE = ("completed", "complete", "")
 #: Not finished: ask again (a response that runs in the background).
 _PAUSED = ("queued", "in_progress")
 
@@ -59,7 +61,7 @@ def stop_of(response: dict[str, Any], calls: bool, native: bytes | None = None) 
         reason = _INCOMPLETE.get(status, "length")
     elif status in _PAUSED:
         reason = "pause"
-    elif status in ("failed", "cancelled"):
+    elif status not in _COMPLETE:
         reason = "error"
     return Stopped(reason, status, native=native)
 

@@ -31,12 +31,13 @@ from ...core.usage import Usage
 from .failures import error_object, response_error
 from .grammar import NAME
 from .live_items import Frames, LiveItems
-from .response_object import Echo, response_object, usage_object
+from .response_object import Echo, response_object, tool_usage, usage_object
 
 _encode = msgspec.json.Encoder().encode
 _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d+)')
 _DONE = b"data: [DONE]\n\n"
-_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+#: A pause has no word here, but is no end either.
+_INCOMPLETE = {"length": "max_output_tokens", "pause": "max_output_tokens", "content_filter": "content_filter"}
 
 
 def answer_writer(say: Say, echo: Echo | None = None) -> ResponsesWriter:
@@ -225,8 +226,10 @@ class ResponsesWriter:
         self._finish("failed", self._items.output, {"error": response_error(error)})
 
     def _finish(self, status: str, output: list[dict[str, Any]], more: dict[str, Any]) -> None:
-        usage = usage_object(self._usage or Usage()) if self._usage or status != "failed" else None
-        self.response = response_object(self._identity, self._echo, status, output, {"usage": usage, **more})
+        used = self._usage or Usage()
+        usage = usage_object(used) if self._usage or status != "failed" else None
+        more = {"usage": usage, **tool_usage(used), **more}
+        self.response = response_object(self._identity, self._echo, status, output, more)
         self._frames.emit(f"response.{status}", response=self.response)
         self._frames.raw(_DONE)
         self._closed = True

@@ -96,6 +96,16 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     }
 
 
+def tool_usage(usage: Usage) -> dict[str, Any]:
+    """What hosted tools did, as members of a response: how many searches of whichever service, and none at all where
+    there were none."""
+    if not usage.searches:
+        return {}
+    pictures = {"input_tokens": 0, "input_tokens_details": {"image_tokens": 0, "text_tokens": 0}, "output_tokens": 0}
+    drawn = {**pictures, "output_tokens_details": {"image_tokens": 0, "text_tokens": 0}, "total_tokens": 0}
+    return {"tool_usage": {"image_gen": drawn, "web_search": {"num_requests": usage.searches}}}
+
+
 def response_object(
     identity: tuple[str, str, int],
     echo: Echo,
