@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..agent.guardrails import Classifier, guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
-from ..agent.prepare import Given, Prepared, chosen, pre_calls, prepare
+from ..agent.prepare import Given, Prepared, chosen, pre_calls, prepare, variables_of
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import TimedOut
@@ -133,7 +133,7 @@ class TurnWork:
         )
         self._laps.lap("loop")
         judged = await checks.of_output(ended)
-        if checks.judges_output:
+        if checks.judges_output or ended.transferred is not None:
             desk.log(*shown(judged.text))
         self._laps.lap("checks")
         self._said = judged.text
@@ -157,7 +157,7 @@ class TurnWork:
     def _asking(self, desk: Desk, prepared: Prepared, targets: Sequence[Target], *, quiet: bool) -> Ask:
         async def ask(prompt: Prompt) -> Completed:
             completed = await desk.complete(asked(prompt, prepared.model, self._stream), targets, quiet=quiet)
-            self._first_error = self._first_error or completed.first_error
+            self._first_error = self._first_error or _why_another(targets[0], completed)
             return completed
 
         return ask
@@ -179,9 +179,10 @@ class TurnWork:
     async def _before(self, desk: Desk) -> dict[str, Any]:
         """Results of what runs first, by the variable that each becomes. A failure is text for the prompt."""
         found: dict[str, Any] = {}
-        for place, (pre, tool, arguments) in enumerate(pre_calls(self._loaded, self._ask)):
+        for place in range(len(self._loaded.pre_tools)):
+            pre, tool, arguments = pre_calls(self._loaded, self._ask, found)[place]
             call = ToolCall(f"pre_{place}", tool.name, msgspec.json.encode(arguments).decode())
-            known = {**self._ask.variables, **found}
+            known = variables_of(self._loaded, self._ask, found)
             # Each has a round of its own below the first: they run one after the other, once.
             [answer] = await self._calling(desk, (tool,), known)(BEFORE - place, [call])
             found[pre.into or tool.name] = answer.text if answer.value is None else answer.value
@@ -213,7 +214,6 @@ class TurnWork:
     ) -> Callable[[int, Sequence[ToolCall]], Awaitable[list[ToolAnswer]]]:
         """Calls tools and tells the log of each call and answer as it happens."""
         scope = self._scope(desk, variables)
-        mapped = {tool.name: tool.mapped for tool in tools}
 
         async def call(round: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
             told: set[str] = set()
@@ -223,9 +223,7 @@ class TurnWork:
                 desk.log(ToolEnded(call.id, call.name, answer.status, answer.text, answer.error, answer.ms, round))
 
             for one in calls:
-                hidden = mapped.get(one.name, {})
-                arguments = {name: value for name, value in arguments_of(one).items() if name not in hidden}
-                desk.log(ToolStarted(one.id, one.name, arguments, round))
+                desk.log(ToolStarted(one.id, one.name, _given(arguments_of(one), one.name, tools), round))
             answers = await self._rooms.tools.call(round, calls, tools, scope(ended))
             for one, answer in zip(calls, answers, strict=True):
                 if one.id not in told:
@@ -273,14 +271,14 @@ class TurnWork:
             text=judged.text,
             value=judged.value,
             blocked=judged.blocked,
-            stop="content_filter" if judged.blocked else choice.stop,
+            stop="content_filter" if judged.blocked else "stop" if ended.transferred is not None else choice.stop,
             native_stop=choice.native_stop,
             model=ended.answer.model or (target.model if target is not None else prepared.model),
             service=target.provider if target is not None else prepared.service,
             usage=usage,
             cost=cost,
             rounds=ended.calls,
-            steps=ended.steps,
+            steps=tuple(_without(step, prepared.tools) for step in ended.steps),
             images=tuple(part for part in choice.parts if isinstance(part, Media) and part.kind == "image"),
             annotations=tuple(one for part in choice.parts if isinstance(part, Text) for one in part.citations),
             fallback=bool(self._first_error),
@@ -392,6 +390,24 @@ class Laps:
 def _limits(ask: AgentAsk, prepared: Prepared) -> Limits:
     settings = prepared.settings
     return Limits(rounds=prepared.rounds, calls=ask.calls, tokens=settings.tokens, cost=settings.cost)
+
+
+def _given(arguments: dict[str, Any], name: str, tools: Sequence[Tool]) -> dict[str, Any]:
+    """Arguments without those that are not the model's to set: whatever it has said of them was not sent."""
+    hidden = next((tool.mapped for tool in tools if tool.name == name), {})
+    return {name: value for name, value in arguments.items() if name not in hidden} if hidden else arguments
+
+
+def _without(step: Step, tools: Sequence[Tool]) -> Step:
+    return replace(step, arguments=_given(step.arguments, step.name, tools))
+
+
+def _why_another(first: Target, completed: Completed) -> str:
+    """Why another model than the first has answered; "" when it was the first, perhaps when asked once more."""
+    answered = completed.target
+    if (answered.provider, answered.model) == (first.provider, first.model):
+        return ""
+    return completed.first_error or f"{first.provider}/{first.model} was not asked: it is failing or over its limit"
 
 
 def asked(prompt: Prompt, model: str, stream: bool) -> Turn:
