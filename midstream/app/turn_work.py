@@ -28,6 +28,7 @@ from ..metering.alerts import alarms_of, raised
 from ..store.ledger import Record
 from ..store.tool_calls import left_behind
 from ..tools.knowledge import searches
+from .catalog import AGENT
 from .remember import MEMORY
 from .suggestions import hurried, suggestions
 from .threads import Thread
@@ -38,7 +39,7 @@ from .turn_rooms import TurnRooms
 #: The round of the tools that run before the first model call.
 BEFORE = 0
 #: What the turn's model call is written in: no provider speaks it.
-DIALECT = "agent"
+DIALECT = AGENT
 
 #: More records of a turn's end, given its run's; None: this is not the end, another server goes on with the turn.
 Also = Callable[[Event, Outcome | None], Sequence[Record] | None]
