@@ -178,14 +178,14 @@ class AgentTurns:
             org=scope.org, key_id=scope.key, face="agent", request_id=scope.run, turn=_turn(text), targets=(),
             conversation=conversation, size=len(text), transactions=True, act=act,
         )  # fmt: skip
+        if parent is not None:
+            parent.calls(self._under_way[act.run])
         follower = rooms.runs.start(order).log.follow()
         try:
             _, fold, _ = await whole(follower)
         finally:
             follower.leave()  # when the caller is stopped, so is this
         assert fold.outcome is not None
-        if parent is not None:
-            parent.bill(fold.outcome.usage, fold.outcome.cost)
         return ToolAnswer("ok", fold.outcome.text, fold.outcome.value)
 
 

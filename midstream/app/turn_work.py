@@ -79,6 +79,7 @@ class TurnWork:
         self._said = ""
         self._children = Usage()
         self._children_cost: Decimal | None = Decimal(0)
+        self._called: list[TurnWork] = []
         self.outcome: Outcome | None = None
 
     async def __call__(self, desk: Desk) -> None:
@@ -95,8 +96,12 @@ class TurnWork:
             raise TimedOut(f"the turn took longer than {seconds:g} seconds", phase="total") from None
         desk.log(Concluded(self.outcome))
 
+    def calls(self, other: TurnWork) -> None:
+        """What an agent that is called from here spends is this turn's spending too, however its own turn ends."""
+        self._called.append(other)
+
     def bill(self, usage: Usage, cost: str | None) -> None:
-        """What an agent that was called from here has spent is this turn's spending too."""
+        """The same of agents that were called before the server died."""
         self._children += usage
         known = self._children_cost is not None and cost is not None
         self._children_cost = self._children_cost + Decimal(cost) if known else None  # type: ignore[operator, arg-type]
@@ -105,9 +110,11 @@ class TurnWork:
         desk = self._desk
         if desk is None:
             return self._children, None
-        if desk.cost is None or self._children_cost is None:
-            return desk.usage + self._children, None
-        return desk.usage + self._children, f"{Decimal(desk.cost) + self._children_cost:f}"
+        spent = [(desk.usage, desk.cost), *(other._spent() for other in self._called if other._desk is not None)]
+        costs = [None if cost is None else Decimal(cost) for _, cost in spent] + [self._children_cost]
+        usage = sum((usage for usage, _ in spent), self._children)
+        known = [cost for cost in costs if cost is not None]
+        return usage, f"{sum(known, Decimal(0)):f}" if len(known) == len(costs) else None
 
     async def _turn(self, desk: Desk) -> Outcome:
         self._loaded = await self._rooms.offered(self._loaded, self._ask)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -48,15 +50,20 @@ class Model:
         if asked.path.endswith("/embeddings"):
             data = [{"object": "embedding", "index": 0, "embedding": [0.5, -1.0]}]
             return whole({"object": "list", "data": data, "model": "e", "usage": {"prompt_tokens": 1}})
+        if asked.json["model"] == "slow":
+            return Said((3.0, b"{}"))
+        if asked.json["model"] == "failing" and asked.json["messages"][-1]["role"] == "tool":
+            return whole({"error": {"message": "no more"}}, 400)
         if asked.json["model"] == "x" and self.refuses:
             return whole({"error": {"message": "not now"}}, self.refuses.pop(0))
         messages = asked.json["messages"]
         message: dict[str, Any] = {"role": "assistant", "content": self.text or messages[-1]["content"]}
         rounds = sum(one["role"] == "assistant" for one in messages)
-        if asked.json.get("tools") and rounds < len(self.calls):
+        wanted = [called("look", city="Oslo")] if asked.json["model"] == "failing" else self.calls
+        if asked.json.get("tools") and rounds < len(wanted):
             function = {
-                **self.calls[rounds],
-                "arguments": msgspec.json.encode(self.calls[rounds]["arguments"]).decode(),
+                **wanted[rounds],
+                "arguments": msgspec.json.encode(wanted[rounds]["arguments"]).decode(),
             }
             message = {
                 "role": "assistant", "content": None,
@@ -97,6 +104,14 @@ def forgotten(upstream: Upstream, tools: ToolServer, model: Model) -> None:
     upstream.asked.clear()
     tools.calls.clear()
     model.__init__()  # type: ignore[misc]
+
+
+def until(true: Callable[[], Any], seconds: float = 15) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
 
 
 def up(agents: Agents, **more: Any) -> str:
@@ -153,6 +168,55 @@ def test_the_answer_of_the_agent_that_goes_on_is_the_turns_own(agents: Agents, m
     told = [*agents.events("/api/v1/conversation", {"agentId": agent, "message": "Hello."})]
     assert ("text", {"delta": "word1 word2"}) in told
     assert told[-1][1]["finishReason"] == "stop"
+
+
+def spent_lately(agents: Agents) -> tuple[int, Decimal]:
+    """By the newest turn and by all that it has called: tokens, USD."""
+    runs = agents.serving.ask("GET", "/v1/admin/runs?limit=50").json["data"]
+    top = next(run["id"] for run in runs if run["face"] == "completion_v2")
+    ids = {run["id"] for run in runs if top in (run["id"], run["request_id"])}
+    rows = [row for row in agents.serving.attempts() if row["run_id"] in ids]
+    tokens = sum(row["usage"]["input_tokens"] + row["usage"]["output_tokens"] for row in rows)
+    return tokens, sum((Decimal(row["cost"]) for row in rows), Decimal(0))
+
+
+def test_what_an_agent_has_spent_that_failed_counts_as_that_of_one_that_did_not(
+    agents: Agents, tools: ToolServer, model: Model
+):
+    look = agents.tool("look", f"{tools.url}/echo/look")
+    failing = up(agents, configuration={"model": "failing"}, tool_ids=[look])
+    connected = {"other": {"agent_id": failing, "description": "fails"}}
+    agent = up(agents, connected_agents=connected, settings={"tokens": SPENT + 1})
+    # The agent asks the other one, which looks, and fails when it is asked about what it has seen.
+    model.calls = [called("other", message="go on")] * 3
+    reply = asked(agents, agent).json
+    assert [step["status"] for step in reply["data"]["tools_data"].values()] == [
+        "failed"
+    ]  # then the ceiling is reached
+    assert reply["usage"]["total_tokens"] == 3 * SPENT
+    assert (reply["usage"]["total_tokens"], Decimal(reply["usage"]["cost"])) == spent_lately(agents)
+    until(lambda: metered(agents, agent))
+    assert metered(agents, agent) == 3 * SPENT
+
+
+def test_what_an_agent_has_spent_that_was_stopped_counts_as_well(agents: Agents, model: Model):
+    slow = up(agents, configuration={"model": "slow"})
+    tool = agents.post(
+        "/v1/admin/tools",
+        {"name": "ask_slow", "kind": "agent", "agent": {"agent_id": slow}, "timeout_seconds": 0.3},
+    )["id"]
+    model.calls = [called("ask_slow", message="go on, and take your time about it")]
+    agent = up(agents, tool_ids=[tool])
+    reply = asked(agents, agent).json
+    assert [step["status"] for step in reply["data"]["tools_data"].values()] == ["timeout"]
+    tokens, cost = spent_lately(agents)
+    assert tokens > 2 * SPENT
+    assert (reply["usage"]["total_tokens"], Decimal(reply["usage"]["cost"])) == (tokens, cost)
+
+
+def metered(agents: Agents, agent: str) -> int:
+    rows = agents.serving.ask("GET", "/v1/admin/metrics?group_by=agent").json["data"]
+    return next((row["total_tokens"] for row in rows if row["group"] == agent), 0)
 
 
 # tools
