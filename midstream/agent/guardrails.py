@@ -14,6 +14,7 @@ Expressions are run by RE2, in time that grows with the text alone."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
@@ -31,6 +32,7 @@ Stage: TypeAlias = Literal["input", "output"]
 MAX_EXPRESSION = 1 << 20
 MAX_REASON = 500
 MESSAGE = "This was blocked."
+_MEMBER = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
 
 
 class Classifier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,7 +79,7 @@ def guardrails_of(raw: Mapping[str, Any]) -> Guardrails:
     try:
         rails = msgspec.convert(raw, Guardrails)
     except msgspec.ValidationError as error:
-        raise _invalid("guardrails", str(error)) from None
+        raise _misread(str(error)) from None
     for stage, checks in (("input", rails.input), ("output", rails.output)):
         for place, rule in enumerate(checks.patterns):
             pattern = rule if isinstance(rule, str) else rule.pattern
@@ -141,6 +143,16 @@ def _told(answer: Any) -> str | None:
     if isinstance(answer, Mapping) and answer.get("blocked") is True:
         return str(reason or "the webhook blocked it")[:MAX_REASON]
     return "the webhook did not say that it may pass"
+
+
+def _misread(said: str) -> BadRequest:
+    """With the path of what does not fit."""
+    why, _, path = said.partition(" - at `$")
+    where = "guardrails" + re.sub(r"\[(\d+)\]", r".\1", path.rstrip("`")).replace("[...]", "")
+    member = _MEMBER.fullmatch(why)
+    if member is None:
+        return _invalid(where, why)
+    return _invalid(f"{where}.{member[2]}", "required" if member[1] == "missing required" else "not known here")
 
 
 def _invalid(path: str, why: str) -> BadRequest:

@@ -25,7 +25,7 @@ def tools_of(loaded: Loaded, ask: AgentAsk, built_in: Sequence[Tool] = ()) -> tu
     ordered = {tool.name: found[tool.name] for tool in chosen}
     for tool in (*_named(ask.built_in_tools, built_in, "built_in_tools"), *ask.extra_tools):
         ordered[tool.name] = tool
-    return tuple(_mapped(tool, loaded.spec.variables_path, ask.variables_path) for tool in ordered.values())
+    return tuple(mapped(tool, loaded, ask) for tool in ordered.values())
 
 
 def _named(names: Iterable[str], tools: Sequence[Tool], field: str) -> tuple[Tool, ...]:
@@ -37,13 +37,14 @@ def _named(names: Iterable[str], tools: Sequence[Tool], field: str) -> tuple[Too
     return tuple(known[name] for name in names)
 
 
-def _mapped(tool: Tool, *layers: Mapping[str, Mapping[str, str]]) -> Tool:
-    """Later layers win, and what is said of a tool by its id wins over what is said by its name."""
-    mapped = dict(tool.mapped)
-    for layer in layers:
-        mapped |= layer.get(tool.name, {})
-        mapped |= layer.get(tool.id, {}) if tool.id else {}
-    return tool if mapped == tool.mapped else replace(tool, mapped=mapped)
+def mapped(tool: Tool, loaded: Loaded, ask: AgentAsk) -> Tool:
+    """With every mapped argument. The request wins over the version, and what is said of a tool by its id over what is
+    said by its name."""
+    paths = dict(tool.mapped)
+    for layer in (loaded.spec.variables_path, ask.variables_path):
+        paths |= layer.get(tool.name, {})
+        paths |= layer.get(tool.id, {}) if tool.id else {}
+    return tool if paths == tool.mapped else replace(tool, mapped=paths)
 
 
 def shown(tool: Tool) -> turn.Tool:
@@ -67,11 +68,13 @@ def choice_of(value: Any, tools: Sequence[Tool], path: str) -> ToolChoice | None
     """value: a mode, a tool's name or id, or an object that names one as the services write it. None = the default.
 
     Raises BadRequest, code tool_choice_invalid."""
-    if value is None or value == "" or not tools:
+    if value is None or value == "":
         return None
     name = _chosen_name(value)
     if name is None:
         raise _invalid(path, "must be auto, none, required, or a tool's name")
+    if not tools:
+        return None
     if name in _MODES and not any(tool.name == name for tool in tools):
         mode = _MODES[name]
         return None if mode == "auto" else ToolChoice(mode)  # type: ignore[arg-type]

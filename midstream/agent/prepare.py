@@ -6,23 +6,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..core.agents import AgentAsk, Fallback, Loaded, ModelDocument, PreTool, Settings, Tool
+from ..core.agents import AgentAsk, AgentType, Fallback, Loaded, ModelDocument, PreTool, Settings, Tool
 from ..core.errors import BadRequest
 from ..core.parts import Media, Message, Part, Text
 from ..core.turn import PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
 from .formats import format_of
 from .history import left_files, window
 from .memory import reminder
-from .offered import choice_of, shown, tools_of
+from .offered import choice_of, mapped, shown, tools_of
 from .parameters import NAMES, NUMBERS, field_of, fit, gathered
 from .parameters import Given as GivenParameter
 from .template import JSON_ONLY, current_time, manner, within, zone_of
-from .variables import NOTHING, filled, placeholders, substitute, value_at
+from .variables import NOTHING, filled, placeholders, substitute, unfilled, value_at
 
 #: Rounds of tool calls when nobody says another number.
 ROUNDS = 3
@@ -79,7 +79,7 @@ class Prepared(Struct, frozen=True):
 
 
 class _Merged(Struct):
-    """One configuration out of two. own: path of each member's layer, for errors."""
+    """One configuration out of two."""
 
     values: dict[str, Any]
     parameters: dict[str, GivenParameter]
@@ -95,8 +95,9 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
     values, settings = merged.values, loaded.spec.settings
     variables = variables_of(loaded, ask, given.variables)
     tools = tools_of(loaded, ask, given.built_in)
-    choice = choice_of(values.get("tool_choice"), tools, "tool_choice")
-    form = format_of(values.get("response_type"), values.get("json_schema"), "response_type")
+    choice = choice_of(values.get("tool_choice"), tools, _place("tool_choice", ask.tool_choice))
+    response_type = _place("response_type", ask.response_type)
+    form = format_of(values.get("response_type"), values.get("json_schema"), response_type)
     fitted = fit(merged.parameters, given.model)
     noted = list(fitted.noted)
     system, missing = _system(loaded, ask, given, values, variables, form, noted)
@@ -168,9 +169,13 @@ def variables_of(loaded: Loaded, ask: AgentAsk, more: Mapping[str, Any] = {}) ->
 def pre_calls(
     loaded: Loaded, ask: AgentAsk, variables: Mapping[str, Any] = {}
 ) -> list[tuple[PreTool, Tool, dict[str, Any]]]:
-    """What runs before the first model call: each with its arguments, filled from the turn's variables."""
+    """What runs before the first model call: each with its arguments, filled from the turn's variables. variables: the
+    results of those that have run."""
     known = variables_of(loaded, ask, variables)
-    return [(pre, tool, {name: filled(one, known) for name, one in pre.args.items()}) for pre, tool in loaded.pre_tools]
+    return [
+        (pre, mapped(tool, loaded, ask), {name: filled(one, known) for name, one in pre.args.items()})
+        for pre, tool in loaded.pre_tools
+    ]
 
 
 # configuration
@@ -182,6 +187,8 @@ def _merge(loaded: Loaded, ask: AgentAsk) -> _Merged:
     for name in asked:
         if name not in _OTHERS and field_of(name) is None:
             raise _wrong(name, "not known here")
+    if asked.get("type") not in (None, *get_args(AgentType)):
+        raise _wrong("type", f"must be one of {', '.join(get_args(AgentType))}")
     stored = loaded.spec.configuration
     unknown = tuple(name for name in stored if name not in _OTHERS and field_of(name) is None)
     values = {name: value for name, value in stored.items() if name in _OTHERS and value is not None}
@@ -229,6 +236,11 @@ def _object(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _wrong(name, "must be an object")
     return value
+
+
+def _place(name: str, direct: Any) -> str:
+    """Where a member of the configuration was said. direct: what stands beside the configuration."""
+    return name if direct not in (None, "") else f"configuration.{name}"
 
 
 def _wrong(name: str, why: str) -> BadRequest:
@@ -292,15 +304,17 @@ def _system(
     variables.setdefault("current_time", time)
     settings = loaded.spec.settings
     prompt = within(_template(loaded, ask.template or _text(values, "template_id")), _text(values, "prompt"))
-    style = values.get("response_style", values.get("responseStyle", settings.response_style))
-    written = (prompt, ask.instructions, manner(str(values.get("tone", settings.tone) or ""), str(style or "")))
-    text, unfilled = substitute("\n\n".join(piece for piece in written if piece.strip()), _optional(loaded, variables))
+    tone = _text({"tone": settings.tone, **values}, "tone")
+    styles = [name for name in ("response_style", "responseStyle") if name in values]
+    style = _text(values, styles[0]) if styles else settings.response_style
+    written = (prompt, ask.instructions, manner(tone, style))
+    text, missing = substitute("\n\n".join(piece for piece in written if piece.strip()), _optional(loaded, variables))
     rest = [reminder(given.memory) if loaded.spec.memory else "", JSON_ONLY if form and form.kind == "json" else ""]
     # A picture is drawn of all that is said.
     if loaded.id and not _draws(loaded, values) and "current_time" not in placeholders(prompt):
         rest.append(f"Current time: {time}")
     text = "\n\n".join(piece for piece in (text, *rest) if piece)
-    return ((Message("system", (Text(text),)),) if text else ()), _missing(loaded, variables, unfilled)
+    return ((Message("system", (Text(text),)),) if text else ()), _missing(loaded, variables, missing)
 
 
 def _template(loaded: Loaded, id: str) -> str:
@@ -319,11 +333,12 @@ def _optional(loaded: Loaded, variables: dict[str, Any]) -> dict[str, Any]:
     return {**absent, **variables} if absent else variables
 
 
-def _missing(loaded: Loaded, variables: Mapping[str, Any], unfilled: tuple[str, ...]) -> tuple[str, ...]:
+def _missing(loaded: Loaded, variables: Mapping[str, Any], in_prompt: tuple[str, ...]) -> tuple[str, ...]:
     """A configuration without an agent promises no variables: braces in it are its own."""
     states = loaded.spec.variables_state.items()
     required = [name for name, one in states if one.required and value_at(variables, name) is NOTHING]
-    return tuple(dict.fromkeys((*required, *(unfilled if loaded.id else ()))))
+    in_arguments = [name for pre, _ in loaded.pre_tools for name in unfilled(pre.args, variables)]
+    return tuple(dict.fromkeys((*required, *(in_prompt if loaded.id else ()), *in_arguments)))
 
 
 # messages

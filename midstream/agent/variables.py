@@ -64,6 +64,14 @@ def substitute(text: str, variables: Mapping[str, Any]) -> tuple[str, tuple[str,
     return _PLACEHOLDER.sub(put, text), tuple(missing)
 
 
+def unfilled(value: Any, variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names without a value in JSON-ready arguments, at any depth, each once."""
+    if isinstance(value, str):
+        return tuple(name for name in placeholders(value) if value_at(variables, name) is NOTHING)
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return tuple(dict.fromkeys(name for one in inner for name in unfilled(one, variables)))
+
+
 def filled(value: Any, variables: Mapping[str, Any]) -> Any:
     """JSON-ready arguments with their texts substituted, at any depth. A text that is one placeholder and nothing
     else becomes the value itself, of whatever type."""

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ..agent.prepare import CONFIGURATION
 from ..core.agents import AgentType, Effect, McpTransport, ToolKind
+from ..core.json_schema import broken
 from ..metering.alerts import AlertType
 from ..store.nouns import KINDS
 from .admin_keys import WORDS
@@ -63,6 +64,8 @@ def _schema(value: dict[str, Any]) -> dict[str, Any]:
     required = value.get("required", [])
     if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
         raise ValueError("required: must be a list of names")
+    if (problem := broken(value)) is not None:
+        raise ValueError(problem)
     return value
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from ..agent.guardrails import guardrails_of
+from ..agent.offered import choice_of
 from ..agent.prepare import Given, embedded, fall_back_of, model_of, prepare
 from ..core.agents import AgentAsk, Loaded, Spec, Tool
 from ..core.errors import BadRequest, CallerError
@@ -226,8 +227,10 @@ def _turns(agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
     """What every turn would be refused with."""
     templates = {row.id: "" for row in found.nouns["template"]}
     loaded = Loaded(agent.org_id, agent.id, agent.slug, agent.name, agent.status, "", spec, templates=templates)
-    ask = AgentAsk(text="?", tool_choice="auto")  # tools are not all known before a turn
+    kind = {"type": spec.configuration["type"]} if "type" in spec.configuration else {}
+    ask = AgentAsk(text="?", tool_choice="auto", configuration=kind)  # tools are not all known before a turn
     try:
+        choice_of(spec.configuration.get("tool_choice"), (), "configuration.tool_choice")
         if "embedding" in (spec.configuration.get("type"), spec.type):
             embedded(loaded, ask)
         else:

@@ -87,7 +87,7 @@ class AgentTurns:
         loaded = await self._load(caller.org, ask) if message else await self.admit(caller, turn)
         type = ask.configuration.get("type") or loaded.spec.configuration.get("type") or loaded.spec.type
         if type == EMBEDDING:
-            return self._embedding(caller, ask, loaded, face, request)
+            return self._embedding(caller, turn, ask, loaded, face, request)
         asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
         before, below = await self._spent(caller.org, run) if again else (Spent(), Spent())
         heard = (face, turn) if loaded.spec.type == CHATBOT else None
@@ -108,8 +108,11 @@ class AgentTurns:
             act=act,
         )
 
-    def _embedding(self, caller: Caller, ask: AgentAsk, loaded: Loaded, face: Face, request: Request) -> Order:
-        """An agent of this type does not answer: it gives the vector of what was said."""
+    def _embedding(
+        self, caller: Caller, asked: Turn, ask: AgentAsk, loaded: Loaded, face: Face, request: Request
+    ) -> Order:
+        """An agent of this type does not answer: it gives the vector of what was said, in one piece."""
+        asked.stream = False
         embed, (service, model) = embedded(loaded, ask), chosen(loaded, ask)
         turn = Turn(DIALECT, {}, lambda fields: Prompt(()), model=model, kind="embedding", embed=embed)
         return Order(
@@ -175,14 +178,14 @@ class AgentTurns:
             org=scope.org, key_id=scope.key, face="agent", request_id=scope.run, turn=_turn(text), targets=(),
             conversation=conversation, size=len(text), transactions=True, act=act,
         )  # fmt: skip
+        if parent is not None:
+            parent.calls(self._under_way[act.run])
         follower = rooms.runs.start(order).log.follow()
         try:
             _, fold, _ = await whole(follower)
         finally:
             follower.leave()  # when the caller is stopped, so is this
         assert fold.outcome is not None
-        if parent is not None:
-            parent.bill(fold.outcome.usage, fold.outcome.cost)
         return ToolAnswer("ok", fold.outcome.text, fold.outcome.value)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter
 from fastapi import Request as HttpRequest
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..core.errors import BadRequest
 from ..core.ids import new_id
@@ -43,6 +43,15 @@ class Item(BaseModel):
     variables: dict[str, Any] | None = None
 
 
+def _item(value: Any) -> Any:
+    """A text alone is a message."""
+    if isinstance(value, str):
+        return {"user": value}
+    if not isinstance(value, dict):
+        raise ValueError("must be text, or an object with user and variables")
+    return value
+
+
 class Hook(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     url: str = Field(max_length=4096, pattern=WORDS)
@@ -56,7 +65,9 @@ class NewBatch(BaseModel):
     agent_id: Word | None = None
     bridge_id: Word | None = None
     version_id: Word | None = None
-    batch: list[str | Item] = Field(min_length=1, max_length=MAX_ITEMS)
+    batch: list[Annotated[Item, BeforeValidator(_item, json_schema_input_type=str | Item)]] = Field(
+        min_length=1, max_length=MAX_ITEMS
+    )
     variables: dict[str, Any] = Field(default_factory=dict)
     configuration: dict[str, Any] | None = None
     service: Word | None = None
@@ -111,9 +122,8 @@ async def _jobs(services: Services, caller: Caller, new: NewBatch, id: str, requ
     return jobs
 
 
-def _asked(new: NewBatch, item: str | Item) -> dict[str, Any]:
+def _asked(new: NewBatch, one: Item) -> dict[str, Any]:
     """The request that this turn would have been alone."""
-    one = Item(user=item) if isinstance(item, str) else item
     said = {
         "agent_id": new.agent_id,
         "bridge_id": new.bridge_id,

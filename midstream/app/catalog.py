@@ -11,10 +11,16 @@ from msgspec import Struct
 
 from ..core.errors import NotFound
 from ..core.serving import Target
+from ..faces import completions_v1, openai_chat
 from ..providers._service import Provider
 
 #: May whoever asks use this target? None: there is nothing that not everybody may use.
 Usable: TypeAlias = Callable[[Target], bool] | None
+
+#: What model calls of an agent's turn are written in.
+AGENT = "agent"
+#: Formats that no provider speaks: the model's name alone says whose it is, and for the rest they are as OpenAI's.
+OWN = frozenset({AGENT, completions_v1.NAME})
 
 
 class Served(Struct, frozen=True):
@@ -62,6 +68,12 @@ class Catalog:
         for served in self._served.values():
             if any(pattern != "*" and fnmatch.fnmatchcase(model, pattern) for pattern in served.models):
                 return self._target(served, model)
+        if dialect in OWN:
+            for served in self._served.values():
+                claims = served.provider.service.claims
+                if claims is not None and claims.match(model) is not None and "*" in served.models:
+                    return self._target(served, model)
+            dialect = openai_chat.NAME
         for served in self._served.values():
             service = served.provider.service
             if dialect == service.dialect.NAME and not service.builtin and "*" in served.models:

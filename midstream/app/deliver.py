@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,6 +16,7 @@ from ..core.errors import BadRequest, MidstreamError
 from ..core.events import Done, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.turn import Turn
 from ..delivery.live import ENDS, KEEP_SECONDS, Body, Ends, Held, Hub, Said
+from ..delivery.signing import secret_bytes
 from ..delivery.webhook import Webhook, Webhooks
 from ..runs.run import Run
 from ..store.database import Database
@@ -23,6 +26,8 @@ from ..store.ledger import DeliveryAdded, Record
 from ..wire.sse import SSEReader
 from .faces import Face
 
+#: How msgspec tells of an object's members.
+_NAMED = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
 _encode = msgspec.json.Encoder().encode
 _ENDS = (Done, Failed)
 _TOOLS = (Opened, ToolStarted, ToolNoted, ToolEnded)
@@ -124,9 +129,14 @@ def webhook_of(delivery: Delivery) -> Webhook:
     try:
         found = msgspec.convert(delivery.target, Webhook)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise _misread(error) from None
     if not is_web(found.url):
-        raise _invalid("cred.url must be an http or https address")
+        raise _invalid("cred.url", "must be an http or https address")
+    if found.secret:
+        try:
+            secret_bytes(found.secret)
+        except BadRequest as error:  # nothing could ever be signed with it
+            raise _invalid("cred.secret", error.message) from None
     return found
 
 
@@ -140,9 +150,11 @@ def is_web(url: str) -> bool:
 
 
 def queue_of(delivery: Delivery) -> str:
-    name = delivery.target.get("name", delivery.target.get("queue", "default"))
+    target = delivery.target
+    _check_members(target, ("name", "queue"))
+    name = target.get("name", target.get("queue", "default"))
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-        raise _invalid("cred.name must be a queue's name")
+        raise _invalid("cred.name", "must be a queue's name")
     return name
 
 
@@ -152,9 +164,10 @@ def queue_target(name: str) -> bytes:
 
 
 def channel_of(delivery: Delivery) -> str:
+    _check_members(delivery.target, ("channel",))
     channel = delivery.target.get("channel")
     if not isinstance(channel, str) or not 0 < len(channel) <= MAX_NAME:
-        raise _invalid("cred.channel must name the channel")
+        raise _invalid("cred.channel", "must name the channel")
     return channel
 
 
@@ -189,5 +202,21 @@ def number_of(seconds: float) -> int:
     return round(seconds * 1_000_000)
 
 
-def _invalid(why: str) -> BadRequest:
-    return BadRequest(f"response_format: {why}", param="response_format", code="response_format_invalid")
+def _check_members(target: Mapping[str, Any], known: Sequence[str]) -> None:
+    for name in target:
+        if name not in known:
+            raise _invalid(f"cred.{name}", "not known here")
+
+
+def _misread(error: msgspec.ValidationError) -> BadRequest:
+    """With the path of what does not fit."""
+    message, _, path = str(error).partition(" - at `$.")
+    named = _NAMED.fullmatch(message)
+    if named is not None:
+        return _invalid(f"cred.{named[2]}", "required" if named[1] == "missing required" else "not known here")
+    return _invalid(f"cred.{path.rstrip('`')}" if path else "cred", message)
+
+
+def _invalid(where: str, why: str) -> BadRequest:
+    path = f"response_format.{where}"
+    return BadRequest(f"{path}: {why}", param=path, code="response_format_invalid")

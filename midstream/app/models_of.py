@@ -21,7 +21,7 @@ from ..core.secret import Secret
 from ..core.serving import Target
 from ..providers._service import Provider, Service
 from ..store.nouns import NounRow
-from .catalog import Catalog, Served
+from .catalog import AGENT, Catalog, Served
 
 #: Keys lent for one org at a time; the one that was used least lately is taken back.
 LENT = 1000
@@ -150,7 +150,7 @@ class Models:
     def targets(
         self, org: str, service: str, model: str, keys: Mapping[str, str], api_key: Secret | None
     ) -> tuple[Target, ...]:
-        """service: a configured provider's name or a kind of service; "" = told by the model's name, as on /v1.
+        """service: a configured provider's name or a kind of service; "" = told by the model's name.
         keys: ids of the org's keys by service. api_key: the request's own.
 
         The key is the request's, else the one that `keys` names, else the org's oldest of that service, else the
@@ -210,7 +210,7 @@ class Models:
             if own.own and own.name == model:
                 return self.targets(org, own.service, model, keys, api_key)
         try:
-            found = self._catalog.targets(model, "openai_chat")
+            found = self._catalog.targets(model, AGENT)
         except NotFound as error:
             raise NotFound(error.message, code="model_unknown", param="model") from None
         if api_key is not None and len({target.provider for target in found}) > 1:

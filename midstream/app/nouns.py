@@ -71,6 +71,11 @@ def _check_query(request: Request) -> None:
             raise BadRequest(f"{name}: unknown query parameter; {told}", param=name)
 
 
+#: What other faces say of the same mistakes: (words, code).
+_WHY = {
+    "extra_forbidden": ("not known here", "unknown_parameter"),
+    "missing": ("required", "missing_required_parameter"),
+}
 #: Parameters of a route: anyone whose key may use models; a key of an admin; one of a reader.
 Anyone = Annotated[Caller, Depends(any_caller)]
 Who = Annotated[Caller, Depends(admin_caller)]
@@ -119,7 +124,8 @@ async def _refused(request: Request, error: Any) -> Response:
 async def _invalid(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     path = ".".join(str(piece) for piece in first["loc"][1:])
-    return _error(request, BadRequest(f"{path}: {first['msg']}", param=path))
+    why, code = _WHY.get(first["type"], (first["msg"].removeprefix("Value error, "), None))
+    return _error(request, BadRequest(f"{path}: {why}", param=path, code=code))
 
 
 async def _not_here(request: Request, error: Any) -> Response:

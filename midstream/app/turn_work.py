@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..agent.guardrails import Classifier, guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
-from ..agent.prepare import Given, Prepared, chosen, pre_calls, prepare
+from ..agent.prepare import Given, Prepared, chosen, pre_calls, prepare, variables_of
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import TimedOut
@@ -28,6 +28,7 @@ from ..metering.alerts import alarms_of, raised
 from ..store.ledger import Record
 from ..store.tool_calls import left_behind
 from ..tools.knowledge import searches
+from .catalog import AGENT
 from .remember import MEMORY
 from .suggestions import hurried, suggestions
 from .threads import Thread
@@ -38,7 +39,7 @@ from .turn_rooms import TurnRooms
 #: The round of the tools that run before the first model call.
 BEFORE = 0
 #: What the turn's model call is written in: no provider speaks it.
-DIALECT = "agent"
+DIALECT = AGENT
 
 #: More records of a turn's end, given its run's; None: this is not the end, another server goes on with the turn.
 Also = Callable[[Event, Outcome | None], Sequence[Record] | None]
@@ -78,6 +79,7 @@ class TurnWork:
         self._said = ""
         self._children = Usage()
         self._children_cost: Decimal | None = Decimal(0)
+        self._called: list[TurnWork] = []
         self.outcome: Outcome | None = None
 
     async def __call__(self, desk: Desk) -> None:
@@ -94,8 +96,12 @@ class TurnWork:
             raise TimedOut(f"the turn took longer than {seconds:g} seconds", phase="total") from None
         desk.log(Concluded(self.outcome))
 
+    def calls(self, other: TurnWork) -> None:
+        """What an agent that is called from here spends is this turn's spending too, however its own turn ends."""
+        self._called.append(other)
+
     def bill(self, usage: Usage, cost: str | None) -> None:
-        """What an agent that was called from here has spent is this turn's spending too."""
+        """The same of agents that were called before the server died."""
         self._children += usage
         known = self._children_cost is not None and cost is not None
         self._children_cost = self._children_cost + Decimal(cost) if known else None  # type: ignore[operator, arg-type]
@@ -104,9 +110,11 @@ class TurnWork:
         desk = self._desk
         if desk is None:
             return self._children, None
-        if desk.cost is None or self._children_cost is None:
-            return desk.usage + self._children, None
-        return desk.usage + self._children, f"{Decimal(desk.cost) + self._children_cost:f}"
+        spent = [(desk.usage, desk.cost), *(other._spent() for other in self._called if other._desk is not None)]
+        costs = [None if cost is None else Decimal(cost) for _, cost in spent] + [self._children_cost]
+        usage = sum((usage for usage, _ in spent), self._children)
+        known = [cost for cost in costs if cost is not None]
+        return usage, f"{sum(known, Decimal(0)):f}" if len(known) == len(costs) else None
 
     async def _turn(self, desk: Desk) -> Outcome:
         self._loaded = await self._rooms.offered(self._loaded, self._ask)
@@ -133,7 +141,7 @@ class TurnWork:
         )
         self._laps.lap("loop")
         judged = await checks.of_output(ended)
-        if checks.judges_output:
+        if checks.judges_output or ended.transferred is not None:
             desk.log(*shown(judged.text))
         self._laps.lap("checks")
         self._said = judged.text
@@ -157,7 +165,7 @@ class TurnWork:
     def _asking(self, desk: Desk, prepared: Prepared, targets: Sequence[Target], *, quiet: bool) -> Ask:
         async def ask(prompt: Prompt) -> Completed:
             completed = await desk.complete(asked(prompt, prepared.model, self._stream), targets, quiet=quiet)
-            self._first_error = self._first_error or completed.first_error
+            self._first_error = self._first_error or _why_another(targets[0], completed)
             return completed
 
         return ask
@@ -179,9 +187,10 @@ class TurnWork:
     async def _before(self, desk: Desk) -> dict[str, Any]:
         """Results of what runs first, by the variable that each becomes. A failure is text for the prompt."""
         found: dict[str, Any] = {}
-        for place, (pre, tool, arguments) in enumerate(pre_calls(self._loaded, self._ask)):
+        for place in range(len(self._loaded.pre_tools)):
+            pre, tool, arguments = pre_calls(self._loaded, self._ask, found)[place]
             call = ToolCall(f"pre_{place}", tool.name, msgspec.json.encode(arguments).decode())
-            known = {**self._ask.variables, **found}
+            known = variables_of(self._loaded, self._ask, found)
             # Each has a round of its own below the first: they run one after the other, once.
             [answer] = await self._calling(desk, (tool,), known)(BEFORE - place, [call])
             found[pre.into or tool.name] = answer.text if answer.value is None else answer.value
@@ -213,7 +222,6 @@ class TurnWork:
     ) -> Callable[[int, Sequence[ToolCall]], Awaitable[list[ToolAnswer]]]:
         """Calls tools and tells the log of each call and answer as it happens."""
         scope = self._scope(desk, variables)
-        mapped = {tool.name: tool.mapped for tool in tools}
 
         async def call(round: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
             told: set[str] = set()
@@ -223,9 +231,7 @@ class TurnWork:
                 desk.log(ToolEnded(call.id, call.name, answer.status, answer.text, answer.error, answer.ms, round))
 
             for one in calls:
-                hidden = mapped.get(one.name, {})
-                arguments = {name: value for name, value in arguments_of(one).items() if name not in hidden}
-                desk.log(ToolStarted(one.id, one.name, arguments, round))
+                desk.log(ToolStarted(one.id, one.name, _given(arguments_of(one), one.name, tools), round))
             answers = await self._rooms.tools.call(round, calls, tools, scope(ended))
             for one, answer in zip(calls, answers, strict=True):
                 if one.id not in told:
@@ -273,14 +279,14 @@ class TurnWork:
             text=judged.text,
             value=judged.value,
             blocked=judged.blocked,
-            stop="content_filter" if judged.blocked else choice.stop,
+            stop="content_filter" if judged.blocked else "stop" if ended.transferred is not None else choice.stop,
             native_stop=choice.native_stop,
             model=ended.answer.model or (target.model if target is not None else prepared.model),
             service=target.provider if target is not None else prepared.service,
             usage=usage,
             cost=cost,
             rounds=ended.calls,
-            steps=ended.steps,
+            steps=tuple(_without(step, prepared.tools) for step in ended.steps),
             images=tuple(part for part in choice.parts if isinstance(part, Media) and part.kind == "image"),
             annotations=tuple(one for part in choice.parts if isinstance(part, Text) for one in part.citations),
             fallback=bool(self._first_error),
@@ -392,6 +398,24 @@ class Laps:
 def _limits(ask: AgentAsk, prepared: Prepared) -> Limits:
     settings = prepared.settings
     return Limits(rounds=prepared.rounds, calls=ask.calls, tokens=settings.tokens, cost=settings.cost)
+
+
+def _given(arguments: dict[str, Any], name: str, tools: Sequence[Tool]) -> dict[str, Any]:
+    """Arguments without those that are not the model's to set: whatever it has said of them was not sent."""
+    hidden = next((tool.mapped for tool in tools if tool.name == name), {})
+    return {name: value for name, value in arguments.items() if name not in hidden} if hidden else arguments
+
+
+def _without(step: Step, tools: Sequence[Tool]) -> Step:
+    return replace(step, arguments=_given(step.arguments, step.name, tools))
+
+
+def _why_another(first: Target, completed: Completed) -> str:
+    """Why another model than the first has answered; "" when it was the first, perhaps when asked once more."""
+    answered = completed.target
+    if (answered.provider, answered.model) == (first.provider, first.model):
+        return ""
+    return completed.first_error or f"{first.provider}/{first.model} was not asked: it is failing or over its limit"
 
 
 def asked(prompt: Prompt, model: str, stream: bool) -> Turn:

@@ -33,7 +33,7 @@ LOOK_EVERY, MAX_WHY = 5.0, 300
 _OURS = frozenset({"content-type", "webhook-id", "webhook-timestamp", "webhook-signature"})
 
 
-class Webhook(Struct, frozen=True, omit_defaults=True):
+class Webhook(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Where to. secret: `whsec_...`; "" = the org's own."""
 
     url: str

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -9,6 +12,8 @@ from msgspec import Raw, Struct
 
 from ..core.agents import AgentAsk, Delivery, Effect, HttpTool, Tool
 from ..core.errors import BadRequest
+from ..core.ids import spelled
+from ..core.json_schema import broken
 from ..core.parts import Media
 from ..core.secret import Secret
 from ._own import decode, media_of
@@ -18,6 +23,12 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 _WAYS: dict[str, Literal["default", "webhook", "live", "queue"]] = {
     "default": "default", "webhook": "webhook", "rtlayer": "live", "queue": "queue",
 }  # fmt: skip
+#: What models take, and what can be sent.
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_ADDRESS = re.compile(r"https?://[^\x00-\x20\x7f/?#]+[^\x00-\x20\x7f]*")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+MAX_SECONDS = 3600.0
 
 
 class _Way(Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,6 +116,8 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
     if "apikey" in configuration:  # it would be kept with the conversation
         raise BadRequest("configuration.apikey: write it beside the configuration", param="configuration.apikey")
     named, whole = _tools(body.tools)
+    extra = (*whole, *_extra_tools(body.extra_tools, "extra_tools"))
+    _check_names(extra)
     return AgentAsk(
         agent=_agent(body, agent),
         version=body.version_id or "",
@@ -122,7 +135,7 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
         api_key=Secret(body.apikey) if body.apikey else None,
         response_type=body.response_type,
         tools=named,
-        extra_tools=(*whole, *_extra_tools(body.extra_tools, "extra_tools")),
+        extra_tools=extra,
         built_in_tools=tuple(body.built_in_tools or ()),
         tool_choice=body.tool_choice,
         template=body.template_id or "",
@@ -134,9 +147,11 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
 
 def _agent(body: Body, path: str) -> str:
     """One agent, however often it is named."""
-    named = {name for name in (path, body.agent_id, body.bridge_id) if name}
+    named = {spelled("agt_", name) for name in (path, body.agent_id, body.bridge_id) if name}
     if len(named) > 1:
         raise BadRequest("agent_id: two different agents are named", param="agent_id", code="contradictory")
+    if body.version_id and not named:
+        raise BadRequest("agent_id: says whose version it is", param="agent_id", code="missing_required_parameter")
     return named.pop() if named else ""
 
 
@@ -168,6 +183,7 @@ def _extra_tool(raw: bytes, path: str, place: int) -> Tool:
     told = decode(_extra, raw, path)
     name = told.function.name if told.function is not None else told.name
     about = told.function if told.function is not None else told
+    parameters = about.parameters or {"type": "object"}
     if not name:
         raise BadRequest(f"{path}.name: required", param=f"{path}.name", code="missing_required_parameter")
     if not told.url:
@@ -177,18 +193,52 @@ def _extra_tool(raw: bytes, path: str, place: int) -> Tool:
             f"{path}.toolAndVariablePath: given in both spellings", param=f"{path}.toolAndVariablePath",
             code="contradictory",
         )  # fmt: skip
+    for where, why in _unusable(told, name, told.url, parameters):
+        raise BadRequest(f"{path}.{where}: {why}", param=f"{path}.{where}")
     return Tool(
         id=f"{path.partition('[')[0]}_{place}",
         name=name,
         description=about.description or "",
         kind="http",
-        parameters=about.parameters or {"type": "object"},
+        parameters=parameters,
         http=HttpTool(method=told.method, url=told.url, response_path=told.response_path),
         effect=told.effect,
         timeout_seconds=told.timeout_seconds,
         mapped=told.camel_path or told.snake_path or {},
         headers=told.headers or {},
     )
+
+
+def _unusable(told: _Extra, name: str, url: str, parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(field, why): what could never be called is the caller's mistake, and no failure for the model to read."""
+    if _NAME.fullmatch(name) is None:
+        yield "name", "must be letters, digits, _ and -, at most 64"
+    if _ADDRESS.fullmatch(url) is None:
+        yield "url", "must begin with http:// or https:// and a host"
+    if told.timeout_seconds is not None and not 0 < told.timeout_seconds <= MAX_SECONDS:
+        yield "timeout_seconds", f"must be above 0 and at most {MAX_SECONDS:g}"
+    for header, value in (told.headers or {}).items():
+        if _HEADER.fullmatch(header) is None or _HEADER_VALUE.fullmatch(value) is None:
+            yield "headers", "a name or value holds a character that cannot be sent"
+    if parameters.get("type", "object") != "object":
+        yield "parameters", "must be the JSON Schema of an object"
+    elif (problem := _broken(msgspec.json.encode(parameters))) is not None:
+        yield "parameters", problem
+
+
+@lru_cache(maxsize=1024)
+def _broken(schema: bytes) -> str | None:
+    """An application sends the same tools with each of its requests."""
+    return broken(msgspec.json.decode(schema))
+
+
+def _check_names(tools: tuple[Tool, ...]) -> None:
+    seen: set[str] = set()
+    for tool in tools:
+        if tool.name in seen:
+            field = tool.id.rpartition("_")[0]
+            raise BadRequest(f"{field}: two tools are named {tool.name}", param=field, code="contradictory")
+        seen.add(tool.name)
 
 
 def _delivery(way: _Way | None) -> Delivery:

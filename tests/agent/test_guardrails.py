@@ -66,10 +66,12 @@ def test_an_expression_made_to_backtrack_ends():
         ({"output": {"patterns": [{"pattern": "("}]}}, "guardrails.output.patterns.0"),
         ({"output": {"patterns": ["(a)\\1"]}}, "guardrails.output.patterns.0"),
         ({"output": {"patterns": ["((a{100}){100}){100}"]}}, "guardrails.output.patterns.0"),
-        ({"input": {"regex": []}}, "guardrails"),
-        ({"inputs": {}}, "guardrails"),
-        ({"on_failure": "maybe"}, "guardrails"),
-        ({"input": {"classifier": {"prompt": "x"}}}, "guardrails"),
+        ({"input": {"regex": []}}, "guardrails.input.regex"),
+        ({"inputs": {}}, "guardrails.inputs"),
+        ({"on_failure": "maybe"}, "guardrails.on_failure"),
+        ({"message": 5}, "guardrails.message"),
+        ({"input": {"patterns": [5]}}, "guardrails.input.patterns.0"),
+        ({"input": {"classifier": {"prompt": "x"}}}, "guardrails.input.classifier.model"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_path(raw, path):

@@ -159,9 +159,27 @@ def test_errors_have_the_contracts_names():
     assert refusal(None, AgentAsk(text="Hi", response_type="json_schema"))[0] == "response_type_invalid"
     broken = AgentAsk(text="Hi", response_type={"type": "json_schema", "json_schema": {"type": "spaghetti"}})
     assert refusal(None, broken)[:2] == ("response_type_invalid", "response_type")
-    assert refusal(None, AgentAsk(text="Hi", configuration={"prompt": 5}))[:2] == (
-        "configuration_invalid", "configuration.prompt",
-    )  # fmt: skip
+    for name, value in (
+        ("prompt", 5), ("type", "vision"), ("type", 5), ("tone", {"value": "kind"}), ("response_style", 5),
+        ("responseStyle", {"value": "short"}),
+    ):  # fmt: skip
+        assert refusal(None, AgentAsk(text="Hi", configuration={name: value}))[:2] == (
+            "configuration_invalid", f"configuration.{name}",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("tools", [None, ()])
+def test_what_is_no_choice_of_a_tool_is_refused_with_tools_and_without(tools):
+    for wrong in (7, {}, {"a": 5}, {"type": 5}):
+        assert refusal(None, AgentAsk(text="Hi", tools=tools, tool_choice=wrong))[0] == "tool_choice_invalid"
+
+
+def test_the_path_of_what_is_wrong_is_where_it_was_said():
+    for name, value in (("tool_choice", 7), ("response_type", "xml")):
+        beside = AgentAsk(text="Hi", **{name: value})
+        assert refusal(None, beside)[1] == name
+        assert refusal(None, AgentAsk(text="Hi", configuration={name: value}))[1] == f"configuration.{name}"
+        assert refusal(configured(**{name: value}), AgentAsk(text="Hi"))[1] == f"configuration.{name}"
 
 
 def test_a_picture_alone_is_a_message():
@@ -275,6 +293,13 @@ def test_pre_tools_get_their_arguments_from_the_variables():
     loaded = replace(an_agent(), pre_tools=((pre, WEATHER),))
     ask = AgentAsk(text="rain?", variables={"user": {"city": "Bonn"}})
     assert pre_calls(loaded, ask) == [(pre, WEATHER, {"city": "Bonn", "question": "About: rain?", "n": 3})]
+
+
+def test_what_arguments_of_pre_tools_want_and_nobody_has_is_missing():
+    pre = PreTool("tool_1", {"city": "{{user.city}}", "more": [{"x": "{{other}} {{_user_message}}"}, 3]})
+    loaded = replace(configured(prompt="In {{place}}"), pre_tools=((pre, WEATHER),))
+    assert prepared(loaded).missing == ("place", "user.city", "other")
+    assert prepared(loaded, variables={"other": 1}).missing == ("place", "user.city")
 
 
 # tools

@@ -145,7 +145,10 @@ def test_publishing_refuses_with_all_that_is_wrong(tmp_path: Path):
             {"configuration": {"guardrails": {"input": {"patterns": ["("]}}}},
             "configuration.guardrails.input.patterns.0",
         ),
-        ({"settings": {"guardrails": {"inptu": {}}}}, "settings.guardrails"),
+        ({"settings": {"guardrails": {"inptu": {}}}}, "settings.guardrails.inptu"),
+        ({"configuration": {"type": "vision"}}, "configuration.type"),
+        ({"configuration": {"tool_choice": 5}}, "configuration.tool_choice"),
+        ({"configuration": {"tone": {"value": "kind"}}}, "configuration.tone"),
         ({"configuration": {"response_type": "xml"}}, "configuration.response_type"),
         (
             {"configuration": {"response_type": "json_schema", "json_schema": {"type": 5}}},
@@ -238,6 +241,24 @@ def test_a_mistake_is_named_and_nothing_is_made(tmp_path: Path, body: dict[str, 
         reply = await post(app, "/agents", {"name": "n", **body})
         assert (reply.status, reply.json["error"]["param"]) == (400, param)
         assert (await app.ask("GET", "/v1/admin/agents")).json["data"] == []
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "string"}, {"properties": {"n": {"type": "numbre"}}}, {"$ref": "#/nowhere"}, {"required": "city"},
+     {"properties": {"n": {"minimum": "one"}}}],
+)  # fmt: skip
+def test_a_tool_whose_schema_is_none_is_not_made(tmp_path: Path, schema: dict[str, Any]):
+    async def test(app: Here) -> None:
+        http = {"url": "https://weather.example.org"}
+        reply = await post(app, "/tools", {"name": "weather", "kind": "http", "http": http, "parameters": schema})
+        error = reply.json["error"]
+        assert (reply.status, error["param"]) == (400, "parameters")
+        assert error["message"].startswith("parameters: ")
+        assert "Value error" not in error["message"]
+        assert (await app.ask("GET", "/v1/admin/tools")).json["data"] == []
 
     here(tmp_path, test)
 

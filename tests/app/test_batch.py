@@ -108,6 +108,10 @@ def test_a_batch_is_taken_whole_or_refused_with_the_field_that_is_wrong(tmp_path
             ({"agent_id": agent, "batch": []}, 400, "batch"),
             ({"agent_id": agent, "batch": ["a"] * 1001}, 400, "batch"),
             ({"agent_id": agent, "batch": ["a", {"user": " "}]}, 400, "batch.1.user"),
+            ({"agent_id": agent, "batch": ["a", 5]}, 400, "batch.1"),
+            ({"agent_id": agent, "batch": [{}]}, 400, "batch.0.user"),
+            ({"agent_id": agent, "batch": [{"user": "a", "usr": 1}]}, 400, "batch.0.usr"),
+            ({"agent_id": agent, "batch": [{"user": "a", "variables": [1]}]}, 400, "batch.0.variables"),
             ({"agent_id": agent, "batch": ["a"], "webhook": {"url": "ftp://x.example.org"}}, 400, "webhook.url"),
             ({"agent_id": agent, "batch": ["a"], "webhook": {"url": "http://[x"}}, 400, "webhook.url"),
             ({"agent_id": agent, "batch": ["a"], "configuration": {"apikey": "k"}}, 400, "configuration.apikey"),
@@ -119,6 +123,9 @@ def test_a_batch_is_taken_whole_or_refused_with_the_field_that_is_wrong(tmp_path
             assert reply.json["code"]
             if param is not None:
                 assert reply.json["param"] == param
+        reply = await ask(app, {"agent_id": agent, "batch": ["a"], "sream": True})
+        assert reply.json["error"] == "sream: not known here"
+        assert (reply.json["code"], reply.json["param"]) == ("unknown_parameter", "sream")
         jobs = await app.services.store.db.read("SELECT count(*) FROM jobs")
         batches = await app.services.store.db.read("SELECT count(*) FROM batches")
         assert (jobs, batches) == ([(0,)], [(0,)])

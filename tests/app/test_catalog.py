@@ -57,6 +57,20 @@ def found(model: str, dialect: str = "openai_chat", where: Catalog = ALL) -> lis
         ("anything", "anthropic_messages", ["claude/anything"]),
         ("anything", "gemini", ["flash/anything"]),
         ("meta/unknown-vendor", "openai_chat", ["gpt/meta/unknown-vendor"]),
+        *[
+            (model, own, [target])  # no provider speaks it: the name says whose it is, else it is as OpenAI's
+            for own in ("completions_v1", "agent")
+            for model, target in (
+                ("claude-x", "claude/claude-x"),
+                ("gemini-2.5-flash", "flash/gemini-2.5-flash"),
+                ("gpt-4o", "gpt/gpt-4o"),
+                ("anything", "gpt/anything"),
+                ("exact", "two/exact"),
+                ("claude/anything", "claude/anything"),
+                ("llama-3", "one/llama-3"),
+            )
+        ],
+        ("fast", "agent", ["one/llama-3", "gpt/gpt-4o-mini", "claude/claude-x"]),
         ("midstream/rehearsal", "gemini", ["midstream/rehearsal"]),
         ("rehearsal", "openai_chat", ["midstream/rehearsal"]),
     ],

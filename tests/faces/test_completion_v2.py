@@ -62,6 +62,13 @@ def test_every_field_may_be_null():
     assert turn.agent == AgentAsk(text="hi", usual_fallback=True)
 
 
+def test_an_agent_may_be_named_twice_in_two_spellings():
+    digits = "0123456789abcdef01234567"
+    turn = read({"agent_id": f"agt_{digits}", "bridge_id": digits, "user": "hi"})
+    assert turn.agent is not None
+    assert turn.agent.agent == f"agt_{digits}"
+
+
 def test_a_key_is_a_secret_at_once_and_nowhere_else():
     turn = read({**HI, "apikey": "sk-very-secret"})
     assert turn.agent.api_key.reveal() == "sk-very-secret"

@@ -71,6 +71,17 @@ def test_an_agent_of_type_image_draws_where_openai_draws(agents: Agents, upstrea
     assert (attempt["usage"]["output_tokens"], attempt["status"]) == (272, "ok")
 
 
+def test_a_picture_is_drawn_of_the_whole_conversation_where_the_agent_is_shown_it(agents: Agents, upstream: Upstream):
+    for shown, prompt in (
+        ({}, "Said before in this conversation:\nUser: A cat.\n\nDraw now: Make it blue."),
+        ({"history_messages": 0}, "Make it blue."),
+    ):
+        made = agents.agent(type="image", service="openai", configuration={"model": "gpt-image-1"}, settings=shown)
+        thread = drawn(agents, made).json["data"]["thread_id"]
+        assert drawn(agents, made, user="Make it blue.", thread_id=thread).status == 200
+        assert upstream.asked[-1].json["prompt"] == prompt
+
+
 def test_several_pictures_and_a_stream_of_one(agents: Agents, upstream: Upstream):
     made = agents.agent(type="image", service="openai", configuration={"model": "gpt-image-1", "response_count": 2})
     assert len(drawn(agents, made).json["data"]["images"]) == 2

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midstream.core.errors import BadRequest, Garbled, Refused
-from midstream.core.parts import Media, Message, Text
+from midstream.core.parts import Media, Message, Text, ToolCall, ToolResult
 from midstream.core.turn import Params, Plan, Prompt, Tool, Turn
 from midstream.core.usage import Usage
 from midstream.wire.openai_chat import read_drawing, write_drawing
@@ -27,9 +27,35 @@ def said(role: str, text: str) -> Message:
     return Message(role, (Text(text),))  # type: ignore[arg-type]
 
 
-def test_what_is_drawn_is_the_systems_word_and_the_users_last():
+def drawn(*messages: Message) -> str:
+    return str(json.loads(write_drawing(plan(Prompt(messages))).body)["prompt"])
+
+
+def test_what_was_said_before_is_told_as_such():
+    call = Message("assistant", (ToolCall("c", "look", "{}"),))
+    assert drawn(
+        said("system", "In watercolour."), said("user", "A dog\non a roof."), call,
+        Message("tool", (ToolResult("c", (Text("hidden"),)),)), said("assistant", "A grey dog."),
+        said("user", "Make it blue."),
+    ) == (
+        "In watercolour.\n\nSaid before in this conversation:\nUser: A dog on a roof.\nAssistant: A grey dog.\n\n"
+        "Draw now: Make it blue."
+    )  # fmt: skip
+
+
+def test_of_what_was_said_before_the_newest_has_room_and_what_is_asked_now_is_whole():
+    words = drawn(
+        said("user", "old " * 900), said("user", "older " * 600), said("user", "new"), said("user", "x" * 3000)
+    )
+    assert "older" not in words
+    assert "old" not in words
+    assert words == "Said before in this conversation:\nUser: new\n\nDraw now: " + "x" * 3000
+    assert drawn(said("user", "before"), said("user", "y" * 5000)) == "y" * 5000
+
+
+def test_what_is_drawn_is_the_systems_word_and_the_users():
     prompt = Prompt(
-        (said("system", "In watercolour."), said("user", "A dog."), said("assistant", "here"), said("user", "A cat.")),
+        (said("system", "In watercolour."), said("user", "A cat.")),
         params=Params(n=2, modalities=("text", "image")),
         extras={"size": "1024x1024", "quality": "low"},
     )

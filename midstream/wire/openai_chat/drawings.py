@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,8 +10,8 @@ from msgspec import Struct
 
 from ...core.errors import BadRequest, Garbled
 from ...core.events import Answer, Choice
-from ...core.parts import Media, Part, Text, text_of
-from ...core.turn import PICTURE, Asked, Plan, Prompt
+from ...core.parts import Media, Message, Part, Text, text_of
+from ...core.turn import PICTURE, Asked, Plan
 from ...core.usage import Usage
 from .dropped import Dropped
 from .errors import error_in_reply
@@ -18,6 +19,9 @@ from .errors import error_in_reply
 _encode = msgspec.json.Encoder().encode
 #: What means the same when words are answered.
 _KEPT = frozenset({"n", "user", "modalities"})
+#: Characters of a prompt that what was said before may fill: models take 4,000 and more.
+MAX_WORDS = 4000
+_SPEAKERS = {"user": "User", "assistant": "Assistant"}
 
 
 class _Picture(Struct):
@@ -49,10 +53,9 @@ _body = msgspec.json.Decoder(_Body).decode
 
 
 def write_drawing(plan: Plan) -> Asked:
-    """What the system says, then the user's last words: no picture is drawn of a conversation. Raises BadRequest when
-    there are none."""
+    """What the system says, what was said before, then the user's last words. Raises BadRequest when there are none."""
     prompt, dropped = plan.turn.prompt, Dropped(plan.turn.dialect)
-    said = _words(prompt)
+    said = _words(prompt.messages)
     if not said:
         raise BadRequest("a text that says what to draw is needed", param="messages", code="user_message_missing")
     body: dict[str, Any] = {"model": plan.model, "prompt": said}
@@ -75,10 +78,34 @@ def write_drawing(plan: Plan) -> Asked:
     return Asked(_encode(body), dropped.names())
 
 
-def _words(prompt: Prompt) -> str:
-    last = max((at for at, message in enumerate(prompt.messages) if message.role == "user"), default=-1)
-    told = [message for at, message in enumerate(prompt.messages) if message.role == "system" or at == last]
-    return "\n\n".join(text for message in told if (text := text_of(message.parts).strip()))
+def _words(messages: Sequence[Message]) -> str:
+    """One text, as there are no roles here. "Make it blue" means nothing without what it is said of, so the words
+    before it are told, as such, as many of the newest as there is room for."""
+    last = max((at for at, message in enumerate(messages) if message.role == "user"), default=-1)
+    system = [text for message in messages if message.role == "system" and (text := _text(message))]
+    now = _text(messages[last]) if last >= 0 else ""
+    if not now:
+        return "\n\n".join(system)
+    room = MAX_WORDS - sum(map(len, system)) - len(now)
+    before: list[str] = []
+    for message in reversed(messages[:last]):
+        line = f"{_SPEAKERS[message.role]}: {' '.join(text.split())}" if (text := _heard(message)) else ""
+        if len(line) > room:
+            break
+        room -= len(line)
+        before += [line] if line else []
+    if before:
+        told = "\n".join(reversed(before))
+        now = f"Said before in this conversation:\n{told}\n\nDraw now: {now}"
+    return "\n\n".join([*system, now])
+
+
+def _text(message: Message) -> str:
+    return text_of(message.parts).strip()
+
+
+def _heard(message: Message) -> str:
+    return _text(message) if message.role in _SPEAKERS else ""
 
 
 def read_drawing(body: bytes) -> Answer:

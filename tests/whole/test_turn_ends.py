@@ -1,0 +1,265 @@
+"""What an agent's turn says it came to, where that is not the plain way: another model, another agent, no answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from .agents_at import Agents
+from .serving import Reply, Serving
+from .tool_server import ToolServer
+from .upstream import Asked, Said, Upstream, whole
+
+ASK = "/api/v2/model/chat/completion"
+TOML = """
+[egress]
+allow = ["127.0.0.1:{port}"]
+[providers.up]
+kind = "openai_compatible"
+base_url = "{url}/v1"
+prices = {{ "*" = {{ input = "1", output = "1" }} }}
+[providers.tired]
+kind = "openai_compatible"
+base_url = "{url}/v1"
+[providers.spare]
+kind = "openai_compatible"
+base_url = "{url}/v1"
+[providers.away]
+kind = "openai_compatible"
+base_url = "http://127.0.0.1:9/v1"
+"""
+#: Tokens of one model call.
+SPENT = 12
+
+
+class Model:
+    """Says `text`, or what it was asked. calls: what it asks for in its first rounds. refuses: the statuses of its next
+    answers."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.calls: list[dict[str, Any]] = []
+        self.refuses: list[int] = []
+
+    def __call__(self, asked: Asked) -> Said:
+        if asked.path.endswith("/embeddings"):
+            data = [{"object": "embedding", "index": 0, "embedding": [0.5, -1.0]}]
+            return whole({"object": "list", "data": data, "model": "e", "usage": {"prompt_tokens": 1}})
+        if asked.json["model"] == "slow":
+            return Said((3.0, b"{}"))
+        if asked.json["model"] == "failing" and asked.json["messages"][-1]["role"] == "tool":
+            return whole({"error": {"message": "no more"}}, 400)
+        if asked.json["model"] == "x" and self.refuses:
+            return whole({"error": {"message": "not now"}}, self.refuses.pop(0))
+        messages = asked.json["messages"]
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or messages[-1]["content"]}
+        rounds = sum(one["role"] == "assistant" for one in messages)
+        wanted = [called("look", city="Oslo")] if asked.json["model"] == "failing" else self.calls
+        if asked.json.get("tools") and rounds < len(wanted):
+            function = {
+                **wanted[rounds],
+                "arguments": msgspec.json.encode(wanted[rounds]["arguments"]).decode(),
+            }
+            message = {
+                "role": "assistant", "content": None,
+                "tool_calls": [{"id": f"c{rounds}", "type": "function", "function": function}],
+            }  # fmt: skip
+        stop = "tool_calls" if "tool_calls" in message else "stop"
+        choice = {"index": 0, "message": message, "finish_reason": stop}
+        usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": SPENT}
+        return whole({"id": "c", "object": "chat.completion", "created": 1, "model": asked.json["model"],
+                      "choices": [choice], "usage": usage})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture(scope="module")
+def upstream(model: Model) -> Iterator[Upstream]:
+    with Upstream(model) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tools() -> Iterator[ToolServer]:
+    with ToolServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def agents(upstream: Upstream, tools: ToolServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
+    with Serving(tmp_path_factory.mktemp("ends"), TOML.format(port=tools.port, url=upstream.url)) as serving:
+        yield Agents(serving)
+
+
+@pytest.fixture(autouse=True)
+def forgotten(upstream: Upstream, tools: ToolServer, model: Model) -> None:
+    upstream.asked.clear()
+    tools.calls.clear()
+    model.__init__()  # type: ignore[misc]
+
+
+def until(true: Callable[[], Any], seconds: float = 15) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def up(agents: Agents, **more: Any) -> str:
+    return agents.agent(service="up", configuration={"model": "x", **more.pop("configuration", {})}, **more)
+
+
+def asked(agents: Agents, agent: str, **more: Any) -> Reply:
+    return agents.serving.ask("POST", ASK, {"agent_id": agent, "user": "Hello.", **more})
+
+
+def called(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"name": name, "arguments": arguments}
+
+
+# another model
+
+
+def test_another_model_has_answered_only_when_one_has(agents: Agents, model: Model):
+    agent = agents.agent(
+        service="tired", configuration={"model": "x"}, settings={"fall_back": {"service": "spare", "model": "y"}}
+    )
+    model.refuses = [503]
+    data = asked(agents, agent).json["data"]
+    assert (data["model"], data["fallback"], data["firstAttemptError"]) == ("x", False, "")  # it was asked once more
+    model.refuses = [403]
+    data = asked(agents, agent).json["data"]
+    assert (data["model"], data["fallback"], data["firstAttemptError"]) == ("y", True, "not now")
+
+
+def test_a_model_that_was_not_even_asked_has_not_answered(agents: Agents):
+    agent = agents.agent(
+        service="away", configuration={"model": "x"}, settings={"fall_back": {"service": "spare", "model": "y"}}
+    )
+    for _ in range(8):  # until it is left alone for a while
+        data = asked(agents, agent).json["data"]
+        assert (data["model"], data["fallback"]) == ("y", True)
+        assert data["firstAttemptError"]
+    assert data["firstAttemptError"] == "away/x was not asked: it is failing or over its limit"
+
+
+# another agent
+
+
+def test_the_answer_of_the_agent_that_goes_on_is_the_turns_own(agents: Agents, model: Model):
+    other = agents.agent()
+    connected = {"other": {"agent_id": other, "description": "goes on", "transfer": True}}
+    agent = up(agents, connected_agents=connected)
+    model.calls = [called("other", message="say 2 words")]
+    data = asked(agents, agent).json["data"]
+    assert (data["content"], data["finish_reason"]) == ("word1 word2", "stop")
+    told = [*agents.events(ASK, {"agent_id": agent, "user": "Hello.", "stream": True})]
+    assert [name for name, _ in told] == ["tool_call", "tool_result", "delta", "done"]
+    assert told[2][1] == {"content": "word1 word2"}
+    told = [*agents.events("/api/v1/conversation", {"agentId": agent, "message": "Hello."})]
+    assert ("text", {"delta": "word1 word2"}) in told
+    assert told[-1][1]["finishReason"] == "stop"
+
+
+def spent_lately(agents: Agents) -> tuple[int, Decimal]:
+    """By the newest turn and by all that it has called: tokens, USD."""
+    runs = agents.serving.ask("GET", "/v1/admin/runs?limit=50").json["data"]
+    top = next(run["id"] for run in runs if run["face"] == "completion_v2")
+    ids = {run["id"] for run in runs if top in (run["id"], run["request_id"])}
+    rows = [row for row in agents.serving.attempts() if row["run_id"] in ids]
+    tokens = sum(row["usage"]["input_tokens"] + row["usage"]["output_tokens"] for row in rows)
+    return tokens, sum((Decimal(row["cost"]) for row in rows), Decimal(0))
+
+
+def test_what_an_agent_has_spent_that_failed_counts_as_that_of_one_that_did_not(
+    agents: Agents, tools: ToolServer, model: Model
+):
+    look = agents.tool("look", f"{tools.url}/echo/look")
+    failing = up(agents, configuration={"model": "failing"}, tool_ids=[look])
+    connected = {"other": {"agent_id": failing, "description": "fails"}}
+    agent = up(agents, connected_agents=connected, settings={"tokens": SPENT + 1})
+    # The agent asks the other one, which looks, and fails when it is asked about what it has seen.
+    model.calls = [called("other", message="go on")] * 3
+    reply = asked(agents, agent).json
+    assert [step["status"] for step in reply["data"]["tools_data"].values()] == [
+        "failed"
+    ]  # then the ceiling is reached
+    assert reply["usage"]["total_tokens"] == 3 * SPENT
+    assert (reply["usage"]["total_tokens"], Decimal(reply["usage"]["cost"])) == spent_lately(agents)
+    until(lambda: metered(agents, agent))
+    assert metered(agents, agent) == 3 * SPENT
+
+
+def test_what_an_agent_has_spent_that_was_stopped_counts_as_well(agents: Agents, model: Model):
+    slow = up(agents, configuration={"model": "slow"})
+    tool = agents.post(
+        "/v1/admin/tools",
+        {"name": "ask_slow", "kind": "agent", "agent": {"agent_id": slow}, "timeout_seconds": 0.3},
+    )["id"]
+    model.calls = [called("ask_slow", message="go on, and take your time about it")]
+    agent = up(agents, tool_ids=[tool])
+    reply = asked(agents, agent).json
+    assert [step["status"] for step in reply["data"]["tools_data"].values()] == ["timeout"]
+    tokens, cost = spent_lately(agents)
+    assert tokens > 2 * SPENT
+    assert (reply["usage"]["total_tokens"], Decimal(reply["usage"]["cost"])) == (tokens, cost)
+
+
+def metered(agents: Agents, agent: str) -> int:
+    rows = agents.serving.ask("GET", "/v1/admin/metrics?group_by=agent").json["data"]
+    return next((row["total_tokens"] for row in rows if row["group"] == agent), 0)
+
+
+# tools
+
+
+def test_what_a_model_says_of_a_mapped_argument_is_nowhere(agents: Agents, tools: ToolServer, model: Model):
+    tool = agents.tool("pay", f"{tools.url}/echo/pay", properties={"city": {}, "account": {}}, mapped={"account": "me"})
+    model.calls = [called("pay", city="Oslo", account="another's")]
+    data = asked(agents, up(agents, tool_ids=[tool]), variables={"me": "mine"}).json["data"]
+    assert tools.calls[0]["body"] == {"city": "Oslo", "account": "mine"}
+    assert [step["arguments"] for step in data["tools_data"].values()] == [{"city": "Oslo"}]
+
+
+def test_pre_tools_build_on_each_other_on_defaults_and_on_mapped_arguments(agents: Agents, tools: ToolServer):
+    properties = {"city": {"type": "string"}, "account": {"type": "string"}}
+    first = agents.tool("first", f"{tools.url}/echo/first", properties=properties)
+    second = agents.tool("second", f"{tools.url}/echo/second")
+    agent = up(
+        agents,
+        configuration={"prompt": "{{second.got.city}}"},
+        variables_state={"account": {"default": "a-1"}, "where": {"default": "Oslo"}},
+        variables_path={"first": {"account": "account"}},
+        pre_tools=[
+            {"tool_id": first, "args": {"city": "{{where}}"}},
+            {"tool_id": second, "args": {"city": "{{first.got.city}} {{first.got.account}} {{nowhere.at.all}}"}},
+        ],
+    )
+    reply = asked(agents, agent)
+    assert [call["body"] for call in tools.calls] == [
+        {"city": "Oslo", "account": "a-1"}, {"city": "Oslo a-1 {{nowhere.at.all}}"},
+    ]  # fmt: skip
+    assert reply.json["data"]["missing_variables"] == ["nowhere.at.all"]
+
+
+# no answer
+
+
+@pytest.mark.parametrize("type", ["embedding", "chat"])
+def test_a_vector_is_given_in_one_piece_though_a_stream_was_asked_for(agents: Agents, type: str):
+    agent = agents.agent(type=type, service="up", configuration={"model": "e"})
+    configuration = {"type": "embedding"}
+    reply = asked(agents, agent, stream=True, configuration=configuration)
+    assert reply.json["data"]["embedding"] == [0.5, -1.0]
+    if type == "embedding":
+        reply = agents.serving.ask("POST", "/api/v1/conversation", {"agentId": agent, "message": "Hello."})
+        assert reply.json["embeddings"] == [[0.5, -1.0]]
