@@ -81,12 +81,11 @@ class Direct:
 
     def _head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         cycle = self._cycle
-        values = b"".join([value for _, value in headers])
-        if len(values.translate(None, _UNSAFE)) != len(values):
-            raise ValueError("a header value holds a control character")
+        lines = b"\r\n".join(map(b": ".join, headers)) + b"\r\n"
+        if len(lines) - len(lines.translate(None, _UNSAFE)) != 2 * len(headers):  # those that end the lines
+            raise ValueError("a header holds a control character")
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         return STATUS_LINE[status] + lines + (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
 
     def _over(self) -> None:

@@ -38,7 +38,9 @@ class _Event(asyncio.Event):
         self._waiters: Any = ()
 
     async def wait(self) -> Literal[True]:
-        if not self._value and not self._waiters:
+        if self._value:
+            return True
+        if not self._waiters:
             self._waiters = deque()
         return await super().wait()
 

@@ -58,7 +58,8 @@ class Services:
         """Who may answer a turn that is no agent's. Raises NotFound, also for another org's own model."""
         if turn.agent is not None:
             return ()
-        return self.catalog.targets(turn.model, face.NAME, await self.usable(caller))
+        usable = await self.usable(caller) if self.models.any_owned else None
+        return self.catalog.targets(turn.model, face.NAME, usable)
 
     async def usable(self, caller: Caller) -> Usable:
         """Which targets are no other org's own."""

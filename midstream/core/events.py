@@ -341,10 +341,11 @@ class Fold:
 
     def _begin(self, event: Attempted) -> None:
         """Another model call of an agent's run: what counts as the answer is the last one's."""
-        self._choices.clear()
-        self._stops.clear()
-        self._logprobs.clear()
-        self._index = -1
+        if self._choices:  # without a choice nothing stands in the others
+            self._choices.clear()
+            self._stops.clear()
+            self._logprobs.clear()
+            self._index = -1
         self.whole = None
 
     def _conclude(self, event: Concluded) -> None:

@@ -83,7 +83,8 @@ class Connection(asyncio.Protocol):
 
     def begin(self, exchange: Exchange, head: bytes, body: bytes) -> None:
         self.exchange = exchange
-        transport = cast(asyncio.Transport, self.transport)
+        transport = self.transport
+        assert transport is not None
         if len(body) <= 65536:
             transport.write(head + body)
         else:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ..core.agents import Range
 from ..core.dialect import AnswerReader, Dialect
@@ -170,12 +169,13 @@ class Provider:
             "POST", service.path(plan.model, plan.stream), key, asked.body, self._forwarded(plan)
         )
         begun = Attempted(self.name, service.dialect.NAME, dropped=asked.dropped)
-        asked = replace(asked, body=b"")  # a long prompt need not be held for as long as its answer streams
+        form = asked.form_tool
+        del asked  # a long prompt need not be held for as long as its answer streams
         try:
             if plan.stream:
                 emit((begun,), 0)
                 line.opened(incoming.resume)
-                relay = Relay(self._reader(asked), lambda body: self._read(body, asked), line, incoming)
+                relay = Relay(self._reader(form), lambda body: self._read(body, form), line, incoming)
                 try:
                     await incoming.pump(relay.take)
                 finally:
@@ -183,7 +183,7 @@ class Provider:
                 relay.finish()
             else:
                 body = await incoming.read()
-                answer = whole_of(body, lambda: self._reader(asked), lambda body: self._read(body, asked))
+                answer = whole_of(body, lambda: self._reader(form), lambda body: self._read(body, form))
                 emit((begun, Whole(answer, body), Done()), len(body))
         finally:
             incoming.close()
@@ -206,13 +206,13 @@ class Provider:
         begun = Attempted(self.name, self.service.dialect.NAME, dropped=asked.dropped)
         line.emit((begun, Whole(way.read(body)), Done()), len(body))
 
-    def _reader(self, asked: Asked) -> AnswerReader:
+    def _reader(self, form_tool: str) -> AnswerReader:
         reader = self.service.dialect.answer_reader()
-        return Unwrapping(reader, asked.form_tool) if asked.form_tool else reader
+        return Unwrapping(reader, form_tool) if form_tool else reader
 
-    def _read(self, body: bytes, asked: Asked) -> Answer:
+    def _read(self, body: bytes, form_tool: str) -> Answer:
         answer = self.service.dialect.read_answer(body)
-        return unwrapped(answer, asked.form_tool) if asked.form_tool else answer
+        return unwrapped(answer, form_tool) if form_tool else answer
 
     async def _embed(self, key: str, plan: Plan, line: Line) -> None:
         way = self.service.embedding
@@ -251,7 +251,7 @@ class Provider:
         if headers is None:
             raise Busy("the key that was lent for this call has been taken back, ask again")
         incoming = await self._send(
-            Outgoing(method, self.base_url + path, (*headers, *more), body, True, self.timeouts)
+            Outgoing(method, self.base_url + path, headers + more if more else headers, body, True, self.timeouts)
         )
         if 200 <= incoming.status < 300:
             return incoming

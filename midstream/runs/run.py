@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -362,12 +362,12 @@ class _Owner:
             self._settle_attempt(attempt)
         return attempt, failure
 
-    async def _write_down(self, attempt: Attempt) -> None:
+    def _write_down(self, attempt: Attempt) -> Awaitable[None]:
         """The attempt is durable in the ledger before anything of it leaves."""
         self._run.attempts = attempt.number
         self._records.append(self._attempt_started(attempt))
         self._settled = False
-        await self._commit(self._records)
+        return self._commit(self._records)
 
     def _committed(self) -> None:
         """A stream's first output: no other attempt may follow."""
