@@ -23,7 +23,7 @@ from .admin_metrics import metrics_router
 from .admin_nouns import nouns_router
 from .admin_tools import tools_router
 from .docs_page import HEADERS, docs_page
-from .nouns import Nouns, Reader, add_routes, json_reply, noun_app, page
+from .nouns import Reader, add_routes, json_reply, noun_app, page
 from .openapi import describe
 from .operations import OPEN, plain_error
 from .services import Services
@@ -32,15 +32,15 @@ MAX_PAGE = 1000
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 
-def admin_app(services: Services, nouns: Sequence[Nouns] = (), routers: Sequence[APIRouter] = ()) -> FastAPI:
-    """nouns: whose routes stand in the OpenAPI document as well. routers: more of its own."""
+def admin_app(services: Services, beside: Sequence[FastAPI] = (), routers: Sequence[APIRouter] = ()) -> FastAPI:
+    """beside: whose routes stand in the OpenAPI document as well. routers: more of its own."""
     app = noun_app(services, plain_error)
     for router in (keys_router, agents_router, cases_router, tools_router, nouns_router, metrics_router):
         add_routes(app, router(services))
     for more in routers:
         add_routes(app, more)
     _add_accounts(app, services)
-    _describe(app, services, nouns)
+    _describe(app, services, beside)
     return app
 
 
@@ -151,18 +151,18 @@ def _run(row: RunRow) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(row).items() if name != "COLUMNS"}
 
 
-def _describe(app: FastAPI, services: Services, nouns: Sequence[Nouns]) -> None:
+def _describe(app: FastAPI, services: Services, beside: Sequence[FastAPI]) -> None:
     """Adds all other routes to the document that FastAPI makes of its own, and shows it as a page."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = made()
-            for one in nouns:
-                beside = one.application.openapi()
-                document["paths"].update(beside["paths"])
+            for one in beside:
+                more = one.openapi()
+                document["paths"].update(more["paths"])
                 known = document.setdefault("components", {}).setdefault("schemas", {})
-                known.update(beside.get("components", {}).get("schemas", {}))
+                known.update(more.get("components", {}).get("schemas", {}))
             describe(document, services.faces, OPEN)
         return app.openapi_schema or {}
 

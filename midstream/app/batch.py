@@ -22,11 +22,11 @@ from ..store.jobs import Job
 from .admin_keys import WORDS
 from .batch_ends import BatchAsked, BatchEnds
 from .deliver import is_web
+from .noun_paths import BATCHES
 from .nouns import Anyone, json_reply
 from .serve import MAX_BODY
 from .services import Services
 
-PREFIX = "/api/v2/model/batch"
 MAX_ITEMS, MAX_TEXT = 1000, MAX_BODY
 #: Where one turn of a batch would have been asked alone.
 ALONE = "/api/v2/model/chat/completion"
@@ -77,7 +77,7 @@ class NewBatch(BaseModel):
 
 
 def batch_router(services: Services, ends: BatchEnds) -> APIRouter:
-    router = APIRouter(prefix=PREFIX, tags=["batches"])
+    router = APIRouter(prefix=BATCHES, tags=["batches"])
 
     @router.post("/chat/completion", summary="Ask an agent many things at once; at most 1,000")
     async def ask(caller: Anyone, new: NewBatch, http: HttpRequest) -> Response:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import platform
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .. import providers
@@ -18,49 +19,46 @@ from ..core.registry import modules_of
 from ..core.serving import Complete, Line, Target
 from ..core.turn import Plan
 from ..egress import Egress
-from ..faces import completion_v2
+from ..faces import completion_v2, conversation_v1
 from ..metering.metrics import Metrics
 from ..metering.prices import Prices, price_table
 from ..providers._service import Provider, Service
 from ..runs.run import Runs
 from ..store import Store, open_store
 from ..store.orgs import DEFAULT_ORG
-from .admin import admin_app
 from .agent_checks import Checks
 from .agents import AgentLoader
 from .alarms import Bell
-from .batch import PREFIX as BATCHES
-from .batch import batch_router
 from .catalog import Catalog, Served
 from .clock import Clock
 from .compose_agents import Given, Workers, agents_of
 from .config import Config, LimitsConfig, ProviderConfig
 from .conversations import Conversations
-from .delivery_nouns import delivery_admin_router, queue_router
-from .edge import ASGIApp, Edge
+from .edge import ADMIN, ASGIApp, Edge
 from .faces import all_faces
-from .history_v1 import history_nouns
 from .keyfiles import secret_key
 from .last_used import LastUsed
-from .live import LiveChannels, live_router
+from .live import LiveChannels
 from .models_of import Models, lendable
-from .nouns import Nouns, noun_app
+from .noun_paths import BATCHES, HISTORY, MCP_TOOLS, QUEUES, Application, Later, Nouns
 from .offered import Offered
 from .operations import Operations, plain_error
+from .protocol import LIVE
 from .serve import MAX_BODY
 from .services import Services
 from .stash import Stash
-from .tool_nouns import mcp_router, tool_admin_router
 from .tool_rooms import BUILTINS
 
 
 @dataclass
 class Process:
-    """One running server. leaving: it has been told to stop, so it is no longer ready."""
+    """One running server. later: what it answers a moment after it is ready. leaving: it has been told to stop, so it
+    is no longer ready."""
 
     config: Config
     services: Services
     application: ASGIApp
+    later: Later
     last_used: LastUsed
     workers: Workers
     leaving: bool = False
@@ -130,14 +128,13 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         keep=config.server.store,
     )
     await loader.ready(DEFAULT_ORG)  # which models are whose is known from the first request on
-    nouns = all_nouns(services, workers, given.key)
-    beside = [tool_admin_router(services, workers.tools), delivery_admin_router(services, workers.webhooks)]
-    admin = admin_app(services, nouns, beside)
-    process = Process(config, services, admin, LastUsed(services.identify, store.keys), workers)
+    later = Later(partial(_applications, services, workers, given.key))
+    admin = later.of(ADMIN[0])
+    process = Process(config, services, admin, later, LastUsed(services.identify, store.keys), workers)
     process.last_used.begin()
     workers.start()
     _gauge(metrics, services)
-    process.application = _edge(process, given, nouns, metrics)
+    process.application = _edge(process, given, metrics)
     return process
 
 
@@ -154,29 +151,26 @@ async def _points(store: Store, clock: Clock, limits: LimitsConfig) -> Points:
     return points
 
 
-def _edge(process: Process, given: Given, nouns: Sequence[Nouns], metrics: Metrics) -> Edge:
+def _edge(process: Process, given: Given, metrics: Metrics) -> Edge:
     """process.application: that of the admin routes."""
     operations = Operations(_readiness(process), metrics)
     most = given.config.limits.org_live
     live = LiveChannels(process.workers.hub, given.store.keys, given.key, given.clock, most)
     origins = given.config.server.cors_origins
-    return Edge(process.services, process.application, operations, live, origins, nouns)
+    return Edge(process.services, process.application, operations, live, origins, _nouns(process.later))
 
 
-def all_nouns(services: Services, workers: Workers, key: bytes) -> tuple[Nouns, ...]:
+def _nouns(later: Later) -> tuple[Nouns, ...]:
     """What is listed, read and changed beside the faces' own routes."""
-    mcp = noun_app(services, plain_error, [mcp_router(services, workers.tools)])
-    queues = noun_app(services, plain_error, [queue_router(services)])
-    live = noun_app(services, plain_error, [live_router(services, workers.hub, key)])
-    write_error = completion_v2.DIALECT.write_error
-    batches = noun_app(services, write_error, [batch_router(services, workers.batches)])
-    return (
-        Nouns("/mcp/v1/tools", mcp, plain_error),
-        Nouns("/v1/queues", queues, plain_error),
-        Nouns("/v1/live", live, plain_error),
-        Nouns(BATCHES, batches, write_error, MAX_BODY),
-        history_nouns(services),
-    )
+    plain = [Nouns(prefix, later.of(prefix), plain_error) for prefix in (MCP_TOOLS, QUEUES, LIVE)]
+    batches = Nouns(BATCHES, later.of(BATCHES), completion_v2.DIALECT.write_error, MAX_BODY)
+    return (*plain, batches, Nouns(HISTORY, later.of(HISTORY), conversation_v1.DIALECT.write_error))
+
+
+def _applications(services: Services, workers: Workers, key: bytes) -> Mapping[str, Application]:
+    from .compose_nouns import applications  # with FastAPI
+
+    return applications(services, workers, key)
 
 
 def served_by(configured: Mapping[str, ProviderConfig], egress: Egress) -> dict[str, Served]:

@@ -17,6 +17,7 @@ from ..store.jobs import Job, OrgJobs
 from .admin_keys import WORDS
 from .admin_scope import After, Limit, OrgId, Scope
 from .deliver import queue_target
+from .noun_paths import QUEUES
 from .nouns import Anyone, Who, json_reply, page
 from .services import Services
 
@@ -78,7 +79,7 @@ def delivery_admin_router(services: Services, webhooks: Webhooks) -> APIRouter:
 
 def queue_router(services: Services) -> APIRouter:
     """/v1/queues: for the applications that answers are queued for."""
-    router = APIRouter(prefix="/v1/queues", tags=["deliveries"])
+    router = APIRouter(prefix=QUEUES, tags=["deliveries"])
 
     def deliveries(org: str) -> OrgDeliveries:
         return OrgDeliveries(services.store.db, org, services.clock.wall)

@@ -19,7 +19,7 @@ from .faces import Face
 from .headers import Headers
 from .models import listed
 from .not_built import not_built
-from .nouns import Nouns, WriteError
+from .noun_paths import Nouns, WriteError
 from .operations import Operations, plain_error
 from .routing import Routes
 from .serve import serve

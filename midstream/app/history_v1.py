@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, FastAPI, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,10 +18,10 @@ from ..core.web import Caller
 from ..faces.conversation_v1 import DIALECT, own_id
 from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
 from ..store.threads import ThreadStore
-from .nouns import Anyone, Nouns, json_reply, noun_app
+from .noun_paths import HISTORY
+from .nouns import Anyone, json_reply, noun_app
 from .services import Services
 
-PREFIX = "/api/v1/conversation"
 #: Conversations that are asked for by their ids at once; messages of one that are shown.
 MULTIPLE, MESSAGES = 100, 1000
 TITLE = 200
@@ -45,13 +45,13 @@ class _Branch(BaseModel):
     messageId: str
 
 
-def history_nouns(services: Services) -> Nouns:
+def history_app(services: Services) -> FastAPI:
     routers = [_lists(services), _one(services), _branching(services)]
-    return Nouns(PREFIX, noun_app(services, DIALECT.write_error, routers), DIALECT.write_error)
+    return noun_app(services, DIALECT.write_error, routers)
 
 
 def _lists(services: Services) -> APIRouter:
-    router = APIRouter(prefix=PREFIX)
+    router = APIRouter(prefix=HISTORY)
 
     @router.get("/chat-history")
     async def chat_history(
@@ -102,7 +102,7 @@ def _lists(services: Services) -> APIRouter:
 
 
 def _one(services: Services) -> APIRouter:
-    router = APIRouter(prefix=PREFIX)
+    router = APIRouter(prefix=HISTORY)
 
     @router.get("/{id}")
     async def one(
@@ -152,7 +152,7 @@ def _one(services: Services) -> APIRouter:
 
 
 def _branching(services: Services) -> APIRouter:
-    router = APIRouter(prefix=PREFIX)
+    router = APIRouter(prefix=HISTORY)
 
     @router.get("/{id}/branches")
     async def branches(caller: Anyone, id: str) -> Response:

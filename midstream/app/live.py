@@ -9,12 +9,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
-from fastapi import APIRouter
-from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from ..access.identify import OPERATOR
-from ..access.scopes import require
 from ..core.errors import (
     BadRequest,
     Forbidden,
@@ -27,15 +23,11 @@ from ..core.errors import (
 )
 from ..core.ids import new_id
 from ..delivery.live import Hub, Listener
-from ..delivery.live_tokens import Token, read_token, write_token
+from ..delivery.live_tokens import Token, read_token
 from ..store.keys import Keys
-from .admin_keys import WORDS
 from .clock import Clock
-from .deliver import MAX_NAME
-from .nouns import Anyone, json_reply
 from .operations import plain_error
 from .protocol import LIVE
-from .services import Services
 
 #: Seconds: of silence before listeners are told that the server is there, and that a connection may last.
 PING_SECONDS, LONGEST = 20.0, 3600.0
@@ -56,36 +48,6 @@ _PING = '{"event":"ping"}'
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-
-
-class NewToken(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    channel: str = Field(min_length=1, max_length=MAX_NAME, pattern=WORDS)
-    seconds: int = Field(USUAL, ge=1, le=AT_MOST)
-
-
-def live_router(services: Services, hub: Hub, key: bytes) -> APIRouter:
-    router = APIRouter(prefix=LIVE, tags=["deliveries"])
-
-    @router.post("/tokens", summary="A token that opens one live channel for a while", status_code=201)
-    async def mint(caller: Anyone, new: NewToken) -> Response:
-        require(caller, "chat")
-        until = services.clock.wall() + new.seconds
-        told = {
-            "token": write_token(key, Token(caller.org, new.channel, until, caller.key_id)),
-            "channel": new.channel,
-            "expires_at": until,
-            "last_id": hub.last(caller.org, new.channel),
-        }
-        return json_reply(told, 201)
-
-    @router.get(
-        "", summary="A WebSocket that hears what is said in a live channel: `?token=` or as a bearer, `&after=`"
-    )
-    async def upgrade() -> Response:
-        raise BadRequest("this is for WebSockets: ask for an upgrade", status=426, code="upgrade_required")
-
-    return router
 
 
 class LiveChannels:

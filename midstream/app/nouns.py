@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from msgspec import Struct
 from starlette.exceptions import HTTPException
 
 from .. import __version__
@@ -18,19 +17,8 @@ from ..access.identify import require_admin
 from ..access.scopes import UNSAID, require
 from ..core.errors import BadRequest, MethodNotAllowed, MidstreamError, NotFound
 from ..core.web import Caller
+from .noun_paths import WriteError
 from .services import Services
-
-WriteError = Callable[[MidstreamError, str], bytes]
-
-
-class Nouns(Struct, frozen=True):
-    """Paths below `prefix` that no face's route has are answered by `application`.
-    max_body: bytes; None = as many as the operator's routes take."""
-
-    prefix: str
-    application: Any
-    write_error: WriteError
-    max_body: int | None = None
 
 
 async def _identified(request: Request) -> Caller:

@@ -24,6 +24,8 @@ from .protocol import EdgeProtocol
 
 logger = logging.getLogger("midstream.server")
 BACKLOG = 8192
+#: Seconds after it is ready that a server loads what it answers operators with.
+LATER = 0.1
 #: Bytes that may wait in the kernel for a client's window.
 UNSENT = 64 * 1024
 
@@ -118,6 +120,7 @@ async def serve(config: Config, admin_key: str) -> None:
         timeout_graceful_shutdown=5,
     )
     logger.info("midstream is ready on http://%s:%d", *listener.getsockname()[:2])
+    asyncio.get_running_loop().call_later(LATER, process.later.begin)
     await Server(server, process).serve(sockets=[listener])
 
 

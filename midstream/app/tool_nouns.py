@@ -19,6 +19,7 @@ from ..store.tool_calls import CallRow
 from .admin_keys import WORDS
 from .admin_scope import After, Limit, OrgId, Scope
 from .agents import tool_of
+from .noun_paths import MCP_TOOLS
 from .nouns import Anyone, Who, json_reply, page
 from .services import Services
 from .tool_rooms import BUILTINS, ToolRooms
@@ -43,7 +44,7 @@ class NewDocument(BaseModel):
 
 def mcp_router(services: Services, rooms: ToolRooms) -> APIRouter:
     """/mcp/v1/tools: every tool that an org may use, whoever offers it."""
-    router = APIRouter(prefix="/mcp/v1/tools", tags=["tools"])
+    router = APIRouter(prefix=MCP_TOOLS, tags=["tools"])
 
     @router.get("/list-tools", summary="Every tool that can be called here; one dead server hides nobody")
     async def list_tools(caller: Anyone) -> Response:

@@ -72,6 +72,12 @@ LATE: dict[tuple[str, str], str] = (
         ): "its library is needed by those who listen only"
     }
     | {
+        (
+            "midstream.app.compose",
+            "midstream.app.compose_nouns.applications",
+        ): "FastAPI takes as long to load as all else, and no model's caller needs it"
+    }
+    | {
         ("midstream.core.json_schema", f"midstream.core.schema_checker.{name}"): "its library takes a tenth of a second"
         for name in ("first_error", "examine")
     }
