@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
 from midstream.core.dialect import Say
@@ -27,10 +29,11 @@ from midstream.core.events import (
     Stopped,
     Used,
     Whole,
+    unfold,
 )
-from midstream.core.parts import Citation, Foreign, Media, Reasoning, State, Text, ToolCall
+from midstream.core.parts import Citation, Foreign, Media, Reasoning, State, Text, ToolCall, text_of
 from midstream.core.usage import Usage
-from midstream.wire.openai_chat import NAME, StreamReader, StreamWriter
+from midstream.wire.openai_chat import NAME, StreamReader, StreamWriter, write_answer
 
 DONE = "data: [DONE]\n\n"
 SAY = Say(id="chatcmpl-x", created=5, model="alias")
@@ -241,3 +244,47 @@ def test_a_part_that_began_as_plain_text_goes_on_in_a_list() -> None:
     relay = events_of(ROLE, chunk({"content": "a"}), listed, chunk({"content": "c"}, "stop"), DONE)
     told = chunks(wire(Attempted("p", NAME), *relay))
     assert [one["choices"][0]["delta"].get("content") for one in told] == ["", "a", "b", "c"]
+
+
+_words = st.text(max_size=6)
+_texts = st.builds(
+    lambda before, cited, after, spanned: Text(
+        before + cited + after,
+        (Citation("https://x", cited if spanned else before + cited + after, start=len(before) if spanned else None,
+                  end=len(before) + len(cited) if spanned else None),),
+    ),
+    _words, _words, _words, st.booleans(),
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(_texts, st.builds(Text, _words), st.builds(Reasoning, _words)), max_size=5))
+def test_a_citation_stands_where_it_is_in_all_of_the_content(parts: list[Any]) -> None:
+    """Each one's title is what it cites."""
+    answer = Answer("a", "m", 1, (Choice(tuple(parts)),))
+    message = json.loads(write_answer(answer, SAY))["choices"][0]["message"]
+    written = StreamWriter(SAY).write([Attempted("x", "another"), *unfold(answer), Done()])
+    deltas = [
+        choice["delta"]
+        for line in written.split(b"\n\n")
+        if line[6:7] == b"{"
+        for choice in json.loads(line[6:])["choices"]
+    ]
+    content = "".join(delta.get("content", "") for delta in deltas)
+    told = [note for delta in deltas for note in delta.get("annotations", ())]
+    assert content == (message["content"] or "") == text_of(tuple(parts))
+    cited = sum(len(part.citations) for part in parts if isinstance(part, Text))
+    for notes in (message["annotations"], told):
+        assert len(notes) == cited
+        for note in notes:
+            span = note["url_citation"]
+            assert content[span["start_index"] : span["end_index"]] == span["title"]
+
+
+def test_a_citation_that_comes_before_its_text_waits_for_it() -> None:
+    """Claude names the source first."""
+    writer = StreamWriter(SAY)
+    source = Citation("https://x", "cited")
+    begun = writer.write([Attempted("x", "another"), PartStarted(0, Text("")), Marked(0, citations=(source,))])
+    assert b"annotations" not in begun
+    ended = writer.write([Delta(0, "cit"), Delta(0, "ed"), PartEnded(0)])
+    assert b'"start_index":0,"end_index":5' in ended.split(b"\n\n")[-2]

@@ -20,8 +20,9 @@ def own_members(state: State | None) -> dict[str, Any]:
     return payload if isinstance(payload, dict) else {}
 
 
-def write_annotations(citations: Iterable[Citation]) -> list[dict[str, Any]]:
-    """url_citation annotations (OpenAI's SDK wants all four members); citations without an address are left out."""
+def write_annotations(citations: Iterable[Citation], start: int = 0, end: int | None = None) -> list[dict[str, Any]]:
+    """url_citation annotations (OpenAI's SDK wants all four members); citations without an address are left out.
+    start, end: of their text in the message's content; a citation without a span speaks of all of that text."""
     written = []
     for citation in citations:
         kept = own(citation.state)
@@ -31,8 +32,8 @@ def write_annotations(citations: Iterable[Citation]) -> list[dict[str, Any]]:
             cited: dict[str, Any] = {
                 "url": citation.url,
                 "title": citation.title or "",
-                "start_index": citation.start or 0,
-                "end_index": citation.end or 0,
+                "start_index": start + (citation.start or 0),
+                "end_index": start + citation.end if citation.end is not None else end or start,
             }
             if citation.quote is not None:
                 cited["content"] = citation.quote
@@ -83,7 +84,7 @@ def write_message(parts: tuple[Part, ...]) -> dict[str, Any]:
         "role": "assistant",
         "content": "".join(text.text for text in texts) if texts or not (calls or refusals or sounds) else None,
         "refusal": "".join(refusals) if refusals else None,
-        "annotations": write_annotations(citation for text in texts for citation in text.citations),
+        "annotations": _annotations(texts),
     }
     message.update(_reasoning([part for part in parts if isinstance(part, Reasoning)]))
     if sounds:
@@ -96,6 +97,16 @@ def write_message(parts: tuple[Part, ...]) -> dict[str, Any]:
     if calls:
         message["tool_calls"] = calls
     return message
+
+
+def _annotations(texts: list[Text]) -> list[dict[str, Any]]:
+    written: list[dict[str, Any]] = []
+    start = 0
+    for text in texts:
+        end = start + len(text.text)
+        written += write_annotations(text.citations, start, end)
+        start = end
+    return written
 
 
 def _reasoning(thoughts: list[Reasoning]) -> dict[str, Any]:

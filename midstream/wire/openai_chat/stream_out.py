@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -23,7 +23,7 @@ from ...core.events import (
     Whole,
     unfold,
 )
-from ...core.parts import Foreign, Media, Reasoning, Refusal, Text, ToolCall
+from ...core.parts import Citation, Foreign, Media, Reasoning, Refusal, Text, ToolCall
 from ...core.usage import Usage
 from .answer_out import stop_members
 from .errors import error_frame
@@ -37,13 +37,17 @@ _DONE = b"data: [DONE]\n\n"
 #: Events whose bytes a relay may have to leave out or to write itself.
 _NOT_AS_IT_CAME = frozenset({Started, Used, Done, Failed, Whole})
 _PLAIN_END = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+#: Of one part, by its choice and index.
+_Key: TypeAlias = tuple[int, int]
+#: What stands before and after more of its text, and the characters that its content has.
+_Around: TypeAlias = tuple[bytes, bytes, list[int]]
 _FIELD = {Text: b'"content":', Reasoning: b'"reasoning_content":', Refusal: b'"refusal":'}
 
 
 class StreamWriter:
     __slots__ = (
-        "_about", "_calls", "_ended", "_introduced", "_known_head", "_open", "_relays", "_say", "_spoken",
-        "_unsaid", "_usage",
+        "_about", "_calls", "_ended", "_held", "_introduced", "_known_head", "_lengths", "_open", "_relays", "_say",
+        "_spans", "_spoken", "_unsaid", "_usage",
     )  # fmt: skip
 
     def __init__(self, say: Say) -> None:
@@ -54,9 +58,14 @@ class StreamWriter:
         self._spoken: frozenset[int] = frozenset()
         self._introduced = False
         self._calls: dict[int, int] = {}
-        self._open: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+        self._open: dict[_Key, _Around] = {}
         #: As _open, of function calls whose arguments have not begun: clients parse what they were told in the end.
-        self._unsaid: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+        self._unsaid: dict[_Key, _Around] = {}
+        #: Characters of each choice's content so far, and where in it each text begins and has ended.
+        self._lengths: dict[int, list[int]] = {}
+        self._spans: dict[_Key, tuple[int, int | None]] = {}
+        #: Citations of a text whose end is not known yet.
+        self._held: dict[_Key, list[Citation]] = {}
         self._usage: Usage | None = None
         self._about = (say.id, say.model, say.created)
 
@@ -93,6 +102,7 @@ class StreamWriter:
                     add(around[0])
                     add(_encode(event.text))
                     add(around[1])
+                    around[2][0] += len(event.text)
                 elif event.text and self._unsaid:
                     self._first_argument(event, out)
             else:
@@ -111,6 +121,7 @@ class StreamWriter:
                 around = self._open.get((event.choice, event.index))
                 if around is not None and event.text:
                     out += (around[0], _encode(event.text), around[1])
+                    around[2][0] += len(event.text)
                 elif event.text:
                     self._first_argument(event, out)
             case PartStarted() | PartEnded() | Marked() | Stopped():
@@ -146,8 +157,7 @@ class StreamWriter:
             case PartStarted():
                 self._part(event, out)
             case PartEnded():
-                if around := self._unsaid.pop((event.choice, event.index), None):
-                    out += (around[0], b'"{}"', around[1])
+                self._end_part((event.choice, event.index), out)
             case Marked():
                 self._mark(event, out)
             case Stopped():
@@ -177,7 +187,11 @@ class StreamWriter:
         self._speak(choice, out)
         if isinstance(part, Text | Reasoning | Refusal):
             before = self._head + b'{"index":%d,"delta":{' % choice + _FIELD[type(part)]
-            self._open[choice, event.index] = (before, _PLAIN_END)
+            length = self._lengths.setdefault(choice, [0]) if isinstance(part, Text) else [0]
+            self._open[choice, event.index] = (before, _PLAIN_END, length)
+            if isinstance(part, Text):
+                self._spans[choice, event.index] = (length[0], None)
+                length[0] += len(part.text)
             if part.text:
                 out.append(before + _encode(part.text) + _PLAIN_END)
             if isinstance(part, Text) and part.citations:
@@ -212,17 +226,33 @@ class StreamWriter:
             member.encode(),
         )
         places = self._unsaid if told == "function" and not call.arguments else self._open
-        places[choice, index] = (self._head + before, b"}}]" + _PLAIN_END)
+        places[choice, index] = (self._head + before, b"}}]" + _PLAIN_END, [0])
 
     def _first_argument(self, event: Delta, out: list[bytes]) -> None:
         if around := self._unsaid.pop((event.choice, event.index), None):
             self._open[event.choice, event.index] = around
             out += (around[0], _encode(event.text), around[1])
 
-    def _mark(self, event: Marked, out: list[bytes]) -> None:
-        annotations = write_annotations(event.citations)
+    def _end_part(self, key: _Key, out: list[bytes]) -> None:
+        if around := self._unsaid.pop(key, None):
+            out += (around[0], b'"{}"', around[1])
+        elif key in self._spans:
+            self._spans[key] = (self._spans[key][0], self._lengths[key[0]][0])
+            self._cite(key, self._held.pop(key, []), out)
+
+    def _cite(self, key: _Key, citations: Sequence[Citation], out: list[bytes]) -> None:
+        """One that speaks of a whole text waits for its end."""
+        start, end = self._spans.get(key, (0, 0))
+        told = [one for one in citations if end is not None or one.end is not None or own(one.state) is not None]
+        if len(told) < len(citations):
+            self._held.setdefault(key, []).extend(one for one in citations if one not in told)
+        annotations = write_annotations(told, start, end)
         if annotations:
-            out.append(self._chunk(event.choice, {"annotations": annotations}))
+            out.append(self._chunk(key[0], {"annotations": annotations}))
+
+    def _mark(self, event: Marked, out: list[bytes]) -> None:
+        if event.citations:
+            self._cite((event.choice, event.index), event.citations, out)
         if event.logprobs:
             probs = {"content": list(event.logprobs), "refusal": None}
             out.append(self._chunk(event.choice, {"content": ""}, logprobs=probs))
