@@ -212,12 +212,18 @@ _RUN_STARTED = """
 INSERT INTO runs (id, org_id, key_id, kind, face, model, conversation_id, request_id, created_at, agent_id, version_id,
     parent_run_id, status, worker)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'running', $13) ON CONFLICT (id) DO NOTHING"""
+#: Most runs are no agent's and in no conversation. Every NULL that is not given as a value is one less to be handed
+#: over, which costs SQLite as much as three values that are something.
+_PLAIN_RUN_STARTED = """
+INSERT INTO runs (id, org_id, key_id, kind, face, model, request_id, created_at, status, worker)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'running', $9) ON CONFLICT (id) DO NOTHING"""
 _RUN_REOPENED = """
 UPDATE runs SET status = 'running', ended_at = NULL, error_code = NULL, error_message = NULL, worker = $3
 WHERE id = $1 AND org_id = $2 AND (status = 'running' OR error_code IN ('interrupted', 'server_busy'))"""
 _RUN_ENDED = """
 UPDATE runs SET status = $2, ended_at = $3, error_code = $4, error_message = $5
 WHERE id = $1 AND status = 'running'"""
+_RUN_ENDED_WELL = _RUN_ENDED.replace("$4", "NULL").replace("$5", "NULL")
 _ATTEMPT_STARTED = """
 INSERT INTO attempts (id, run_id, org_id, key_id, number, provider, model, estimate_in, started_at, status, worker)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'started', $10) ON CONFLICT (id) DO NOTHING"""
@@ -228,9 +234,13 @@ UPDATE attempts SET uncached_in = $1, cache_read = $2, cache_write_5m = $3, cach
     estimated = $12, status = $13, ended_at = $14, cost = $15, price_snapshot = $16, error_code = $17,
     error_message = $18
 WHERE id = $19 AND status = 'started'"""
+_ATTEMPT_SETTLED_WELL = _ATTEMPT_SETTLED.replace("$17", "NULL").replace("$18", "NULL").replace("$19", "$17")
 _MESSAGE_ADDED = """
 INSERT INTO messages (id, org_id, run_id, seq, role, content, created_at, conversation_id, dialect, parent_id, detail)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING"""
+_PLAIN_MESSAGE_ADDED = """
+INSERT INTO messages (id, org_id, run_id, seq, role, content, created_at, dialect)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING"""
 _MESSAGE_WORDS = """
 INSERT INTO message_texts (message_id, org_id, conversation_id, text)
 VALUES ($1, $2, $3, $4) ON CONFLICT (message_id) DO NOTHING"""
@@ -267,7 +277,22 @@ def storable(value: str | None) -> str | None:
     return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
+def _run_started(r: RunStarted, worker: str) -> Statement:
+    if r.conversation_id is None and r.agent_id is None and r.version_id is None and r.parent_run_id is None:
+        values = (r.id, r.org_id, r.key_id, r.kind, r.face, r.model, r.request_id, r.created_at, worker)
+        return _PLAIN_RUN_STARTED, values
+    return _RUN_STARTED, (*astuple(r), worker)
+
+
+def _message_added(r: MessageAdded, worker: str) -> Statement:
+    if r.conversation_id is None and r.parent_id is None and r.detail is None:
+        return _PLAIN_MESSAGE_ADDED, (r.id, r.org_id, r.run_id, r.seq, r.role, r.content, r.created_at, r.dialect)
+    return _MESSAGE_ADDED, astuple(r)
+
+
 def _run_ended(r: RunEnded, worker: str) -> Statement:
+    if r.error_code is None and r.error_message is None:
+        return _RUN_ENDED_WELL, (r.id, r.status, r.ended_at)
     return _RUN_ENDED, (r.id, r.status, r.ended_at, r.error_code, storable(r.error_message))
 
 
@@ -280,6 +305,8 @@ def _calls_left(r: CallsLeft, worker: str) -> Statement:
 
 
 def _attempt_settled(r: AttemptSettled, worker: str) -> Statement:
+    if r.error_code is None and r.error_message is None:
+        return _ATTEMPT_SETTLED_WELL, (*astuple(r.usage), r.status, r.ended_at, r.cost, r.price_snapshot, r.id)
     return _ATTEMPT_SETTLED, (
         *astuple(r.usage),
         r.status,
@@ -305,12 +332,12 @@ def _plain(sql: str) -> Callable[[Struct, str], Statement]:
 
 
 _STATEMENTS: dict[type, Callable[..., Statement]] = {
-    RunStarted: _owned(_RUN_STARTED),
+    RunStarted: _run_started,
     RunReopened: _owned(_RUN_REOPENED),
     RunEnded: _run_ended,
     AttemptStarted: _attempt_started,
     AttemptSettled: _attempt_settled,
-    MessageAdded: _plain(_MESSAGE_ADDED),
+    MessageAdded: _message_added,
     MessageWords: _message_words,
     ConversationAdded: _plain(_CONVERSATION_ADDED),
     ConversationMoved: _plain(_CONVERSATION_MOVED),

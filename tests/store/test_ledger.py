@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import asdict, fields, replace
 
 from midstream.core.errors import BadRequest
 from midstream.core.usage import Usage
@@ -15,9 +19,11 @@ from midstream.store.ledger import (
     ConversationAdded,
     ConversationTouched,
     EventLogged,
+    MessageAdded,
     OutboxAdded,
     Record,
     RunEnded,
+    RunStarted,
 )
 from midstream.store.recovery import recover
 
@@ -213,3 +219,38 @@ def test_any_sequence_of_records_ends_once_on_postgres_too(postgres_url: str, co
         await _recovered_as_expected(store, commits)
 
     with_store(postgres_url, work)
+
+
+def _optional(record: type[Struct], *always: str) -> list[dict[str, Any]]:
+    """Every choice of the fields that a record may be without."""
+    told: dict[str, Any] = {
+        "detail": b"{}", "error_code": "c", "error_message": "m", "parent_id": "msg_0", "price_snapshot": "{}",
+    }  # fmt: skip
+    names = [field.name for field in fields(record) if field.default is None and field.name not in always]
+    choices = [
+        [name for name, on in zip(names, picked, strict=True) if on] for picked in product((0, 1), repeat=len(names))
+    ]
+    return [{name: told.get(name, name) for name in choice} for choice in choices]
+
+
+def test_what_a_record_leaves_out_is_null_and_what_it_says_is_stored(any_url: str) -> None:
+    """A record that says little has a statement of its own."""
+    asked: list[tuple[str, Record, dict[str, Any]]] = []
+    for at, more in enumerate(_optional(RunStarted)):
+        asked.append(("runs", replace(run_started(f"a{at}"), **more), {}))
+    for at, more in enumerate(_optional(MessageAdded)):
+        asked.append(("messages", replace(message(f"a{at}"), **more), {}))
+    for at, more in enumerate(_optional(RunEnded)):
+        asked.append(("runs", replace(run_ended(f"b{at}"), **more), {"begun": run_started(f"b{at}")}))
+    for at, more in enumerate(_optional(AttemptSettled, "cost")):
+        asked.append(("attempts", replace(attempt_settled(f"b{at}"), **more), {"begun": attempt_started(f"b{at}")}))
+
+    async def work(store: Store) -> None:
+        for table, record, before in asked:
+            await store.ledger.commit(*before.values(), record)
+            told = {name: value for name, value in asdict(record).items() if name != "usage"}
+            told |= asdict(record.usage) if isinstance(record, AttemptSettled) else {}
+            [row] = await store.db.read(f"SELECT {', '.join(told)} FROM {table} WHERE id = $1", told["id"])
+            assert dict(zip(told, row, strict=True)) == told
+
+    with_store(any_url, work)

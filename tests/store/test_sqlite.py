@@ -251,5 +251,5 @@ def test_a_row_that_depends_on_the_one_before_is_inserted_after_it() -> None:
 
 def test_the_rows_of_a_request_are_inserted_together() -> None:
     rows = sqlite._InRows()
-    for text in (ledger._RUN_STARTED, ledger._ATTEMPT_STARTED, ledger._MESSAGE_ADDED):
+    for text in (ledger._PLAIN_RUN_STARTED, ledger._ATTEMPT_STARTED, ledger._PLAIN_MESSAGE_ADDED):
         assert rows[text].count("), (") == sqlite.ROWS - 1
