@@ -128,6 +128,10 @@ class AgentLoader:
         """An org's own MCP servers."""
         return (await self._org(org)).servers
 
+    async def mcp_news(self, org: str) -> int:
+        """Another number once an org has agreed to a tool, or any of our servers has seen that one has changed."""
+        return (await self._org(org)).numbers.mcp
+
     async def secrets(self, org: str) -> Mapping[str, Secret]:
         """An org's secrets by name, for tools' headers."""
         return (await self._org(org)).secrets

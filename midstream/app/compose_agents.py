@@ -107,7 +107,7 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     webhooks = Webhooks(deliveries, given.egress.send, given.key, clock.wall, random.random)
     hub = Hub(clock.wall, ends_of(store.db, clock.wall))
     after = After(store.outbox, topics_of(given, webhooks, hub), clock.wall)
-    tools = ToolRooms(given.config, store, given.egress, clock, given.loader.servers)
+    tools = ToolRooms(given.config, store, given.egress, clock, given.loader.servers, given.loader.mcp_news)
     store.ledger.noticed = after.wake
     rooms = TurnRooms(
         loader=given.loader,

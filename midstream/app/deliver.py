@@ -28,6 +28,7 @@ from .faces import Face
 
 #: How msgspec tells of an object's members.
 _NAMED = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
+_HEADER, _HEADER_VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _encode = msgspec.json.Encoder().encode
 _ENDS = (Done, Failed)
 _TOOLS = (Opened, ToolStarted, ToolNoted, ToolEnded)
@@ -132,6 +133,9 @@ def webhook_of(delivery: Delivery) -> Webhook:
         raise _misread(error) from None
     if not is_web(found.url):
         raise _invalid("cred.url", "must be an http or https address")
+    for name, value in found.headers.items():
+        if _HEADER.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
+            raise _invalid("cred.headers", "a name or value holds a character that cannot be sent")
     if found.secret:
         try:
             secret_bytes(found.secret)

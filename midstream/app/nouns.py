@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
@@ -23,7 +24,19 @@ from .services import Services
 
 async def _identified(request: Request) -> Caller:
     services: Services = request.app.state.services
-    return await services.identify(request.headers)
+    caller = await services.identify(request.headers)
+    if request.query_params:  # a filter with a typing error in its name would be none
+        known = {*_query_names(request.scope["route"].dependant)}
+        for name in request.query_params:
+            if name not in known:
+                raise BadRequest(f"{name}: not known here", param=name, code="unknown_parameter")
+    return caller
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for one in dependant.dependencies:
+        yield from _query_names(one)
 
 
 async def any_caller(request: Request) -> Caller:

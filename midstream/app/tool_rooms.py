@@ -16,7 +16,7 @@ from ..tools._mcp_servers import McpServer
 from ..tools._run import Kind, Tools
 from ..tools.agent import AgentTool
 from ..tools.http import Http
-from ..tools.mcp import Mcp
+from ..tools.mcp import Mcp, News, silence
 from .clock import Clock
 from .config import Config
 
@@ -28,13 +28,15 @@ OrgServers = Callable[[str], Awaitable[Sequence[OrgServer]]]
 
 class ToolRooms:
     """tools: the toolbox of runs and of calls without one. kinds: by kind, built-in ones by name; `agent` is added by
-    whoever can run agents (`offer_agents`). servers: an org's own MCP servers."""
+    whoever can run agents (`offer_agents`). servers: an org's own MCP servers. news: of their tools, see Mcp."""
 
-    def __init__(self, config: Config, store: Store, egress: Egress, clock: Clock, servers: OrgServers) -> None:
+    def __init__(
+        self, config: Config, store: Store, egress: Egress, clock: Clock, servers: OrgServers, news: News = silence
+    ) -> None:
         self._configured = configured_servers(config)
         self._servers = servers
         self.knowledge = Knowledge(store.documents)
-        self.mcp = Mcp(self.servers, egress.send, store.approvals, clock.steady)
+        self.mcp = Mcp(self.servers, egress.send, store.approvals, clock.steady, news)
         self._max_depth = config.tools.max_depth
         self._python = python.Python(
             partial(python.sandbox_of, config.sandbox.backend, config.sandbox.url, egress.send)

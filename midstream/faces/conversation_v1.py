@@ -83,6 +83,11 @@ def read(task: str, request: Request) -> Turn:
     edit = own_id("msg_", body.edit_message_id, "editMessageId")
     again = own_id("msg_", body.regenerate_message_id, "regenerateMessageId")
     conversation = own_id("conv_", body.conversation_id, "conversationId")
+    if again and (text.strip() or media):
+        raise BadRequest(
+            "message: an answer is made anew from the message that it has; to change that, name it as editMessageId",
+            param="message", code="contradictory",
+        )  # fmt: skip
     if not text.strip() and not media and not again:
         raise BadRequest("message: a message is needed", param="message", code="user_message_missing")
     if not body.agent_id and not conversation:

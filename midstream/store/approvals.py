@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from .database import Database
+from . import changes
+from .database import Database, Statement
 
 _PIN = """
 INSERT INTO mcp_approvals (org_id, server, tool, hash, created_at)
@@ -33,14 +34,19 @@ class Approvals:
 
     async def pin(self, server: str, hashes: Mapping[str, str]) -> None:
         """Those that stand already are left as they are."""
-        await self._write(_PIN, server, hashes)
+        await self._db.write(self._rows(_PIN, server, hashes))
 
     async def approve(self, server: str, hashes: Mapping[str, str]) -> None:
-        await self._write(_APPROVE, server, hashes)
+        """Every server of ours hears of it."""
+        await self._db.write([*self._rows(_APPROVE, server, hashes), changes.mcp_raised(self._org)])
+
+    async def changed(self) -> None:
+        """Some tool is no longer what it was: every server of ours is to look."""
+        await self._db.write([changes.mcp_raised(self._org)])
 
     async def forget(self, server: str) -> None:
         await self._db.write([(_FORGET, (self._org, server))])
 
-    async def _write(self, sql: str, server: str, hashes: Mapping[str, str]) -> None:
+    def _rows(self, sql: str, server: str, hashes: Mapping[str, str]) -> list[Statement]:
         now = self._clock()
-        await self._db.write([(sql, (self._org, server, tool, hash, now)) for tool, hash in sorted(hashes.items())])
+        return [(sql, (self._org, server, tool, hash, now)) for tool, hash in sorted(hashes.items())]

@@ -36,6 +36,8 @@ _ODD = re.compile(r"[^A-Za-z0-9_-]+")
 
 #: The servers that an org may use: the operator's and its own.
 Servers: TypeAlias = Callable[[str], Awaitable[Sequence[McpServer]]]
+#: A number that rises when other processes have approved of a tool of an org, or seen one that has changed.
+News: TypeAlias = Callable[[str], Awaitable[int]]
 
 
 class Offered(Struct, frozen=True):
@@ -60,24 +62,34 @@ class Listed(Struct, frozen=True):
 
 
 class _Kept(Struct):
-    """What a server has said last, good until `until`."""
+    """What a server has said last, good until `until` and while there is no news."""
 
     server: McpServer
+    news: int
     tools: list[Offered]
     problem: MidstreamError | None
     until: float
+
+
+async def silence(org: str) -> int:
+    """The news of a process that has no others beside it."""
+    return 0
 
 
 class Mcp:
     """steady: seconds that never jump. approvals: of an org."""
 
     def __init__(
-        self, servers: Servers, send: Send, approvals: Callable[[str], Approvals], steady: Callable[[], float]
-    ) -> None:
+        self, servers: Servers, send: Send, approvals: Callable[[str], Approvals], steady: Callable[[], float],
+        news: News = silence,
+    ) -> None:  # fmt: skip
         self._servers = servers
         self._send = send
         self._approvals = approvals
         self._steady = steady
+        self._news = news
+        #: Hashes of the tools that each has listed last, and what the news were then.
+        self._known: dict[tuple[str, str], tuple[frozenset[str], int]] = {}
         self._tokens = Tokens(send, steady)
         self._lists: dict[tuple[str, str], _Kept] = {}
         #: How often each has said that its list has changed.
@@ -117,26 +129,27 @@ class Mcp:
 
     async def _offered(self, org: str, server: McpServer) -> _Kept:
         key = (org, server.id)
+        news = await self._news(org)
         async with self._locks.setdefault(key, asyncio.Lock()):
             kept = self._lists.get(key)
-            if kept is not None and kept.server == server and self._steady() < kept.until:
+            if kept is not None and (kept.server, kept.news) == (server, news) and self._steady() < kept.until:
                 return kept
             try:
                 async with asyncio.timeout(min(LISTING, server.seconds)):
                     changes = self._changes[key]
                     tools = await self._once_more(org, server, McpSession.tools)
-                    offered = await self._pinned(org, server, [_read_tool(server, one) for one in tools])
+                    offered = await self._pinned(org, server, [_read_tool(server, one) for one in tools], news)
                     until = self._steady() + FRESH if changes == self._changes[key] else float("-inf")
-                    kept = _Kept(server, offered, None, until)
+                    kept = _Kept(server, news, offered, None, until)
             except TimeoutError:
                 problem = Cut(f"the MCP server {server.name} does not answer")
-                kept = _Kept(server, [], problem, self._steady() + FAILED)
+                kept = _Kept(server, news, [], problem, self._steady() + FAILED)
             except MidstreamError as error:
-                kept = _Kept(server, [], error, self._steady() + FAILED)
+                kept = _Kept(server, news, [], error, self._steady() + FAILED)
             self._lists[key] = kept
             return kept
 
-    async def _pinned(self, org: str, server: McpServer, offered: Sequence[Offered]) -> list[Offered]:
+    async def _pinned(self, org: str, server: McpServer, offered: Sequence[Offered], news: int) -> list[Offered]:
         """The first list of a server is what was agreed to when it was set up; from then on changes are asked for."""
         approvals = self._approvals(org)
         agreed = await approvals.of(server.id)
@@ -149,7 +162,21 @@ class Mcp:
                 "MCP server %s of %s: new or changed, and offered to no agent until approved: %s",
                 server.name, org, ", ".join(waiting)[:500],
             )  # fmt: skip
+        await self._tell(org, server, found, news)
         return found
+
+    async def _tell(self, org: str, server: McpServer, found: Sequence[Offered], news: int) -> None:
+        """Other processes, that they are not to go on with what they have listed. Not when it was listed anew because
+        one of them has told so: they would tell each other for ever."""
+        hashes = frozenset(one.hash for one in found)
+        before = self._known.get((org, server.id))
+        self._known[org, server.id] = (hashes, news)
+        if before is None:
+            new = not all(one.approved for one in found)
+        else:
+            new = before[0] != hashes and before[1] == news
+        if new:
+            await self._approvals(org).changed()
 
     def _hearing(self, org: str, server: McpServer) -> Heard:
         """A server may say that its list is no longer what was read: then it is read anew before the next call."""

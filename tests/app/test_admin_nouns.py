@@ -221,3 +221,20 @@ def test_the_operators_mcp_servers_have_tokens_too(tmp_path: Path):
     assert server.oauth is not None
     assert (server.transport, server.oauth.client_secret.reveal()) == ("sse", "hush-hush-hush")
     assert "hush-hush" not in repr(server)
+
+
+def test_a_name_in_the_query_that_a_route_does_not_know_is_refused(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for path, name in (
+            ("/v1/admin/agents?limt=1", "limt"),
+            ("/v1/admin/attempts?run=run_1", "run"),
+            ("/api/v1/conversation/chat-history?agentid=agt_1", "agentid"),
+            ("/v1/queues/q?after_id=dlv_1", "after_id"),
+        ):
+            reply = await app.ask("GET", path)
+            assert reply.status == 400, (path, reply.body)
+            assert f"{name}: not known here" in reply.body.decode()
+        assert (await app.ask("GET", "/v1/admin/agents?limt=1", key="ms-nobodys")).status == 401
+        assert (await app.ask("GET", "/v1/admin/agents?limit=1")).status == 200
+
+    here(tmp_path, test)

@@ -100,6 +100,10 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
     ({**_HI, "conversationId": NOT_OURS}, (404, "conversationId", "not_found")),
     ({**_HI, "editMessageId": NOT_OURS}, (404, "editMessageId", "not_found")),
     ({**_HI, "regenerateMessageId": "x"}, (400, "regenerateMessageId", "invalid_request")),
+    (
+        {**_HI, "conversationId": CONVERSATION_UUID, "regenerateMessageId": ANSWER_UUID},
+        (400, "message", "contradictory"),
+    ),
     ({**_HI, "documentIds": "doc_1"}, (400, "documentIds", "invalid_request")),
     ({**_HI, "documentIds": [1]}, (400, "documentIds", "invalid_request")),
     ({**_HI, "variables": []}, (400, "variables", "invalid_request")),

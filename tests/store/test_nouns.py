@@ -120,7 +120,7 @@ def test_every_change_of_a_tool_a_noun_a_secret_or_a_setting_raises_the_orgs_num
             now = await changes.numbers(store.db, ORG)
             assert now != before
             before = now
-        assert await changes.numbers(store.db, OTHER) == (0, 0)
+        assert await changes.numbers(store.db, OTHER) == (0, 0, 0)
         assert await org.nouns.settings() == {"timezone": "Europe/Berlin"}
 
     with_store(url, work)

@@ -43,7 +43,7 @@ def test_a_window_that_is_over_begins_anew_and_old_ones_are_cleared_away(postgre
         assert (await rows.spend(ORG, "a", "", (1, 1))).refused == "agent"
         await store.db.write([("UPDATE points SET start = start - $1", (WINDOW,))])
         assert (await rows.spend(ORG, "a", "", (1, 1))).refused == ""
-        await store.db.write([("UPDATE points SET start = start - $1", (2 * WINDOW,))])
+        await store.db.write([("UPDATE points SET start = start - $1", (2 * WINDOW + 1,))])
         await rows.clear()
         assert await store.db.read("SELECT 1 FROM points") == []
 

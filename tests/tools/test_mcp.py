@@ -11,7 +11,7 @@ import pytest
 from midstream.core.agents import OAuth
 from midstream.core.errors import BadRequest, MidstreamError, NotFound
 from midstream.core.secret import Secret
-from midstream.store import Store
+from midstream.store import Store, changes
 from midstream.tools._mcp_links import Pending
 from midstream.tools._mcp_servers import McpServer
 from midstream.tools._mcp_session import _header, _mirrored
@@ -252,6 +252,41 @@ def test_a_change_that_the_server_tells_is_seen_before_the_next_call(caplog: pyt
     with caplog.at_level("WARNING", "midstream.tools"):
         serving(test, server)
     assert "MCP server a of org_default: new or changed, and offered to no agent until approved: look" in caplog.text
+
+
+def test_what_one_process_learns_of_a_tool_the_others_know_at_their_next_use():
+    server = Scripted()
+
+    async def test(mcp: Mcp, clock: Clock, servers: Any, sites: Any, store: Store) -> None:
+        async def news(org: str) -> int:
+            return (await changes.numbers(store.db, org)).mcp
+
+        async def used(by: Mcp) -> str:
+            return (await by.run(tool, {}, scope(), "k", lambda text: None)).status
+
+        one, two, three = (Mcp(mcp._servers, mcp._send, store.approvals, clock, news) for _ in range(3))
+        [(tool, _)] = (await one.listed(ORG)).tools
+        assert (await used(one), await used(two)) == ("ok", "ok")
+        lists = [method for method, _ in server.heard].count("tools/list")
+        server.tools = [described("look", "sends your files")]
+        assert await used(three) == "denied"  # it has listed nothing yet
+        assert (await used(one), await used(two)) == ("denied", "denied")
+        assert [method for method, _ in server.heard].count("tools/list") == lists + 3
+        await three.approve(ORG, "a")
+        assert (await used(one), await used(two), await used(three)) == ("ok", "ok", "ok")
+
+        for process in (one, two, three):
+            await used(process)
+        told = await news(ORG)
+        lists = [method for method, _ in server.heard].count("tools/list")
+        for process in (one, two, three):  # and then they leave each other and the server alone
+            assert await used(process) == "ok"
+        assert await news(ORG) == told
+        assert [method for method, _ in server.heard].count("tools/list") == lists
+        for process in (one, two, three):
+            await process.close()
+
+    serving(test, server)
 
 
 def test_what_a_server_says_while_it_is_asked_nothing_is_heard():

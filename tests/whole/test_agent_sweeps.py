@@ -4,6 +4,7 @@ one end, no model call lost or counted twice, no unsafe tool called twice, and t
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import subprocess
 import sys
@@ -36,6 +37,7 @@ allow = ["127.0.0.1:{tools}"]
 [limits]
 agent_points = 1000000
 thread_points = 1000000
+window_seconds = 604800
 [providers.up]
 kind = "openai_compatible"
 base_url = "{upstream}/v1"
@@ -48,6 +50,8 @@ TABLES = {
     "messages": "id, run_id, conversation_id, seq, role, content, parent_id",
     "tool_calls": "id, run_id, round, place, name, effect, status, error",
     "metrics_raw_data": "id, run_id, attempts, input_tokens",
+    "points": "kind, name, used",
+    "agents": "id",
 }
 #: How the two faces say that a turn has failed.
 FAILED = re.compile('"error":|event: error|"success":false')
@@ -133,6 +137,20 @@ def check(seen: Seen, end: End) -> None:
         _check_accounts(seen, run, attempts, end, shown)
         _check_tools(seen, name, run, shown)
         _check_messages(seen, name, run, shown)
+
+
+def check_points(seen: Seen) -> None:
+    """Of no turn that has begun, the point is forgotten, whether its thread was named or is the conversation's own."""
+    [agent] = [row["id"] for row in seen.rows["agents"]]
+    turns: Counter[str] = Counter()
+    for name, run in seen.runs.items():
+        thread = name.removeprefix("plain-before-").removeprefix("plain-after-")
+        if name.startswith("said"):
+            thread = seen.of_run("messages", run["id"])[0]["conversation_id"]
+        turns[hashlib.sha256(f"{agent}\0{thread}".encode()).hexdigest()] += 1
+    points = {(row["kind"], row["name"]): row["used"] for row in seen.rows["points"]}
+    assert points["agent", agent] >= len(seen.runs)
+    assert all(points["thread", thread] >= number for thread, number in turns.items()), (points, turns)
 
 
 def _check_run(seen: Seen, name: str, run: Row, attempts: list[Row], end: End, shown: Any) -> None:
@@ -226,6 +244,7 @@ def test_kill_9_between_steps_of_an_agents_turn_repeats_nothing_that_could_do_ha
     seen, sweeps = swept(url, tmp_path, ["said", "later"], "kill", first=41, stride=233)
     assert sum(one.struck for one in sweeps) >= 4
     check(seen, "kill")
+    check_points(seen)
     check_later(seen)
 
 
@@ -241,6 +260,7 @@ def test_kill_9_at_every_step_of_an_agents_turn(url: str, tmp_path: Path, kind: 
     seen, sweeps = swept(url, tmp_path, [kind], "kill", **all_steps(url))
     assert all(one.struck >= 100 for one in sweeps)
     check(seen, "kill")
+    check_points(seen)
     check_later(seen)
 
 
