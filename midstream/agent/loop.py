@@ -23,8 +23,8 @@ from ..core.usage import Usage
 
 Ask: TypeAlias = Callable[[Prompt], Awaitable[Completed]]
 CallTools: TypeAlias = Callable[[int, Sequence[ToolCall]], Awaitable[list[ToolAnswer]]]
-#: Told of a round's reply before its tools run, so that it can be made durable: (round from 1, reply).
-Keep: TypeAlias = Callable[[int, Message], Awaitable[None]]
+#: Told of a round's reply before its tools are called, so that it is durable before they run: (round from 1, reply).
+Keep: TypeAlias = Callable[[int, Message], None]
 #: Usage so far, and its cost in decimal USD (None once a call had no known price).
 Spent: TypeAlias = Callable[[], tuple[Usage, str | None]]
 
@@ -95,7 +95,7 @@ async def loop(
         if reply is None or stopped_by or not offers:
             return turn.ended(_final(completed.answer, choice, turn.paused, stopped_by), completed, None, stopped_by)
         if keep is not None:
-            await keep(turn.rounds + 1, reply)
+            keep(turn.rounds + 1, reply)
         transferred = await turn.run(reply)
         if transferred is not None:
             return turn.ended(completed.answer, completed, transferred)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -26,15 +26,19 @@ Handle: TypeAlias = Callable[[OutboxRow], Awaitable[Iterable[Statement]]]
 
 class Topic(Struct, frozen=True):
     """lane: rows of one lane are done one after the other, oldest first; each row is one of its own by default.
-    then: called when a row is done and what it caused is durable."""
+    then: called when a row is done and what it caused is durable.
+    only_writes: its rows ask nobody, so that many are done in one transaction."""
 
     handle: Handle
     lane: Callable[[OutboxRow], str] = lambda row: row.id
     then: Callable[[], None] = lambda: None
+    only_writes: bool = False
 
 
-#: Rows of a topic that are worked on at once.
-PARALLEL = 16
+#: Rows of a topic that are worked on at once, and those that are done in one transaction.
+PARALLEL, TOGETHER = 16, 128
+#: Seconds between the news of a row and the look for it: what else has come by then is taken and done with it.
+GATHER = 0.02
 #: Seconds: between looks when nobody says that there is something, for one row, for the last ones at the end.
 POLL, PATIENCE, LAST = 5.0, 120.0, 5.0
 #: Seconds until a store that was away is asked again.
@@ -118,27 +122,45 @@ class _Worker:
             except MidstreamError as error:
                 logger.warning("topic %s: %s", self._name, error.message)
                 pause = AGAIN
-            try:
-                async with asyncio.timeout(pause):
-                    await self.awake.wait()
-            except TimeoutError:
-                continue
+            if pause > 0:
+                await self._rest(pause)
         await self._finish()
 
+    async def _rest(self, pause: float) -> None:
+        """Until there is news, and a moment more, or until the pause is over."""
+        try:
+            async with asyncio.timeout(pause):
+                await self.awake.wait()
+                if not self._stopping and not self._running:
+                    await asyncio.sleep(GATHER)
+        except TimeoutError:
+            pass
+
     async def _take(self) -> float:
-        """Begins rows that are due, as many as there is room for. Seconds until it is worth looking again."""
-        room = PARALLEL - len(self._running)
+        """Does rows that are due, or begins as many as there is room for. Seconds until it is worth looking again."""
+        room = (TOGETHER if self._topic.only_writes else PARALLEL) - len(self._running)
         if room <= 0:
             return POLL  # the end of a row wakes
         rows = await self._outbox.take(self._name, room)
-        for row in rows:
-            task = asyncio.get_running_loop().create_task(self._do(row))
-            self._running[task] = row
-            task.add_done_callback(lambda _: self.awake.set())
-        if rows:
+        if rows and not (self._topic.only_writes and await self._do_all(rows)):
+            for row in rows:
+                task = asyncio.get_running_loop().create_task(self._do(row))
+                self._running[task] = row
+                task.add_done_callback(lambda _: self.awake.set())
             return POLL
+        if len(rows) == room:
+            return 0
         at = await self._outbox.next_at(self._name)
         return POLL if at is None else min(POLL, max(0.05, at - self._clock()))
+
+    async def _do_all(self, rows: Sequence[OutboxRow]) -> bool:
+        """In one transaction. False: that failed, and each is to be done, or to fail, by itself."""
+        task = asyncio.get_running_loop().create_task(self._caused(rows))
+        await asyncio.wait([task])
+        return task.exception() is None
+
+    async def _caused(self, rows: Sequence[OutboxRow]) -> None:
+        await self._outbox.done(rows, [one for row in rows for one in await self._topic.handle(row)])
 
     async def _do(self, row: OutboxRow) -> None:
         task = asyncio.current_task()
@@ -150,7 +172,7 @@ class _Worker:
                 await asyncio.wait([before])
             async with asyncio.timeout(PATIENCE):
                 caused = await self._topic.handle(row)
-            await self._outbox.done(row, caused)
+            await self._outbox.done([row], caused)
             self._topic.then()
         finally:
             if self._lanes[lane] is task:

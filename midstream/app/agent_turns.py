@@ -91,7 +91,7 @@ class AgentTurns:
         asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
         before, below = await self._spent(caller.org, run) if again else (Spent(), Spent())
         heard = (face, turn) if loaded.spec.type == CHATBOT else None
-        act, conversation = await self._act(asker, ask, loaded, turn.stream, message, run, also, heard)
+        act, conversation = await self._act(asker, ask, loaded, turn.stream, message, run, also, heard, again=again)
         if again:
             act = replace(act, again=True, before=before)
             self._under_way[run].bill(below.usage, below.cost)
@@ -137,7 +137,7 @@ class AgentTurns:
 
     async def _act(
         self, asker: Asker, ask: AgentAsk, loaded: Loaded, stream: bool, message: str = "", run: str = "",
-        also: Also = nothing_else, heard: tuple[Face, Turn] | None = None,
+        also: Also = nothing_else, heard: tuple[Face, Turn] | None = None, *, again: bool = False,
     ) -> tuple[Act, str | None]:  # fmt: skip
         """heard: its thread's live channel hears of its end, in this face's words."""
         held = AsyncExitStack()
@@ -151,7 +151,7 @@ class AgentTurns:
                 channel = ThreadChannel(self._rooms.hub, *heard, thread, run, self._rooms.clock.wall)
                 also = channel.beside(also)
                 held.callback(channel.over)
-            work = TurnWork(self._rooms, asker, loaded, thread, run, stream=stream, also=also)
+            work = TurnWork(self._rooms, asker, loaded, thread, run, stream=stream, also=also, again=again)
             self._under_way[run] = work
             held.callback(self._under_way.pop, run)
         except BaseException:

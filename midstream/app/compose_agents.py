@@ -145,8 +145,8 @@ def topics_of(given: Given, webhooks: Webhooks, hub: Hub) -> dict[str, Topic]:
     asides = Asides(given.loader, given.models, given.runs)
     remember = Remember(given.store, asides.ask, asides.instructions, given.clock.wall)
     return {
-        TURN: Topic(count_turn),
-        TRANSACTION: Topic(keep_transaction),
+        TURN: Topic(count_turn, only_writes=True),
+        TRANSACTION: Topic(keep_transaction, only_writes=True),
         ALERT: Topic(Telling(given.store, webhooks, given.clock.wall).handle, org_of, webhooks.wake),
         MEMORY: Topic(dispensable(remember.handle), thread_of),
         TITLE: Topic(dispensable(Title(given.store, asides.ask, hub, given.clock).handle)),

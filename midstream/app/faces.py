@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, TypeGuard, cast, runtime_checkable
 
 from .. import faces
 from ..core.dialect import AnswerWriter, FaceDialect, Say
@@ -46,6 +46,11 @@ class AgentFace(Protocol):
 
     def write_accepted(self, turn: Turn, id: str) -> bytes:
         """The reply to a turn whose answer goes elsewhere, later."""
+
+
+def tells_outcomes(face: Face) -> TypeGuard[AgentFace]:
+    """As isinstance, which looks through all of both at each call."""
+    return hasattr(face, "write_outcome")
 
 
 def all_faces() -> dict[str, Face]:

@@ -16,7 +16,7 @@ from ..runs.log import Follower
 from ..runs.run import Run
 from .clock import Clock
 from .conversations import Opened, mentioned
-from .faces import AgentFace, Face
+from .faces import Face, tells_outcomes
 
 #: Marks that parameters' names and paths are made of.
 PLAIN = "._-[]$:/"
@@ -82,7 +82,7 @@ async def whole(follower: Follower) -> tuple[Attempted | None, Fold, Gave | None
 def written(reading: Reading, attempted: Attempted | None, fold: Fold, gave: Gave | None, clock: Clock) -> Reply:
     """The reply of a run that has ended well."""
     face, turn = reading.face, reading.turn
-    if fold.outcome is not None and isinstance(face, AgentFace):
+    if fold.outcome is not None and tells_outcomes(face):
         body = face.write_outcome(turn, fold.outcome, reading.say(clock.wall()))
     elif gave is not None:
         body = face.write_result(turn, gave.result)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..agent.guardrails import Classifier, guardrails_of
+from ..agent.guardrails import Classifier, Webhook, guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
 from ..agent.prepare import Given, Prepared, chosen, pre_calls, prepare, variables_of
 from ..core.account import TurnAccount, accounted
@@ -19,7 +19,7 @@ from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import TimedOut
 from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
-from ..core.parts import Media, Text, ToolCall, text_of
+from ..core.parts import Media, Text, ToolCall, ToolResult, text_of
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt, Turn
@@ -58,11 +58,12 @@ class Asker(Struct, frozen=True):
 
 class TurnWork:
     """thread: where the turn is kept, with what is asked there. run: the id of its run. also: more records of its end.
-    outcome: once it is known."""
+    again: the run may have begun before. outcome: once it is known."""
 
     def __init__(
-        self, rooms: TurnRooms, asker: Asker, loaded: Loaded, thread: Thread, run: str, *, stream: bool, also: Also
-    ) -> None:
+        self, rooms: TurnRooms, asker: Asker, loaded: Loaded, thread: Thread, run: str, *, stream: bool, also: Also,
+        again: bool = False,
+    ) -> None:  # fmt: skip
         self._rooms = rooms
         self._asker = asker
         self._ask = thread.ask
@@ -71,6 +72,7 @@ class TurnWork:
         self._run = run
         self._stream = stream
         self._also = also
+        self._again = again
         self._laps = Laps(rooms.clock.steady)
         self._began_at = rooms.clock.wall()
         self._desk: Desk | None = None
@@ -136,8 +138,8 @@ class TurnWork:
             self._calling(desk, prepared.tools, prepared.variables),
             _limits(self._ask, prepared),
             self._spent,
-            [Round(reply) for reply in await journal.rounds(desk.run_id)],
-            lambda number, reply: journal.keep_round(desk.run_id, number, reply),
+            [Round(reply) for reply in await journal.rounds(desk.run_id)] if self._again else (),
+            lambda number, reply: desk.hold(journal.round_kept(desk.run_id, number, reply)),
         )
         self._laps.lap("loop")
         judged = await checks.of_output(ended)
@@ -164,6 +166,8 @@ class TurnWork:
 
     def _asking(self, desk: Desk, prepared: Prepared, targets: Sequence[Target], *, quiet: bool) -> Ask:
         async def ask(prompt: Prompt) -> Completed:
+            if has_media(prompt):
+                await desk.write()  # they may have to be fetched before the call leaves
             completed = await desk.complete(asked(prompt, prepared.model, self._stream), targets, quiet=quiet)
             self._first_error = self._first_error or _why_another(targets[0], completed)
             return completed
@@ -178,9 +182,13 @@ class TurnWork:
             completed = await desk.complete(asked(prompt, classifier.model, False), judges, quiet=True)
             return text_of(completed.answer.choices[0].parts) if completed.answer.choices else ""
 
+        async def consult(webhook: Webhook, question: dict[str, Any]) -> Any:
+            await desk.write()
+            return await rooms.consult(webhook, question)
+
         rails = guardrails_of(prepared.guardrails)
         aside = self._asking(desk, prepared, targets, quiet=True)
-        return TurnChecks(prepared, rails, aside, classify, rooms.consult)
+        return TurnChecks(prepared, rails, aside, classify, consult)
 
     # before the first call
 
@@ -263,6 +271,9 @@ class TurnWork:
                 deadline=deadline,
                 progress=lambda call, text: desk.log(ToolNoted(call, text)),
                 ended=ended,
+                again=self._again,
+                write=desk.write,
+                hold=desk.hold,
             )
 
         return scope
@@ -423,6 +434,12 @@ def asked(prompt: Prompt, model: str, stream: bool) -> Turn:
     turn = Turn(DIALECT, {}, lambda fields: prompt, model=model, stream=stream)
     turn.put_prompt(prompt)
     return turn
+
+
+def has_media(prompt: Prompt) -> bool:
+    parts = [part for message in prompt.messages for part in message.parts]
+    shown = [one for part in parts if type(part) is ToolResult for one in part.parts]
+    return Media in map(type, parts) or Media in map(type, shown)
 
 
 def partial_text(desk: Desk | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -98,8 +98,16 @@ class Desk(Protocol):
         """What the last model call that was not quiet has said so far, also when it was cut."""
 
     async def complete(self, turn: Turn, targets: Sequence[Target], *, quiet: bool = False) -> Completed:
-        """Logs the answer's events as they come, but for its Done; every attempt is in the ledger when this returns.
+        """Logs the answer's events as they come, but for its Done. What the call came to is held: see `write`.
         quiet: logs none of them (a check, a summary). Raises the error of the last attempt."""
+
+    def hold(self, *statements: Any) -> None:
+        """Statements of the store that are durable with the next that the run writes: before its next model call
+        leaves, or with its end."""
+
+    async def write(self, statements: Sequence[Any] = ()) -> None:
+        """What is held and these are durable on return, in one transaction. Whoever waits for anything but the run's
+        own calls writes before: what is held is not to be lost while nothing happens."""
 
     def log(self, *events: Event) -> None: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -41,7 +41,10 @@ class ToolScope(Struct, frozen=True):
     """Under what a tool runs. run: "" outside of one. variables: the turn's, for mapped arguments. secrets: text by
     name. path: ids of the agents that called each other down to this one. depth: its length. key: the caller's key id.
     progress: told (call id, text) while a tool runs. ended: told each answer as soon as it is known.
-    deadline: loop time at which the run ends."""
+    deadline: loop time at which the run ends.
+    again: the run was cut and goes on, so some calls may have been made before. write: how the run writes statements
+    of the store, together with what it holds; None: as they come. hold: the run takes a statement along with the
+    next that it writes."""
 
     org: str
     run: str = ""
@@ -58,6 +61,9 @@ class ToolScope(Struct, frozen=True):
     deadline: float | None = None
     progress: Callable[[str, str], None] = lambda call, text: None
     ended: Callable[[ToolCall, ToolAnswer], None] = lambda call, answer: None
+    again: bool = True
+    write: Callable[[Sequence[Any]], Awaitable[None]] | None = None
+    hold: Callable[[Any], None] | None = None
 
 
 class Toolbox(Protocol):

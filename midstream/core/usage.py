@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from msgspec.structs import asdict
 
 
 class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -53,6 +52,17 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
         return self.cache_write_5m + self.cache_write_1h
 
     def __add__(self, other: Usage) -> Usage:
-        mine, theirs = asdict(self), asdict(other)
-        total = {name: mine[name] + theirs[name] for name in mine if name != "estimated"}
-        return Usage(**total, estimated=self.estimated or other.estimated)
+        return Usage(
+            self.uncached_in + other.uncached_in,
+            self.cache_read + other.cache_read,
+            self.cache_write_5m + other.cache_write_5m,
+            self.cache_write_1h + other.cache_write_1h,
+            self.audio_in + other.audio_in,
+            self.image_in + other.image_in,
+            self.out_text + other.out_text,
+            self.out_reasoning + other.out_reasoning,
+            self.audio_out + other.audio_out,
+            self.image_out + other.image_out,
+            self.searches + other.searches,
+            self.estimated or other.estimated,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -12,6 +13,13 @@ from ..core.serving import Target, Work
 from ..core.turn import Turn
 from ..core.usage import Usage
 from ..store.ledger import Record
+
+
+class Clock(Protocol):
+    """wall: unix seconds. steady: seconds that never jump."""
+
+    def wall(self) -> float: ...
+    def steady(self) -> float: ...
 
 
 class Spent(Struct, frozen=True):

@@ -10,7 +10,6 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
-from typing import Protocol
 
 import msgspec
 
@@ -21,6 +20,7 @@ from ..core.parts import Message
 from ..core.serving import Complete, Completed, Observer, Price, Target
 from ..core.turn import Plan, Turn
 from ..core.usage import Usage
+from ..store.database import Statement
 from ..store.ledger import (
     AttemptSettled,
     AttemptStarted,
@@ -38,7 +38,7 @@ from ..store.ledger import (
 from .attempt import BYTES_PER_TOKEN, Attempt
 from .health import Health
 from .log import EventLog
-from .order import Order, Spent
+from .order import Clock, Order, Spent
 from .route import Next, Route
 from .transactions import transaction
 
@@ -46,16 +46,9 @@ logger = logging.getLogger("midstream.runs")
 _encode = msgspec.json.Encoder().encode
 
 #: What is still to be told when the store is back, though what it led to has failed.
-_OUTLASTS = (AttemptSettled, OutboxAdded)
+_OUTLASTS = (AttemptSettled, OutboxAdded, tuple)
 #: Seconds between tries to settle while the store is away.
 SETTLE_AGAIN = 1.0
-
-
-class Clock(Protocol):
-    """wall: unix seconds. steady: seconds that never jump."""
-
-    def wall(self) -> float: ...
-    def steady(self) -> float: ...
 
 
 class Run:
@@ -174,7 +167,9 @@ class Runs:
         """The end of one of its turns is still to be written, so what is stored of it is not all."""
         return conversation in self._unsettled.values()
 
-    async def settle(self, records: list[Record], conversation: str | None = None, *, now: bool = True) -> None:
+    async def settle(
+        self, records: list[Record | Statement], conversation: str | None = None, *, now: bool = True
+    ) -> None:
         """Durable before the caller sees the end; while the store is away (now: it has not just said so) the answer
         still goes out and settling is tried again behind it (a process that dies meanwhile leaves the attempt to the
         next start: `unknown`)."""
@@ -192,7 +187,7 @@ class Runs:
         self._unsettled[task] = conversation
         task.add_done_callback(self._unsettled.pop)
 
-    async def _settle_later(self, records: list[Record]) -> None:
+    async def _settle_later(self, records: list[Record | Statement]) -> None:
         while True:
             await asyncio.sleep(SETTLE_AGAIN)
             try:
@@ -215,7 +210,7 @@ class _Owner:
         self._run = run
         self._order = run.order
         self._estimate_in = run.order.size // BYTES_PER_TOKEN
-        self._records: list[Record] = []
+        self._records: list[Record | Statement] = []
         #: Of the next message that is stored.
         self._seq = run.order.seq
         self._attempt: Attempt | None = None
@@ -238,12 +233,12 @@ class _Owner:
         try:
             if run.unwanted:
                 raise Cancelled("cancelled")
-            self._records = self._beginning(self._runs._clock.wall())
+            self._records += self._beginning(self._runs._clock.wall())
             if order.act is None:
                 attempt, _ = await self._answered(order.turn, order.targets)
                 end = attempt.ended or end
             else:
-                await self._write_out()
+                await self.write()
                 await order.act.work(self)
         except asyncio.CancelledError:
             end = Failed(run.why or Cancelled("cancelled"))
@@ -260,7 +255,8 @@ class _Owner:
         self._end(end)
         # A caller who has waited for the store in vain does not wait for it once more.
         away = isinstance(end, Failed) and isinstance(end.error, StoreDown)
-        await self._runs.settle(self._records, order.conversation, now=not away)
+        records, self._records = self._records, []  # a tool that does not stop writes for itself alone from now on
+        await self._runs.settle(records, order.conversation, now=not away)
         return end
 
     async def _answered(self, turn: Turn, targets: Sequence[Target]) -> tuple[Attempt, MidstreamError | None]:
@@ -304,23 +300,24 @@ class _Owner:
     async def complete(self, turn: Turn, targets: Sequence[Target], *, quiet: bool = False) -> Completed:
         self._log = EventLog() if quiet else self._run.log
         attempt, first = await self._answered(turn, targets)
-        await self._write_out()
         if attempt.error is not None:
             raise attempt.error
         return Completed(
             attempt.fold.answer(), attempt.next.target, first.message if first is not None else "", attempt.dropped
         )
 
-    async def _write_out(self) -> None:
-        """What has been recorded so far is durable on return."""
-        if self._records:
-            await self._commit(self._records)
+    def hold(self, *statements: Statement) -> None:
+        self._records += statements
 
-    async def _commit(self, records: list[Record]) -> None:
+    async def write(self, statements: Sequence[Statement] = ()) -> None:
         """When the store is away now, what has ended is settled with the run's end; what would have begun has not."""
-        self._records = [record for record in records if isinstance(record, _OUTLASTS)]
-        await self._runs._ledger.commit(*records)
-        self._records = []
+        records, self._records = self._records, []
+        try:
+            if records or statements:
+                await self._runs._ledger.commit(*records, *statements)
+        except BaseException:
+            self._records = [record for record in records if isinstance(record, _OUTLASTS)] + self._records
+            raise
 
     async def _try(self, chosen: Next, turn: Turn) -> tuple[Attempt, MidstreamError | None]:
         """One attempt: written before the call, settled after. The error that lets another one follow, or None."""
@@ -330,6 +327,7 @@ class _Owner:
         probes = circuit.begin()
         try:
             if chosen.wait:
+                await self.write()
                 await asyncio.sleep(chosen.wait)
             number = self._run.attempts + 1
             attempt = Attempt(new_id("att_"), number, chosen, self._log, self._write_down, self._committed)
@@ -367,7 +365,7 @@ class _Owner:
         self._run.attempts = attempt.number
         self._records.append(self._attempt_started(attempt))
         self._settled = False
-        return self._commit(self._records)
+        return self.write()
 
     def _committed(self) -> None:
         """A stream's first output: no other attempt may follow."""

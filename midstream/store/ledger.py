@@ -347,6 +347,7 @@ _STATEMENTS: dict[type, Callable[..., Statement]] = {
     CallsLeft: _calls_left,
     JobEnded: _plain(_JOB_ENDED),
     DeliveryAdded: _plain(_DELIVERY_ADDED),
+    tuple: lambda statement, worker: statement,
 }
 
 
@@ -364,9 +365,9 @@ class Ledger:
         self.worker = worker
         self.noticed: Callable[[str], None] | None = None
 
-    def commit(self, *records: Record) -> Coroutine[Any, Any, None]:
-        """One transaction, in this order; durable once awaited. After errors.StoreDown it may or may not have
-        happened: committing the same records again is right in both cases."""
+    def commit(self, *records: Record | Statement) -> Coroutine[Any, Any, None]:
+        """One transaction, in this order, other rooms' statements among them; durable once awaited. After
+        errors.StoreDown it may or may not have happened: committing the same records again is right in both cases."""
         worker = self.worker
         written = self._write([_STATEMENTS[type(record)](record, worker) for record in records])
         if self.noticed is None or OutboxAdded not in map(type, records):

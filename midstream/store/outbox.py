@@ -81,7 +81,7 @@ class Outbox:
             return []
         try:
             await self._db.write([(sql, (self._worker, lease, topic, now, limit))])
-            return [OutboxRow(*row) for row in await self._db.read(_TAKEN, topic, lease, self._worker)]
+            return [OutboxRow(*row) for row in await self._db.look_up(_TAKEN, topic, lease, self._worker)]
         except StoreDown:
             self._unknown.setdefault(topic, []).append(lease)
             raise
@@ -93,9 +93,10 @@ class Outbox:
             await self._db.write([(_UNKNOWN, (topic, lease, self._worker, now)) for lease in leases])
             del self._unknown[topic]
 
-    async def done(self, row: OutboxRow, caused: Iterable[Statement] = ()) -> None:
-        """What the row causes and that it is done, in one transaction."""
-        await self._db.write([*caused, (_DONE, (row.id, self._clock()))])
+    async def done(self, rows: Iterable[OutboxRow], caused: Iterable[Statement] = ()) -> None:
+        """What the rows cause and that they are done, in one transaction."""
+        now = self._clock()
+        await self._db.write([*caused, *[(_DONE, (row.id, now)) for row in rows]])
 
     async def failed(self, row: OutboxRow) -> float:
         """It is due again after a pause that grows with its attempts: seconds."""

@@ -9,7 +9,7 @@ again, every other end stands. Also the rounds: what a model said when it asked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -25,6 +25,9 @@ from .ledger import CallsLeft, storable
 from .reading import missing, run_of
 
 CallStatus: TypeAlias = Literal["queued", "running", "ok", "failed", "timeout", "in_doubt", "denied"]
+
+#: As Database.write.
+Write: TypeAlias = Callable[[Sequence[Statement]], Awaitable[None]]
 
 #: Why a call ended that its run gave up.
 CANCELLED = "cancelled"
@@ -96,8 +99,8 @@ _GIVEN_UP = ToolAnswer("failed", "the run ended before this call did", error=CAN
 _COLUMNS = CallRow.COLUMNS
 _QUEUE = """
 INSERT INTO tool_calls (id, run_id, round, place, call_id, tool_id, name, kind, effect, arguments, org_id, created_at,
-    status)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued') ON CONFLICT DO NOTHING"""
+    status, started_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING"""
 _BEGIN = """
 UPDATE tool_calls SET status = 'running', started_at = $3, ended_at = NULL, error = NULL, result = NULL
 WHERE id = $1 AND org_id = $2 AND (status IN ('queued', 'running') OR (status = 'failed' AND error = 'cancelled'))"""
@@ -125,30 +128,40 @@ _ROUNDS = "SELECT reply FROM rounds WHERE run_id = $1 AND org_id = $2 ORDER BY n
 
 
 class ToolCalls:
-    """One org's journal. Every statement may be committed twice and changes the store once."""
+    """One org's journal. Every statement may be committed twice and changes the store once.
+    write: in place of the database's own, for whoever has more to write with it."""
 
-    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
+    def __init__(self, db: Database, org_id: str, clock: Callable[[], float], write: Write | None = None) -> None:
         if not org_id:
             raise ValueError("an org is needed")
         self._db = db
         self._org = org_id
         self._clock = clock
+        self._write = write or db.write
 
-    async def queue(self, calls: Iterable[CallQueued]) -> None:
-        """All of them or none. One that stands at the same place of the same run already is left as it is."""
-        now = self._clock()
-        await self._db.write([(_QUEUE, (*astuple(call), self._org, now)) for call in calls])
+    def through(self, write: Write) -> ToolCalls:
+        """The same journal, written in this way."""
+        return ToolCalls(self._db, self._org, self._clock, write)
+
+    async def queue(self, calls: Iterable[CallQueued], running: Container[str] = (), again: Sequence[str] = ()) -> None:
+        """All of them or none. One that stands at the same place of the same run already is left as it is, unless it is
+        to be begun again. running: ids of those that begin at once; again: of those among the ones that stand there."""
+        now, org = self._clock(), self._org
+        await self._write([_queued(call, org, now, call.id in running) for call in calls] + self._begun(again, now))
 
     async def begin(self, *ids: str) -> None:
         """To be called right before the tool runs."""
-        now = self._clock()
-        await self._db.write([(_BEGIN, (id, self._org, now)) for id in ids])
+        await self._write(self._begun(ids, self._clock()))
+
+    def _begun(self, ids: Iterable[str], now: float) -> list[Statement]:
+        return [(_BEGIN, (id, self._org, now)) for id in ids]
 
     async def end(self, *ends: CallEnded) -> None:
         """Nothing happens to calls that have ended."""
-        await self._db.write([self._ended(one) for one in ends])
+        await self._write([self.ended(one) for one in ends])
 
-    def _ended(self, one: CallEnded) -> Statement:
+    def ended(self, one: CallEnded) -> Statement:
+        """For whoever writes it with something else."""
         answer = one.answer
         result = msgspec.json.encode(answer)
         return _END, (one.id, self._org, answer.status, result, storable(answer.error) or None, self._clock())
@@ -185,9 +198,10 @@ class ToolCalls:
 
     # rounds
 
-    async def keep_round(self, run_id: str, number: int, reply: Message) -> None:
-        """Before the round's tools are queued: what they answer to is then known to whoever goes on with the run."""
-        await self._db.write([(_KEEP_ROUND, (run_id, number, self._org, msgspec.json.encode(reply), self._clock()))])
+    def round_kept(self, run_id: str, number: int, reply: Message) -> Statement:
+        """To be committed before the round's tools run, or with the row that says that they do: what they answer to is
+        then known to whoever goes on with the run."""
+        return _KEEP_ROUND, (run_id, number, self._org, msgspec.json.encode(reply), self._clock())
 
     async def rounds(self, run_id: str) -> list[Message]:
         """What the model said in each round that asked for tools, in order."""
@@ -201,6 +215,10 @@ def left_behind(run_id: str, org_id: str, at: float) -> tuple[CallsLeft, CallsLe
         CallsLeft(run_id, org_id, at, "in_doubt", IN_DOUBT.error, _encode(IN_DOUBT)),
         CallsLeft(run_id, org_id, at, "failed", CANCELLED, _encode(_GIVEN_UP)),
     )
+
+
+def _queued(call: CallQueued, org_id: str, now: float, running: bool) -> Statement:
+    return _QUEUE, (*astuple(call), org_id, now, "running" if running else "queued", now if running else None)
 
 
 def new_call_id() -> str:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -44,7 +44,9 @@ class Kind(Protocol):
 
 
 class _Call:
-    """One call on its way. begun: the tool itself was started here. settled: the journal has its end."""
+    """One call on its way. stood: the journal knew it before. running: the journal says that it runs. begun: the tool
+    itself was started here. settled: the journal has its end, or its run holds it. places: what it holds of `gates`,
+    all of which it needs to run."""
 
     def __init__(self, call: ToolCall, queued: CallQueued) -> None:
         self.call = call
@@ -53,7 +55,18 @@ class _Call:
         self.kind: Kind | None = None
         self.arguments: dict[str, Any] = {}
         self.answer: ToolAnswer | None = None
-        self.begun = self.settled = False
+        self.stood = self.running = self.begun = self.settled = False
+        self.gates: Sequence[asyncio.Semaphore] = ()
+        self.places: list[asyncio.Semaphore] = []
+
+    async def take_places(self) -> None:
+        for gate in self.gates[len(self.places) :]:
+            await gate.acquire()
+            self.places.append(gate)
+
+    def let_go(self, _: object = None) -> None:
+        while self.places:
+            self.places.pop().release()
 
     @property
     def key(self) -> str:
@@ -86,27 +99,37 @@ class Tools:
         self, round: int, calls: Sequence[ToolCall], tools: Sequence[Tool], scope: ToolScope
     ) -> list[ToolAnswer]:
         journal = self._journal(scope.org)
+        if scope.write is not None:
+            journal = journal.through(scope.write)
         known = {tool.name: tool for tool in reversed(tools)}
         here = [self._read(round, place, call, known, scope) for place, call in enumerate(calls)]
         running: list[asyncio.Task[None]] = []
-        try:
-            if scope.run:
-                earlier = await journal.of_round(scope.run, round)
-                for one in here:
-                    _recall(one, earlier.get(one.queued.place))
-            await journal.queue(one.queued for one in here)
-            slots = asyncio.Semaphore(max(1, scope.parallel))
-            loop = asyncio.get_running_loop()
-            running = [loop.create_task(self._settle(one, journal, scope, slots)) for one in here if not one.settled]
-            if running:
-                await asyncio.wait(running)
-        except asyncio.CancelledError:
-            await _give_up(journal, here, running)
-            raise
+        with self._gate(scope.org) as gate:
+            try:
+                if scope.run and scope.again:
+                    earlier = await journal.of_round(scope.run, round)
+                    for one in here:
+                        _recall(one, earlier.get(one.queued.place))
+                await _queue(journal, here, (asyncio.Semaphore(max(1, scope.parallel)), gate))
+                running = [self._started(one, here, journal, scope) for one in here if not one.settled]
+                if running:
+                    await asyncio.wait(running)
+            except asyncio.CancelledError:
+                await _give_up(journal, here, running)
+                raise
+            finally:
+                if not running:
+                    for one in here:
+                        one.let_go()
         errors = [error for task in running if (error := task.exception()) is not None]
         if errors:
             raise errors[0]
         return [one.answer for one in here if one.answer is not None]
+
+    def _started(self, one: _Call, here: Sequence[_Call], journal: ToolCalls, scope: ToolScope) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._settle(one, here, journal, scope))
+        task.add_done_callback(one.let_go)  # also of one that was cancelled before its first step
+        return task
 
     def _read(self, round: int, place: int, call: ToolCall, known: Mapping[str, Tool], scope: ToolScope) -> _Call:
         """A call that cannot be made is answered here; it is journalled all the same."""
@@ -133,22 +156,29 @@ class Tools:
             one.answer = failed(str(reason), "invalid_arguments")
         return one
 
-    async def _settle(self, one: _Call, journal: ToolCalls, scope: ToolScope, slots: asyncio.Semaphore) -> None:
+    async def _settle(self, one: _Call, here: Sequence[_Call], journal: ToolCalls, scope: ToolScope) -> None:
         """Runs one call to its end in the journal. Raises StoreDown."""
         if one.answer is None:
-            async with slots, self._place(scope.org, one.tool):
+            await one.take_places()
+            if not one.running:
                 await journal.begin(one.queued.id)
-                one.begun = True
-                one.answer = await self._run(one, scope)
+            one.begun = True
+            one.answer = await self._run(one, scope)
+            one.let_go()
         one.answer = bounded(one.answer)
+        end = CallEnded(one.queued.id, one.answer)
+        if scope.hold is not None and one.tool.effect != "unsafe" and all(o.settled for o in here if o is not one):
+            scope.hold(journal.ended(end))  # nobody waits for another call: the run writes next
+            one.settled = True
+            return
         for seconds in PATIENCE:
             try:
-                await journal.end(CallEnded(one.queued.id, one.answer))
+                await journal.end(end)
                 break
             except StoreDown:
                 await asyncio.sleep(seconds)
         else:
-            await journal.end(CallEnded(one.queued.id, one.answer))
+            await journal.end(end)
         one.settled = True
 
     async def _run(self, one: _Call, scope: ToolScope) -> ToolAnswer:
@@ -183,17 +213,13 @@ class Tools:
             seconds = min(seconds, max(0.0, scope.deadline - asyncio.get_running_loop().time()))
         return seconds
 
-    @contextlib.asynccontextmanager
-    async def _place(self, org: str, tool: Tool) -> AsyncIterator[None]:
-        """One of the org's places. Who waits for calls of its own holds none: they could not get theirs."""
-        if tool.kind == "agent":
-            yield
-            return
-        semaphore, users = self._orgs.setdefault(org, (asyncio.Semaphore(self._per_org), []))
+    @contextlib.contextmanager
+    def _gate(self, org: str) -> Iterator[asyncio.Semaphore]:
+        """The org's places."""
+        gate, users = self._orgs.setdefault(org, (asyncio.Semaphore(self._per_org), []))
         users.append(None)
         try:
-            async with semaphore:
-                yield
+            yield gate
         finally:
             users.pop()
             if not users:
@@ -219,7 +245,7 @@ def _recall(one: _Call, row: CallRow | None) -> None:
     """What the journal says of this place already decides what happens to it now."""
     if row is None:
         return
-    mine = one.queued
+    mine, one.stood = one.queued, True
     one.queued = msgspec.structs.replace(mine, id=row.id)
     if row.ended and row.error != CANCELLED:
         one.answer, one.settled = row.answer(), True
@@ -228,6 +254,23 @@ def _recall(one: _Call, row: CallRow | None) -> None:
         one.answer, one.settled = failed("another call stands at this place of the run", "journal_mismatch"), True
     elif row.status == "running" and "unsafe" in (row.effect, one.tool.effect):
         one.answer = IN_DOUBT
+
+
+async def _queue(journal: ToolCalls, here: Sequence[_Call], gates: Sequence[asyncio.Semaphore]) -> None:
+    """All are written down; with that, as running, those that need not wait for a place. Who waits for calls of its
+    own holds none of the org's: they could not get theirs."""
+    for one in here:
+        if one.answer is None:
+            one.gates = gates[:1] if one.tool.kind == "agent" else gates
+            one.running = not any(gate.locked() for gate in one.gates)
+            if one.running:
+                await one.take_places()  # at once
+    begins = [one for one in here if one.running]
+    await journal.queue(
+        [one.queued for one in here],
+        {one.queued.id for one in begins if not one.stood},
+        [one.queued.id for one in begins if one.stood],
+    )
 
 
 async def _give_up(journal: ToolCalls, here: Sequence[_Call], running: Sequence[asyncio.Task[None]]) -> None:

@@ -53,7 +53,7 @@ class Script:
         self.rounds.append((round, list(calls)))
         return [self.tool_answers.get(one.name, ToolAnswer("ok", f"{one.name}:{one.id}")) for one in calls]
 
-    async def keep(self, round: int, reply: Message) -> None:
+    def keep(self, round: int, reply: Message) -> None:
         self.kept.append((round, reply))
 
     def spent(self) -> tuple[Usage, str | None]:
@@ -294,7 +294,7 @@ def test_a_reply_is_kept_before_its_tools_run():
     order: list[str] = []
     script = Script(says(call()), says("Done"))
 
-    async def keep(round: int, reply: Message) -> None:
+    def keep(round: int, reply: Message) -> None:
         order.append(f"keep {round}")
 
     async def call_tools(round: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:

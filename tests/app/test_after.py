@@ -266,3 +266,43 @@ def test_a_turns_account_reaches_the_sums(tmp_path):
         assert (row.group, row.turns, row.cost) == ("agt_1", 1, "0.25")
 
     on_bench(tmp_path, {"turn": Topic(count_turn)}, test)
+
+
+def test_rows_that_only_write_are_gathered_and_done_in_one_transaction(tmp_path, monkeypatch):
+    monkeypatch.setattr(after, "POLL", 3600.0)
+    doer = Doer()
+
+    async def test(bench: Bench) -> None:
+        await asyncio.sleep(0.05)
+        writes, write = [], bench.store.db.write
+
+        async def counted(statements):
+            writes.append(len(statements))
+            await write(statements)
+
+        monkeypatch.setattr(bench.store.db, "write", counted)
+        for n in range(5):
+            await bench.store.ledger.commit(added(f"r{n}"))
+        await bench.until_open()
+        assert writes == [1, 5]  # they are taken, they are done
+
+    on_bench(tmp_path, {"t": Topic(doer.handle, only_writes=True)}, test)
+    assert doer.did == [f"r{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), StoreDown()])
+def test_one_that_cannot_be_done_with_the_others_is_done_or_fails_alone(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(after, "TOGETHER", 50)
+    doer = Doer()
+    doer.fails, doer.error = {"good_07"}, error
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(*(added(f"good_{n:02}") for n in range(120)))
+        await bench.until_open("good_07")
+        doer.fails = set()
+        bench.now += 1
+        bench.after.wake("t")
+        await bench.until_open()
+
+    on_bench(tmp_path, {"t": Topic(doer.handle, only_writes=True)}, test)
+    assert {f"good_{n:02}" for n in range(120)} == {*doer.did}

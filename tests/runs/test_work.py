@@ -217,6 +217,120 @@ def test_a_call_whose_end_finds_the_store_away_is_settled_with_the_runs_end(monk
     on_bench(Scripted(one=[says(answer())]), test)
 
 
+KEPT = (
+    "INSERT INTO outbox (id, org_id, topic, payload, created_at, available_at) "
+    "VALUES ($1, 'org_default', $1, '', $2, 1) ON CONFLICT (id) DO NOTHING"
+)
+
+
+def kept(topic: str, at: float) -> tuple[str, tuple[Any, ...]]:
+    return KEPT, (topic, at)
+
+
+class Commits:
+    """What each commit held: the names of its records, the topics of its statements. fails: which ones."""
+
+    def __init__(self, bench: Bench, *fails: int) -> None:
+        self.made: list[list[str]] = []
+        self._fails = fails
+        self._commit = bench.runs._ledger.commit
+        bench.runs._ledger.commit = self  # type: ignore[method-assign, assignment]
+
+    async def __call__(self, *records: Any) -> None:
+        self.made.append([one[1][0] if type(one) is tuple else type(one).__name__ for one in records])
+        if len(self.made) in self._fails:
+            raise StoreDown
+        await self._commit(*records)
+
+
+async def a_round(desk: Desk) -> None:
+    await desk.complete(turn(), TARGETS)
+    desk.hold(kept("reply", 1.0))
+    await desk.write([kept("calls", 2.0)])
+    desk.hold(kept("result", 3.0))
+    await desk.complete(turn(), TARGETS)
+
+
+def test_what_a_call_came_to_goes_with_what_is_written_next_and_the_last_with_the_end():
+    async def test(bench: Bench) -> None:
+        commits = Commits(bench)
+        _, follower = bench.start(act=Act(a_round))
+        await everything(follower)
+        assert commits.made == [
+            ["RunStarted", "MessageAdded"],
+            ["AttemptStarted"],
+            ["AttemptSettled", "reply", "calls"],
+            ["result", "AttemptStarted"],
+            ["AttemptSettled", "RunEnded"],
+        ]
+        assert await topics(bench) == ["reply", "calls", "result"]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+@pytest.mark.parametrize(("failing", "left"), [(3, ["reply"]), (4, ["reply", "calls", "result"])])
+def test_what_has_happened_outlasts_a_store_that_is_away_and_what_was_to_begin_does_not(
+    monkeypatch: pytest.MonkeyPatch, failing: int, left: list[str]
+):
+    monkeypatch.setattr(run_module, "SETTLE_AGAIN", 0.005)
+
+    async def test(bench: Bench) -> None:
+        Commits(bench, failing)
+        _, follower = bench.start(act=Act(a_round))
+        assert isinstance((await everything(follower))[-1], Failed)
+        while bench.runs._unsettled:
+            await asyncio.sleep(0.002)
+        assert await topics(bench) == left
+        assert [row[1] for row in await bench.attempts()] == ["ok"]
+        assert await bench.statuses() == ["failed"]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_what_is_held_is_written_before_a_pause_between_two_tries():
+    async def test(bench: Bench) -> None:
+        commits = Commits(bench)
+        bench.runs._jitter = lambda: 1.0
+        seen: list[list[str]] = []
+
+        async def work(desk: Desk) -> None:
+            desk.hold(kept("held", 1.0))
+            asyncio.get_running_loop().call_later(0.1, lambda: seen.append(commits.made[-1]))
+            await desk.complete(turn(), TARGETS)
+
+        _, follower = bench.start(act=Act(work))
+        await everything(follower)
+        assert commits.made[1:] == [
+            ["held", "AttemptStarted"],
+            ["AttemptSettled"],
+            ["AttemptStarted"],
+            commits.made[-1],
+        ]
+        assert seen == [["AttemptSettled"]]
+
+    on_bench(Scripted(one=[raises(DOWN), says(answer())]), test)
+
+
+def test_who_writes_when_the_run_has_ended_repeats_nothing_of_its_end():
+    async def test(bench: Bench) -> None:
+        commits, late = Commits(bench), []
+
+        async def straggle(desk: Desk) -> None:
+            while await bench.statuses() != ["completed"]:
+                await asyncio.sleep(0.001)
+            await desk.write([kept("late", 1.0)])
+
+        async def work(desk: Desk) -> None:
+            late.append(asyncio.create_task(straggle(desk)))
+
+        _, follower = bench.start(act=Act(work))
+        await everything(follower)
+        await late[0]
+        assert commits.made[-2:] == [["RunEnded"], ["late"]]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
 def test_a_run_that_goes_on_counts_on_from_what_it_had_spent():
     async def test(bench: Bench) -> None:
         before = Spent(2, Usage(uncached_in=10, out_text=1), "0.25")

@@ -52,7 +52,7 @@ def test_what_tools_said_goes_and_a_memory_goes_with_its_thread(url: str):
     async def work(store: Store) -> None:
         journal = store.tool_calls(ORG)
         for run in ("run_old", "run_new"):
-            await journal.keep_round(run, 1, Answer())
+            await store.db.write([journal.round_kept(run, 1, Answer())])
         call = """
         INSERT INTO tool_calls (id, org_id, run_id, round, place, call_id, tool_id, name, kind, effect, arguments,
             status, result, created_at) VALUES ($1, $2, $1, 1, 0, 'c', 't', 'n', 'http', 'pure', $3, $4, $3, $5)"""

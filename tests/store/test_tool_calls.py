@@ -131,9 +131,9 @@ def test_rounds_keep_what_the_model_said_first(any_url: str):
     async def work(store: Store) -> None:
         journal = store.tool_calls(ORG)
         said = [Message("assistant", (Text(f"{n}\0 \U0001f600"), ToolCall("c", "look", "{}"))) for n in range(2)]
-        await journal.keep_round("run_1", 2, said[1])
-        await journal.keep_round("run_1", 1, said[0])
-        await journal.keep_round("run_1", 1, said[1])
+        await store.db.write([journal.round_kept("run_1", 2, said[1])])
+        await store.db.write([journal.round_kept("run_1", 1, said[0])])
+        await store.db.write([journal.round_kept("run_1", 1, said[1])])
         assert await journal.rounds("run_1") == said
         assert await store.tool_calls("org_2").rounds("run_1") == []
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from midstream.core.errors import Refused
-from midstream.core.parts import Media, ToolCall
-from midstream.core.toolbox import ToolAnswer
+from midstream.core.parts import Media, Message, ToolCall
+from midstream.core.toolbox import ToolAnswer, ToolScope
 from midstream.store import Store
 from midstream.store.tool_calls import CallEnded
 from midstream.tools._answers import MAX_TEXT
@@ -280,5 +281,100 @@ def test_calls_outside_of_a_run_are_journalled_and_never_taken_for_each_other():
             await tools_of(store, kind).call(0, [call()], [tool()], scope(run=""))
         rows = await store.tool_calls(ORG).page(run_id="")
         assert [key for _, _, key in kind.ran] == [row.id for row in rows]
+
+    with_store(work)
+
+
+class Held:
+    """A run's way to write: what it holds goes first. writes: the rows of calls that each write touched."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.held: list[Any] = []
+        self.writes: list[int] = []
+
+    def hold(self, statement: Any) -> None:
+        self.held.append(statement)
+
+    async def write(self, statements: Sequence[Any]) -> None:
+        held, self.held = self.held, []
+        self.writes.append(len(held) + len(statements))
+        await self._store.db.write([*held, *statements])
+
+    def scope(self, **more: Any) -> ToolScope:
+        return scope(again=False, write=self.write, hold=self.hold, **more)
+
+
+def test_a_round_is_written_down_and_begun_in_one_transaction_of_its_run():
+    async def work(store: Store) -> None:
+        held, kind = Held(store), Scripted()
+        held.held.append(store.tool_calls(ORG).round_kept(RUN, 1, Message("assistant", ())))
+        await tools_of(store, kind).call(1, [call(), call(id="c2")], [tool(effect="unsafe")], held.scope())
+        assert held.writes == [3, 1, 1]
+        assert len(await store.tool_calls(ORG).rounds(RUN)) == 1
+        assert [row.status for row in await store.tool_calls(ORG).of_run(RUN)] == ["ok", "ok"]
+
+    with_store(work)
+
+
+@pytest.mark.parametrize("effect", ["pure", "idempotent", "unsafe"])
+def test_only_the_end_of_the_last_call_goes_with_what_its_run_writes_next_and_none_of_an_unsafe_one(effect: str):
+    async def work(store: Store) -> None:
+        held = Held(store)
+
+        async def script(arguments: dict[str, Any], note: Any) -> ToolAnswer:
+            if arguments:
+                while held.writes == [2]:
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0.01)
+            return ok()
+
+        calls = [call(), call(id="c2", slow=True)]
+        answers = await tools_of(store, Scripted(script)).call(1, calls, [tool(effect=effect)], held.scope())
+        assert [answer.status for answer in answers] == ["ok", "ok"]
+        rows = await store.tool_calls(ORG).of_run(RUN)
+        if effect == "unsafe":
+            assert (held.writes, held.held) == ([2, 1, 1], [])
+        else:
+            assert [row.status for row in rows] == ["ok", "running"]
+            await held.write(())
+            assert held.writes == [2, 1, 1]
+            rows = await store.tool_calls(ORG).of_run(RUN)
+        assert [row.status for row in rows] == ["ok", "ok"]
+
+    with_store(work)
+
+
+def test_calls_that_are_stopped_before_or_while_they_run_give_their_places_back():
+    async def work(store: Store) -> None:
+        write, over = store.db.write, asyncio.Event()
+
+        async def slow(statements: Sequence[Any]) -> None:
+            await write(statements)
+            await asyncio.sleep(0.001)
+
+        async def script(arguments: dict[str, Any], note: Any) -> ToolAnswer:
+            if arguments:
+                await over.wait()
+            await asyncio.sleep(0.002)
+            return ok()
+
+        store.db.write = slow  # type: ignore[method-assign]
+        tools = tools_of(store, Scripted(script), per_org=2)
+        async with asyncio.timeout(10):
+            # One that stays, so that the org's places are remembered.
+            other = asyncio.create_task(tools.call(99, [call(id="c99", stays=True)], [tool()], scope()))
+            await asyncio.sleep(0.01)
+            for steps in range(60):
+                task = asyncio.create_task(tools.call(steps, [call(), call(id="c2")], [tool()], scope()))
+                for _ in range(steps):
+                    await asyncio.sleep(0 if steps % 2 else 0.0005)
+                task.cancel()
+                await asyncio.wait([task])
+            [answer] = await tools.call(100, [call()], [tool()], scope())
+            over.set()
+            await other
+        assert answer.status == "ok"
+        assert not tools._orgs
 
     with_store(work)

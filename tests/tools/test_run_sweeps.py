@@ -141,9 +141,10 @@ def test_a_store_that_is_away_at_any_write_is_told_and_nothing_runs_unjournalled
 def test_a_store_that_is_away_for_a_moment_loses_no_result():
     async def work(store: Store) -> None:
         till = Till()
-        Failing(store, 3, False, times=1)
+        failing = Failing(store, 2, False, times=1)
         answers = await Tools({"http": till.kind}, store.tool_calls, lambda: 0.0).call(1, CALLS[2:3], TOOLS, scope())
         assert [answer.status for answer in answers] == ["ok"]
+        assert failing.writes == 3  # that it runs, what it came to, the same once more
         assert [row.status for row in await store.tool_calls(ORG).of_run(RUN)] == ["ok"]
 
     with_store(work)

@@ -261,6 +261,7 @@ def test_two_sub_threads_of_one_thread_never_see_each_other(agents: Agents):
 
 def test_the_playground_keeps_no_history_and_counts_nowhere_but_in_the_attempts(agents: Agents):
     agent = agents.agent()
+    time.sleep(0.2)  # turns of before are counted
     before = agents.serving.ask("GET", "/v1/admin/metrics?group_by=agent").json
     path = f"/api/v2/model/playground/chat/completion/{agent}"
     reply = agents.serving.ask("POST", path, {"user": "hello", "thread_id": "play"})
