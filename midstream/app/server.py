@@ -120,8 +120,12 @@ async def serve(config: Config, admin_key: str) -> None:
         timeout_graceful_shutdown=5,
     )
     logger.info("midstream is ready on http://%s:%d", *listener.getsockname()[:2])
-    asyncio.get_running_loop().call_later(LATER, process.later.begin)
+    asyncio.get_running_loop().call_later(LATER, _load_rest, process)
     await Server(server, process).serve(sockets=[listener])
+
+
+def _load_rest(process: Process) -> None:
+    process.later.begin().add_done_callback(lambda _: gc.freeze())
 
 
 def run(config: Config, admin_key: str) -> None:
