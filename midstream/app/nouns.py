@@ -24,25 +24,14 @@ from .services import Services
 
 async def _identified(request: Request) -> Caller:
     services: Services = request.app.state.services
-    caller = await services.identify(request.headers)
-    if request.query_params:  # a filter with a typing error in its name would be none
-        known = {*_query_names(request.scope["route"].dependant)}
-        for name in request.query_params:
-            if name not in known:
-                raise BadRequest(f"{name}: not known here", param=name, code="unknown_parameter")
-    return caller
-
-
-def _query_names(dependant: Dependant) -> Iterator[str]:
-    yield from (field.alias for field in dependant.query_params)
-    for one in dependant.dependencies:
-        yield from _query_names(one)
+    return await services.identify(request.headers)
 
 
 async def any_caller(request: Request) -> Caller:
-    """Whoever may use models. Raises Unauthenticated, Forbidden."""
+    """Whoever may use models. Raises Unauthenticated, Forbidden, BadRequest."""
     caller = await _identified(request)
     require(caller, *UNSAID)
+    _check_query(request)
     return caller
 
 
@@ -65,11 +54,19 @@ async def reading_caller(request: Request) -> Caller:
 def _check_query(request: Request) -> None:
     """A filter that is not known must not be passed over: a list would show more, a change concern another org, than
     was meant. Who may not ask at all is not told what could be asked."""
-    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    if not request.query_params:
+        return
+    known = [*_query_names(request.scope["route"].dependant)]
     for name in request.query_params:
         if name not in known:
             told = f"known here: {', '.join(known)}" if known else "there are none here"
-            raise BadRequest(f"{name}: unknown query parameter; {told}", param=name)
+            raise BadRequest(f"{name}: unknown query parameter; {told}", param=name, code="unknown_parameter")
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for one in dependant.dependencies:
+        yield from _query_names(one)
 
 
 #: What other faces say of the same mistakes: (words, code).

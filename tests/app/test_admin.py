@@ -123,7 +123,7 @@ def test_a_query_parameter_that_is_not_known_is_refused_by_name_with_those_that_
             for wrong in ("colour", "org_Id", "", "a.b"):
                 reply = await app.ask(method.upper(), f"{address}{wrong}=blue", {}, content_type=JSON)
                 error = reply.json["error"]
-                assert (reply.status, error["param"], error["code"]) == (400, wrong, "invalid_request"), path
+                assert (reply.status, error["param"], error["code"]) == (400, wrong, "unknown_parameter"), path
                 assert error["message"] == f"{wrong}: unknown query parameter; {told}"
                 assert error["request_id"] == reply.headers["x-request-id"]
             reply = await app.ask(method.upper(), address, {}, content_type=JSON)

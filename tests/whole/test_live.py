@@ -255,7 +255,7 @@ def test_a_killed_server_is_followed_by_one_that_begins_anew_and_tells_the_answe
 def test_however_often_a_server_is_killed_each_answer_is_heard_once(agents: Agents, channel: str):
     agent = agents.agent()
     asked = {
-        later(agents, channel, f"say {number * 5} words pace 5", agent_id=agent, stream=True) for number in range(9)
+        later(agents, channel, f"say {number * 10} words pace 20", agent_id=agent, stream=True) for number in range(9)
     }
     heard: list[dict[str, Any]] = []
     for _ in range(4):
