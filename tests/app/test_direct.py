@@ -131,3 +131,18 @@ def test_a_stream_that_breaks_has_sent_what_it_said_before():
         assert b"".join(data for _, data in writes).endswith(b"5\r\nfirst\r\n")
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: x", b"a\nb", b"a\x00", b"\x7f"])
+def test_a_header_that_could_end_its_line_is_not_sent(value: bytes):
+    async def test() -> None:
+        writes: list[tuple[str, bytes]] = []
+        said = stream(Wire("1", writes), Wave(asyncio.get_running_loop()))
+        with pytest.raises(ValueError, match="control character"):
+            said.start([(b"x-said", value)])
+        with pytest.raises(ValueError, match="control character"):
+            said.reply(200, [(b"x-said", value)], b"")
+        await asyncio.sleep(0)
+        assert writes == []
+
+    asyncio.run(test())

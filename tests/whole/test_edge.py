@@ -153,7 +153,9 @@ def test_chunks_are_a_body_like_any_other(serving: Serving):
 
 def test_endless_chunk_extensions_do_not_fill_the_memory(serving: Serving):
     assert serving.process is not None
-    assert statuses(say(serving, b"GET /docs HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")) == [200]  # all is loaded
+    assert statuses(say(serving, b"GET /docs HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")) == [
+        200
+    ]  # all is loaded
     before = resident(serving.process.pid)
     say(serving, post(b"", b"transfer-encoding: chunked"), b"1;", *([b"e" * 1_000_000] * 30), seconds=1)
     assert resident(serving.process.pid) - before < 10_000
