@@ -167,6 +167,7 @@ def _memory_under_slow_readers(tmp_path: Path, clients: int, megabytes: int) -> 
         with Serving(tmp_path, toml) as serving, contextlib.ExitStack() as stack:
             pid = process_of(serving).pid
             say(serving, OK)
+            assert statuses(say(serving, OK.replace(b"/healthz", b"/docs"))) == [200]  # all is loaded
             before, fds = resident(pid), descriptors(pid)
             crowd = [stack.enter_context(opened(serving, "hi", "up/m")) for _ in range(clients)]
             deadline = time.monotonic() + 15

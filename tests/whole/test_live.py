@@ -282,7 +282,8 @@ def test_however_often_a_server_is_killed_each_answer_is_heard_once(agents: Agen
         told = [message for message in heard if message["message_id"] == id]
         last_try = told[len(told) - names(told[::-1]).index("started") - 1 :]
         whole_text = last_try[-1]["data"]["data"]["content"]
-        assert "".join(one["data"]["content"] for one in last_try[1:-1]) in (whole_text, "")
+        # What a killed server had said and not sent is a gap; the end says the whole text once more.
+        assert whole_text.startswith("".join(one["data"]["content"] for one in last_try[1:-1]))
 
 
 def test_an_answer_that_was_there_before_the_kill_is_heard_after_it_once(agents: Agents, channel: str):
