@@ -166,16 +166,11 @@ def variables_of(loaded: Loaded, ask: AgentAsk, more: Mapping[str, Any] = {}) ->
     return {**defaults, **given, "_user_message": ask.text}
 
 
-def pre_calls(
-    loaded: Loaded, ask: AgentAsk, variables: Mapping[str, Any] = {}
-) -> list[tuple[PreTool, Tool, dict[str, Any]]]:
-    """What runs before the first model call: each with its arguments, filled from the turn's variables. variables: the
-    results of those that have run."""
-    known = variables_of(loaded, ask, variables)
-    return [
-        (pre, mapped(tool, loaded, ask), {name: filled(one, known) for name, one in pre.args.items()})
-        for pre, tool in loaded.pre_tools
-    ]
+def pre_call(
+    loaded: Loaded, ask: AgentAsk, pre: PreTool, tool: Tool, variables: Mapping[str, Any]
+) -> tuple[Tool, dict[str, Any]]:
+    """How one of loaded.pre_tools is called before the first model call. variables: the turn's, see variables_of."""
+    return mapped(tool, loaded, ask), {name: filled(one, variables) for name, one in pre.args.items()}
 
 
 # configuration

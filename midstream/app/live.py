@@ -38,8 +38,6 @@ LOOK_SECONDS = 2.0
 TIME_IS_UP, TOO_SLOW, REFUSED = 4001, 4008, 4000
 #: Bytes of a close frame's reason (RFC 6455 §5.5).
 REASON = 123
-#: Seconds that a token opens its channel: unless something else is said, and at most.
-USUAL, AT_MOST = 600, 3600
 #: The largest number that a message may have; above it, other languages' numbers are not exact.
 LAST = 2**53 - 1
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..agent.guardrails import Classifier, Webhook, guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
-from ..agent.prepare import Given, Prepared, chosen, pre_calls, prepare, variables_of
+from ..agent.prepare import Given, Prepared, chosen, pre_call, prepare, variables_of
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import TimedOut
@@ -195,10 +195,10 @@ class TurnWork:
     async def _before(self, desk: Desk) -> dict[str, Any]:
         """Results of what runs first, by the variable that each becomes. A failure is text for the prompt."""
         found: dict[str, Any] = {}
-        for place in range(len(self._loaded.pre_tools)):
-            pre, tool, arguments = pre_calls(self._loaded, self._ask, found)[place]
-            call = ToolCall(f"pre_{place}", tool.name, msgspec.json.encode(arguments).decode())
+        for place, (pre, stored) in enumerate(self._loaded.pre_tools):
             known = variables_of(self._loaded, self._ask, found)
+            tool, arguments = pre_call(self._loaded, self._ask, pre, stored, known)
+            call = ToolCall(f"pre_{place}", tool.name, msgspec.json.encode(arguments).decode())
             # Each has a round of its own below the first: they run one after the other, once.
             [answer] = await self._calling(desk, (tool,), known)(BEFORE - place, [call])
             found[pre.into or tool.name] = answer.text if answer.value is None else answer.value

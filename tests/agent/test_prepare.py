@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from midstream.agent.history import LOST, tokens_of, window, with_results
-from midstream.agent.prepare import CONFIGURATION, Given, embedded, pre_calls, prepare
+from midstream.agent.prepare import CONFIGURATION, Given, embedded, pre_call, prepare, variables_of
 from midstream.core.agents import (
     AgentAsk,
     Fallback,
@@ -292,7 +292,8 @@ def test_pre_tools_get_their_arguments_from_the_variables():
     pre = PreTool("tool_1", {"city": "{{user.city}}", "question": "About: {{_user_message}}", "n": 3})
     loaded = replace(an_agent(), pre_tools=((pre, WEATHER),))
     ask = AgentAsk(text="rain?", variables={"user": {"city": "Bonn"}})
-    assert pre_calls(loaded, ask) == [(pre, WEATHER, {"city": "Bonn", "question": "About: rain?", "n": 3})]
+    told = pre_call(loaded, ask, pre, WEATHER, variables_of(loaded, ask))
+    assert told == (WEATHER, {"city": "Bonn", "question": "About: rain?", "n": 3})
 
 
 def test_what_arguments_of_pre_tools_want_and_nobody_has_is_missing():
