@@ -24,6 +24,7 @@ import re2
 from msgspec import Struct
 
 from ..core.errors import BadRequest, MidstreamError
+from ..core.misread import member_of, place_of
 from ..core.parts import Message, Text
 from ..core.turn import Params, Prompt
 
@@ -32,7 +33,6 @@ Stage: TypeAlias = Literal["input", "output"]
 MAX_EXPRESSION = 1 << 20
 MAX_REASON = 500
 MESSAGE = "This was blocked."
-_MEMBER = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
 
 
 class Classifier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +79,7 @@ def guardrails_of(raw: Mapping[str, Any]) -> Guardrails:
     try:
         rails = msgspec.convert(raw, Guardrails)
     except msgspec.ValidationError as error:
-        raise _misread(str(error)) from None
+        raise _misread(error) from None
     for stage, checks in (("input", rails.input), ("output", rails.output)):
         for place, rule in enumerate(checks.patterns):
             pattern = rule if isinstance(rule, str) else rule.pattern
@@ -145,14 +145,11 @@ def _told(answer: Any) -> str | None:
     return "the webhook did not say that it may pass"
 
 
-def _misread(said: str) -> BadRequest:
-    """With the path of what does not fit."""
-    why, _, path = said.partition(" - at `$")
-    where = "guardrails" + re.sub(r"\[(\d+)\]", r".\1", path.rstrip("`")).replace("[...]", "")
-    member = _MEMBER.fullmatch(why)
-    if member is None:
-        return _invalid(where, why)
-    return _invalid(f"{where}.{member[2]}", "required" if member[1] == "missing required" else "not known here")
+def _misread(error: msgspec.ValidationError) -> BadRequest:
+    path, why = place_of(error)
+    name, why, _ = member_of(why) or ("", why, "")
+    pieces = ("guardrails", re.sub(r"\[(\d+)\]", r".\1", path), name)
+    return _invalid(".".join(piece for piece in pieces if piece), why)
 
 
 def _invalid(path: str, why: str) -> BadRequest:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ..agent.prepare import CONFIGURATION
 from ..core.agents import AgentType, Effect, McpTransport, ToolKind
+from ..core.http import HEADER_NAME, HEADER_VALUE
 from ..core.json_schema import broken
 from ..metering.alerts import AlertType
 from ..store.nouns import KINDS
@@ -132,8 +133,8 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(plain)]
 Json = Annotated[Any, AfterValidator(plain)]
 Schema = Annotated[dict[str, Any], AfterValidator(_schema)]
 Configuration = Annotated[dict[str, Any], AfterValidator(_configuration)]
-Header = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}$")]
-HeaderValue = Annotated[str, Field(max_length=8000, pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
+Header = Annotated[str, Field(pattern=f"^{HEADER_NAME}$")]
+HeaderValue = Annotated[str, Field(max_length=8000, pattern=f"^{HEADER_VALUE}$")]
 Headers = Annotated[dict[Header, HeaderValue], Field(max_length=100)]
 Ids = Annotated[list[Word], Field(max_length=200)]
 Points = Annotated[int, Field(ge=1, le=1_000_000_000)]

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..core.errors import BadRequest
+from ..core.http import HEADER_NAME
 from ..core.ids import new_id
 from ..core.turn import Turn
 from ..core.web import Caller, Request
@@ -33,7 +34,7 @@ ALONE = "/api/v2/model/chat/completion"
 #: Turns that are read before others on this server have a go.
 AT_A_TIME = 32
 Word = Annotated[str, Field(max_length=200, pattern=WORDS)]
-HeaderName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderName = Annotated[str, Field(pattern=f"^{HEADER_NAME}$")]
 HeaderValue = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00\r\n]*$")]
 
 

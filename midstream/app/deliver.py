@@ -14,6 +14,8 @@ from ..core.agents import Delivery
 from ..core.dialect import AnswerWriter
 from ..core.errors import BadRequest, MidstreamError
 from ..core.events import Done, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
+from ..core.http import HEADER_NAME, HEADER_VALUE
+from ..core.misread import member_of, place_of
 from ..core.turn import Turn
 from ..delivery.live import ENDS, KEEP_SECONDS, Body, Ends, Held, Hub, Said
 from ..delivery.signing import secret_bytes
@@ -26,9 +28,6 @@ from ..store.ledger import DeliveryAdded, Record
 from ..wire.sse import SSEReader
 from .faces import Face
 
-#: How msgspec tells of an object's members.
-_NAMED = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
-_HEADER, _HEADER_VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _encode = msgspec.json.Encoder().encode
 _ENDS = (Done, Failed)
 _TOOLS = (Opened, ToolStarted, ToolNoted, ToolEnded)
@@ -134,7 +133,7 @@ def webhook_of(delivery: Delivery) -> Webhook:
     if not is_web(found.url):
         raise _invalid("cred.url", "must be an http or https address")
     for name, value in found.headers.items():
-        if _HEADER.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
+        if re.fullmatch(HEADER_NAME, name) is None or re.fullmatch(HEADER_VALUE, value) is None:
             raise _invalid("cred.headers", "a name or value holds a character that cannot be sent")
     if found.secret:
         try:
@@ -213,12 +212,9 @@ def _check_members(target: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def _misread(error: msgspec.ValidationError) -> BadRequest:
-    """With the path of what does not fit."""
-    message, _, path = str(error).partition(" - at `$.")
-    named = _NAMED.fullmatch(message)
-    if named is not None:
-        return _invalid(f"cred.{named[2]}", "required" if named[1] == "missing required" else "not known here")
-    return _invalid(f"cred.{path.rstrip('`')}" if path else "cred", message)
+    path, why = place_of(error)
+    name, why, _ = member_of(why) or ("", why, "")
+    return _invalid(".".join(piece for piece in ("cred", path, name) if piece), why)
 
 
 def _invalid(where: str, why: str) -> BadRequest:

@@ -19,7 +19,7 @@ from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import TimedOut
 from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
-from ..core.parts import Media, Text, ToolCall, ToolResult, text_of
+from ..core.parts import Media, Text, ToolCall, media_in, text_of
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt, Turn
@@ -166,7 +166,7 @@ class TurnWork:
 
     def _asking(self, desk: Desk, prepared: Prepared, targets: Sequence[Target], *, quiet: bool) -> Ask:
         async def ask(prompt: Prompt) -> Completed:
-            if has_media(prompt):
+            if any(media_in(message.parts) for message in prompt.messages):
                 await desk.write()  # they may have to be fetched before the call leaves
             completed = await desk.complete(asked(prompt, prepared.model, self._stream), targets, quiet=quiet)
             self._first_error = self._first_error or _why_another(targets[0], completed)
@@ -434,12 +434,6 @@ def asked(prompt: Prompt, model: str, stream: bool) -> Turn:
     turn = Turn(DIALECT, {}, lambda fields: prompt, model=model, stream=stream)
     turn.put_prompt(prompt)
     return turn
-
-
-def has_media(prompt: Prompt) -> bool:
-    parts = [part for message in prompt.messages for part in message.parts]
-    shown = [one for part in parts if type(part) is ToolResult for one in part.parts]
-    return Media in map(type, parts) or Media in map(type, shown)
 
 
 def partial_text(desk: Desk | None) -> str:

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
+#: Regular expressions of what can be sent as a header's name and as its value.
+HEADER_NAME, HEADER_VALUE = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", r"[\t\x20-\x7e\x80-\xff]*"
+
 
 class Timeouts(Struct, frozen=True):
     """Seconds by phase (RELIABILITY.md §5.8). first_byte: until the status line. first_token: until visible output.

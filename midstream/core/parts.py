@@ -136,3 +136,14 @@ class Message(Struct, frozen=True, omit_defaults=True):
 def text_of(parts: tuple[Part, ...]) -> str:
     """The visible text of the parts, joined."""
     return "".join(part.text for part in parts if type(part) is Text)
+
+
+def media_in(parts: tuple[Part, ...]) -> list[Media]:
+    """Also those that tools have answered with."""
+    found: list[Media] = []
+    for part in parts:
+        if isinstance(part, Media):
+            found.append(part)
+        elif isinstance(part, ToolResult):
+            found += media_in(part.parts)
+    return found

@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 
 from ..core.agents import AgentAsk, Delivery, Effect, HttpTool, Tool
 from ..core.errors import BadRequest
+from ..core.http import HEADER_NAME, HEADER_VALUE
 from ..core.ids import spelled
 from ..core.json_schema import broken
 from ..core.parts import Media
@@ -26,8 +27,6 @@ _WAYS: dict[str, Literal["default", "webhook", "live", "queue"]] = {
 #: What models take, and what can be sent.
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ADDRESS = re.compile(r"https?://[^\x00-\x20\x7f/?#]+[^\x00-\x20\x7f]*")
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 MAX_SECONDS = 3600.0
 
 
@@ -218,7 +217,7 @@ def _unusable(told: _Extra, name: str, url: str, parameters: dict[str, Any]) -> 
     if told.timeout_seconds is not None and not 0 < told.timeout_seconds <= MAX_SECONDS:
         yield "timeout_seconds", f"must be above 0 and at most {MAX_SECONDS:g}"
     for header, value in (told.headers or {}).items():
-        if _HEADER.fullmatch(header) is None or _HEADER_VALUE.fullmatch(value) is None:
+        if re.fullmatch(HEADER_NAME, header) is None or re.fullmatch(HEADER_VALUE, value) is None:
             yield "headers", "a name or value holds a character that cannot be sent"
     if parameters.get("type", "object") != "object":
         yield "parameters", "must be the JSON Schema of an object"

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from ..core.errors import BadRequest
 from ..core.events import Counted, Embedded
+from ..core.misread import place_of
 from ..core.parts import Native
 from ..core.turn import Fields
 
@@ -44,9 +45,8 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 def misread(error: msgspec.ValidationError) -> BadRequest:
     """What does not fit, with its path."""
-    message, _, path = str(error).partition(" - at `$")
-    param = path.rstrip("`").removeprefix(".").removesuffix("[...]") or None
-    return BadRequest(f"{param}: {message}" if param else message, param=param)
+    path, why = place_of(error)
+    return BadRequest(f"{path}: {why}" if path else why, param=path or None)
 
 
 def fresh_messages(dialect: str, messages: Any, fields: Fields, path: str) -> tuple[tuple[str, Native], ...]:

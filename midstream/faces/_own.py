@@ -28,6 +28,7 @@ from ..core.events import (
     Whole,
     unfold,
 )
+from ..core.misread import member_of
 from ..core.outcome import Outcome, Step, StopReason
 from ..core.parts import Media, MediaKind, Message, Part, Refusal, Text, text_of
 from ..core.turn import Fields, Prompt
@@ -44,9 +45,6 @@ SSE = "text/event-stream; charset=utf-8"
 HEARTBEAT = b": keepalive\n\n"
 #: Characters of a tool's answer that a summary shows.
 SUMMARY = 300
-
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(.*)`$", re.DOTALL)
 
 
 class OwnDialect(Struct, frozen=True):
@@ -81,14 +79,10 @@ def _placed(error: BadRequest, path: str) -> BadRequest:
     """The same refusal, with the whole path of the field."""
     said = error.message.removeprefix(f"{error.param}: ") if error.param else error.message
     inner = error.param or ""
-    for pattern, why, code in (
-        (_UNKNOWN, "not known here", "unknown_parameter"),
-        (_MISSING, "required", "missing_required_parameter"),
-    ):
-        match = pattern.search(said)
-        if match is not None:
-            where = joined(path, inner, match[1])
-            return BadRequest(f"{where}: {why}", param=where, code=code)
+    if (member := member_of(said)) is not None:
+        name, why, code = member
+        where = joined(path, inner, name)
+        return BadRequest(f"{where}: {why}", param=where, code=code)
     where = joined(path, inner)
     return BadRequest(f"{where}: {said}" if where else said, param=where or None)
 

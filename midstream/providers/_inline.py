@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ..core.errors import BadRequest, MidstreamError
 from ..core.http import Outgoing, Send, Timeouts
-from ..core.parts import Media, Message, Part, ToolResult
+from ..core.parts import Media, Message, Part, ToolResult, media_in
 from ..core.turn import Prompt
 
 MAX_BYTES = 20 * 1024 * 1024
@@ -28,22 +28,12 @@ _SIGNS = (
 async def inlined(prompt: Prompt, send: Send, fetches: Callable[[Media], bool]) -> Prompt:
     """The prompt with http(s) media fetched and carried as data, but for what the service fetches itself.
     Raises BadRequest naming what cannot be had."""
-    found = [part for message in prompt.messages for part in _media(message.parts) if not fetches(part)]
+    found = [part for message in prompt.messages for part in media_in(message.parts) if not fetches(part)]
     urls = dict.fromkeys(part.url for part in found if part.url and part.url.startswith(("http://", "https://")))
     if not urls:
         return prompt
     fetched = dict(zip(urls, await asyncio.gather(*(_fetch(url, send) for url in urls)), strict=True))
     return replace(prompt, messages=tuple(_with(message, fetched) for message in prompt.messages))
-
-
-def _media(parts: tuple[Part, ...]) -> list[Media]:
-    found: list[Media] = []
-    for part in parts:
-        if isinstance(part, Media):
-            found.append(part)
-        elif isinstance(part, ToolResult):
-            found += _media(part.parts)
-    return found
 
 
 def _with(message: Message, fetched: dict[str, tuple[str, str]]) -> Message:

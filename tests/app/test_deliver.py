@@ -19,7 +19,7 @@ URL = "https://example.org/hook"
         ("webhook", {}, "cred.url"),
         ("webhook", {"url": 5}, "cred.url"),
         ("webhook", {"url": "ftp://example.org"}, "cred.url"),
-        ("webhook", {"url": URL, "headers": {"x-a": 5}}, "cred.headers[...]"),
+        ("webhook", {"url": URL, "headers": {"x-a": 5}}, "cred.headers"),
         ("webhook", {"url": URL, "headers": {"bad name": "1"}}, "cred.headers"),
         ("webhook", {"url": URL, "headers": {"x-a": "1\r\nx-b: 2"}}, "cred.headers"),
         ("webhook", {"url": URL, "header": {"x-a": "1"}}, "cred.header"),
