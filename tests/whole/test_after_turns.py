@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from .agents_at import Agents
 from .conftest import TOML
 from .serving import Serving
 from .upstream import Asked, Said, Upstream, whole
+from .waiting import until
 
 
 class Model:
@@ -57,14 +57,6 @@ def words(asked: Asked, role: str) -> str:
 
 def about_memory(asked: Asked) -> bool:
     return "You keep the memory" in words(asked, "system")
-
-
-def until(true: Callable[[], Any], seconds: float = 15) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from .agents_at import Agents
 from .serving import Serving
 from .tool_server import ToolServer
+from .waiting import until
 
 TOML = """
 [egress]
@@ -43,14 +44,6 @@ def agents(tools: ToolServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def forgotten(tools: ToolServer) -> None:
     tools.calls.clear()
     tools.most_at_once = 0
-
-
-def until(true: Callable[[], Any], seconds: float = 15) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def test_a_turn_is_told_as_it_happens_and_the_call_stands_before_its_result_and_the_text(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ import pytest
 from .agents_at import Agents
 from .serving import Serving
 from .tool_server import ToolServer
+from .waiting import until
 
 TOML = """
 [egress]
@@ -32,14 +33,6 @@ def hooks() -> Iterator[ToolServer]:
 def agents(hooks: ToolServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
     with Serving(tmp_path_factory.mktemp("alerts"), TOML.format(port=hooks.port)) as serving:
         yield Agents(serving)
-
-
-def until(true: Callable[[], Any], seconds: float = 15) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def alert(agents: Agents, hooks: ToolServer, type: str, path: str, **more: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from .agents_at import Agents
 from .serving import Serving
 from .tool_server import ToolServer
 from .upstream import Asked, Said, Upstream, whole
+from .waiting import until
 
 TOML = """
 [egress]
@@ -149,11 +150,11 @@ def test_what_agents_that_were_called_had_spent_before_a_kill_counts_towards_the
     body = {"agent_id": agent, "user": "go", "response_format": {"type": "queue", "cred": {"name": "ceilings"}}}
     try:
         accepted = agents.serving.ask("POST", "/api/v2/model/chat/completion", body).json
-        until(lambda: tools.to("/slow/other"))
+        until(lambda: tools.to("/slow/other"), 30)
         assert len(upstream.asked) == 5  # it, the helper, the helper's helper, the helper, it
         agents.serving.kill()
         agents.serving.start()
-        job = until(lambda: ended(agents, accepted["message_id"]))
+        job = until(lambda: ended(agents, accepted["message_id"]), 30)
     finally:
         upstream.answer = insatiable
     assert len(upstream.asked) == 6, job  # the ceiling is reached: one last call without tools
@@ -165,14 +166,6 @@ def test_what_agents_that_were_called_had_spent_before_a_kill_counts_towards_the
 def ended(agents: Agents, message: str) -> dict[str, Any] | None:
     job = agents.serving.ask("GET", f"/v1/admin/jobs/{message}").json
     return job if job["status"] in ("done", "failed") else None
-
-
-def until(true: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def test_a_turn_that_takes_longer_than_it_may_is_stopped(agents: Agents, tools: ToolServer):

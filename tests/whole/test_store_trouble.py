@@ -24,6 +24,7 @@ from .crashing import Acked, Kind, request
 from .serving import Reply, Serving
 from .test_crash import TOML, Recording, Seen, answer, check, name_of
 from .upstream import Asked, Said
+from .waiting import until
 
 KINDS: list[Kind] = ["whole", "stream", "fallback", "first_turn"]
 CLIENTS = 8
@@ -73,8 +74,8 @@ class Load:
     def start(self, upstream: Recording) -> None:
         for thread in [*self._slow, *self._threads]:
             thread.start()
-        until(lambda: len([one for one in list(upstream.asked) if SLOW in name_of(one)]) == len(self._slow))
-        until(lambda: len(self.acked) >= CLIENTS)
+        until(lambda: len([one for one in list(upstream.asked) if SLOW in name_of(one)]) == len(self._slow), SOON)
+        until(lambda: len(self.acked) >= CLIENTS, SOON)
 
     def stop(self) -> None:
         self._over.set()
@@ -108,13 +109,6 @@ def _refused_well(reply: Reply) -> None:
     assert reply.json["error"]["code"] == "store_unavailable"
 
 
-def until(true: Callable[[], bool], seconds: float = SOON) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def survived(url: str, folder: Path, trouble: Trouble, seconds: float = AWAY) -> Load:
     """The load of a server through that trouble; everything that must hold for every trouble has been checked."""
     away = threading.Event()
@@ -130,8 +124,8 @@ def survived(url: str, folder: Path, trouble: Trouble, seconds: float = AWAY) ->
             answered = load.answered
             until(lambda: load.answered > answered + CLIENTS, RECOVERY)
             load.stop()
-            until(lambda: not any(row["status"] == "started" for row in serving.attempts()))
-            until(lambda: all(run["status"] != "running" for run in serving.ask("GET", RUNS).json["data"]))
+            until(lambda: not any(row["status"] == "started" for row in serving.attempts()), SOON)
+            until(lambda: all(run["status"] != "running" for run in serving.ask("GET", RUNS).json["data"]), SOON)
             log = serving.log()
             load.later = log.count("the store is away: settling")
         _check(Seen(url, upstream, load.acked), load, log)

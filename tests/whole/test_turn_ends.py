@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +13,7 @@ from .agents_at import Agents
 from .serving import Reply, Serving
 from .tool_server import ToolServer
 from .upstream import Asked, Said, Upstream, whole
+from .waiting import until
 
 ASK = "/api/v2/model/chat/completion"
 TOML = """
@@ -104,14 +104,6 @@ def forgotten(upstream: Upstream, tools: ToolServer, model: Model) -> None:
     upstream.asked.clear()
     tools.calls.clear()
     model.__init__()  # type: ignore[misc]
-
-
-def until(true: Callable[[], Any], seconds: float = 15) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def up(agents: Agents, **more: Any) -> str:
