@@ -1,6 +1,7 @@
-"""An agent with three tools in two rounds: what its provider says, and what is asked for so that it exists.
+"""An agent with five tools in three rounds: what its provider says, and what is asked for so that it exists.
 
-    first call: `look` (pure) and `keep` (idempotent); second call: `pay` (unsafe); third call: "re: " and the name
+    first call: `look` (pure) and `keep` (idempotent); second call: `pay` (unsafe); third call: `note` (idempotent) and
+    `ship` (unsafe); fourth call: "re: " and the name
 
 A turn is known by its name, the user's last message: it stands in the arguments of its tools too. One whose name begins
 with `plain` is answered at once."""
@@ -13,8 +14,9 @@ import msgspec
 
 from .upstream import Asked, Said, stream, whole
 
-ROUNDS = (("look", "keep"), ("pay",))
-EFFECTS = {"look": "pure", "keep": "idempotent", "pay": "unsafe"}
+ROUNDS = (("look", "keep"), ("pay",), ("note", "ship"))
+EFFECTS = {"look": "pure", "keep": "idempotent", "pay": "unsafe", "note": "idempotent", "ship": "unsafe"}
+UNSAFE = tuple(tool for tool, effect in EFFECTS.items() if effect == "unsafe")
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 #: Tokens of one model call, in and out.
 SPENT = (9, 3)

@@ -1,4 +1,4 @@
-"""A turn of an agent, three tools in two rounds, is killed, left by its client, or finds the store away, at any step:
+"""A turn of an agent, five tools in three rounds, is killed, left by its client, or finds the store away, at any step:
 one end, no model call lost or counted twice, no unsafe tool called twice, and the next turn is answered."""
 
 from __future__ import annotations
@@ -197,23 +197,24 @@ def _check_accounts(seen: Seen, run: Row, attempts: list[Row], end: End, shown: 
 
 
 def _check_tools(seen: Seen, name: str, run: Row, shown: Any) -> None:
-    """The unsafe one once at the most, the others again only by the same key, and the journal says how each ended."""
+    """The unsafe ones once at the most, the others again only by the same key, and the journal says how each ended."""
     rows = {row["name"]: row for row in seen.of_run("tool_calls", run["id"])}
     used = {tool: seen.used[tool, name] for tool in agent_script.EFFECTS}
     told = (shown, rows, used)
     assert len(rows) == len(seen.of_run("tool_calls", run["id"])), told
-    assert len(used["pay"]) <= 1, told
+    assert all(len(used[tool]) <= 1 for tool in agent_script.UNSAFE), told
     for tool, keys in used.items():
         assert len(set(keys)) <= 1, told
         assert not keys or tool in rows, told
     for row in rows.values():
         assert row["status"] not in ("queued", "running"), told
-    if used["pay"]:
-        assert rows["pay"]["status"] in ("ok", "in_doubt"), told
-    if rows.get("pay", {}).get("status") == "ok":
-        assert used["pay"], told
+    for tool in agent_script.UNSAFE:
+        if used[tool]:
+            assert rows[tool]["status"] in ("ok", "in_doubt"), told
+        if rows.get(tool, {}).get("status") == "ok":
+            assert used[tool], told
     if run["status"] == "completed" and not name.startswith("plain"):
-        assert [rows[tool]["status"] for tool in ("look", "keep")] == ["ok", "ok"], told
+        assert [rows[tool]["status"] for tool in ("look", "keep", "note")] == ["ok", "ok", "ok"], told
 
 
 def _check_messages(seen: Seen, name: str, run: Row, shown: Any) -> None:
@@ -286,7 +287,7 @@ def test_a_store_that_fails_at_any_commit_of_a_turn_is_told_and_loses_no_call(
     url: str, tmp_path: Path, end: End, stride: int
 ) -> None:
     seen, sweeps = swept(url, tmp_path, ["said", "whole"], end, stride=stride)
-    assert all(one.struck * stride >= 15 for one in sweeps)
+    assert all(one.struck * stride >= 20 for one in sweeps)
     check(seen, end)
     for one in seen.acked.values():
         assert one.status in (200, 503), one

@@ -62,7 +62,7 @@ class WatchedTools(ToolServer):
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
-    """Of one turn: three tools in two rounds, a file to be fetched before each call, an answer to be judged."""
+    """Of one turn: five tools in three rounds, a file to be fetched before each call, an answer to be judged."""
     watching = Watch()
 
     def answer(asked: Asked) -> Said:
@@ -94,8 +94,12 @@ def _without_files(body: bytes) -> bytes:
     return msgspec.json.encode(asked)
 
 
+#: What the tools have given before each model call.
+GIVEN = ["", "look ok keep ok", "look ok keep ok pay ok", "look ok keep ok pay ok note ok ship ok"]
+
+
 def test_the_question_and_each_attempt_are_durable_before_the_call(watch: Watch):
-    assert watch.at("model", "attempts") == ["started", "ok started", "ok ok started"]
+    assert watch.at("model", "attempts") == ["started", "ok started", "ok ok started", "ok ok ok started"]
     assert {*watch.at("model", "run")} == {"running"}
     assert {*watch.at("model", "said")} == {"user"}
 
@@ -106,20 +110,23 @@ def test_a_reply_that_asks_for_tools_and_that_each_runs_are_durable_before_it_is
         assert f"{tool} running" in watch.at(tool, "tools")[0]
     assert (watch.at("pay", "attempts"), watch.at("pay", "rounds")) == (["ok ok"], ["1 2"])
     assert watch.at("pay", "tools") == ["look ok keep ok pay running"]
+    for tool in ("note", "ship"):
+        assert (watch.at(tool, "attempts"), watch.at(tool, "rounds")) == (["ok ok ok"], ["1 2 3"])
+        assert f"{tool} running" in watch.at(tool, "tools")[0]
 
 
 def test_what_tools_gave_is_durable_before_the_model_reads_it(watch: Watch):
-    assert watch.at("model", "tools") == ["", "look ok keep ok", "look ok keep ok pay ok"]
+    assert watch.at("model", "tools") == GIVEN
 
 
 def test_nothing_is_held_while_something_else_is_waited_for(watch: Watch):
-    assert watch.at("file", "attempts") == ["", "ok", "ok ok"]
-    assert watch.at("file", "tools") == ["", "look ok keep ok", "look ok keep ok pay ok"]
-    assert watch.at("guard", "attempts") == ["ok ok ok"]
+    assert watch.at("file", "attempts") == ["", "ok", "ok ok", "ok ok ok"]
+    assert watch.at("file", "tools") == GIVEN
+    assert watch.at("guard", "attempts") == ["ok ok ok ok"]
     assert (watch.at("guard", "run"), watch.at("guard", "said")) == (["running"], ["user"])
 
 
 def test_the_answer_is_durable_before_it_is_delivered(watch: Watch):
     assert watch.at("client", "said") == ["user assistant"]
     assert watch.at("client", "run") == ["completed"]
-    assert watch.at("client", "attempts") == ["ok ok ok"]
+    assert watch.at("client", "attempts") == ["ok ok ok ok"]
