@@ -13,8 +13,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 #: What could end a header line or the head. Values come from us, but some repeat what a caller or provider said.
 #: To leave them out and see whether anything is missing takes a tenth of a search for one of them.
 _UNSAFE = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
-#: As many bytes may wait in our process for a client, as many again make a transport say that it is full.
+#: So many bytes may be held for a client; its transport, which says when it is full, takes as many more.
 _BEHIND = 64 * 1024
+#: The line before a chunk of a stream, by the chunk's size, for those of a usual size.
+_USUAL = 1024
+_SIZES = tuple(b"%x\r\n" % size for size in range(_USUAL))
 
 
 class Wave:
@@ -41,11 +44,12 @@ class Wave:
 class Direct:
     """The connection's side of one request. What a stream says is held until the wave takes it."""
 
-    __slots__ = ("_cycle", "_held", "_transport", "_wave")
+    __slots__ = ("_cycle", "_flow", "_held", "_transport", "_wave")
 
     def __init__(self, cycle: RequestResponseCycle, wave: Wave) -> None:
         self._cycle = cycle
         self._transport = cycle.transport
+        self._flow = cycle.flow
         self._wave = wave
         self._held: bytes = b""
 
@@ -65,7 +69,8 @@ class Direct:
 
     def start(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """The head of a stream. Raises ValueError for a header that cannot be sent."""
-        self._hold(self._head(200, [*headers, (b"transfer-encoding", b"chunked")]))
+        self._held = self._head(200, [*headers, (b"transfer-encoding", b"chunked")])
+        self._wave.join(self)
 
     async def room(self) -> None:
         """Returns when the client is no longer behind."""
@@ -99,13 +104,12 @@ class Direct:
     @property
     def is_behind(self) -> bool:
         """The client reads more slowly than it is written to."""
-        return len(self._held) + self._transport.get_write_buffer_size() > _BEHIND
+        return self._flow.write_paused or len(self._held) > _BEHIND
 
     def chunk(self, data: bytes) -> None:
         """A piece of a streamed body, for a client that is not behind."""
-        self._hold(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def _hold(self, data: bytes) -> None:
+        size = len(data)
+        data = (_SIZES[size] if size < _USUAL else b"%x\r\n" % size) + data + b"\r\n"
         if self._held:
             self._held += data
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -37,7 +37,7 @@ class AnswerWriter(Protocol):
     """Events to the bytes of a face's stream. Events after Attempted with its own dialect are relayed by their
     native bytes; others are written anew. Every call's result is whole frames. Pure."""
 
-    def write(self, events: Iterable[Event]) -> bytes: ...
+    def write(self, events: Sequence[Event]) -> bytes: ...
 
 
 class FaceDialect(Protocol):

@@ -271,12 +271,11 @@ class _Open:
         self.citations: tuple[Citation, ...] = ()
 
     def grow(self, text: str) -> None:
-        data = text.encode("utf-8", "surrogatepass")
-        if len(self.more) + len(data) > _BLOCK:
-            self.blocks += (bytes(self.more), data)
-            self.more.clear()
-        else:
-            self.more += data
+        more = self.more
+        more += text.encode("utf-8", "surrogatepass")
+        if len(more) > _BLOCK:
+            self.blocks.append(bytes(more))
+            more.clear()
 
     def close(self) -> Part:
         part, more = self.part, b"".join((*self.blocks, self.more)).decode("utf-8", "surrogatepass")

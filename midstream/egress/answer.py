@@ -161,10 +161,10 @@ class Answer:
     # Connection
 
     def on_bytes(self, data: bytes) -> None:
-        self.received = True
         self._last = self._loop.time()
         in_head = not self.status
         if in_head:
+            self.received = True
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)

@@ -20,6 +20,8 @@ LINGER = 0.25
 MAX_WHOLE = 64 * 1024 * 1024
 _MAX_BLANK = 64 * 1024
 _BLANK = b" \t\r\n\xef\xbb\xbf"
+#: How nearly every stream begins.
+_STREAMS = (b"d", b"e")
 _OF_EVENTS = (b"data:", b"event:", b":", b"id:", b"retry:")
 
 ReadWhole = Callable[[bytes], Answer]
@@ -40,10 +42,13 @@ class Relay:
 
     def take(self, data: bytes) -> bool:
         if self._lead is not None:
-            self._lead += data
-            if not self._is_stream(self._lead):
-                return True
-            data, self._lead = bytes(self._lead), None
+            if not self._lead and data[:1] in _STREAMS:
+                self._lead = None
+            else:
+                self._lead += data
+                if not self._is_stream(self._lead):
+                    return True
+                data, self._lead = bytes(self._lead), None
         events = self._reader.feed(data)
         if not events:
             return True
@@ -53,8 +58,6 @@ class Relay:
 
     def _is_stream(self, lead: bytearray) -> bool:
         """Known by its first byte: one piece is an object. White space alone tells nothing yet."""
-        if lead[:1] == b"d" or lead[:1] == b"e":  # nearly always
-            return True
         first = lead[: _MAX_BLANK + 1].lstrip(_BLANK)[:1]
         if first == b"{" and len(lead) > MAX_WHOLE:
             raise Garbled(f"the answer is larger than {MAX_WHOLE} bytes")

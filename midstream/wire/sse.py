@@ -52,6 +52,8 @@ class SSEReader:
 
     def feed(self, data: bytes) -> list[Frame]:
         """Raises Garbled when one event is larger than the limit."""
+        if self._at_start and not self._buffer and data and data[0] != _BOM[0]:
+            self._at_start, self.between = False, True
         if self.between:
             frames = _plain_frames(data)
             if frames is not None:

@@ -30,9 +30,6 @@ class Wire:
     def is_closing(self) -> bool:
         return self.closing
 
-    def get_write_buffer_size(self) -> int:
-        return 0
-
 
 def stream(wire: Wire, wave: Wave) -> Direct:
     async def room() -> None:
@@ -40,7 +37,7 @@ def stream(wire: Wire, wave: Wave) -> Direct:
 
     cycle: Any = SimpleNamespace(
         transport=wire, disconnected=False, keep_alive=True, scope={"http_version": "1.1"},
-        flow=SimpleNamespace(drain=room), message_event=asyncio.Event(), on_response=lambda: None,
+        flow=SimpleNamespace(drain=room, write_paused=False), message_event=asyncio.Event(), on_response=lambda: None,
     )  # fmt: skip
     return Direct(cycle, wave)
 
@@ -101,6 +98,8 @@ def test_what_is_held_counts_as_what_its_client_is_behind():
         assert said.is_behind
         await asyncio.sleep(0)
         assert not said.is_behind
+        said._cycle.flow.write_paused = True  # its transport is full
+        assert said.is_behind
 
     asyncio.run(test())
 

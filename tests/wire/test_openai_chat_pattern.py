@@ -45,7 +45,6 @@ def test_a_chunk_that_differs_in_its_text_alone_is_read(text: str):
         FIRST[:-1],
         FIRST + b"\n",
         b"\n" + FIRST,
-        FIRST + FIRST,
         FIRST.replace(b'"a"', b'"a","content":"b"'),
         FIRST.replace(b'"a"', b'"a"},"finish_reason":null},{"delta":{"content":"b"'),
         FIRST[:-20],
@@ -56,6 +55,35 @@ def test_a_chunk_that_differs_in_its_text_alone_is_read(text: str):
 )
 def test_any_other_chunk_is_left_to_the_reader_of_all(line: bytes):
     assert taught().text_of(line) == ""
+
+
+@given(st.lists(st.text(), min_size=1, max_size=5), st.data())
+def test_frames_that_came_together_are_read_at_once_up_to_the_first_that_differs(texts: list[str], data: st.DataObject):
+    lines = [FIRST.replace(b'"a"', json.dumps(text).encode()) for text in texts]
+    other = data.draw(
+        st.sampled_from([b"", FIRST.replace(b"null", b'"stop"'), b"data: [DONE]\n\n", FIRST[:70], b": hi\n\n"])
+    )
+    if not other:
+        assert taught().text_of(b"".join(lines)) == "".join(texts)
+    said, size = taught().lead(b"".join(lines) + other)
+    assert said == "".join(texts)
+    assert not said or size == len(b"".join(lines))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        FIRST.replace(b"null", b'"stop"'),
+        FIRST.replace(b'"a"', b'"a","b"'),
+        FIRST.replace(b'"a"', b'\n\n"a"'),
+        FIRST.replace(b'"a"', b'"a\\"'),
+        FIRST.replace(b'"index":0', b'"index":1'),
+        b": a comment\n\n",
+        b"\n",
+    ],
+)
+def test_a_frame_of_another_kind_among_them_leaves_all_to_the_reader_of_all(odd: bytes):
+    assert taught().lead(FIRST + odd + FIRST)[0] == ""
 
 
 @pytest.mark.parametrize(

@@ -430,3 +430,58 @@ def test_nothing_of_a_choice_follows_its_stop() -> None:
     events = events_of(chunk({"content": "a"}), chunk(finish="stop"), chunk({"content": "b"}, finish="length"), DONE)
     assert [event.reason for event in events if isinstance(event, Stopped)] == ["stop"]
     assert folded(events).choices == (Choice((Text("a"),), "stop", "stop"),)
+
+
+def read_as(pieces: list[bytes]) -> tuple[Any, ...]:
+    """What a stream means, its bytes as relayed, and its end."""
+    reader, folding = StreamReader(), Fold()
+    events = [event for piece in pieces for event in reader.feed(piece)] + reader.finish()
+    folding.extend(events)
+    last = events[-1]
+    end = (type(last.error), str(last.error)) if isinstance(last, Failed) else None
+    natives = b"".join(event.native or b"" for event in events)
+    # The mark after an error stays with it only where both came together.
+    return folding.answer(), folding.usage, natives.removesuffix(DONE.encode()), end
+
+
+FRAMES = [
+    chunk({"content": "a"}),
+    chunk({"content": 'b","c'}),
+    chunk({"content": "\\"}),
+    chunk({"content": "é😀"}),
+    chunk({"reasoning_content": "t"}),
+    chunk({"content": "o"}, choice=1),
+    chunk({"content": "a"}, obfuscation="x1"),
+    chunk(call(index=0, id="c", function={"name": "f", "arguments": ""})),
+    chunk(call(index=0, function={"arguments": "{}"})),
+    chunk(choices=[], usage={"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}),
+    chunk(finish="stop"),
+    ": ping\n\n",
+    "event: note\ndata: {}\n\n",
+    "data: not json\n\n",
+    'data: {"error":{"message":"m"}}\n\n',
+    DONE,
+]
+
+
+@given(
+    st.lists(st.sampled_from([0] * 12 + [1, 2, 3] * 3 + [*range(4, len(FRAMES))]), max_size=40),
+    st.lists(st.integers(1, 12), max_size=8),
+)
+def test_frames_that_come_together_mean_what_they_mean_one_by_one(chosen: list[int], together: list[int]) -> None:
+    frames = [FRAMES[number].encode() for number in chosen]
+    one_by_one = read_as(frames)
+    pieces, rest = [], frames
+    for count in together:
+        pieces.append(b"".join(rest[:count]))
+        rest = rest[count:]
+    pieces.append(b"".join(rest))
+    assert read_as(pieces) == one_by_one
+
+
+@pytest.mark.parametrize("before", range(8))
+def test_the_end_mark_of_a_stream_that_failed_stays_with_its_error_wherever_that_comes(before: int) -> None:
+    error = 'data: {"error":{"message":"m"}}\n\n'
+    last = events_of(ROLE, *[chunk({"content": "a" * 300})] * before, error, DONE)[-1]
+    assert isinstance(last, Failed)
+    assert last.native == (error + DONE).encode()

@@ -21,6 +21,9 @@ _plain = msgspec.json.Decoder(PlainChunk).decode
 _first = msgspec.json.Decoder(FirstChunk).decode
 _later = msgspec.json.Decoder(Chunk).decode
 _anything = msgspec.json.Decoder().decode
+#: Bytes that may be many frames, and how many of those are read one by one: with the fourth their pattern is known.
+_MANY = 1024
+_FIRST = 4
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -43,57 +46,81 @@ class StreamReader:
         self.skipped = 0
 
     def feed(self, data: bytes) -> list[Event]:
+        if self._sse.between:
+            said = self._pattern.text_of(data)
+            if said:
+                return [Delta(self._at, said, self._number, data)]
         out: list[Event] = []
         if self._ended:
             return out
-        if self._sse.between and data.find(b"\n") >= len(data) - 3:  # one frame of one line, as nearly always
-            alone = self._pattern.text_of(data)
-            if alone:
-                out.append(Delta(self._at, alone, self._number, data))
-                return out
+        if len(data) > _MANY:
+            data = self._read_alike(data, out)
+        if data:
+            self._read(data, out)
+        return out
+
+    def _read_alike(self, data: bytes, out: list[Event]) -> bytes:
+        """Reads many frames: the first ones teach what they have in common, and those after them that have it too are
+        read at once. Gives what is left to read."""
+        at = 0
+        for _ in range(_FIRST):
+            at = data.find(b"\n\n", at) + 2
+            if at == 1:
+                return data
+        self._read(data[:at], out)
+        if self._ended:
+            _with_end_mark(out, next(iter(SSEReader().feed(data[at:])), None))
+            return b""  # nothing follows an end
+        said, size = self._pattern.lead(data[at:])
+        if said and self._sse.between:
+            out.append(Delta(self._at, said, self._number, data[at : at + size]))
+            at += size
+        return data[at:]
+
+    def _read(self, data: bytes, out: list[Event]) -> None:
         try:
             frames = self._sse.feed(data)
         except Garbled as error:
-            return self._end(out, Failed(error))
+            self._end(out, Failed(error))
+            return
         # More text of the part that is open, from frames that came together: one event, their bytes one after another.
         texts: list[str] = []
         raws: list[bytes] = []
         coming = iter(frames)
         for frame in coming:
-            line = frame.data
-            if self._number >= 0 and line is not None and not frame.event:
-                more = self._pattern.text_of(frame.raw)
-                if more:
-                    texts.append(more)
-                    raws.append(frame.raw)
-                    continue
-                try:
-                    (choice,) = _plain(line).choices
-                except _UNREADABLE:
-                    pass
-                else:
-                    said = choice.delta
-                    text, thought = said.content, said.reasoning_content or said.reasoning
-                    if choice.index != self._number and choice.index in self._choices:
-                        self._go_on(texts, raws, out)
-                        self._turn_to(choice.index)
-                    if choice.index == self._number:
-                        if text and not thought and self._kind is Text:
-                            more = text
-                        elif thought and not text and self._kind is Reasoning:
-                            more = thought
-                        if more:
-                            self._pattern.learn(frame.raw, more)
-                            texts.append(more)
-                            raws.append(frame.raw)
-                            continue
-            self._go_on(texts, raws, out)
-            self._other(frame, out)
-            if self._ended:
-                _with_end_mark(out, next(coming, None))
-                break
+            if not self._more(frame, texts, raws, out):
+                self._go_on(texts, raws, out)
+                self._other(frame, out)
+                if self._ended:
+                    _with_end_mark(out, next(coming, None))
+                    break
         self._go_on(texts, raws, out)
-        return out
+
+    def _more(self, frame: Frame, texts: list[str], raws: list[bytes], out: list[Event]) -> bool:
+        """Adds what a frame says to texts if all of it is more text of the part that is open."""
+        line = frame.data
+        if self._number < 0 or line is None or frame.event:
+            return False
+        more = self._pattern.text_of(frame.raw)
+        if not more:
+            try:
+                (choice,) = _plain(line).choices
+            except _UNREADABLE:
+                return False
+            if choice.index != self._number and choice.index in self._choices:
+                self._go_on(texts, raws, out)
+                self._turn_to(choice.index)
+            said = choice.delta
+            text, thought = said.content, said.reasoning_content or said.reasoning
+            if choice.index != self._number or (text and thought):
+                return False
+            more = (text if self._kind is Text else thought if self._kind is Reasoning else "") or ""
+            if not more:
+                return False
+            self._pattern.learn(frame.raw, more)
+        texts.append(more)
+        raws.append(frame.raw)
+        return True
 
     def _go_on(self, texts: list[str], raws: list[bytes], out: list[Event]) -> None:
         """Tells what has come together of the open part, if anything has."""
@@ -245,6 +272,7 @@ class StreamReader:
 
     def _end(self, out: list[Event], event: Event) -> list[Event]:
         self._ended = True
+        self._pattern.forget()
         out.append(event)
         return out
 

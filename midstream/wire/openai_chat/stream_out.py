@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -83,7 +83,11 @@ class StreamWriter:
             self._known_head = b"data: " + about[:-1] + b',"choices":['
         return self._known_head
 
-    def write(self, events: Iterable[Event]) -> bytes:
+    def write(self, events: Sequence[Event]) -> bytes:
+        if self._relays and len(events) == 1 and type(events[0]) is Delta and not self._ended:  # nearly always
+            relayed = events[0].native
+            if relayed is not None:
+                return relayed
         out: list[bytes] = []
         add = out.append
         open_parts = self._open
