@@ -11,7 +11,17 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ..access.identify import require_admin, require_reader
-from ..core.errors import Bug, Cancelled, MidstreamError, NotBuilt, UpstreamError, WrongContentType, forget_frames
+from ..core.errors import (
+    Bug,
+    Cancelled,
+    MethodNotAllowed,
+    MidstreamError,
+    NotBuilt,
+    NotFound,
+    UpstreamError,
+    WrongContentType,
+    forget_frames,
+)
 from ..core.ids import new_id
 from ..core.web import Reply, Request
 from .exchange import Exchange
@@ -102,12 +112,11 @@ class Edge:
                 await self._give(self._admin, scope, receive, send, exchange)
                 return
             try:
-                # The server leaves out the body of an answer to HEAD.
                 method = "GET" if scope["method"] == "HEAD" else scope["method"]
                 face, route, params = self.routes.find(method, path)
             except MidstreamError as error:
                 noun = next((one for one in self._nouns if path.startswith(one.prefix)), None)
-                if noun is not None:
+                if noun is not None and isinstance(error, NotFound):
                     write_error = noun.write_error
                     await self._services.identify(headers)  # who asks is known before a body is read
                     await self._give(noun, scope, receive, send, exchange)
@@ -132,7 +141,8 @@ class Edge:
             exchange.over()
 
     async def _give(self, nouns: Nouns, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
-        """Lets another application answer, with our own headers on its reply."""
+        """Lets another application answer, with our own headers on its reply. The server leaves out the body of an
+        answer to HEAD, here as with a face's."""
 
         async def send_named(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -143,6 +153,8 @@ class Edge:
         given = _given(await exchange.body(nouns.max_body or ADMIN_BODY), receive)
         request_id = exchange.always[0][1].decode()
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
         await nouns.application(scope, given, send_named)
 
     async def _refuse(
@@ -212,6 +224,8 @@ def _error_headers(error: MidstreamError) -> tuple[tuple[str, str], ...]:
     if error.retry_after is not None:
         headers.append(("retry-after", str(max(1, round(error.retry_after)))))
         headers.append(("retry-after-ms", str(round(error.retry_after * 1000))))
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("allow", ", ".join(error.allowed)))
     if isinstance(error, UpstreamError | NotBuilt):  # our own attempts are spent, or there is nothing to try
         headers.append(("x-should-retry", "false"))
     return tuple(headers)

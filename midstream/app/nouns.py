@@ -12,6 +12,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from .. import __version__
 from ..access.identify import require_admin
@@ -110,7 +111,9 @@ def page(data: list[dict[str, Any]], limit: int, name: str = "id") -> Response:
 
 
 def _error(request: Request, error: MidstreamError) -> Response:
-    headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after else None
+    headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after else {}
+    if isinstance(error, MethodNotAllowed):
+        headers["allow"] = ", ".join(error.allowed)
     body = request.app.state.write_error(error, request.scope["state"]["request_id"])
     return Response(body, error.status, headers, media_type="application/json")
 
@@ -123,12 +126,18 @@ async def _invalid(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     path = ".".join(str(piece) for piece in first["loc"][1:])
     why, code = _WHY.get(first["type"], (first["msg"].removeprefix("Value error, "), None))
-    return _error(request, BadRequest(f"{path}: {why}", param=path, code=code))
+    return _error(request, BadRequest(f"{path or 'the body'}: {why}", param=path or None, code=code))
+
+
+def _methods(request: Request) -> set[str]:
+    """Of all routes of its path."""
+    routes = request.app.router.routes
+    return {name for route in routes if route.matches(request.scope)[0] is not Match.NONE for name in route.methods}
 
 
 async def _not_here(request: Request, error: Any) -> Response:
     if error.status_code == 405:
-        return _error(request, MethodNotAllowed(f"{request.method} is not offered here"))
+        return _error(request, MethodNotAllowed.of(request.method, _methods(request)))
     if error.status_code == 400:  # a body that is not even text
         return _error(request, BadRequest(f"the body cannot be read: {error.detail}"))
     return _error(request, NotFound(f"no such path: {request.url.path}", code="unknown_path"))

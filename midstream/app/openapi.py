@@ -22,6 +22,11 @@ _TAGS = (
     ("batches", "Many turns of one agent, asked at once."),
     ("operations", "For orchestrators and monitoring."),
 )
+#: What every route may answer too. One of those that are for everybody is never refused.
+_REFUSED = {
+    "4XX": {"description": "Refused, in the words and the shape of the format; the message names the field"},
+    "5XX": {"description": "Failed: the provider, or this server; the message says which"},
+}
 _OPEN: list[dict[str, Any]] = [{}]
 #: How a credential may be sent, by the names that the SDKs use.
 _SCHEMES = {
@@ -40,6 +45,7 @@ def describe(document: dict[str, Any], faces: Mapping[str, Face], is_open: Itera
         for operation in operations.values():
             if operation["responses"].pop("422", None):
                 operation["responses"]["400"] = {"description": "Refused; `error.param` names the field"}
+            operation["responses"] |= _REFUSED
     for face in faces.values():
         for route in face.ROUTES:
             paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route, face.NAME)
@@ -68,10 +74,10 @@ def _operation(route: Route, tag: str) -> dict[str, Any]:
         "summary": route.summary,
         "operationId": "_".join([route.method.lower(), *_WORD.findall(route.path)]),
         "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
-        "responses": {"200": {"description": "The answer, as the service of this format gives it"}},
+        "responses": {"200": {"description": "The answer, as the service of this format gives it"}, **_REFUSED},
     }
     if tag == "operations":
-        operation["responses"] = {"200": {"description": "The answer"}}
+        operation["responses"] = {"200": {"description": "The answer"}, **_REFUSED}
     if route.method == "POST":
         content = {"application/json": {"schema": {"type": "object"}}}
         operation["requestBody"] = {"required": True, "content": content}

@@ -37,7 +37,7 @@ class Operations:
 
     async def answer(self, method: str, path: str) -> Reply:
         if method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(f"{method} is not offered here; allowed: GET")
+            raise MethodNotAllowed.of(method, ("GET",))
         if path == "/v1/version":
             return Reply(msgspec.json.encode({"name": "midstream", "version": __version__}))
         if path == METRICS:

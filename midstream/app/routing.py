@@ -33,7 +33,7 @@ class Routes(Generic[T]):
         if methods is not None:
             found = methods.get(method)
             if found is None:
-                raise MethodNotAllowed(f"{method} is not offered here; allowed: {', '.join(sorted(methods))}")
+                raise MethodNotAllowed.of(method, methods)
             return found[0], found[1], {}
         allowed = set()
         for pattern, wanted, owner, route in self._patterns:
@@ -43,7 +43,7 @@ class Routes(Generic[T]):
                     return owner, route, match.groupdict()
                 allowed.add(wanted)
         if allowed:
-            raise MethodNotAllowed(f"{method} is not offered here; allowed: {', '.join(sorted(allowed))}")
+            raise MethodNotAllowed.of(method, allowed)
         raise NotFound(f"no such path: {path}", code="unknown_path")
 
 

@@ -29,6 +29,8 @@ An error is raised to refuse before a stream began; afterwards it travels as an 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 #: Characters of a message or path that are told: they repeat what a caller or a provider said.
 MAX_TOLD = 2048
 
@@ -89,8 +91,19 @@ class NotFound(CallerError):
 
 
 class MethodNotAllowed(CallerError):
+    """allowed: the methods that its path knows."""
+
     status = 405
     code = "method_not_allowed"
+    allowed: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, method: str, known: Iterable[str]) -> MethodNotAllowed:
+        names = {*known}
+        allowed = tuple(sorted({*names, "HEAD"} if "GET" in names else names))
+        error = cls(f"{method} is not offered here; allowed: {', '.join(allowed)}")
+        error.allowed = allowed
+        return error
 
 
 class Conflict(CallerError):

@@ -39,6 +39,8 @@ def test_every_answer_has_a_request_id_the_callers_own_when_it_is_one(tmp_path: 
         ("PUT", "/v1/messages", 405),
         ("POST", "/v1beta/models/m:inventContent", 405),
         ("PATCH", "/v1/admin/keys", 405),
+        ("PUT", "/api/v1/conversation", 405),
+        ("PUT", "/v1/admin/agents/agt_1", 405),
     ],
 )
 def test_a_path_or_method_that_is_not_here_says_so(tmp_path: Path, method: str, path: str, status: int):
@@ -46,6 +48,13 @@ def test_a_path_or_method_that_is_not_here_says_so(tmp_path: Path, method: str, 
         reply = await app.ask(method, path, b"{}", content_type=JSON)
         assert reply.status == status
         assert reply.json["error"]
+        if status == 405:
+            allowed = reply.headers["allow"].split(", ")
+            assert method not in allowed
+            for other in allowed:
+                assert (await app.ask(other, path, b"{}", content_type=JSON)).status != 405, other
+        else:
+            assert "allow" not in reply.headers
 
     here(tmp_path, test)
 

@@ -45,7 +45,9 @@ def test_no_other_path_is_known(path: str):
     assert refused.value.code == "unknown_path"
 
 
-@pytest.mark.parametrize("method, path, allowed", [("PUT", "/a", "GET, POST"), ("POST", "/a/1", "DELETE, GET")])
+@pytest.mark.parametrize(
+    "method, path, allowed", [("PUT", "/a", "GET, HEAD, POST"), ("POST", "/a/1", "DELETE, GET, HEAD")]
+)
 def test_a_known_path_says_which_methods_it_has(method: str, path: str, allowed: str):
     with pytest.raises(MethodNotAllowed) as refused:
         ROUTES.find(method, path)

@@ -276,6 +276,10 @@ def test_bad_input_is_refused_with_the_path_of_the_field(
 def test_the_edge_refuses_in_the_faces_grammar(serving: Serving):
     assert serving.ask("POST", "/v1/chat/completions", {}, key="wrong").status == 401
     assert serving.ask("GET", "/v1/chat/completions").status == 405
+    for path in ("/v1/models", "/v1/admin/runs", "/api/v1/conversation/chat-history"):  # faces, and others
+        got, head = serving.ask("GET", path), serving.ask("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["content-type"] == got.headers["content-type"]
     assert serving.ask("GET", "/v1/nothing").json["error"]["code"] == "unknown_path"
     assert serving.ask("POST", "/v1/chat/completions", b"a=1", content_type="text/plain").status == 415
     reply = serving.ask("POST", "/v1/messages", {}, key="wrong")
