@@ -38,12 +38,13 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, process: Process) -> None:
         super().__init__(config)
         self._process = process
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+        # Before anybody is told that it is ready: who knows of it may end it.
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -100,7 +101,7 @@ async def serve(config: Config, admin_key: str) -> None:
     """Serves until a signal ends it. Raises errors.OurError when it cannot start, OSError when the address is taken."""
     listener = listen(config.server.host, config.server.port)
     process = await open_process(config, admin_key, Clock())
-    server = uvicorn.Config(
+    settings = uvicorn.Config(
         process.application,
         http=functools.partial(EdgeProtocol, wave=Wave(asyncio.get_running_loop())),  # type: ignore[arg-type]
         ws=websocket,  # type: ignore[arg-type]  # it is only called
@@ -119,9 +120,10 @@ async def serve(config: Config, admin_key: str) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
+    server = Server(settings, process)
     logger.info("midstream is ready on http://%s:%d", *listener.getsockname()[:2])
     asyncio.get_running_loop().call_later(LATER, _load_rest, process)
-    await Server(server, process).serve(sockets=[listener])
+    await server.serve(sockets=[listener])
 
 
 def _load_rest(process: Process) -> None:

@@ -127,6 +127,13 @@ def test_keys_are_made_listed_and_revoked_through_the_running_server(serving: Se
     assert run("keys", "revoke", "key_none").stderr.startswith("Error: ")
 
 
+def test_a_server_that_is_ready_can_be_ended_in_order_at_once() -> None:
+    for _ in range(4):
+        server = Serving()
+        server.end()
+        assert server.process.returncode == 0
+
+
 def test_the_first_start_makes_a_key_that_only_the_owner_can_read(serving: Serving) -> None:
     file = Path("midstream-data/admin.key")
     key = file.read_text().strip()
