@@ -255,8 +255,10 @@ def test_parameters_become_generation_config() -> None:
     ],
 )
 def test_thinking_is_a_level_or_the_callers_number(thinking: Thinking, model: str, config: dict[str, Any]) -> None:
-    body, _ = ask(Prompt((USER,), params=Params(thinking=thinking)), model=model)
+    body, dropped = ask(Prompt((USER,), params=Params(thinking=thinking)), model=model)
     assert body["generationConfig"]["thinkingConfig"] == config
+    cannot_stop = thinking.effort == "none" and "-pro" in model
+    assert dropped == (("reasoning_effort",) if cannot_stop else ())
 
 
 def test_what_google_cannot_take_is_told_by_the_callers_names() -> None:

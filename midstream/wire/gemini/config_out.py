@@ -90,15 +90,15 @@ def _thinking(wanted: Thinking, model: str, form: str, dropped: dict[str, None])
         out["thinkingBudget"] = wanted.budget
     elif wanted.effort is not None:
         by_budget = form == "budget" or (form == "auto" and _BUDGET_MODELS.match(name) is not None)
+        level = _LEVELS.get(wanted.effort)
         # Pro models cannot stop thinking: they get the least that they take.
         pro = "-pro" in name
-        if wanted.effort not in _LEVELS:
+        if level is None or (pro and wanted.effort == "none"):
             dropped["reasoning_effort"] = None
-        elif by_budget:
+        if level is not None and by_budget:
             budget = _BUDGETS[wanted.effort]
             out["thinkingBudget"] = 128 if pro and budget == 0 else budget
-        else:
-            level = _LEVELS[wanted.effort]
+        elif level is not None:
             out["thinkingLevel"] = "LOW" if pro and level == "MINIMAL" else level
     if wanted.show is not None:
         out["includeThoughts"] = wanted.show
