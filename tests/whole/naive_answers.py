@@ -64,6 +64,8 @@ def events(text: str) -> Iterator[Json]:
         data = "\n".join(line[5:].lstrip(" ") for line in frame.split("\n") if line.startswith("data:"))
         if data and data.strip() != "[DONE]":
             yield json.loads(data)
+        elif frame.startswith("error: "):  # llama.cpp's way
+            yield {"error": json.loads(frame[7:])}
 
 
 def _is_chunk(value: Json) -> bool:
@@ -174,9 +176,11 @@ def _chat_stream(chunks: list[Json]) -> Heard:
         _chat_call(voices[number], call)
     for number, called in messages.items():
         voices[number].called("", called["name"], called.get("arguments"))
+    counted = [chunk for chunk in chunks if chunk.get("usage")]
     for number, voice in voices.items():
         voice.thought = voice.thought or voice.details
-        voice.stop = _CHAT_STOPS.get(stops[number], stops[number])
+        stop = "stop" if stops[number] == "error" and len(counted) == 1 else stops[number]  # it forgot to say why
+        voice.stop = _CHAT_STOPS.get(stop, stop)
     return Heard([voices[number] for number in sorted(voices)], _chat_usage(usage))
 
 
