@@ -19,6 +19,7 @@ from .route import Next
 
 #: No call has so many tokens: a provider that says so is not believed.
 MAX_TOKENS = 10**9
+_NOTHING = Usage()
 #: Rough enough to be called an estimate: bytes of text per token.
 BYTES_PER_TOKEN = 4
 
@@ -175,6 +176,8 @@ class Attempt:
         reported = self.fold.usage
         if reported is not None and max(astuple(reported)) > MAX_TOKENS:
             reported = None
+        if reported == _NOTHING and self.fold.whole is not None:
+            reported = None  # a body that says nothing of tokens
         # A stream often begins with a placeholder: only what is said after the output counts it.
         if reported is not None and (error is None or (self.fold.counted and reported.output_tokens)):
             return reported

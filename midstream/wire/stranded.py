@@ -1,10 +1,12 @@
 """What only its own format can say of a request: another one's writer names it as left out.
 
 Readers keep the members that have no neutral meaning as State of their format, with the part or tool that they belong
-to, and no other format looks at them."""
+to, and no other format looks at them. What was put back into a message that its caller had sent without it is not
+named: nobody misses it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,13 +15,14 @@ from ..core.turn import Prompt, Tool
 
 #: Where a format keeps parts, and what it calls thoughts, a file's name and what a text is taken from.
 _PLACES = {"gemini": "contents.parts", "openai_responses": "input.content"}
-_NAMES = {"gemini": "displayName", "anthropic_messages": "title"}
+_NAMES = {"gemini": ("displayName",), "anthropic_messages": ("title",), "openai_chat": ("document_name", "filename")}
 #: Formats in which a file that is sent as its data has a name.
 _NAMING = frozenset({"openai_chat", "openai_responses", "anthropic_messages"})
-_THOUGHTS = ("thinking", "redacted_thinking", "thought", "reasoning_content")
+_THOUGHTS = ("thinking", "redacted_thinking", "thought", "reasoning_content", "reasoning", "reasoning_details")
 _CITATIONS = {"openai_chat": "annotations", "openai_responses": "annotations"}
 #: Marks of who has written a part: nothing that anybody else could be told.
 _MARKS = frozenset({"thoughtSignature", "signature", "id", "status"})
+_UPPER = re.compile(r"([A-Z])")
 
 
 def stranded(prompt: Prompt, dialect: str, target: str) -> dict[str, None]:
@@ -31,7 +34,8 @@ def stranded(prompt: Prompt, dialect: str, target: str) -> dict[str, None]:
         names.update((f"messages.{name}", None) for name in _members(message.state, target))
         names.update((name, None) for name in _thoughts(message, target))
         for part in message.parts:
-            names.update((f"{place}.{name}", None) for name in _of_part(part, dialect, target))
+            told = (name for name in _of_part(part, dialect, target) if _says(message, name.partition(".")[0]))
+            names.update((f"{place}.{name}", None) for name in told)
     for tool in prompt.tools:
         names.update((name, None) for name in _of_tool(tool, target))
     return names
@@ -48,8 +52,25 @@ def _thoughts(message: Message, target: str) -> Iterator[str]:
     Chat's writer says itself what it carries."""
     thoughts = [part for part in message.parts if isinstance(part, Reasoning)]
     if target != "openai_chat" and any(one.state is None or one.state.issuer != target for one in thoughts):
-        raw = message.native.raw if message.native is not None else b""
-        yield next((word for word in _THOUGHTS if b'"%s"' % word.encode() in raw), "reasoning")
+        word = thoughts_word(message)
+        if word is not None:
+            yield word if word != "reasoning_details" else "reasoning"
+
+
+def thoughts_word(message: Message) -> str | None:
+    """What the message calls its thoughts; None when its caller had sent it without any."""
+    if message.native is None or not message.native.raw:
+        return "reasoning"
+    raw = message.native.raw
+    return next((word for word in _THOUGHTS if b'"%s"' % word.encode() in raw), None)
+
+
+def _says(message: Message, name: str) -> bool:
+    """Is it a word of the message as its caller wrote it? Google's members have two spellings."""
+    if message.native is None or not message.native.raw:
+        return name != "document_name"  # the other word is the usual one
+    snake = _UPPER.sub(lambda found: "_" + found[1].lower(), name)
+    return any(b'"%s"' % word.encode() in message.native.raw for word in (name, snake))
 
 
 def _of_part(part: Part, dialect: str, target: str) -> Iterator[str]:
@@ -65,7 +86,7 @@ def _of_part(part: Part, dialect: str, target: str) -> Iterator[str]:
     if isinstance(part, Text) and not all(_cited(citation, target) for citation in part.citations):
         yield _CITATIONS.get(dialect, "citations")
     if isinstance(part, Media) and part.name is not None and not _named(part, target):
-        yield _NAMES.get(dialect, "filename")
+        yield from _NAMES.get(dialect, ("filename",))
     if isinstance(part, ToolResult):
         for inner in part.parts:
             yield from _of_part(inner, dialect, target)

@@ -63,3 +63,26 @@ def test_the_oldest_are_forgotten() -> None:
 
 def test_an_answer_without_states_takes_no_room() -> None:
     assert not told(Reasoning("hm"), Text("x"), CALL)._calls
+
+
+def test_one_id_that_a_service_uses_again_does_not_mix_up_conversations() -> None:
+    """Some services count their calls from 0 in every answer."""
+    stash = Stash()
+    rome, oslo = (ToolCall("functions.f:0", "f", f'{{"city":"{city}"}}') for city in ("Rome", "Oslo"))
+    other = Reasoning("of Oslo", state=State("openai_chat", {"reasoning_details": [1]}))
+    for thought, call in ((SIGNED, rome), (other, oslo)):
+        stash.remember("org", Answer(choices=(Choice(parts=(thought, call)),)))
+    assert restored(stash, rome) == (SIGNED, rome)
+    assert restored(stash, oslo) == (other, oslo)
+    for stranger in (ToolCall("functions.f:0", "f", '{"city":"Bern"}'), ToolCall("functions.f:0", "g", rome.arguments)):
+        assert restored(stash, stranger) == (stranger,)
+
+
+def test_a_call_is_known_again_however_its_arguments_are_written() -> None:
+    call = ToolCall("a", "f", '{"n":1,"m":[2.5,"x"]}')
+    stash = told(SIGNED, call)
+    again = ToolCall("a", "f", '{ "m": [2.5, "x"], "n": 1.0 }')
+    assert restored(stash, again) == (SIGNED, again)
+    for written, sent in (("", "{}"), ("free words", '{"input":"free words"}'), ("{oops", '{"_raw":"{oops"}')):
+        stash = told(SIGNED, ToolCall("a", "f", written))
+        assert restored(stash, ToolCall("a", "f", sent)) == (SIGNED, ToolCall("a", "f", sent))

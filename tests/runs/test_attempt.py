@@ -3,9 +3,23 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from midstream.core.errors import BadRequest, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
-from midstream.core.events import Attempted, Delta, Done, Event, Failed, PartStarted, Started, Stopped, Used
+from midstream.core.events import (
+    Answer,
+    Attempted,
+    Choice,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    PartStarted,
+    Started,
+    Stopped,
+    Used,
+    Whole,
+)
 from midstream.core.http import Timeouts
 from midstream.core.parts import Reasoning, Text, ToolCall
 from midstream.core.serving import Line, Target
@@ -135,6 +149,15 @@ def test_a_call_that_was_never_answered_costs_no_tokens(error: MidstreamError):
 @pytest.mark.parametrize("error", [Cut("cut"), TimedOut("", phase="first_byte"), TimedOut("", phase="between")])
 def test_a_call_that_may_have_been_worked_on_costs_its_prompt_by_estimate(error: MidstreamError):
     assert Tried(error=error).attempt.usage(PROMPT) == Usage(uncached_in=PROMPT, estimated=True)
+
+
+def test_a_body_that_says_nothing_of_tokens_is_estimated():
+    said = Answer(choices=(Choice((Text("12345678"),), "stop"),))
+    assert Tried([*OPENED[:1], Whole(said), Done()]).attempt.usage(PROMPT) == Usage(
+        uncached_in=PROMPT, out_text=2, estimated=True
+    )
+    counted = replace(said, usage=Usage(uncached_in=1))
+    assert Tried([*OPENED[:1], Whole(counted), Done()]).attempt.usage(PROMPT) == Usage(uncached_in=1)
 
 
 def test_what_was_written_before_a_cut_is_estimated_by_its_bytes_in_all_parts():

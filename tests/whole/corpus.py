@@ -51,7 +51,7 @@ class Recording(Struct, frozen=True):
         """chat | embedding | count_tokens."""
         if self.path.endswith("/embeddings") or "mbedContent" in self.path:
             return "embedding"
-        return "count_tokens" if "count_tokens" in self.path else "chat"
+        return "count_tokens" if self.path.endswith(("/count_tokens", ":countTokens")) else "chat"
 
     @property
     def streams(self) -> bool:

@@ -3,7 +3,9 @@ and recordings, with nothing of the server's code, so that both can be compared.
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,16 +22,18 @@ class Call:
 
 @dataclass
 class Voice:
-    """One choice. stop: stop | length | tool_calls | content_filter | pause | error, as the dialect's own word says:
+    """One choice. details: the thought as some services tell it a second time.
+    stop: stop | length | tool_calls | content_filter | pause | error, as the dialect's own word says:
     some say "stop" when tools are called."""
 
     text: str = ""
     thought: str = ""
+    details: str = ""
     calls: list[Call] = field(default_factory=list)
     stop: str = "error"
 
     def called(self, id: str | None, name: str, arguments: Any) -> None:
-        self.calls.append(Call(id or "", name, parsed(arguments)))
+        self.calls.append(Call(id or "", name, given(arguments)))
 
 
 class Broken(Exception):
@@ -50,7 +54,7 @@ def heard(dialect: str, body: bytes, stream: bool) -> Heard:
     if not stream:
         return _WHOLE[dialect](json.loads(text))
     values = json.loads(text) if text.lstrip()[:1] == "[" else list(events(text))
-    if len(values) == 1 and dialect not in ("gemini", "openai_responses"):
+    if len(values) == 1 and dialect not in ("gemini", "openai_responses") and not _is_chunk(values[0]):
         return _WHOLE[dialect](values[0])
     return _STREAM[dialect](values)
 
@@ -58,8 +62,15 @@ def heard(dialect: str, body: bytes, stream: bool) -> Heard:
 def events(text: str) -> Iterator[Json]:
     for frame in text.replace("\r\n", "\n").split("\n\n"):
         data = "\n".join(line[5:].lstrip(" ") for line in frame.split("\n") if line.startswith("data:"))
-        if data and data != "[DONE]":
+        if data and data.strip() != "[DONE]":
             yield json.loads(data)
+        elif frame.startswith("error: "):  # llama.cpp's way
+            yield {"error": json.loads(frame[7:])}
+
+
+def _is_chunk(value: Json) -> bool:
+    """A stream of one chunk, not a whole answer in the place of a stream."""
+    return any("delta" in choice for choice in value.get("choices") or ())
 
 
 def parsed(arguments: Any) -> Any:
@@ -69,6 +80,15 @@ def parsed(arguments: Any) -> Any:
         return json.loads(arguments) if arguments.strip() else {}
     except ValueError:
         return arguments
+
+
+def given(arguments: Any) -> Any:
+    """A call's arguments. What is no JSON object stands under a name in dialects that demand one; null gives none."""
+    value = parsed(arguments)
+    if isinstance(value, dict) and len(value) == 1:
+        [(name, inner)] = value.items()
+        value = parsed(inner) if name in ("input", "_raw") and isinstance(inner, str) else value
+    return {} if value is None else value
 
 
 # ----------------------------------------------------------------------------------------------------- OpenAI Chat
@@ -85,7 +105,9 @@ def _chat(body: Json) -> Heard:
             _chat_call(voice, call)
         if message.get("function_call"):
             voice.called("", message["function_call"]["name"], message["function_call"]["arguments"])
-        voice.stop = _CHAT_STOPS.get(choice["finish_reason"], choice["finish_reason"])
+        stop = choice.get("finish_reason") or "error"
+        voice.thought = voice.thought or voice.details
+        voice.stop = _CHAT_STOPS.get(stop, stop)
         voices.append(voice)
     return Heard(voices, _chat_usage(body.get("usage")))
 
@@ -99,9 +121,15 @@ def _chat_words(voice: Voice, message: Json) -> None:
             elif item["type"] == "thinking":
                 voice.thought += "".join(piece.get("text") or "" for piece in item["thinking"])
     else:
-        voice.text += content
+        voice.text += content if isinstance(content, str) else compact(content)
     voice.text += message.get("refusal") or ""
+    for detail in message.get("reasoning_details") or ():
+        voice.details += detail.get("text") or detail.get("summary") or ""
     voice.thought += message.get("reasoning_content") or message.get("reasoning") or ""
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _chat_call(voice: Voice, call: Json) -> None:
@@ -115,7 +143,9 @@ def _chat_usage(usage: Json | None) -> tuple[int, int, int] | None:
     if not usage:
         return None
     inside = usage.get("prompt_tokens_details") or {}
-    cached = inside.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("num_cached_tokens") or 0
+    elsewhere = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
+    cached = inside.get("cached_tokens") or next((usage[name] for name in elsewhere if usage.get(name)), 0)
+    cached = min(cached, usage.get("prompt_tokens") or 0)  # some services tell more than they were given
     output = usage.get("completion_tokens") or 0
     reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     if reasoning and usage.get("total_tokens") == usage["prompt_tokens"] + output + reasoning:
@@ -146,8 +176,11 @@ def _chat_stream(chunks: list[Json]) -> Heard:
         _chat_call(voices[number], call)
     for number, called in messages.items():
         voices[number].called("", called["name"], called.get("arguments"))
+    counted = [chunk for chunk in chunks if chunk.get("usage")]
     for number, voice in voices.items():
-        voice.stop = _CHAT_STOPS.get(stops[number], stops[number])
+        voice.thought = voice.thought or voice.details
+        stop = "stop" if stops[number] == "error" and len(counted) == 1 else stops[number]  # it forgot to say why
+        voice.stop = _CHAT_STOPS.get(stop, stop)
     return Heard([voices[number] for number in sorted(voices)], _chat_usage(usage))
 
 
@@ -216,7 +249,7 @@ def _anthropic_stream(frames: list[Json]) -> Heard:
                 raise Broken(frame)
     for block in blocks.values():
         if block["type"] == "tool_use" and block["json"]:
-            block["input"] = json.loads(block["json"])
+            block["input"] = parsed(block["json"])
     return _anthropic({**body, "content": list(blocks.values())})
 
 
@@ -232,6 +265,8 @@ def _anthropic_delta(block: Json, delta: Json) -> None:
 
 # ---------------------------------------------------------------------------------------------------------- Gemini
 
+#: As numbers where a client asks for them so.
+_GEMINI_WORDS = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 6: "LANGUAGE", 7: "BLOCKLIST"}
 _GEMINI_STOPS = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
@@ -261,7 +296,8 @@ def _gemini_stream(pieces: list[Json]) -> Heard:
         for candidate in piece.get("candidates") or ():
             number = candidate.get("index") or 0
             _gemini_parts(voices.setdefault(number, Voice()), (candidate.get("content") or {}).get("parts") or ())
-            stops[number] = candidate.get("finishReason") or stops.get(number, "")
+            stop = candidate.get("finishReason") or stops.get(number, "")
+            stops[number] = _GEMINI_WORDS.get(stop, stop) if isinstance(stop, int) else stop
     for number, voice in voices.items():
         voice.stop = _GEMINI_STOPS.get(stops[number], "error")
     return Heard([voices[number] for number in sorted(voices)], _gemini_usage(usage))
@@ -274,8 +310,30 @@ def _gemini_parts(voice: Voice, parts: Any) -> None:
                 voice.thought += part["text"]
             else:
                 voice.text += part["text"]
+        elif "name" not in part.get("functionCall", {"name": ""}):
+            _gemini_piece(voice.calls[-1].arguments, part["functionCall"])
         elif "functionCall" in part:
             voice.called(part["functionCall"].get("id"), part["functionCall"]["name"], part["functionCall"].get("args"))
+
+
+def _gemini_piece(arguments: Json, piece: Json) -> None:
+    """More of a call's arguments, each with its place, as in $.list[0].name."""
+    for one in piece.get("partialArgs") or ():
+        *path, last = [int(step) if step.isdigit() else step for step in re.findall(r"\w+", one["jsonPath"])]
+        holder: Any = arguments
+        for step, following in itertools.pairwise((*path, last)):
+            _grow(holder, step, [] if isinstance(following, int) else {})
+            holder = holder[step]
+        value = next((one[name] for name in ("stringValue", "numberValue", "boolValue") if name in one), None)
+        _grow(holder, last, "" if isinstance(value, str) else None)
+        holder[last] = holder[last] + value if isinstance(value, str) else value
+
+
+def _grow(holder: Any, step: str | int, empty: Any) -> None:
+    if isinstance(holder, dict):
+        holder.setdefault(step, empty)
+    elif step == len(holder):
+        holder.append(empty)
 
 
 def _gemini_usage(usage: Json | None) -> tuple[int, int, int] | None:
@@ -294,6 +352,7 @@ _RESPONSES_STOPS = {
     "complete": "stop",
     "queued": "pause",
     "max_output_tokens": "length",
+    "incomplete": "length",
     "content_filter": "content_filter",
 }
 
@@ -321,6 +380,8 @@ def _responses(body: Json) -> Heard:
 
 
 def _responses_stream(frames: list[Json]) -> Heard:
+    if any(frame["type"] == "error" for frame in frames):
+        raise Broken(frames[-1])
     ends = ("response.completed", "response.incomplete", "response.failed")
     [body] = [frame["response"] for frame in frames if frame["type"] in ends]
     done = [frame for frame in frames if frame["type"] == "response.output_item.done"]

@@ -53,6 +53,13 @@ def test_an_error_body_of_any_other_kind_is_a_message_and_not_relayed(body: byte
     assert json.loads(dialect.write_error(error, "r"))["error"]["type"] == "api_error"
 
 
+def test_an_error_that_is_only_a_message_is_told_in_its_words() -> None:
+    """A cloud's gateway before the service."""
+    error = dialect.read_error(403, {}, b'{"message":"no access to this model"}')
+    assert (error.message, error.native) == ("no access to this model", None)
+    assert dialect.read_error(403, {}, b'{"message":5}').message == 'the provider answered 403: {"message":5}'
+
+
 def test_models_and_counts_there_and_back() -> None:
     assert dialect.read_models(dialect.write_models(["a", "b"])) == ["a", "b"]
     page = json.loads(dialect.write_models(["a", "b"]))

@@ -484,3 +484,95 @@ def test_made_up_ids_suit_every_dialect() -> None:
     value = {**chunk({"functionCall": {"name": "f"}}, finish="STOP"), "responseId": "a/b=" * 30}
     (part,) = whole(value).choices[0].parts
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", part.id)
+
+
+# calls in pieces
+
+
+def piece(**call: Any) -> dict[str, Any]:
+    return {"functionCall": call}
+
+
+def placed(path: str, more: bool = False, **value: Any) -> dict[str, Any]:
+    return {"jsonPath": path, **value, **({"willContinue": True} if more else {})}
+
+
+def called(*parts: Any, finish: str = "STOP") -> Choice:
+    events = events_of(sse(*(chunk(part) for part in parts), chunk({"text": ""}, finish=finish)))
+    assert isinstance(events[-1], Done)
+    (choice,) = fold(events).choices
+    return choice
+
+
+def test_a_call_that_comes_in_pieces_is_one_call() -> None:
+    first = piece(name="plan", willContinue=True) | {"thoughtSignature": "c2ln"}
+    choice = called(
+        {"text": "So:"},
+        first,
+        piece(partialArgs=[placed("$.to", True, stringValue="Ro")], willContinue=True),
+        piece(partialArgs=[placed("$.to", True, stringValue="me")], willContinue=True),
+        piece(partialArgs=[placed("$.to", stringValue="")], willContinue=True),
+        piece(willContinue=True),
+        piece(partialArgs=[placed("$.days[0].n", numberValue=1), placed("$.days[1].n", numberValue=2)],
+              willContinue=True),
+        piece(partialArgs=[placed("$['odd name']", boolValue=True), placed("$.none", nullValue="NULL_VALUE")],
+              willContinue=True),
+        piece(),
+        piece(name="rest", args={}),
+    )  # fmt: skip
+    text, plan, rest = choice.parts
+    assert text == Text("So:")
+    assert isinstance(plan, ToolCall)
+    assert plan.name == "plan"
+    assert json.loads(plan.arguments) == {"to": "Rome", "days": [{"n": 1}, {"n": 2}], "odd name": True, "none": None}
+    assert plan.state == State("gemini", {"thoughtSignature": "c2ln"})
+    assert isinstance(rest, ToolCall)
+    assert rest.name == "rest"
+    assert plan.id != rest.id
+    assert choice.stop == "tool_calls"
+
+
+def test_two_calls_in_pieces_follow_one_another() -> None:
+    pieces = [piece(name="f", willContinue=True),
+              piece(partialArgs=[placed("$.a", stringValue="x")], willContinue=True), piece()]  # fmt: skip
+    first, second = called(*pieces, *pieces).parts
+    assert isinstance(first, ToolCall)
+    assert isinstance(second, ToolCall)
+    assert first.arguments == second.arguments == '{"a":"x"}'
+    assert first.id != second.id
+
+
+def test_a_call_whose_last_piece_never_came_ends_with_the_answer() -> None:
+    (call,) = called(
+        piece(name="f", willContinue=True),
+        piece(partialArgs=[placed("$.a", True, stringValue="x")], willContinue=True),
+        finish="MAX_TOKENS",
+    ).parts
+    assert isinstance(call, ToolCall)
+    assert call.arguments == '{"a":"x"}'
+
+
+def test_whoever_reads_googles_own_bytes_gets_every_piece() -> None:
+    body = sse(
+        chunk(piece(name="f", willContinue=True)),
+        chunk(piece(partialArgs=[placed("$.a", stringValue="x")], willContinue=True)),
+        chunk(piece(), finish="STOP"),
+    )
+    assert b"".join(event.native or b"" for event in events_of(body) if hasattr(event, "native")) == body
+
+
+@pytest.mark.parametrize(
+    "path", ["", "$", "$.", "a b[", "$[0].a", "$.a.b.c", "$.a[0]", "$.list[5000]", "$" + ".x" * 200, None]
+)
+def test_a_piece_without_a_place_is_no_piece(path: Any) -> None:
+    start = [piece(name="f", willContinue=True), piece(partialArgs=[placed("$.a", stringValue="x")], willContinue=True)]
+    wrong = piece(partialArgs=[placed(path, numberValue=1)], willContinue=True)
+    (call,) = called(*start, wrong, piece()).parts
+    assert isinstance(call, ToolCall)
+    assert json.loads(call.arguments)["a"] == "x"
+    assert isinstance(last_error(events_of(sse(*(chunk(one) for one in (*start, wrong, wrong))))), Garbled)
+
+
+def test_a_call_in_pieces_that_is_not_sound_fails_the_answer() -> None:
+    start = chunk(piece(name="f", id=5, willContinue=True))
+    assert isinstance(last_error(events_of(sse(start, chunk({"text": ""}, finish="STOP")))), Garbled)

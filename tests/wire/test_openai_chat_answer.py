@@ -163,6 +163,15 @@ def test_every_form_of_message_is_read(message: Any, parts: tuple[Part, ...]) ->
     assert choice_of(message).parts == parts
 
 
+def test_an_object_for_content_is_its_json_and_goes_on_as_it_came() -> None:
+    """The way of a service that was asked for JSON."""
+    body = body_of({"content": {"city": "Rome", "n": [1]}})
+    answer = read_answer(body)
+    assert answer.choices[0].parts == (Text('{"city":"Rome","n":[1]}'),)
+    assert answer.native is not None
+    assert answer.native.raw == body
+
+
 def test_a_call_tells_more_than_the_word_stop() -> None:
     choice = choice_of({"tool_calls": [{"id": "x", "function": {"name": "f"}}]}, "stop")
     assert (choice.stop, choice.native_stop) == ("tool_calls", "stop")

@@ -185,6 +185,15 @@ def test_earlier_reasoning_goes_back_in_the_services_own_field(field: Any, membe
     assert dropped == ()
 
 
+def test_reasoning_that_was_put_back_for_the_caller_is_left_out_without_a_word() -> None:
+    thought = Reasoning("why", state=State("anthropic_messages", {"signature": "s"}))
+    native = Native("gemini", b'{"role":"model","parts":[{"text":"a"}]}')
+    message = Message("assistant", (thought, Text("a")), native=native)
+    for field in (None, "reasoning_content"):
+        _, dropped = written(Prompt((message,)), Quirks(reasoning_history=field), dialect="gemini")
+        assert dropped == ()
+
+
 def test_signed_reasoning_of_another_issuer_stays_here_and_is_told() -> None:
     thought = Reasoning("why", state=State("anthropic_messages", {"signature": "s"}))
     assert said(thought, Text("a"), role="assistant") == ([{"role": "assistant", "content": "a"}], ("thinking",))

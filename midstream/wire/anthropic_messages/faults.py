@@ -51,8 +51,10 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
         if not whole or members.get("type") != "error":
             found.native = found.dialect = None
         return found
+    said = members.get("message") if isinstance(members, dict) else None
     words = body[:200].decode("utf-8", "replace").strip()
-    found = refused(None, body, known, wait, f"the provider answered {status}" + (f": {words}" if words else ""))
+    plain = f"the provider answered {status}" + (f": {words}" if words else "")
+    found = refused(said if isinstance(said, str) else None, body, known, wait, plain)
     found.native = found.dialect = None
     return found
 

@@ -27,6 +27,7 @@ from .answer_in import Candidate, Chunk, TextPart, block_reason, call_id, read_c
 from .enums import FINISH, word_of
 from .facts import beside_parts, read_citations, read_logprobs, searches_in
 from .frames import Frames
+from .partial_calls import PartialCall, goes_on, opens
 from .refusals import refusal
 from .shape import ABSENT, NAME, given
 from .stops import read_stop
@@ -38,13 +39,15 @@ _anything = msgspec.json.Decoder().decode
 class _Open:
     """One candidate of a stream under construction. at: index of the open part, -1 when none is."""
 
-    __slots__ = ("at", "beside", "blocked", "called", "next", "reasoning", "stop", "texts")
+    __slots__ = ("at", "beside", "blocked", "called", "calling", "next", "reasoning", "stop", "texts")
 
     def __init__(self) -> None:
         self.at = -1
         self.next = 0
         self.reasoning = False
         self.called = self.blocked = False
+        #: A call that comes in pieces: it is told of when it is whole.
+        self.calling: PartialCall | None = None
         self.stop = ""
         self.texts: dict[int, list[str]] = {}
         #: groundingMetadata and its like, the latest of each: Google repeats them while they grow.
@@ -99,8 +102,11 @@ class Reader:
         open_ended = not self._choices or not all(choice.stop for choice in self._choices.values())
         if open_ended or not whole:
             return out + self._fail(Cut("the stream ended before the answer was complete"), None)
-        for number, choice in self._choices.items():
-            self._close_choice(number, choice, out)
+        try:
+            for number, choice in self._choices.items():
+                self._close_choice(number, choice, out)
+        except Garbled as error:
+            return out + self._fail(error, None)
         for number, choice in sorted(self._choices.items()):
             reason = "content_filter" if choice.blocked else read_stop(choice.stop, choice.called)
             out.append(Stopped(reason, choice.stop, None, number))
@@ -221,25 +227,43 @@ class Reader:
         out.append(PartStarted(choice.at, part, number, self._take()))
 
     def _close_part(self, number: int, choice: _Open, out: list[Event]) -> None:
+        if choice.calling is not None:
+            self._close_call(number, choice, out)
         if choice.at >= 0:
             out.append(PartEnded(choice.at, number, self._take()))
             choice.at = -1
 
     def _read_other(self, number: int, choice: _Open, item: Any, out: list[Event]) -> None:
-        """A part that comes whole: a call, a picture, something that only Google knows, an empty signed part."""
+        """A part that comes whole: a call, a picture, something that only Google knows, an empty signed part. And the
+        pieces of a call."""
+        if choice.calling is not None and goes_on(item):
+            choice.calling.add(item)
+            if choice.calling.last:
+                self._close_call(number, choice, out)
+            return
+        if opens(item):
+            self._close_part(number, choice, out)
+            choice.calling = PartialCall(item)
+            return
         part = sound_part(item)
         if isinstance(part, Text | Reasoning):
             read = TextPart(part.text, isinstance(part, Reasoning), item.get("thoughtSignature"))
             self._read_text(number, choice, read, out)
             return
         self._close_part(number, choice, out)
+        self._whole_part(number, choice, part, out)
+
+    def _close_call(self, number: int, choice: _Open, out: list[Event]) -> None:
+        """Also one whose last piece never came, when something else has come instead of it."""
+        calling, choice.calling = choice.calling, None
+        if calling is not None:
+            self._whole_part(number, choice, sound_part(calling.part()), out)
+
+    def _whole_part(self, number: int, choice: _Open, part: Part, out: list[Event]) -> None:
         if isinstance(part, ToolCall):
             part = part if part.id else replace(part, id=call_id(self._id, self._calls, part))
             self._calls += 1
             choice.called = True
-        self._whole_part(number, choice, part, out)
-
-    def _whole_part(self, number: int, choice: _Open, part: Part, out: list[Event]) -> None:
         out.append(PartStarted(choice.next, part, number, self._take()))
         out.append(PartEnded(choice.next, number, b""))
         choice.next += 1

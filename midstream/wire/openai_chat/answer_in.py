@@ -12,6 +12,7 @@ from ...core.parts import Foreign, Native, Part, Reasoning, Refusal, State, Text
 from ...core.usage import Usage
 from .errors import error_in_reply
 from .parts_in import (
+    content_text,
     details_state,
     details_text,
     read_call,
@@ -135,7 +136,8 @@ def _content(said: Said) -> list[Part]:
     if isinstance(said.content, list):
         parts = [part for item in said.content if (part := read_content_item(item)) is not None]
     else:
-        parts = [Text(said.content)] if said.content else []
+        text = content_text(said.content)
+        parts = [Text(text)] if text else []
     if said.annotations:
         return _cited(parts, said.annotations)
     return parts

@@ -6,11 +6,14 @@ import base64
 import binascii
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...core.events import Delta, Event, Marked, PartEnded, PartStarted, Stopped
 from ...core.parts import Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall
 from .parts_in import (
     arguments_text,
     called,
+    content_text,
     details_state,
     details_text,
     merge_details,
@@ -102,11 +105,12 @@ class ChoiceParts:
 
     def _content(self, said: Said, out: list[Event]) -> None:
         content = said.content
-        if isinstance(content, str):
-            if content:
-                self._more(Text, content, out)
+        if not isinstance(content, list):
+            text = content_text(content)
+            if text:
+                self._more(Text, text, out)
             return
-        for item in content or ():
+        for item in content:
             part = read_content_item(item)
             if isinstance(part, Text | Reasoning):
                 if part.text:
@@ -232,6 +236,13 @@ class ChoiceParts:
     def silent(self) -> bool:
         """Has it only been announced?"""
         return not self._next and not self._calls and self._sound is None
+
+    def end(self, out: list[Event]) -> None:
+        """The service says that it is done, and has never said why this choice stopped."""
+        first = len(out)
+        self._stop(ChunkChoice(finish_reason="stop"), out)
+        out[first:] = [replace(event, native=b"") for event in out[first:]]
+        out[-1] = replace(out[-1], native_reason="")
 
     def _stop(self, choice: ChunkChoice, out: list[Event]) -> None:
         self._close(out)

@@ -23,6 +23,7 @@ from ...core.parts import (
     ToolResult,
     text_of,
 )
+from ..stranded import thoughts_word
 from .dropped import Dropped
 from .fitted import fitted_message, short_id
 from .params_out import cache_mark
@@ -113,7 +114,7 @@ class MessagesWriter:
         if self._quirks.reasoning_history == "thinking":
             said = [part for part in message.parts if not isinstance(part, ToolCall | Refusal)]
         elif thoughts:
-            self._reasoning(thoughts, written)
+            self._reasoning(thoughts, written, told=thoughts_word(message) is not None)
         content = self._content(said, lists=self._quirks.content_lists)
         written["content"] = content
         refusals = "".join(part.text for part in message.parts if isinstance(part, Refusal))
@@ -128,18 +129,18 @@ class MessagesWriter:
             written["content"] = ""
         yield self._named(message, written)
 
-    def _reasoning(self, thoughts: list[Reasoning], written: dict[str, Any]) -> None:
+    def _reasoning(self, thoughts: list[Reasoning], written: dict[str, Any], told: bool) -> None:
+        """told: the caller has sent them; what was put back for it is left out without a word."""
         field = self._quirks.reasoning_history
         details = [item for thought in thoughts for item in own_members(thought.state).get("reasoning_details", ())]
         if field == "reasoning_details" and details:
             written["reasoning_details"] = details
-        elif field is None:
-            self._dropped.add("reasoning")
-        else:
-            told = "reasoning" if field == "reasoning_details" else field
-            written[told] = "".join(thought.text for thought in thoughts)
-            if any(thought.state is not None and not own_members(thought.state) for thought in thoughts):
+        elif field is not None:
+            written["reasoning" if field == "reasoning_details" else field] = "".join(one.text for one in thoughts)
+            if told and any(one.state is not None and not own_members(one.state) for one in thoughts):
                 self._dropped.add("reasoning")
+        elif told:
+            self._dropped.add("reasoning")
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
         written = write_call(call)

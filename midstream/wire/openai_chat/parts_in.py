@@ -127,6 +127,13 @@ def read_sound(sound: Sound, data: str) -> Media:
     return Media("audio", data=data, state=State(NAME, kept) if kept else None)
 
 
+def content_text(content: str | dict[str, Any] | None) -> str:
+    """A message's content as text: some services give the JSON that was asked for as an object."""
+    if content is None:
+        return ""
+    return content if isinstance(content, str) else _encode(content).decode()
+
+
 def arguments_text(arguments: Any) -> str:
     """Arguments as JSON text: services also send the object itself, or nothing."""
     if arguments is None:

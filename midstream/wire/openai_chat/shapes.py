@@ -32,9 +32,9 @@ class Sound(Struct, gc=False):
 
 
 class Said(Struct, gc=False):
-    """A message, or a stream's delta of one."""
+    """A message, or a stream's delta of one. content: an object where a service gives JSON as such."""
 
-    content: str | list[Any] | None = None
+    content: str | list[Any] | dict[str, Any] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: list[Any] | None = None

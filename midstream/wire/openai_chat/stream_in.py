@@ -24,13 +24,16 @@ _anything = msgspec.json.Decoder().decode
 #: Bytes that may be many frames, and how many of those are read one by one: with the fourth their pattern is known.
 _MANY = 1024
 _FIRST = 4
+_DONE = b"[DONE]"
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class StreamReader:
     """skipped: data lines that could not be read."""
 
-    __slots__ = ("_at", "_choices", "_decode", "_ended", "_id", "_kind", "_number", "_pattern", "_sse", "skipped")
+    __slots__ = (
+        "_at", "_choices", "_decode", "_ended", "_id", "_kind", "_number", "_pattern", "_sse", "_tallies", "skipped",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._sse = SSEReader()
@@ -43,6 +46,8 @@ class StreamReader:
         self._pattern = Pattern()
         self._id: str | None = None
         self._ended = False
+        #: How often the tokens were told. Once: they are those of an answer that is over.
+        self._tallies = 0
         self.skipped = 0
 
     def feed(self, data: bytes) -> list[Event]:
@@ -137,7 +142,7 @@ class StreamReader:
     def _other(self, frame: Frame, out: list[Event]) -> None:
         """Whatever is not more text of a part that is open."""
         line = frame.data
-        if line is None or frame.event or line == b"[DONE]":
+        if line is None or frame.event or line.rstrip() == _DONE:
             self._odd(frame, out)
             return
         try:
@@ -169,7 +174,7 @@ class StreamReader:
         for frame in SSEReader().feed(rest + b"\n\n"):
             if self._ended or frame.data is None:
                 continue
-            if frame.data == b"[DONE]":
+            if frame.data.rstrip() == _DONE:
                 self._odd(frame, out)
                 continue
             try:
@@ -193,14 +198,23 @@ class StreamReader:
     def _odd(self, frame: Frame, out: list[Event]) -> None:
         """Comments, the end mark, and frames with a name."""
         text = frame.data
-        if text == b"[DONE]":
+        if text is not None and text.rstrip() == _DONE:
             if self._complete(said=True):
+                self._end(out, Done(frame.raw))
+            elif self._tallies == 1 and not all(one.silent for one in self._choices.values()):
+                # Some services forget why a choice stopped. Who counts the tokens and says that it is done, is done.
+                for one in self._choices.values():
+                    if not one.stopped and not one.silent:
+                        one.end(out)
                 self._end(out, Done(frame.raw))
             else:
                 self._end(out, Failed(Cut("the stream said that it was done before the answer had ended")))
         elif text is None:
-            if frame.raw.lstrip().startswith(b"{") and not self._choices:
+            told = frame.raw.lstrip()
+            if told.startswith(b"{") and not self._choices:
                 self._whole(frame.raw, out)
+            elif told.startswith(b"error:"):
+                self._bare_error(told[6:], out)
             if not self._ended:
                 out.append(Passed(frame.raw))
         else:
@@ -213,6 +227,15 @@ class StreamReader:
                 self._refused(_anything(text), frame, out)
             else:
                 self._chunk(chunk, frame, out)
+
+    def _bare_error(self, said: bytes, out: list[Event]) -> None:
+        """llama.cpp's way: `error: {...}` in place of data. No client would see it, so it is written anew."""
+        try:
+            value = _anything(said)
+        except _UNREADABLE:
+            return
+        error = value.get("error", value) if isinstance(value, dict) else value
+        self._end(out, Failed(error_in_reply(error, said)))
 
     def _unread(self, frame: Frame, out: list[Event]) -> None:
         """A data line that does not fit: read it as far as it goes, or skip it."""
@@ -242,6 +265,7 @@ class StreamReader:
             self._turn_to(number)
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
         if usage is not None:
+            self._tallies += 1
             if chunk.choices and len(out) == first:
                 # Only a chunk without choices may be left out by a face, so this one's bytes go with another event.
                 out.append(Passed())
@@ -280,5 +304,7 @@ class StreamReader:
 def _with_end_mark(out: list[Event], after: Frame | None) -> None:
     """Some services end also a stream that failed with the mark: in their own bytes it stays with the error."""
     failed = out[-1]
-    if after is not None and after.data == b"[DONE]" and isinstance(failed, Failed) and failed.native:
+    if after is None or after.data is None or after.data.rstrip() != _DONE:
+        return
+    if isinstance(failed, Failed) and failed.native:
         out[-1] = msgspec.structs.replace(failed, native=failed.native + after.raw)
