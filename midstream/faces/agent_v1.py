@@ -43,6 +43,7 @@ STREAM_TYPE = SSE
 PING = HEARTBEAT
 MARK = ""
 KEY_IN_QUERY = False
+OURS = True
 TRANSACTIONS = True
 ROUTES = (Route("POST", "/api/v1/agent/run", "chat", "Let a model work with tools until it has an answer"),)
 

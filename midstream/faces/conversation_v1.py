@@ -47,6 +47,7 @@ STREAM_TYPE = SSE
 PING = HEARTBEAT
 MARK = ""
 KEY_IN_QUERY = False
+OURS = True
 TRANSACTIONS = True
 ROUTES = (Route("POST", "/api/v1/conversation", "chat", "Say something to an agent"),)
 

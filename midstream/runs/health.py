@@ -13,6 +13,8 @@ OPEN_SHARE, WINDOW_CALLS, WINDOW_SECONDS = 0.5, 20, 30.0
 PROBE_AFTER = 15.0
 #: A key that the provider refuses is left alone this long.
 KEY_REST = 300.0
+#: What a provider says of a key: not known, without money, not allowed to do this.
+OF_KEYS = frozenset({401, 402, 403})
 DEFAULT_COOLDOWN = 1.0
 MAX_COOLDOWN = 60.0
 #: Models are named by callers, so there is no end to them: the circuit that was made first is forgotten.
@@ -20,12 +22,14 @@ CIRCUITS = 10_000
 
 
 class Circuit:
-    """One (provider, key, model). Closed: calls pass. Open: none until `PROBE_AFTER`, then one probe decides."""
+    """One (provider, key, model). Closed: calls pass. Open: none until `PROBE_AFTER`, then one probe decides.
+    key_refused: the last call was refused because of its key."""
 
-    __slots__ = ("_calls", "_failed_in_a_row", "_opened_at", "_probing", "not_before")
+    __slots__ = ("_calls", "_failed_in_a_row", "_opened_at", "_probing", "key_refused", "not_before")
 
     def __init__(self) -> None:
         self.not_before = 0.0
+        self.key_refused = False
         self._opened_at: float | None = None
         self._probing = False
         self._failed_in_a_row = 0
@@ -51,7 +55,7 @@ class Circuit:
 
     def succeed(self, now: float) -> None:
         self._opened_at = None
-        self._probing = False
+        self._probing = self.key_refused = False
         self._failed_in_a_row = 0
         self._calls.append((now, True))
 
@@ -60,10 +64,11 @@ class Circuit:
         if not isinstance(error, UpstreamError) or error.staged:
             return  # a caller's mistake or wish, however often it is made, says nothing about the provider
         status = error.status if isinstance(error, Refused) else 0
+        self.key_refused = status in OF_KEYS
         if status == 429:  # busy, not broken
             self.not_before = now + min(error.retry_after or DEFAULT_COOLDOWN, MAX_COOLDOWN)
             return
-        if status in (401, 402, 403):
+        if self.key_refused:
             self.not_before = now + KEY_REST
             return
         if status and not error.retryable:

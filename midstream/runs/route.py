@@ -97,9 +97,10 @@ class Route:
                 self._tries += 1
                 return Next(target, key, pause, self._tries > 1)
             if self._last is None and last and soonest < float("inf"):
+                circuit = self._health.circuit(target.provider, key, target.model)
+                why = "has refused its key a moment ago" if circuit.key_refused else "is failing or over its limit"
                 self._last = Busy(
-                    f"the provider {target.provider!r} is failing or over its limit, try again later",
-                    retry_after=max(1.0, soonest),
+                    f"the provider {target.provider!r} {why}, try again later", retry_after=max(1.0, soonest)
                 )
             self._move_on()
             wait = 0.0
