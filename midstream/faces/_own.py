@@ -30,7 +30,7 @@ from ..core.events import (
 )
 from ..core.misread import member_of
 from ..core.outcome import Outcome, Step, StopReason
-from ..core.parts import Media, MediaKind, Message, Part, Refusal, Text, text_of
+from ..core.parts import Media, MediaKind, Message, Part, Refusal, Text, address, text_of
 from ..core.turn import Fields, Prompt
 from ..core.usage import Usage
 from ..wire.sse import write_frame
@@ -176,8 +176,30 @@ def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
     }
 
 
+#: Fields of an agent's turn by the names that they have here.
+_NAMES = {"tool_choice": "toolChoice"}
+
+
+def more_v1(outcome: Outcome) -> dict[str, Any]:
+    """What is told of a turn only when there is such."""
+    more = {
+        "images": [address(image) for image in outcome.images],
+        "missingVariables": outcome.missing,
+        "droppedParameters": [_NAMES.get(name, name) for name in outcome.dropped],
+        "notices": outcome.noted,
+    }
+    return {name: value for name, value in more.items() if value}
+
+
 def error_v1(error: MidstreamError, request_id: str) -> bytes:
-    return encode({"statusCode": error.status, "message": error.message, "error": error.code})
+    return encode({"statusCode": error.status, "message": _message_v1(error), "error": error.code})
+
+
+def _message_v1(error: MidstreamError) -> str:
+    """Where it begins with a field, with that field's name here."""
+    param = error.param or ""
+    name = _NAMES.get(param)
+    return f"{name}{error.message[len(param) :]}" if name and error.message.startswith(param) else error.message
 
 
 def summary(text: str) -> str:
@@ -305,4 +327,4 @@ def tool_result_v1(ended: ToolEnded) -> bytes:
 
 
 def failed_v1(error: MidstreamError) -> bytes:
-    return event(b"error", {"statusCode": error.status, "message": error.message})
+    return event(b"error", {"statusCode": error.status, "message": _message_v1(error)})

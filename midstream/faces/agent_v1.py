@@ -26,6 +26,7 @@ from ._own import (
     event,
     failed_v1,
     finish_word,
+    more_v1,
     no_prompt,
     outcome_of,
     read_body,
@@ -97,6 +98,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "usage": usage_v1(outcome.usage, outcome.cost),
         "iterations": outcome.rounds,
         "finishReason": finish_word(outcome.stop),
+        **more_v1(outcome),
     }
 
 

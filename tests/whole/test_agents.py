@@ -370,3 +370,24 @@ def test_a_turn_that_is_answered_later_does_not_wait_for_a_batch(
     assert agents.serving.ask("POST", "/api/v2/model/chat/completion", quick).status == 200
     until(lambda: agents.serving.ask("GET", "/v1/queues/quick").json["data"])
     assert agents.serving.ask("GET", f"/api/v2/model/batch/{made}").json["status"] == "running"
+
+
+def test_a_tool_that_is_chosen_must_be_there_also_when_the_turn_has_none(agents: Agents, tools: ToolServer):
+    ask, agent, v2 = agents.serving.ask, agents.agent(), "/api/v2/model/chat/completion"
+    refused = ask("POST", v2, {"agent_id": agent, "user": "hi", "tool_choice": "weather"})
+    assert (refused.status, refused.json["code"], refused.json["param"]) == (400, "tool_choice_invalid", "tool_choice")
+    told = ask("POST", v2, {"agent_id": agent, "user": "hi", "tool_choice": "required"}).json["data"]
+    assert told["dropped_parameters"] == ["tool_choice"]
+    run = {"model": "midstream/rehearsal", "messages": [{"role": "user", "content": "hi"}], "stream": False}
+    refused = ask("POST", "/api/v1/agent/run", {**run, "toolChoice": "weather"})
+    assert (refused.status, refused.json["error"]) == (400, "tool_choice_invalid")
+    assert refused.json["message"].startswith("toolChoice: ")
+    assert ask("POST", "/api/v1/agent/run", {**run, "toolChoice": "required"}).json["droppedParameters"] == [
+        "toolChoice"
+    ]
+    refused = ask("POST", "/api/v1/completions", {**run, "toolChoice": "weather"})
+    assert (refused.status, refused.json["message"]) == (400, "toolChoice: no such tool: weather")
+    assert ask("POST", "/api/v1/completions", {**run, "toolChoice": "required"}).status == 400
+    stored = agents.agent(configuration={"tool_choice": "far"}, tool_ids=[agents.tool("far", f"{tools.url}/echo/far")])
+    told = ask("POST", v2, {"agent_id": stored, "user": "hi", "tools": []}).json["data"]
+    assert (told["tools_data"], told["dropped_parameters"]) == ({}, ["tool_choice"])
