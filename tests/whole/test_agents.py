@@ -91,6 +91,28 @@ def test_five_tools_of_a_round_run_at_the_same_time_and_one_failure_is_that_tool
     assert events[-1][0] == "done"
 
 
+def test_five_tools_of_one_second_take_about_one_and_a_failure_is_that_tools_text(
+    agents: Agents, tools: ToolServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tools, "slow", 1.0)
+    names = [f"second_{letter}" for letter in "abcde"]
+    ids = [agents.tool(name, f"{tools.url}/slow/{name}") for name in names]
+    agent = agents.agent(tool_ids=[*ids, agents.tool("broken_two", f"{tools.url}/fail")])
+    began = time.monotonic()
+    asked = {"agent_id": agent, "user": f"{' '.join(names)} broken_two"}
+    reply = agents.serving.ask("POST", "/api/v2/model/chat/completion", asked)
+    took = time.monotonic() - began
+    assert reply.status == 200
+    assert 1.0 <= took < 2.5, took  # one after the other they take five
+    steps = {step["name"]: step for step in reply.json["data"]["tools_data"].values()}
+    assert {steps[name]["status"] for name in names} == {"ok"}
+    assert all(1000 <= steps[name]["ms"] < 2500 for name in names)
+    assert (steps["broken_two"]["status"], steps["broken_two"]["round"]) == ("failed", 1)
+    assert steps["broken_two"]["ms"] < 1000  # and it was not waited for
+    assert "500" in steps["broken_two"]["error"]
+    assert "broken_two" in reply.json["data"]["content"]
+
+
 def test_a_draft_answers_only_who_asks_for_it_and_publishing_is_seen_at_once(agents: Agents):
     agent = agents.agent(configuration={"prompt": "short"})
     before = agents.say(agent, "hello").json["usage"]["inputTokens"]
