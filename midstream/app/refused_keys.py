@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..core.errors import BadRequest, KeyRefused, MidstreamError, Refused, Unauthenticated
-from ..runs.health import OF_KEYS
+from ..core.errors import BadRequest, KeyRefused, MidstreamError, Refused
+from ..runs.health import refuses_key
 
 Whose = Callable[[str, str], bool]
 
@@ -21,7 +21,7 @@ def in_our_words(is_callers: Whose = nobodys) -> Callable[[MidstreamError], Mids
     Such a key is the caller's to mend (400, `apikey`), any other the server's or the organization's (502)."""
 
     def told(error: MidstreamError) -> MidstreamError:
-        if not isinstance(error, Refused) or not (error.status in OF_KEYS or error.code == Unauthenticated.code):
+        if not isinstance(error, Refused) or not refuses_key(error):
             return error
         provider, key = error.provider or "", error.key or ""
         said = f"({error.status}): {error.message}"

@@ -28,6 +28,7 @@ from ..core.events import (
     Whole,
     unfold,
 )
+from ..core.ids import as_uuid
 from ..core.misread import member_of
 from ..core.outcome import Outcome, Step, StopReason
 from ..core.parts import Media, MediaKind, Message, Part, Refusal, Text, address, text_of
@@ -178,6 +179,8 @@ def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
 
 #: Fields of an agent's turn by the names that they have here.
 _NAMES = {"tool_choice": "toolChoice"}
+#: Of conversations and messages, which are UUIDs here.
+_IDS = re.compile(r"\b(?:conv|msg)_[0-9a-f]{24}\b")
 
 
 def more_v1(outcome: Outcome) -> dict[str, Any]:
@@ -196,10 +199,12 @@ def error_v1(error: MidstreamError, request_id: str) -> bytes:
 
 
 def _message_v1(error: MidstreamError) -> str:
-    """Where it begins with a field, with that field's name here."""
-    param = error.param or ""
+    """With the names that fields and ids have here."""
+    message, param = error.message, error.param or ""
     name = _NAMES.get(param)
-    return f"{name}{error.message[len(param) :]}" if name and error.message.startswith(param) else error.message
+    if name and message.startswith(param):
+        message = f"{name}{message[len(param) :]}"
+    return _IDS.sub(lambda found: as_uuid(found[0]), message)
 
 
 def summary(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from ..core.errors import MidstreamError, Refused, UpstreamError
+from ..core.errors import MidstreamError, Refused, Unauthenticated, UpstreamError
 
 OPEN_AFTER = 5
 #: Or this share of at least `WINDOW_CALLS` calls failed within `WINDOW_SECONDS`.
@@ -19,6 +19,11 @@ DEFAULT_COOLDOWN = 1.0
 MAX_COOLDOWN = 60.0
 #: Models are named by callers, so there is no end to them: the circuit that was made first is forgotten.
 CIRCUITS = 10_000
+
+
+def refuses_key(error: MidstreamError) -> bool:
+    """Is it the key that the provider does not take? Some say so with another status."""
+    return isinstance(error, Refused) and (error.status in OF_KEYS or error.code == Unauthenticated.code)
 
 
 class Circuit:
@@ -64,7 +69,7 @@ class Circuit:
         if not isinstance(error, UpstreamError) or error.staged:
             return  # a caller's mistake or wish, however often it is made, says nothing about the provider
         status = error.status if isinstance(error, Refused) else 0
-        self.key_refused = status in OF_KEYS
+        self.key_refused = refuses_key(error)
         if status == 429:  # busy, not broken
             self.not_before = now + min(error.retry_after or DEFAULT_COOLDOWN, MAX_COOLDOWN)
             return

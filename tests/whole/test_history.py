@@ -34,7 +34,8 @@ def test_a_history_is_listed_read_searched_renamed_and_deleted(agents: Agents):
     reaction = f"{AT}/{first}/messages/{shown['messages'][1]['id']}/reaction"
     assert ask("POST", reaction, {"reaction": "like"}).status in (200, 204)
     assert ask("DELETE", f"{AT}/{first}").status in (200, 204)
-    assert ask("GET", f"{AT}/{first}").status == 404
+    gone = ask("GET", f"{AT}/{first}")
+    assert (gone.status, gone.json["message"]) == (404, f"no such conversation: {first}")
     assert ask("GET", f"{AT}/search?q=zebra").json["data"] == []
 
 

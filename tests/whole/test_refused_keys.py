@@ -137,6 +137,11 @@ def test_a_key_that_gemini_refuses_with_400_is_told_as_such(agents: Agents):
     reply = agents.say(agent(agents, GEMINI), "Hello.")
     assert (reply.status, reply.json["error"]) == (502, "key_refused")
     assert reply.json["message"].endswith("(400): API key not valid. Please pass a valid API key.")
+    spare = {"fall_back": {"service": "midstream", "model": "rehearsal"}}
+    told = {"service": GEMINI, "model": "y", "user": "Hello.", "configuration": spare}
+    data = agents.serving.ask("POST", V2, told).json["data"]
+    assert (data["model"], data["fallback"]) == ("rehearsal", True)
+    assert "API key not valid" in data["firstAttemptError"]
 
 
 def test_the_same_is_told_later_and_kept(agents: Agents, service: str):
