@@ -12,7 +12,7 @@ from ..core.agents import AgentAsk, Loaded, Tool
 from ..core.errors import BadRequest
 from ..core.turn import ToolChoice
 
-_MODES = {"auto": "auto", "default": "auto", "none": "none", "required": "required", "any": "required"}
+MODES = {"auto": "auto", "default": "auto", "none": "none", "required": "required", "any": "required"}
 
 
 def tools_of(loaded: Loaded, ask: AgentAsk, built_in: Sequence[Tool] = ()) -> tuple[Tool, ...]:
@@ -68,15 +68,11 @@ def choice_of(value: Any, tools: Sequence[Tool], path: str) -> ToolChoice | None
     """value: a mode, a tool's name or id, or an object that names one as the services write it. None = the default.
 
     Raises BadRequest, code tool_choice_invalid."""
-    if value is None or value == "":
+    name = chosen_name(value, path)
+    if not name:
         return None
-    name = _chosen_name(value)
-    if name is None:
-        raise _invalid(path, "must be auto, none, required, or a tool's name")
-    if not tools:
-        return None
-    if name in _MODES and not any(tool.name == name for tool in tools):
-        mode = _MODES[name]
+    if name in MODES and not any(tool.name == name for tool in tools):
+        mode = MODES[name]
         return None if mode == "auto" else ToolChoice(mode)  # type: ignore[arg-type]
     for tool in tools:
         if name in (tool.name, tool.id):
@@ -84,7 +80,17 @@ def choice_of(value: Any, tools: Sequence[Tool], path: str) -> ToolChoice | None
     raise _invalid(path, f"no such tool: {name}")
 
 
-def _chosen_name(value: Any) -> str | None:
+def chosen_name(value: Any, path: str) -> str:
+    """The mode or the tool that it names, "" = none. Raises BadRequest, code tool_choice_invalid."""
+    if value is None or value == "":
+        return ""
+    name = _name_in(value)
+    if name is None:
+        raise _invalid(path, "must be auto, none, required, or a tool's name")
+    return name
+
+
+def _name_in(value: Any) -> str | None:
     if isinstance(value, str):
         return value
     if not isinstance(value, Mapping):

@@ -18,7 +18,7 @@ from ..core.turn import PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
 from .formats import format_of
 from .history import left_files, window
 from .memory import reminder
-from .offered import choice_of, mapped, shown, tools_of
+from .offered import MODES, choice_of, chosen_name, mapped, shown, tools_of
 from .parameters import NAMES, NUMBERS, field_of, fit, gathered
 from .parameters import Given as GivenParameter
 from .template import JSON_ONLY, current_time, manner, within, zone_of
@@ -95,7 +95,7 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
     values, settings = merged.values, loaded.spec.settings
     variables = variables_of(loaded, ask, given.variables)
     tools = tools_of(loaded, ask, given.built_in)
-    choice = choice_of(values.get("tool_choice"), tools, _place("tool_choice", ask.tool_choice))
+    choice, unmet = _choice(values, ask, tools)
     response_type = _place("response_type", ask.response_type)
     form = format_of(values.get("response_type"), values.get("json_schema"), response_type)
     fitted = fit(merged.parameters, given.model)
@@ -121,7 +121,13 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
         tool_choice=choice,
         rounds=rounds_of(values, settings, ask.calls),
         missing=missing,
-        dropped=(*fitted.dropped, *merged.unknown, *(() if draws else pictured), *(n for n in VECTOR if n in values)),
+        dropped=(
+            *fitted.dropped,
+            *merged.unknown,
+            *unmet,
+            *(() if draws else pictured),
+            *(n for n in VECTOR if n in values),
+        ),
         noted=tuple(noted),
         format=form,
         variables=variables,
@@ -130,6 +136,21 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
         settings=settings,
         parameters=_sent(params),
     )
+
+
+def _choice(
+    values: Mapping[str, Any], ask: AgentAsk, tools: Sequence[Tool]
+) -> tuple[ToolChoice | None, tuple[str, ...]]:
+    """Which tool shall be called, and its name when there is none to call. What the version says of tools that the
+    request has taken away is left out; a tool that the request itself names must be there."""
+    name, path = "tool_choice", _place("tool_choice", ask.tool_choice)
+    stored = ask.tool_choice in (None, "") and ask.configuration.get(name) in (None, "")
+    if not tools and stored and chosen_name(values.get(name), path) not in ("", *MODES):
+        return None, (name,)
+    choice = choice_of(values.get(name), tools, path)
+    if tools or choice is None:
+        return choice, ()
+    return None, (name,) if choice.mode == "required" else ()
 
 
 def chosen(loaded: Loaded, ask: AgentAsk) -> tuple[str, str]:

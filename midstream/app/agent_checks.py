@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from ..agent.guardrails import guardrails_of
-from ..agent.offered import choice_of
+from ..agent.offered import chosen_name
 from ..agent.prepare import Given, embedded, fall_back_of, model_of, prepare
 from ..core.agents import AgentAsk, Loaded, Spec, Tool
 from ..core.errors import BadRequest, CallerError
@@ -230,7 +230,7 @@ def _turns(agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
     kind = {"type": spec.configuration["type"]} if "type" in spec.configuration else {}
     ask = AgentAsk(text="?", tool_choice="auto", configuration=kind)  # tools are not all known before a turn
     try:
-        choice_of(spec.configuration.get("tool_choice"), (), "configuration.tool_choice")
+        chosen_name(spec.configuration.get("tool_choice"), "configuration.tool_choice")
         if "embedding" in (spec.configuration.get("type"), spec.type):
             embedded(loaded, ask)
         else:

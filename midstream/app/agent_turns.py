@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
 
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ..agent.prepare import chosen, embedded
 from ..core.agents import CHATBOT, AgentAsk, Loaded
-from ..core.errors import Busy, LimitReached, NotFound
+from ..core.errors import Busy, LimitReached, MidstreamError, NotFound
 from ..core.ids import new_id
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt, Turn
@@ -19,6 +19,7 @@ from ..core.web import Caller, Request
 from ..runs.order import Act, Order, Spent
 from ..store.rows import AttemptRow
 from .faces import Face
+from .refused_keys import in_our_words
 from .replies import whole
 from .thread_channel import ThreadChannel
 from .threads import HISTORY
@@ -106,7 +107,13 @@ class AgentTurns:
             size=len(request.body),
             transactions=True,
             act=act,
+            told=self._told(caller.org, ask),
         )
+
+    def _told(self, org: str, ask: AgentAsk) -> Callable[[MidstreamError], MidstreamError]:
+        """How the turn's failure is told: who speaks of agents speaks a format of ours."""
+        own, models = ask.api_key, self._rooms.models
+        return in_our_words(lambda provider, key: own is not None and key == models.label_of(org, provider, own))
 
     def _embedding(
         self, caller: Caller, asked: Turn, ask: AgentAsk, loaded: Loaded, face: Face, request: Request
@@ -124,6 +131,7 @@ class AgentTurns:
             targets=self._rooms.models.targets(caller.org, service, model, loaded.spec.keys, ask.api_key),
             size=len(request.body),
             transactions=True,
+            told=self._told(caller.org, ask),
         )
 
     async def _spent(self, org: str, run: str) -> tuple[Spent, Spent]:

@@ -37,6 +37,7 @@ from .deliver import Deliver, ends_of
 from .faces import Face
 from .forgetting import forgetting
 from .jobs import JobRunner
+from .live_relay import LiveRelay
 from .models_of import Models
 from .remember import MEMORY, Remember, thread_of
 from .threads import Threads
@@ -136,7 +137,7 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     if days := given.config.retention.days:
         more.append(partial(forgetting, store, clock, days))
     if store.db.dialect == "postgres":  # a SQLite has no other servers beside it
-        more.append(given.loader.follow_owners)
+        more += [given.loader.follow_owners, LiveRelay(store.db, hub).run]
     return turns, Workers(after, jobs, batches, webhooks, tools, hub, more)
 
 

@@ -15,6 +15,7 @@ from ..core.web import Request, Route
 
 class Face(Protocol):
     """A module of `faces`. ID_PREFIX: of the answers' ids. MESSAGES: the member that holds the messages.
+    OURS: no provider speaks it, so its 401 and 403 are about the caller's own key and nobody else's.
     TRANSACTIONS: every model call it leads to is published as a transaction event.
     PING: bytes that keep a silent stream alive. MARK: a header that only its clients send ("" = none).
     KEY_IN_QUERY: its clients may send their API key as `?key=`."""
@@ -27,6 +28,7 @@ class Face(Protocol):
     PING: bytes
     MARK: str
     KEY_IN_QUERY: bool
+    OURS: bool
     TRANSACTIONS: bool
     ROUTES: tuple[Route, ...]
 

@@ -59,7 +59,7 @@ def _lists(services: Services) -> APIRouter:
     ) -> Response:  # fmt: skip
         """Newest first; `after`: the last id of the page before."""
         threads = _threads(services, caller)
-        agent = spelled("agt_", agentId) if agentId else ""
+        agent = await _agent_named(services, caller, agentId) if agentId else ""
         rows = await threads.threads(after=_cursor("conv_", after), limit=limit + 1, agent=agent)
         return _page([shown(row) for row in rows], limit)
 
@@ -257,6 +257,13 @@ def _step(step: Step) -> dict[str, Any]:
 def _usage(usage: dict[str, int]) -> dict[str, int]:
     """Counts under this format's names: input_tokens -> inputTokens."""
     return {name.replace("_tokens", "Tokens"): count for name, count in usage.items()}
+
+
+async def _agent_named(services: Services, caller: Caller, name: str) -> str:
+    """The id of an agent by any of its names; also of one that is gone, whose conversations are still there."""
+    id = spelled("agt_", name)
+    found = await services.store.org(caller.org).agents.named(id, name)
+    return found.id if found is not None else id
 
 
 def _page(data: list[dict[str, Any]], limit: int) -> Response:

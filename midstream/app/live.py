@@ -36,6 +36,8 @@ LOOK_SECONDS = 2.0
 #: Close codes: come back with a new token; come back with the last id, and read faster. What is refused has the
 #: refusal's status on top of this.
 TIME_IS_UP, TOO_SLOW, REFUSED = 4001, 4008, 4000
+#: The same as when the server stops.
+COME_BACK = 1012
 #: Bytes of a close frame's reason (RFC 6455 §5.5).
 REASON = 123
 #: The largest number that a message may have; above it, other languages' numbers are not exact.
@@ -164,6 +166,8 @@ class LiveChannels:
                 await send(_close(TIME_IS_UP, "come back with a new token"))
             elif listener.shut:
                 await send(_close(REFUSED + 401, "invalid_token: the API key of this token is revoked or expired"))
+            elif listener.lost:
+                await send(_close(COME_BACK, "what other servers say was not heard here for a while"))
             elif not listener.left:
                 await send(_close(TOO_SLOW, "too far behind"))
         finally:

@@ -325,9 +325,7 @@ class Models:
         return None
 
     def _lend(self, org: str, provider: Provider, secret: Secret) -> str:
-        """The label says nothing about the key and is the same for this org only."""
-        said = f"{provider.name}\0{org}\0{secret.reveal()}".encode("utf-8", "surrogatepass")
-        label = "lent-" + hmac.new(self._pepper, said, hashlib.sha256).hexdigest()
+        label = self.label_of(org, provider.name, secret)
         lent = self._lent.setdefault(org, OrderedDict())
         lent[(provider.name, label)] = None
         lent.move_to_end((provider.name, label))
@@ -336,6 +334,11 @@ class Models:
             self._providers[name].take_back(old)
         provider.lend(label, secret.reveal())
         return label
+
+    def label_of(self, org: str, provider: str, secret: Secret) -> str:
+        """Of a key that is lent to a provider. It says nothing about the key and is the same for this org only."""
+        said = f"{provider}\0{org}\0{secret.reveal()}".encode("utf-8", "surrogatepass")
+        return "lent-" + hmac.new(self._pepper, said, hashlib.sha256).hexdigest()
 
     def _target(self, org: str, provider: Provider, model: str, label: str | None) -> Target:
         target = Target(

@@ -13,7 +13,7 @@ from ..core.serving import Target
 from ..core.turn import Turn
 from ..core.web import Caller, Request
 from ..egress import Egress
-from ..runs.order import Order
+from ..runs.order import Order, as_it_is
 from ..runs.run import Runs
 from ..store import Store
 from .agent_checks import Checks
@@ -27,6 +27,7 @@ from .faces import Face
 from .jobs import JobRunner
 from .models_of import Models
 from .offered import Offered
+from .refused_keys import in_our_words
 from .stash import Stash
 
 
@@ -91,4 +92,5 @@ class Services:
             parent=opened.parent,
             size=len(request.body),
             transactions=face.TRANSACTIONS,
+            told=in_our_words() if face.OURS else as_it_is,
         )

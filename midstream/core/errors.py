@@ -14,6 +14,7 @@
     │   └── NotBuilt             501  a known operation that this server does not offer
     ├── UpstreamError            the provider is at fault: another attempt may do
     │   ├── Refused              it answered with an error status (kept: status, code, body)
+    │   ├── KeyRefused           502  it does not take the key that it was given, as told by our own faces
     │   ├── Unreachable          502  no connection (nothing was sent)
     │   ├── Cut                  502  the answer ended before its terminal event
     │   ├── Garbled              502  the answer is not what its format allows
@@ -136,13 +137,14 @@ class NotBuilt(CallerError):
 
 
 class UpstreamError(MidstreamError):
-    """provider: the configured provider's name, once known. staged: failed because the caller asked it to, so
-    nothing is learned from it about the provider's health."""
+    """provider, key: the configured provider's name and the label of the key it was given, once known. staged: failed
+    because the caller asked it to, so nothing is learned from it about the provider's health."""
 
     status = 502
     code = "upstream_error"
     retryable = True
     provider: str | None = None
+    key: str | None = None
     staged = False
 
 
@@ -173,6 +175,11 @@ class Refused(UpstreamError):
         self.dialect = dialect
         self.native = native
         self.retryable = status in RETRYABLE_STATUS
+
+
+class KeyRefused(UpstreamError):
+    code = "key_refused"
+    retryable = False
 
 
 class Unreachable(UpstreamError):

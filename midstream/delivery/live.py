@@ -4,7 +4,10 @@ that was heard.
 A message's number is the moment at which it got its place in its channel, in microseconds since 1970, or one more than
 the number before it. So numbers rise within a channel also when the server has started anew, and a listener that comes
 back with the last one that it heard is told no message twice. What is said of a turn that goes on is kept in memory;
-how a turn ended is in the store, and found there by a server that has just started."""
+how a turn ended is in the store, and found there by a server that has just started.
+
+Of several servers each hears what the others say (`hear`), under the number that it has there, unless something later
+was said here before."""
 
 from __future__ import annotations
 
@@ -31,14 +34,18 @@ Name: TypeAlias = tuple[str, str]
 Ends: TypeAlias = Callable[[str, str, int], Awaitable[Sequence["Said"]]]
 #: Told its number, a message says how it reads: JSON text.
 Body: TypeAlias = Callable[[int], bytes]
+#: Told of what was said here: (org, channel), message.
+Relay: TypeAlias = Callable[[Name, "Said"], None]
 
 
 class Said(Struct, frozen=True):
-    """One message. number: rising within its channel. body: JSON text. kept: the store has it as well."""
+    """One message. number: rising within its channel. body: JSON text. kept: the store has it as well.
+    first: its number at the server that said it, 0 = said here."""
 
     number: int
     body: bytes
     kept: bool = False
+    first: int = 0
 
 
 class Held:
@@ -56,9 +63,10 @@ class _Channel:
     """told: the number of the last message that was told. since: what was said after this number is all here.
     waiting: messages behind a place that is held, that one first."""
 
-    __slots__ = ("kept", "kept_bytes", "last", "listeners", "since", "told", "waiting")
+    __slots__ = ("kept", "kept_bytes", "last", "listeners", "relay", "since", "told", "waiting")
 
-    def __init__(self, now: int, since: int) -> None:
+    def __init__(self, now: int, since: int, relay: Callable[[Said], None]) -> None:
+        self.relay = relay
         self.kept: deque[Said] = deque()
         self.kept_bytes = 0
         self.listeners: set[Listener] = set()
@@ -92,6 +100,8 @@ class _Channel:
             self.drop()
         for listener in self.listeners:
             listener.tell(said)
+        if not said.first:
+            self.relay(said)
 
     def drop(self) -> None:
         """Forgets the oldest message; it is missed only when the store does not have it."""
@@ -113,18 +123,23 @@ class _Channel:
 
 
 class Listener:
-    """One connection's place in a channel. gap: of what was said after the number that it came with, some is lost.
-    behind: it was too slow, so the rest is not told any more. left: it is not there any more. shut: it may not hear
-    the rest."""
+    """One connection's place in a channel. after: the number that it came with. gap: of what was said after that, some
+    is lost. behind: it was too slow, so the rest is not told any more. left: it is not there any more. shut: it may
+    not hear the rest. lost: something was said that is not here."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: int = 0) -> None:
+        self._after = after
         self._past: deque[Said] = deque()
         self._heard: deque[Said] = deque()
         self._bytes = 0
         self._news = asyncio.Event()
-        self.gap = self.behind = self.left = self.shut = False
+        #: Numbers of what it was given out of the store: another server's word of it may still come.
+        self._given: set[int] = set()
+        self.gap = self.behind = self.left = self.shut = self.lost = False
 
     def tell(self, said: Said) -> None:
+        if said.first and (said.first <= self._after or said.first in self._given):
+            return  # it has heard this where it was said, or from the store
         if self._heard and (len(self._heard) >= BEHIND or self._bytes + len(said.body) > BEHIND_BYTES):
             self.behind = True
         if not self.behind:
@@ -132,10 +147,16 @@ class Listener:
             self._bytes += len(said.body)
         self._news.set()
 
-    def before(self, past: Iterable[Said]) -> None:
-        """What was said before it came: it is not behind because of that."""
+    def before(self, past: Iterable[Said], given: Iterable[int] = ()) -> None:
+        """What was said before it came: it is not behind because of that. given: numbers of what is from the store."""
         self._past.extend(past)
+        self._given.update(given)
         self._news.set()
+
+    @property
+    def heard(self) -> list[int]:
+        """Numbers of what it has been told and not taken yet."""
+        return [said.first or said.number for said in self._heard]
 
     def leave(self) -> None:
         self.left = True
@@ -145,9 +166,13 @@ class Listener:
         self.shut = True
         self._news.set()
 
+    def lose(self) -> None:
+        self.lost = True
+        self._news.set()
+
     async def next(self) -> Said | None:
-        """The next message; None when there is none any more: it has left, is shut out or is behind."""
-        while not self.left and not self.shut:
+        """The next message; None when there is none any more: it has left, is shut out, is behind or has lost one."""
+        while not (self.left or self.shut or self.lost):
             if self._past:
                 return self._past.popleft()
             if self._heard:
@@ -162,11 +187,13 @@ class Listener:
 
 
 class Hub:
-    """All channels of this process. clock: unix seconds. ends: what the store has of a channel."""
+    """All channels of this process. clock: unix seconds. ends: what the store has of a channel. relay: set by who tells
+    other servers."""
 
     def __init__(self, clock: Callable[[], float], ends: Ends) -> None:
         self._clock = clock
         self._ends = ends
+        self.relay: Relay = lambda name, said: None
         self._channels: dict[Name, _Channel] = {}
         self._bytes = 0
         #: What was said before this, in a channel that is not known any more, may be lost.
@@ -175,13 +202,15 @@ class Hub:
     def _now(self) -> int:
         return round(self._clock() * 1_000_000)
 
-    def _channel(self, name: Name) -> _Channel:
+    def _channel(self, name: Name, before: int | None = None) -> _Channel:
+        """before: a number that is about to be said in it."""
         found = self._channels.get(name)
         if found is None:
             if len(self._channels) >= CHANNELS:
                 self._forget()
-            now = self._now()
-            found = self._channels[name] = _Channel(now, min(self._since, now))
+            now = self._now() if before is None else min(self._now(), before - 1)
+            found = _Channel(now, min(self._since, now), lambda said: self.relay(name, said))
+            self._channels[name] = found
         return found
 
     def last(self, org: str, channel: str) -> int:
@@ -194,6 +223,24 @@ class Hub:
         number = found.next(self._now())
         found.waiting.append(Said(number, body(number)))
         self._flush(found)
+
+    def hear(self, org: str, channel: str, first: int, body: Body, *, kept: bool) -> None:
+        """Another server has said this under the number `first`."""
+        found = self._channel((org, channel), first)
+        number = first if first > found.last else found.next(self._now())
+        found.last = number
+        found.waiting.append(Said(number, body(number), kept, first))
+        self._flush(found)
+
+    def missed(self) -> None:
+        """What other servers have said until now may be missing here: those who listen have to come back, and are then
+        told that there may be holes, and how turns ended."""
+        now = self._now()
+        self._since = max(self._since, now)
+        for one in self._channels.values():
+            one.since = max(one.last, now)
+            for listener in one.listeners:
+                listener.lose()
 
     def hold(self, org: str, channel: str, body: Body) -> Held:
         """A place for a message that the store has before it is told; until `tell` or `drop` all that comes after it
@@ -218,21 +265,23 @@ class Hub:
         """after: the number of the last message heard; None: everything that is kept. Raises StoreDown."""
         found = self._channel((org, channel))
         self._bytes -= found.forget(self._old())
-        listener = Listener()
-        # From here on it is told what is said; what the store has beyond this point is told that way, too.
+        listener = Listener(after or 0)
+        # From here on it is told what is said, also what the store has by now and is about to be told here.
         found.listeners.add(listener)
-        told, since = found.told, found.since
+        since = found.since
         past = {one.number: one for one in found.kept if one.number > (after or 0)}
         try:
             ends = await self._ends(org, channel, after or 0)
         except BaseException:
             self.leave(org, channel, listener)
             raise
-        for one in ends:
-            if one.number <= told:
-                past.setdefault(one.number, one)
+        here = {one.first or one.number for one in found.kept}.union(listener.heard)
+        here.update(one.number for one in found.waiting if isinstance(one, Held))
+        here.update(one.first or one.number for one in found.waiting if isinstance(one, Said))
+        given = {one.number: one for one in ends if one.number not in here}
+        past |= given
         listener.gap = len(ends) >= ENDS or (after is not None and after < since)
-        listener.before(past[number] for number in sorted(past))
+        listener.before((past[number] for number in sorted(past)), given)
         return listener
 
     def leave(self, org: str, channel: str, listener: Listener) -> None:

@@ -247,4 +247,11 @@ def _delivery(way: _Way | None) -> Delivery:
     if kind is None:
         where = "response_format.type"
         raise BadRequest(f"{where}: must be default, webhook, RTLayer or queue", param=where)
-    return Delivery() if kind == "default" else Delivery(kind, way.cred or {})
+    if kind == "default":
+        if way.cred:
+            where = "response_format.cred"
+            raise BadRequest(
+                f"{where}: says where an answer goes later; the type is default", param=where, code="contradictory"
+            )
+        return Delivery()
+    return Delivery(kind, way.cred or {})

@@ -154,6 +154,8 @@ def read_choice(value: Any, tools: tuple[Tool, ...]) -> ToolChoice | None:
     """auto, none, required, a tool's name, or an object that names one. Raises BadRequest."""
     if value is None:
         return None
+    if value == "required" and not tools:
+        raise BadRequest("toolChoice: there are no tools of which one could be called", param="toolChoice")
     if value in ("auto", "none", "required"):
         return ToolChoice(value)
     name = value

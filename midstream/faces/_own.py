@@ -28,9 +28,10 @@ from ..core.events import (
     Whole,
     unfold,
 )
+from ..core.ids import as_uuid
 from ..core.misread import member_of
 from ..core.outcome import Outcome, Step, StopReason
-from ..core.parts import Media, MediaKind, Message, Part, Refusal, Text, text_of
+from ..core.parts import Media, MediaKind, Message, Part, Refusal, Text, address, text_of
 from ..core.turn import Fields, Prompt
 from ..core.usage import Usage
 from ..wire.sse import write_frame
@@ -176,8 +177,34 @@ def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
     }
 
 
+#: Fields of an agent's turn by the names that they have here.
+_NAMES = {"tool_choice": "toolChoice"}
+#: Of conversations and messages, which are UUIDs here.
+_IDS = re.compile(r"\b(?:conv|msg)_[0-9a-f]{24}\b")
+
+
+def more_v1(outcome: Outcome) -> dict[str, Any]:
+    """What is told of a turn only when there is such."""
+    more = {
+        "images": [address(image) for image in outcome.images],
+        "missingVariables": outcome.missing,
+        "droppedParameters": [_NAMES.get(name, name) for name in outcome.dropped],
+        "notices": outcome.noted,
+    }
+    return {name: value for name, value in more.items() if value}
+
+
 def error_v1(error: MidstreamError, request_id: str) -> bytes:
-    return encode({"statusCode": error.status, "message": error.message, "error": error.code})
+    return encode({"statusCode": error.status, "message": _message_v1(error), "error": error.code})
+
+
+def _message_v1(error: MidstreamError) -> str:
+    """With the names that fields and ids have here."""
+    message, param = error.message, error.param or ""
+    name = _NAMES.get(param)
+    if name and message.startswith(param):
+        message = f"{name}{message[len(param) :]}"
+    return _IDS.sub(lambda found: as_uuid(found[0]), message)
 
 
 def summary(text: str) -> str:
@@ -305,4 +332,4 @@ def tool_result_v1(ended: ToolEnded) -> bytes:
 
 
 def failed_v1(error: MidstreamError) -> bytes:
-    return event(b"error", {"statusCode": error.status, "message": error.message})
+    return event(b"error", {"statusCode": error.status, "message": _message_v1(error)})

@@ -26,6 +26,7 @@ from ._own import (
     event,
     failed_v1,
     finish_word,
+    more_v1,
     no_prompt,
     outcome_of,
     read_body,
@@ -43,6 +44,7 @@ STREAM_TYPE = SSE
 PING = HEARTBEAT
 MARK = ""
 KEY_IN_QUERY = False
+OURS = True
 TRANSACTIONS = True
 ROUTES = (Route("POST", "/api/v1/agent/run", "chat", "Let a model work with tools until it has an answer"),)
 
@@ -96,6 +98,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "usage": usage_v1(outcome.usage, outcome.cost),
         "iterations": outcome.rounds,
         "finishReason": finish_word(outcome.stop),
+        **more_v1(outcome),
     }
 
 

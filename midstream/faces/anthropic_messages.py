@@ -23,6 +23,7 @@ STREAM_TYPE = "text/event-stream; charset=utf-8"
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 MARK = "anthropic-version"
 KEY_IN_QUERY = False
+OURS = False
 TRANSACTIONS = False
 ROUTES = (
     Route("POST", "/v1/messages", "chat", "Create a message"),

@@ -38,6 +38,7 @@ STREAM_TYPE = SSE
 PING = HEARTBEAT
 MARK = ""
 KEY_IN_QUERY = False
+OURS = True
 TRANSACTIONS = True
 ROUTES = (
     Route("POST", "/api/v2/model/chat/completion", "chat", "Ask an agent"),

@@ -43,6 +43,7 @@ STREAM_TYPE = "application/x-ndjson"
 PING = b"\n"
 MARK = ""
 KEY_IN_QUERY = False
+OURS = True
 TRANSACTIONS = True
 ROUTES = (Route("POST", "/api/v1/completions", "chat", "Ask a model, without an agent"),)
 

@@ -14,7 +14,7 @@ from ..core.errors import BadRequest, NotFound
 from ..core.events import Answer, Counted, Embedded, Opened
 from ..core.ids import as_uuid, from_uuid
 from ..core.outcome import Outcome
-from ..core.parts import Media, address
+from ..core.parts import Media
 from ..core.turn import Turn
 from ..core.web import Request, Route
 from ._own import (
@@ -29,6 +29,7 @@ from ._own import (
     failed_v1,
     finish_word,
     media_of,
+    more_v1,
     no_prompt,
     outcome_of,
     read_body,
@@ -47,6 +48,7 @@ STREAM_TYPE = SSE
 PING = HEARTBEAT
 MARK = ""
 KEY_IN_QUERY = False
+OURS = True
 TRANSACTIONS = True
 ROUTES = (Route("POST", "/api/v1/conversation", "chat", "Say something to an agent"),)
 
@@ -148,20 +150,15 @@ def write_outcome(turn: Turn, outcome: Outcome, say: Say) -> bytes:
 
 
 def _done(outcome: Outcome) -> dict[str, Any]:
-    done = {
+    return {
         "conversationId": shown_id(outcome.conversation),
         "messageId": shown_id(outcome.answer),
         "text": outcome.text,
         "finishReason": finish_word(outcome.stop),
         "usage": usage_v1(outcome.usage, outcome.cost),
         "iterations": outcome.rounds,
+        **more_v1(outcome),
     }
-    more = {
-        "images": [address(image) for image in outcome.images],
-        "droppedParameters": outcome.dropped,
-        "notices": outcome.noted,
-    }
-    return done | {name: value for name, value in more.items() if value}
 
 
 def write_accepted(turn: Turn, id: str) -> bytes:

@@ -24,6 +24,7 @@ STREAM_TYPE = "text/event-stream"
 PING = b": keepalive\n\n"
 MARK = "x-goog-api-client"
 KEY_IN_QUERY = True
+OURS = False
 TRANSACTIONS = False
 #: google-genai says v1 or v1beta, by its own configuration; the lists under /v1 are OpenAI's. Vercel's package leaves
 #: `models/` out before a name that has a slash in it.

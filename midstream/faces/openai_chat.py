@@ -23,6 +23,7 @@ STREAM_TYPE = "text/event-stream; charset=utf-8"
 PING = b": keepalive\n\n"
 MARK = ""
 KEY_IN_QUERY = False
+OURS = False
 TRANSACTIONS = False
 ROUTES = (
     Route("POST", "/v1/chat/completions", "chat", "Create a chat completion"),

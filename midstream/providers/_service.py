@@ -144,7 +144,7 @@ class Provider:
             else:
                 await self._answer(key, plan, line)
         except UpstreamError as error:
-            error.provider = self.name
+            error.provider, error.key = self.name, key
             raise
 
     async def models(self, key: str = "0") -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from ..core.errors import MidstreamError, Refused, UpstreamError
+from ..core.errors import MidstreamError, Refused, Unauthenticated, UpstreamError
 
 OPEN_AFTER = 5
 #: Or this share of at least `WINDOW_CALLS` calls failed within `WINDOW_SECONDS`.
@@ -13,19 +13,28 @@ OPEN_SHARE, WINDOW_CALLS, WINDOW_SECONDS = 0.5, 20, 30.0
 PROBE_AFTER = 15.0
 #: A key that the provider refuses is left alone this long.
 KEY_REST = 300.0
+#: What a provider says of a key: not known, without money, not allowed to do this.
+OF_KEYS = frozenset({401, 402, 403})
 DEFAULT_COOLDOWN = 1.0
 MAX_COOLDOWN = 60.0
 #: Models are named by callers, so there is no end to them: the circuit that was made first is forgotten.
 CIRCUITS = 10_000
 
 
-class Circuit:
-    """One (provider, key, model). Closed: calls pass. Open: none until `PROBE_AFTER`, then one probe decides."""
+def refuses_key(error: MidstreamError) -> bool:
+    """Is it the key that the provider does not take? Some say so with another status."""
+    return isinstance(error, Refused) and (error.status in OF_KEYS or error.code == Unauthenticated.code)
 
-    __slots__ = ("_calls", "_failed_in_a_row", "_opened_at", "_probing", "not_before")
+
+class Circuit:
+    """One (provider, key, model). Closed: calls pass. Open: none until `PROBE_AFTER`, then one probe decides.
+    key_refused: the last call was refused because of its key."""
+
+    __slots__ = ("_calls", "_failed_in_a_row", "_opened_at", "_probing", "key_refused", "not_before")
 
     def __init__(self) -> None:
         self.not_before = 0.0
+        self.key_refused = False
         self._opened_at: float | None = None
         self._probing = False
         self._failed_in_a_row = 0
@@ -51,7 +60,7 @@ class Circuit:
 
     def succeed(self, now: float) -> None:
         self._opened_at = None
-        self._probing = False
+        self._probing = self.key_refused = False
         self._failed_in_a_row = 0
         self._calls.append((now, True))
 
@@ -60,10 +69,11 @@ class Circuit:
         if not isinstance(error, UpstreamError) or error.staged:
             return  # a caller's mistake or wish, however often it is made, says nothing about the provider
         status = error.status if isinstance(error, Refused) else 0
+        self.key_refused = refuses_key(error)
         if status == 429:  # busy, not broken
             self.not_before = now + min(error.retry_after or DEFAULT_COOLDOWN, MAX_COOLDOWN)
             return
-        if status in (401, 402, 403):
+        if self.key_refused:
             self.not_before = now + KEY_REST
             return
         if status and not error.retryable:

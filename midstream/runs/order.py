@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from ..core.errors import MidstreamError
 from ..core.events import Event
 from ..core.parts import Message
 from ..core.serving import Target, Work
@@ -50,11 +51,16 @@ class Act(Struct, frozen=True):
     before: Spent = Spent()
 
 
+def as_it_is(error: MidstreamError) -> MidstreamError:
+    return error
+
+
 class Order(Struct, frozen=True):
     """What a run shall do. keep: what the turn adds to its conversation and the answer to it are stored. seq: number
     of the first of these messages.
     parent: the message that the first one follows, where branches are in use: the conversation then goes on from here.
-    transactions: each attempt's account is put into the outbox as well."""
+    transactions: each attempt's account is put into the outbox as well.
+    told: how the error that the run ends with is told."""
 
     org: str
     key_id: str
@@ -70,3 +76,4 @@ class Order(Struct, frozen=True):
     size: int = 0
     transactions: bool = False
     act: Act | None = None
+    told: Callable[[MidstreamError], MidstreamError] = as_it_is

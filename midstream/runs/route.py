@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ..core.errors import Busy, MidstreamError, Refused
 from ..core.serving import Target
-from .health import Health
+from .health import Health, refuses_key
 
 TRIES_PER_TARGET = 3
 BACKOFF, MAX_BACKOFF = 0.5, 8.0
@@ -49,7 +49,7 @@ class Route:
     def after(self, error: MidstreamError, key: str) -> Next:
         """The next try after an attempt failed with error. Raises the error that the caller shall see."""
         self._last = error
-        refused_here = isinstance(error, Refused) and error.status in ELSEWHERE
+        refused_here = (isinstance(error, Refused) and error.status in ELSEWHERE) or refuses_key(error)
         if not error.retryable and not refused_here:
             raise error
         target = self._targets[self._at]
@@ -97,9 +97,10 @@ class Route:
                 self._tries += 1
                 return Next(target, key, pause, self._tries > 1)
             if self._last is None and last and soonest < float("inf"):
+                circuit = self._health.circuit(target.provider, key, target.model)
+                why = "has refused its key a moment ago" if circuit.key_refused else "is failing or over its limit"
                 self._last = Busy(
-                    f"the provider {target.provider!r} is failing or over its limit, try again later",
-                    retry_after=max(1.0, soonest),
+                    f"the provider {target.provider!r} {why}, try again later", retry_after=max(1.0, soonest)
                 )
             self._move_on()
             wait = 0.0

@@ -252,6 +252,7 @@ class _Owner:
         if self._attempt is not None and isinstance(end, Failed) and not self._settled:
             self._attempt.fail(end.error)
             self._settle_attempt(self._attempt)
+        end = Failed(order.told(end.error)) if isinstance(end, Failed) else end
         self._end(end)
         # A caller who has waited for the store in vain does not wait for it once more.
         away = isinstance(end, Failed) and isinstance(end.error, StoreDown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,8 @@ ACQUIRE_TIMEOUT, CONNECT_TIMEOUT, READ_TIMEOUT, ALTER_TIMEOUT = 2.0, 5.0, 10.0, 
 #: Seconds for what a request waits for: a look-up, a commit. After a server has let that pass without a word, those who
 #: ask within SILENT seconds of it get HURRIED each, so that nobody queues behind others who wait in vain.
 PATIENCE, HURRIED, SILENT = 3.0, 1.0, 10.0
+#: Seconds between looks whether a connection that only listens still does.
+LOOK = 5.0
 #: Times that a batch is run again when other servers' transactions got in its way.
 TRIES = 4
 
@@ -66,8 +68,9 @@ class PostgresDatabase:
 
     dialect: DialectName = "postgres"
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, dsn: str = "") -> None:
         self._pool = pool
+        self._dsn = dsn
         self._flusher = Flusher(self._commit)
         self._closed = False
         #: Loop time at which the server was last given up.
@@ -86,7 +89,7 @@ class PostgresDatabase:
             )
         except _ANY as error:
             raise StoreDown(f"PostgreSQL cannot be used: {type(error).__name__}") from error
-        return cls(pool)
+        return cls(pool, dsn)
 
     @asynccontextmanager
     async def _connection(self, seconds: float) -> AsyncIterator[Any]:
@@ -189,6 +192,23 @@ class PostgresDatabase:
                     raise
                 lost = True
                 await self._renew()
+
+    async def follow(self, name: str, heard: Callable[[str], None], began: Callable[[], None]) -> None:
+        """store.notices.follow. On a connection of its own, outside of the pool."""
+        try:
+            connection = await asyncpg.connect(  # type: ignore[no-untyped-call]
+                self._dsn, timeout=CONNECT_TIMEOUT, server_settings={"application_name": "midstream"}
+            )
+            try:
+                await connection.add_listener(name, lambda _, pid, channel, text: heard(text))
+                began()
+                while True:
+                    await asyncio.sleep(LOOK)
+                    await connection.execute("SELECT 1", timeout=PATIENCE)
+            finally:
+                connection.terminate()
+        except _ANY as error:
+            raise StoreDown from error
 
     async def close(self) -> None:
         if self._closed:

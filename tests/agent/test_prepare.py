@@ -369,6 +369,26 @@ def test_there_is_no_choice_without_tools():
     assert prepared(None, AgentAsk(text="Hi", tools=(), tool_choice="required")).tool_choice is None
 
 
+def test_what_cannot_be_chosen_without_tools_is_named():
+    for harmless in ("auto", "none", "", None):
+        made = prepared(None, AgentAsk(text="Hi", tools=(), tool_choice=harmless))
+        assert (made.tool_choice, made.dropped) == (None, ())
+    made = prepared(None, AgentAsk(text="Hi", tools=(), tool_choice="required"))
+    assert (made.tool_choice, made.dropped) == (None, ("tool_choice",))
+
+
+@pytest.mark.parametrize("name", ["weather", {"type": "function", "function": {"name": "weather"}}])
+def test_a_tool_that_the_request_chooses_must_be_there_also_when_there_are_none(name):
+    assert refusal(None, AgentAsk(text="Hi", tools=(), tool_choice=name))[:2] == ("tool_choice_invalid", "tool_choice")
+    within = AgentAsk(text="Hi", tools=(), configuration={"tool_choice": name})
+    assert refusal(None, within)[:2] == ("tool_choice_invalid", "configuration.tool_choice")
+
+
+def test_a_stored_choice_of_a_tool_that_the_request_took_away_is_dropped_and_named():
+    made = prepared(configured(tool_choice="weather"), AgentAsk(text="Hi", tools=()))
+    assert (made.tool_choice, made.dropped) == (None, ("tool_choice",))
+
+
 # the form of the answer
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}

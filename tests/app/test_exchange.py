@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from midstream.app import exchange
 from midstream.core.errors import BadRequest
+from midstream.wire.sse import SSEReader
 
 from .asgi import MODEL, Here, here
 
@@ -119,6 +121,49 @@ def test_pings_do_not_break_a_json_array(tmp_path: Path, monkeypatch: pytest.Mon
         assert "".join(texts).split() == ["word1", "word2", "word3"]
 
     here(tmp_path, test)
+
+
+SLOWLY = "say 2 words pace 150"
+USER = {"role": "user", "content": SLOWLY}
+
+
+@pytest.mark.parametrize(
+    "path, body, last",
+    [
+        ("/api/v1/conversation", {"agentId": "slow", "message": SLOWLY}, "done"),
+        ("/api/v1/agent/run", {"model": MODEL, "messages": [USER]}, "done"),
+        ("/api/v2/model/chat/completion", {"agent_id": "slow", "user": SLOWLY, "stream": True}, "done"),
+        ("/api/v1/completions", {"model": MODEL, "messages": [USER], "stream": True}, "finish"),
+    ],
+)
+def test_silent_streams_of_our_own_faces_are_kept_alive_by_what_means_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, object], last: str
+):
+    monkeypatch.setattr(exchange, "HOLD_SECONDS", 0.02)
+    monkeypatch.setattr(exchange, "PING_SECONDS", 0.02)
+
+    async def test(app: Here) -> None:
+        agent = {"name": "slow", "slug": "slow", "service": "midstream", "configuration": {"model": "rehearsal"}}
+        made = (await app.ask("POST", "/v1/admin/agents", agent, content_type="application/json")).json
+        at = f"/v1/admin/agents/{made['id']}/publish"
+        published = await app.ask("POST", at, {"version_id": made["version_id"]}, content_type="application/json")
+        assert published.status == 200
+        reply = await app.ask("POST", path, body)
+        heartbeat = b"\n" if last == "finish" else b": keepalive\n\n"
+        assert reply.pieces.count(heartbeat) >= 3
+        without = b"".join(piece for piece in reply.pieces if piece != heartbeat)
+        assert told(reply.body) == told(without)
+        assert told(without)[-1] == last
+
+    here(tmp_path, test)
+
+
+def told(body: bytes) -> list[str]:
+    """The names of a stream's events, or the types of its lines."""
+    if body.startswith(b"{"):
+        return [msgspec.json.decode(line)["type"] for line in body.splitlines() if line]
+    reader = SSEReader()
+    return [frame.event.decode() for frame in reader.feed(body) if frame.data is not None]
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -385,3 +385,84 @@ def test_every_listener_hears_the_same_in_the_same_order(steps: list[str], rando
         assert len(set(everything[0])) == len(everything[0])
 
     asyncio.run(test())
+
+
+# what other servers say
+
+
+def numbered(words: str) -> Body:
+    return lambda number: f"{words} {number}".encode()
+
+
+def test_what_another_server_says_is_heard_in_its_place_or_behind_what_was_said_here_later():
+    async def test() -> None:
+        hub = made()
+        listener = await hub.join("a", "x")
+        now = 100_000_000
+        hub.hear("a", "x", now + 5, numbered("theirs"), kept=False)
+        hub.say("a", "x", numbered("ours"))
+        hub.hear("a", "x", now + 2, numbered("late"), kept=False)
+        said = await heard(listener, 3)
+        assert said == [f"theirs {now + 5}", f"ours {now + 6}", f"late {now + 7}"]
+
+    asyncio.run(test())
+
+
+def test_what_is_said_here_is_told_to_the_others_and_what_they_said_is_not_told_back():
+    async def test() -> None:
+        hub = made()
+        told: list[tuple[object, bytes, bool]] = []
+        hub.relay = lambda name, said: told.append((name, said.body, said.kept))
+        hub.hear("a", "x", 7, text("theirs"), kept=True)
+        hub.say("a", "x", text("1"))
+        held = hub.hold("a", "x", text("end"))
+        hub.say("a", "x", text("2"))
+        assert told == [(("a", "x"), b"1", False)]
+        hub.tell("a", "x", held)
+        assert told == [(("a", "x"), b"1", False), (("a", "x"), b"end", True), (("a", "x"), b"2", False)]
+
+    asyncio.run(test())
+
+
+def test_who_comes_back_is_not_told_again_what_the_other_server_or_the_store_has_told():
+    async def test() -> None:
+        ends = Ends()
+        hub = made(ends=ends)
+        now = 100_000_000
+        first = await hub.join("a", "x")  # so the channel is known, and nothing was told in it
+        ends.rows["a", "x"] = [Said(now + 9, b"end", kept=True)]
+        late = await hub.join("a", "x", now + 5)
+        assert await heard(late, 1) == ["end"]
+        hub.hear("a", "x", now + 5, text("known"), kept=False)
+        hub.hear("a", "x", now + 8, text("news"), kept=False)
+        hub.hear("a", "x", now + 9, text("end"), kept=True)
+        assert await heard(first, 3) == ["known", "news", "end"]
+        again = await late.next()
+        assert again is not None
+        assert again.body == b"news"
+        assert await silent(late)
+        assert await heard(await hub.join("a", "x", now + 8), 1) == ["end"]  # which is here and in the store
+
+    asyncio.run(test())
+
+
+def test_who_listens_has_to_come_back_when_something_may_be_missing_and_is_told_of_the_gap():
+    async def test() -> None:
+        clock = Clock()
+        hub = made(clock)
+        listener = await hub.join("a", "x")
+        hub.hear("a", "x", 100_000_001, text("1"), kept=False)
+        [last] = await messages(listener, 1)
+        clock.now += 1
+        hub.missed()
+        assert await listener.next() is None
+        assert listener.lost
+        again, unknown = await hub.join("a", "x", last.number), await hub.join("a", "y", last.number)
+        assert again.gap
+        assert unknown.gap
+        clock.now += 1
+        hub.say("a", "x", text("2"))
+        assert await heard(again, 1) == ["2"]
+        assert not (await hub.join("a", "x", hub.last("a", "x"))).gap
+
+    asyncio.run(test())

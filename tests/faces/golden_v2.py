@@ -136,6 +136,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
     (_hi(response_type=5), (400, "response_type", "invalid_request")),
     (_hi(response_format="webhook"), (400, "response_format", "invalid_request")),
     (_hi(response_format={"type": "pigeon"}), (400, "response_format.type", "invalid_request")),
+    (_hi(response_format={"cred": {"url": "https://x.example"}}), (400, "response_format.cred", "contradictory")),
     (_hi(response_format={"kind": "webhook"}), (400, "response_format.kind", "unknown_parameter")),
     (_hi(extra_tools=[{"url": "https://x"}]), (400, "extra_tools[0].name", "missing_required_parameter")),
     (_hi(extra_tools=[{"name": "f"}]), (400, "extra_tools[0].url", "missing_required_parameter")),

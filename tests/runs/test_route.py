@@ -183,3 +183,15 @@ def test_whatever_fails_in_whatever_order_the_tries_are_bounded_and_end_in_one_e
     assert places == sorted(places)
     assert way.now - 1000.0 <= 600.0
     assert all(chosen.wait >= 0 for chosen in way.tries)
+
+
+def test_a_key_that_is_refused_with_another_status_is_left_for_the_next_one_and_rests():
+    """As Gemini does it: 400, API_KEY_INVALID."""
+    refused = Refused("API key not valid", status=400, code="invalid_api_key")
+    way = Way([Target("one", "m", "", keys=("a", "b")), TWO])
+    assert way.first().key == "a"
+    assert way.failed(refused).key == "b"
+    assert way.failed(refused).target is TWO
+    assert Route([ONE], way.health, way.now + 600, lambda: 1.0).first().target is ONE  # of another key nothing is known
+    with pytest.raises(Busy, match="refused its key"):
+        Route([Target("one", "m", "", keys=("a", "b"))], way.health, way.now + 600, lambda: 1.0).first()

@@ -180,3 +180,31 @@ def test_a_chatbot_may_suggest_what_comes_next_and_answers_without_when_it_canno
     assert (reply["data"]["content"], reply["data"].get("suggestions", [])) == ("ok", [])
     quiet = agent_of(agents, type="chatbot", settings={"titles": False})
     assert not say(agents, quiet, "I have a dog", "t1")["data"].get("suggestions")
+
+
+def test_a_fact_of_turn_one_is_known_at_turn_twenty_with_history_cut_by_org_agent_and_thread(
+    agents: Agents, upstream: Upstream, model: Model
+):
+    """Through the conversations of version 1, whose thread is the conversation."""
+    agent = agent_of(agents, memory=True, settings={"history_messages": 2})
+    conversation = agents.say(agent, "My name is Ada").json["conversationId"]
+    until(lambda: [*memories(agents, agent).values()] == ["My name is Ada"])
+    for number in range(2, 20):
+        assert agents.say(agent, f"turn {number}", conversationId=conversation).status == 200
+    assert agents.say(agent, "who am I, at turn 20?", conversationId=conversation).status == 200
+    [asked] = [one for one in upstream.asked if words(one, "user").endswith("who am I, at turn 20?")][-1:]
+    assert "My name is Ada" in words(asked, "system")
+    assert "My name is Ada" not in words(asked, "user")
+    assert len(asked.json["messages"]) == 4  # the system's, the last turn's two, the question
+    org = agents.serving.ask("POST", "/v1/admin/orgs", {"name": "others"}).json["id"]
+    theirs = agents.serving.ask("POST", "/v1/admin/keys", {"name": "k", "org_id": org}).json["key"]
+    other = agents.post(
+        "/v1/admin/agents",
+        {"org_id": org, "name": "theirs", "slug": "theirs", "service": "up", "configuration": {"model": "m"},
+         "memory": True},
+    )  # fmt: skip
+    agents.post(f"/v1/admin/agents/{other['id']}/publish?org_id={org}", {"version_id": other["version_id"]})
+    thread = next(iter(memories(agents, agent)))
+    asked_there = {"agent_id": "theirs", "user": "and there, in a thread of that name?", "thread_id": thread}
+    assert agents.serving.ask("POST", "/api/v2/model/chat/completion", asked_there, key=theirs).status == 200
+    assert "Ada" not in told(upstream, "and there, in a thread of that name?")

@@ -91,6 +91,28 @@ def test_five_tools_of_a_round_run_at_the_same_time_and_one_failure_is_that_tool
     assert events[-1][0] == "done"
 
 
+def test_five_tools_of_one_second_take_about_one_and_a_failure_is_that_tools_text(
+    agents: Agents, tools: ToolServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tools, "slow", 1.0)
+    names = [f"second_{letter}" for letter in "abcde"]
+    ids = [agents.tool(name, f"{tools.url}/slow/{name}") for name in names]
+    agent = agents.agent(tool_ids=[*ids, agents.tool("broken_two", f"{tools.url}/fail")])
+    began = time.monotonic()
+    asked = {"agent_id": agent, "user": f"{' '.join(names)} broken_two"}
+    reply = agents.serving.ask("POST", "/api/v2/model/chat/completion", asked)
+    took = time.monotonic() - began
+    assert reply.status == 200
+    assert 1.0 <= took < 2.5, took  # one after the other they take five
+    steps = {step["name"]: step for step in reply.json["data"]["tools_data"].values()}
+    assert {steps[name]["status"] for name in names} == {"ok"}
+    assert all(1000 <= steps[name]["ms"] < 2500 for name in names)
+    assert (steps["broken_two"]["status"], steps["broken_two"]["round"]) == ("failed", 1)
+    assert steps["broken_two"]["ms"] < 1000  # and it was not waited for
+    assert "500" in steps["broken_two"]["error"]
+    assert "broken_two" in reply.json["data"]["content"]
+
+
 def test_a_draft_answers_only_who_asks_for_it_and_publishing_is_seen_at_once(agents: Agents):
     agent = agents.agent(configuration={"prompt": "short"})
     before = agents.say(agent, "hello").json["usage"]["inputTokens"]
@@ -370,3 +392,24 @@ def test_a_turn_that_is_answered_later_does_not_wait_for_a_batch(
     assert agents.serving.ask("POST", "/api/v2/model/chat/completion", quick).status == 200
     until(lambda: agents.serving.ask("GET", "/v1/queues/quick").json["data"])
     assert agents.serving.ask("GET", f"/api/v2/model/batch/{made}").json["status"] == "running"
+
+
+def test_a_tool_that_is_chosen_must_be_there_also_when_the_turn_has_none(agents: Agents, tools: ToolServer):
+    ask, agent, v2 = agents.serving.ask, agents.agent(), "/api/v2/model/chat/completion"
+    refused = ask("POST", v2, {"agent_id": agent, "user": "hi", "tool_choice": "weather"})
+    assert (refused.status, refused.json["code"], refused.json["param"]) == (400, "tool_choice_invalid", "tool_choice")
+    told = ask("POST", v2, {"agent_id": agent, "user": "hi", "tool_choice": "required"}).json["data"]
+    assert told["dropped_parameters"] == ["tool_choice"]
+    run = {"model": "midstream/rehearsal", "messages": [{"role": "user", "content": "hi"}], "stream": False}
+    refused = ask("POST", "/api/v1/agent/run", {**run, "toolChoice": "weather"})
+    assert (refused.status, refused.json["error"]) == (400, "tool_choice_invalid")
+    assert refused.json["message"].startswith("toolChoice: ")
+    assert ask("POST", "/api/v1/agent/run", {**run, "toolChoice": "required"}).json["droppedParameters"] == [
+        "toolChoice"
+    ]
+    refused = ask("POST", "/api/v1/completions", {**run, "toolChoice": "weather"})
+    assert (refused.status, refused.json["message"]) == (400, "toolChoice: no such tool: weather")
+    assert ask("POST", "/api/v1/completions", {**run, "toolChoice": "required"}).status == 400
+    stored = agents.agent(configuration={"tool_choice": "far"}, tool_ids=[agents.tool("far", f"{tools.url}/echo/far")])
+    told = ask("POST", v2, {"agent_id": stored, "user": "hi", "tools": []}).json["data"]
+    assert (told["tools_data"], told["dropped_parameters"]) == ({}, ["tool_choice"])

@@ -186,6 +186,18 @@ def test_every_code_of_the_error_tree_is_explained():
     assert left <= {"rate_limit_exceeded", "conflict"}, left
 
 
+def test_every_code_that_turns_of_agents_are_refused_with_is_explained():
+    text = (ROOT / "docs" / "guide" / "errors.md").read_text()
+    package = ROOT / "midstream"
+    files = [*package.glob("agent/*.py"), *package.glob("faces/*_v?.py"), *package.glob("faces/_own.py")]
+    words = ("agents", "agent_turns", "deliver", "models_of", "refused_keys", "threads", "turn_work", "turnstile")
+    files += [package / "app" / f"{word}.py" for word in words]
+    files += [*package.glob("access/points.py"), *package.glob("providers/_inline.py")]
+    codes = {code for file in files for code in re.findall(r'code="(\w+)"', file.read_text())}
+    assert len(codes) > 20
+    assert {code for code in codes if f"`{code}`" not in text} == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_the_commands_that_are_named_exist(page: Path):
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

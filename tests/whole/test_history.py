@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from midstream.core.ids import from_uuid
+from midstream.core.ids import as_uuid, from_uuid
 
 from .agents_at import Agents
 from .serving import Serving
@@ -34,8 +34,22 @@ def test_a_history_is_listed_read_searched_renamed_and_deleted(agents: Agents):
     reaction = f"{AT}/{first}/messages/{shown['messages'][1]['id']}/reaction"
     assert ask("POST", reaction, {"reaction": "like"}).status in (200, 204)
     assert ask("DELETE", f"{AT}/{first}").status in (200, 204)
-    assert ask("GET", f"{AT}/{first}").status == 404
+    gone = ask("GET", f"{AT}/{first}")
+    assert (gone.status, gone.json["message"]) == (404, f"no such conversation: {first}")
     assert ask("GET", f"{AT}/search?q=zebra").json["data"] == []
+
+
+def test_conversations_of_an_agent_are_listed_by_any_of_its_names(agents: Agents):
+    agent = agents.agent()
+    said = agents.say(agent, "hello").json["conversationId"]
+    agents.say(agents.agent(), "elsewhere")
+    slug = agents.serving.ask("GET", f"/v1/admin/agents/{agent}").json["slug"]
+    for name in (agent, as_uuid(agent), slug):
+        found = agents.serving.ask("GET", f"{AT}/chat-history?agentId={name}").json["data"]
+        assert [row["id"] for row in found] == [said], name
+    assert agents.serving.ask("GET", f"{AT}/chat-history?agentId=nobody").json["data"] == []
+    assert agents.serving.ask("DELETE", f"/v1/admin/agents/{agent}").status == 200
+    assert len(agents.serving.ask("GET", f"{AT}/chat-history?agentId={agent}").json["data"]) == 1
 
 
 def test_another_orgs_history_is_as_unknown_as_one_that_never_was(agents: Agents):

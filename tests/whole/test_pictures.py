@@ -97,6 +97,29 @@ def test_where_the_model_itself_draws_it_is_asked_to(agents: Agents, upstream: U
     assert "size" in data["dropped_parameters"]
 
 
+def test_where_the_model_itself_draws_it_sees_pictures_that_users_gave_and_one_of_its_own_that_is_sent_again(
+    agents: Agents, upstream: Upstream
+):
+    made = agents.agent(type="image", service="gemini", configuration={"model": "gemini-2.5-flash-image"})
+    first = drawn(agents, made, images=[f"data:image/png;base64,{PIXEL}"]).json["data"]
+
+    def shown() -> list[str]:
+        said = [(one["role"], part) for one in upstream.asked[-1].json["contents"] for part in one["parts"]]
+        return [role for role, part in said if "inlineData" in part]
+
+    assert drawn(agents, made, user="Make it blue.", thread_id=first["thread_id"]).status == 200
+    assert shown() == ["user"]
+    again = {"user": "Make it blue.", "thread_id": first["thread_id"], "images": first["images"]}
+    assert drawn(agents, made, **again).status == 200
+    assert shown() == ["user", "user"]
+
+
+def test_a_picture_that_a_service_cannot_be_shown_is_named_as_dropped(agents: Agents):
+    made = agents.agent(type="image", service="openai", configuration={"model": "gpt-image-1"})
+    reply = drawn(agents, made, images=[f"data:image/png;base64,{PIXEL}"])
+    assert reply.json["data"]["dropped_parameters"] == ["images"]
+
+
 def test_the_picture_is_found_again_in_the_history(agents: Agents):
     made = agents.agent(type="image", service="openai", configuration={"model": "gpt-image-1"})
     reply = agents.say(made, "A cat.")

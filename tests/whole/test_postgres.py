@@ -277,6 +277,43 @@ def test_the_first_own_model_of_an_org_that_the_other_server_made_does_not_exist
         time.sleep(0.05)
 
 
+def test_what_one_server_publishes_the_other_answers_with_within_a_second(
+    serving: Serving, other: Serving, upstream: Upstream
+) -> None:
+    upstream.answer = lambda asked: whole(REPLY)
+    at = "/v1/admin/agents"
+    many = {"agent": 100_000, "thread": 100_000}
+    spec = {"service": "up", "configuration": {"model": "v0"}, "limits": many}
+    made = serving.ask("POST", at, {"name": "a", "slug": "spread", **spec})
+    agent, version = made.json["id"], made.json["version_id"]
+
+    def publish() -> float:
+        assert serving.ask("POST", f"{at}/{agent}/publish", {"version_id": version}).status == 200
+        return time.monotonic()
+
+    def answers(which: Serving) -> str:
+        reply = which.ask("POST", "/api/v1/conversation", {"agentId": "spread", "message": "hi", "stream": False})
+        assert reply.status == 200, reply.body
+        return str(upstream.asked[-1].json["model"])
+
+    publish()
+    time.sleep(1.0)  # the other server may have just learned that there is no such agent
+    assert answers(other) == "v0"
+    for number in range(1, 6):
+        draft = serving.ask("POST", f"{at}/{agent}/versions", {"configuration": {"model": f"v{number}"}}).json
+        version = draft["id"]
+        assert answers(other) == answers(serving) == f"v{number - 1}"  # a draft changes nothing
+        published = publish()
+        assert answers(serving) == f"v{number}"
+        while True:
+            asked = time.monotonic()
+            if (seen := answers(other)) == f"v{number}":
+                break
+            assert seen == f"v{number - 1}"
+            assert asked < published + 1.0, "a turn that begins a second later has it"
+            time.sleep(0.01)
+
+
 def test_a_conversation_that_goes_on_at_the_other_server_knows_all_that_was_said(
     serving: Serving, other: Serving, upstream: Upstream
 ) -> None:
