@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.dialect import AnswerWriter
 from ..core.errors import Cancelled, TooLarge
-from ..core.events import Attempted, Done, Event, Failed
+from ..core.events import Attempted, Done, Event, Failed, Opened
 from ..core.web import Reply
 from ..runs.log import Follower
 from .direct import Direct
@@ -113,22 +113,21 @@ class Exchange:
             self._direct = None
         lane = _Lane(follower, writer, self._direct)
         try:
-            events = await follower.take()
-            if events and isinstance(events[0], Failed):
-                raise events[0].error
-            await self._start(content_type, headers(_attempted(events)))
+            events, said, attempted = await _first(follower, writer)
+            await self._start(content_type, headers(attempted))
             if self._direct is not None:
                 follower.deliver = lane.deliver
             while not (events and type(events[-1]) in _ENDS):
                 if events:
-                    await self._chunk(writer.write(events), lane)
+                    await self._chunk(said, lane)
                 elif lane.due:
                     await self._chunk(ping, lane)
                 else:
                     break
                 del events  # not held while there is nothing to do
                 events = await follower.take()
-            await self._end(writer.write(events))
+                said = writer.write(events)
+            await self._end(said)
         finally:
             follower.deliver = None
             lane.stop()
@@ -167,8 +166,27 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
 
-def _attempted(events: list[Event]) -> Attempted | None:
-    return next((event for event in events if isinstance(event, Attempted)), None)
+async def _first(follower: Follower, writer: AnswerWriter) -> tuple[list[Event], bytes, Attempted | None]:
+    """The events of which something is to be said first, that, and the attempt. Raises the error of a run that fails
+    before: it can still be a status."""
+    attempted: Attempted | None = None
+    message = ""
+    while True:
+        events = await follower.take()
+        failed = events[-1] if events and isinstance(events[-1], Failed) else None
+        said = writer.write(events if failed is None else events[:-1])
+        for event in events:
+            if type(event) is Attempted:
+                attempted = event
+            elif type(event) is Opened:
+                message = event.message
+        if failed is not None and not said:
+            failed.error.message_id = message
+            raise failed.error
+        if failed is not None:
+            said += writer.write([failed])
+        if said or not events or type(events[-1]) in _ENDS:
+            return events, said, attempted
 
 
 class _Lane:

@@ -43,6 +43,25 @@ def test_a_failure_before_the_first_output_is_a_status_and_not_a_stream(tmp_path
     here(tmp_path, test)
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v2/model/chat/completion", {"service": "midstream", "model": "rehearsal", "user": "fail:400"}),
+        ("/api/v1/agent/run", {"model": MODEL, "messages": [{"role": "user", "content": "fail:400"}]}),
+    ],
+)
+def test_a_turn_that_fails_before_anything_is_said_of_it_is_a_status_too(
+    tmp_path: Path, path: str, body: dict[str, object]
+):
+    async def test(app: Here) -> None:
+        reply = await app.ask("POST", path, {**body, "stream": True})
+        assert (reply.status, reply.headers["content-type"]) == (400, "application/json")
+        if "v2" in path:
+            assert reply.json["message_id"].startswith("msg_")
+
+    here(tmp_path, test)
+
+
 def test_a_failure_after_it_is_an_event_and_no_done(tmp_path: Path):
     async def test(app: Here) -> None:
         reply = await app.chat("say 6 words cut", stream=True).end()
