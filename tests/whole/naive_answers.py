@@ -176,11 +176,9 @@ def _chat_stream(chunks: list[Json]) -> Heard:
         _chat_call(voices[number], call)
     for number, called in messages.items():
         voices[number].called("", called["name"], called.get("arguments"))
-    counted = [chunk for chunk in chunks if chunk.get("usage")]
     for number, voice in voices.items():
         voice.thought = voice.thought or voice.details
-        stop = "stop" if stops[number] == "error" and len(counted) == 1 else stops[number]  # it forgot to say why
-        voice.stop = _CHAT_STOPS.get(stop, stop)
+        voice.stop = _CHAT_STOPS.get(stops[number], stops[number])
     return Heard([voices[number] for number in sorted(voices)], _chat_usage(usage))
 
 

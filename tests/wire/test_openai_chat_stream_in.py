@@ -325,26 +325,6 @@ def test_a_choice_that_was_only_announced_ends_with_the_others() -> None:
     assert isinstance(failure_of(*frames), Cut)
 
 
-def test_who_counts_the_tokens_and_says_that_it_is_done_is_done() -> None:
-    """Some services never say why a choice stopped."""
-    counted = chunk({"content": ""}, usage=USAGE)
-    (said,) = answer_of(ROLE, chunk({"content": "a"}), counted, DONE).choices
-    assert (said.parts, said.stop, said.native_stop) == ((Text("a"),), "stop", "")
-    asking = chunk(call(index=0, id="0", function={"name": "f", "arguments": "{}"}))
-    (asked,) = answer_of(ROLE, asking, counted, DONE).choices
-    assert (asked.parts, asked.stop) == ((ToolCall("0", "f", "{}"),), "tool_calls")
-    two = [chunk({"content": "a"}), chunk({"content": "b"}, choice=1), chunk(finish="length"), counted, chunk(), DONE]
-    assert [choice.stop for choice in answer_of(*two).choices] == ["length", "stop"]
-    frames = "".join([ROLE, asking, counted, DONE])
-    assert b"".join(getattr(event, "native", None) or b"" for event in events_of(frames)).decode() == frames
-
-
-def test_tokens_that_are_counted_all_along_say_nothing_of_the_end() -> None:
-    counting = [chunk({"content": word}, usage=USAGE) for word in "ab"]
-    assert isinstance(failure_of(ROLE, *counting, DONE), Cut)
-    assert isinstance(failure_of(ROLE, counting[0]), Cut)
-
-
 @pytest.mark.parametrize("end", ["", "data: [DONE]", "data: [DONE]\n", "data: [DONE]\r\n\r\n"])
 def test_an_answer_that_has_ended_needs_no_end_mark(end: str) -> None:
     assert isinstance(events_of(chunk({"content": "a"}), chunk(finish="stop"), end)[-1], Done)

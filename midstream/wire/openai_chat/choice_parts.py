@@ -6,8 +6,6 @@ import base64
 import binascii
 from typing import Any
 
-from msgspec.structs import replace
-
 from ...core.events import Delta, Event, Marked, PartEnded, PartStarted, Stopped
 from ...core.parts import Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall
 from .parts_in import (
@@ -236,13 +234,6 @@ class ChoiceParts:
     def silent(self) -> bool:
         """Has it only been announced?"""
         return not self._next and not self._calls and self._sound is None
-
-    def end(self, out: list[Event]) -> None:
-        """The service says that it is done, and has never said why this choice stopped."""
-        first = len(out)
-        self._stop(ChunkChoice(finish_reason="stop"), out)
-        out[first:] = [replace(event, native=b"") for event in out[first:]]
-        out[-1] = replace(out[-1], native_reason="")
 
     def _stop(self, choice: ChunkChoice, out: list[Event]) -> None:
         self._close(out)

@@ -31,9 +31,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class StreamReader:
     """skipped: data lines that could not be read."""
 
-    __slots__ = (
-        "_at", "_choices", "_decode", "_ended", "_id", "_kind", "_number", "_pattern", "_sse", "_tallies", "skipped",
-    )  # fmt: skip
+    __slots__ = ("_at", "_choices", "_decode", "_ended", "_id", "_kind", "_number", "_pattern", "_sse", "skipped")
 
     def __init__(self) -> None:
         self._sse = SSEReader()
@@ -46,8 +44,6 @@ class StreamReader:
         self._pattern = Pattern()
         self._id: str | None = None
         self._ended = False
-        #: How often the tokens were told. Once: they are those of an answer that is over.
-        self._tallies = 0
         self.skipped = 0
 
     def feed(self, data: bytes) -> list[Event]:
@@ -201,12 +197,6 @@ class StreamReader:
         if text is not None and text.rstrip() == _DONE:
             if self._complete(said=True):
                 self._end(out, Done(frame.raw))
-            elif self._tallies == 1 and not all(one.silent for one in self._choices.values()):
-                # Some services forget why a choice stopped. Who counts the tokens and says that it is done, is done.
-                for one in self._choices.values():
-                    if not one.stopped and not one.silent:
-                        one.end(out)
-                self._end(out, Done(frame.raw))
             else:
                 self._end(out, Failed(Cut("the stream said that it was done before the answer had ended")))
         elif text is None:
@@ -265,7 +255,6 @@ class StreamReader:
             self._turn_to(number)
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
         if usage is not None:
-            self._tallies += 1
             if chunk.choices and len(out) == first:
                 # Only a chunk without choices may be left out by a face, so this one's bytes go with another event.
                 out.append(Passed())
