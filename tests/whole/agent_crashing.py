@@ -141,7 +141,11 @@ class Turns:
 
 async def pass_time(url: str) -> None:
     """What waits for dead servers' leases to run out has waited."""
-    sets = ("workers SET seen_at = 0", "conversation_turns SET until = 0", "deliveries SET available_at = 0 WHERE available_at > 0")
+    sets = (
+        "workers SET seen_at = 0",
+        "conversation_turns SET until = 0",
+        "deliveries SET available_at = 0 WHERE available_at > 0",
+    )
     if url.startswith("postgres"):
         connection = await asyncpg.connect(url)
         for one in sets:
