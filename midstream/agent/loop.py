@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from ..core.events import Answer, Choice
 from ..core.outcome import Step, StopReason
-from ..core.parts import Message, Part, Text, ToolCall, ToolResult, text_of
+from ..core.parts import Message, Part, Text, ToolCall, ToolResult, arguments_in, text_of
 from ..core.serving import Completed
 from ..core.toolbox import ToolAnswer
 from ..core.turn import Prompt
@@ -214,8 +214,8 @@ def _step(call: ToolCall, answer: ToolAnswer, round: int) -> Step:
 def arguments_of(call: ToolCall) -> dict[str, Any]:
     """As they are shown. What is no JSON object stands under "input", as it was written."""
     try:
-        value = msgspec.json.decode(call.arguments) if call.arguments.strip() else {}
-    except msgspec.DecodeError:
+        value = arguments_in(call.arguments)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return {"input": call.arguments}
     return value if isinstance(value, dict) else {"input": call.arguments}
 

@@ -51,9 +51,11 @@ class Format(Struct, frozen=True, omit_defaults=True):
 def described(form: Format) -> dict[str, Any]:
     """The form's schema, which says itself what is described where a format has no other place for it."""
     schema = form.schema or {}
-    if form.description is None or "description" in schema:
+    if form.description is None:
         return schema
-    return {"description": form.description, **schema}
+    own = schema.get("description")
+    words = f"{form.description}\n\n{own}" if isinstance(own, str) and own else form.description
+    return {"description": words, **{name: value for name, value in schema.items() if name != "description"}}
 
 
 class Thinking(Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,7 @@ import msgspec
 
 from ..core.agents import Tool
 from ..core.json_schema import misfit
+from ..core.parts import arguments_in
 
 #: Bytes of one call's arguments.
 MAX_ARGUMENTS = 256 * 1024
@@ -26,7 +27,7 @@ def read(text: str, tool: Tool) -> dict[str, Any]:
     if len(text) > MAX_ARGUMENTS or len(text.encode("utf-8", "replace")) > MAX_ARGUMENTS:
         raise Refused(f"the arguments are larger than {MAX_ARGUMENTS} bytes")
     try:
-        given = msgspec.json.decode(text.encode()) if text.strip() else {}
+        given = arguments_in(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise Refused(f"the arguments are not JSON: {error}") from None
     if not isinstance(given, dict):

@@ -216,7 +216,7 @@ def test_arguments_that_arrive_in_turns_are_joined_by_their_index():
     assert [step.arguments for step in script.run().steps] == [{"a": 1}, {"b": 2}]
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", "null", '"x"', "words"])
+@pytest.mark.parametrize("arguments", ["{", "[1]", '"null"', '"x"', "words"])
 def test_arguments_that_are_no_object_reach_the_tools_as_they_are_and_are_shown(arguments):
     script = Script(says(call(arguments=arguments)), says("Done"))
     script.tool_answers["a"] = ToolAnswer("failed", "arguments: must be a JSON object")
@@ -224,6 +224,12 @@ def test_arguments_that_are_no_object_reach_the_tools_as_they_are_and_are_shown(
     assert script.rounds[0][1][0].arguments == arguments
     assert ended.steps[0].arguments == {"input": arguments}
     assert text_of(script.prompts[1].messages[-1].parts[0].parts) == "arguments: must be a JSON object"
+
+
+@pytest.mark.parametrize("arguments", ["", "null", "{}"])
+def test_no_arguments_however_they_are_written_are_shown_as_none(arguments):
+    script = Script(says(call(arguments=arguments)), says("Done"))
+    assert script.run().steps[0].arguments == {}
 
 
 # pauses, choices, transfer

@@ -22,8 +22,8 @@ from midstream.core.errors import (
 STATUSES = {
     "BadRequest": 400, "Unauthenticated": 401, "Forbidden": 403, "NotFound": 404, "MethodNotAllowed": 405,
     "Conflict": 409, "TooLarge": 413, "WrongContentType": 415, "LimitReached": 429, "NotBuilt": 501,
-    "Unreachable": 502, "Cut": 502, "Garbled": 502, "TimedOut": 504, "Cancelled": 499, "StoreDown": 503, "Busy": 503,
-    "Bug": 500,
+    "KeyRefused": 502, "Unreachable": 502, "Cut": 502, "Garbled": 502, "TimedOut": 504, "Cancelled": 499,
+    "StoreDown": 503, "Busy": 503, "Bug": 500,
 }  # fmt: skip
 MAKE = {"TimedOut": lambda kind: kind("x", phase="total"), "Refused": lambda kind: kind("x", status=502)}
 

@@ -94,6 +94,7 @@ def test_agents_that_call_each_other_do_not_wait_for_each_others_places():
         (ToolCall("c", "look", "[1]"), "not a JSON object"),
         (ToolCall("c", "look", '{"city": 7}'), "city: 7 is not of type 'string'"),
         (ToolCall("c", "look", ""), "'city' is a required property"),
+        (ToolCall("c", "look", "null"), "'city' is a required property"),
         (ToolCall("c", "look", '{"city":"' + "x" * 300_000 + '"}'), "larger than"),
         (ToolCall("c\0", "look\0\ud800", "{}"), "there is no tool"),
     ],

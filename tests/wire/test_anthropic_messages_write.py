@@ -144,10 +144,16 @@ def test_ids_that_the_service_refuses_are_changed_alike_in_call_and_result() -> 
     assert calls[3] == "ok-1_A"
 
 
-@pytest.mark.parametrize("arguments", ["[1]", '{"a":', "null", "plain words"])
+@pytest.mark.parametrize("arguments", ["[1]", '{"a":', '"null"', "plain words"])
 def test_arguments_that_are_no_object_are_kept_under_a_name(arguments: str) -> None:
     body, _ = ask(USER, Message("assistant", (ToolCall("a", "f", arguments),)))
     assert body["messages"][1]["content"][0]["input"] == {"input": arguments}
+
+
+@pytest.mark.parametrize("arguments", ["", " ", "null", "{}"])
+def test_no_arguments_however_they_are_written_are_an_empty_object(arguments: str) -> None:
+    body, _ = ask(USER, Message("assistant", (ToolCall("a", "f", arguments),)))
+    assert body["messages"][1]["content"][0]["input"] == {}
 
 
 def test_more_marks_than_four_lose_the_oldest() -> None:

@@ -278,6 +278,12 @@ def test_arguments_that_are_no_object_stay_visible(arguments: str) -> None:
     assert body["contents"][1]["parts"][0]["functionCall"]["args"] == {"_raw": arguments}
 
 
+@pytest.mark.parametrize("arguments", ["", "null", " null ", "{}"])
+def test_no_arguments_however_they_are_written_are_an_empty_object(arguments: str) -> None:
+    body, _ = ask(Prompt((USER, Message("assistant", (ToolCall("c", "f", arguments),)))))
+    assert body["contents"][1]["parts"][0]["functionCall"]["args"] == {}
+
+
 WORD = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
 SIGNED = st.none() | st.builds(lambda word: State("gemini", {"thoughtSignature": word}), WORD)
 ARGUMENTS = st.dictionaries(WORD, st.integers(-9, 9) | WORD, max_size=2).map(

@@ -11,7 +11,17 @@ import msgspec
 from msgspec import Raw
 
 from ...core.errors import BadRequest
-from ...core.parts import Foreign, Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from ...core.parts import (
+    Foreign,
+    Media,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+    arguments_in,
+)
 from .names import NAME, own_state, wire_id, write_cache
 
 #: A block, or its bytes as they were once written.
@@ -160,13 +170,12 @@ def write_input(part: ToolCall) -> Any:
     """A call's arguments as the object that this format demands, byte for byte when they are one. Free text and
     arguments that a model wrote wrongly stand under "input"."""
     if part.kind == "function":
-        if not part.arguments.strip():
-            return {}
         try:
-            if isinstance(msgspec.json.decode(part.arguments), dict):
-                return Raw(part.arguments.encode())
+            value = arguments_in(part.arguments)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            pass
+            value = None
+        if isinstance(value, dict):
+            return Raw(part.arguments.encode()) if part.arguments.lstrip().startswith("{") else value
     return {"input": part.arguments}
 
 

@@ -6,7 +6,18 @@ from typing import Any
 
 import msgspec
 
-from ...core.parts import Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall, ToolResult
+from ...core.parts import (
+    Foreign,
+    Media,
+    Part,
+    Reasoning,
+    Refusal,
+    State,
+    Text,
+    ToolCall,
+    ToolResult,
+    arguments_in,
+)
 from .part_in import is_own_file, result_text
 from .shape import NAME
 
@@ -78,11 +89,9 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
     `_raw` (a function sees a name it does not know and says so to the model); a free-text tool's under `input`."""
     if call.kind == "custom":
         return {"input": call.arguments}
-    if not call.arguments.strip():
-        return {}
     try:
-        value = _decode(call.arguments)
-    except (msgspec.DecodeError, RecursionError):
+        value = arguments_in(call.arguments)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return {"_raw": call.arguments}
     return value if isinstance(value, dict) else {"_raw": call.arguments}
 
