@@ -113,8 +113,8 @@ class Exchange:
             self._direct = None
         lane = _Lane(follower, writer, self._direct)
         try:
-            events, said, attempted = await _first(follower, writer)
-            await self._start(content_type, headers(attempted))
+            events, said = await _first(follower, writer)
+            await self._start(content_type, headers(_attempted(events)))
             if self._direct is not None:
                 follower.deliver = lane.deliver
             while not (events and type(events[-1]) in _ENDS):
@@ -166,27 +166,26 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
 
-async def _first(follower: Follower, writer: AnswerWriter) -> tuple[list[Event], bytes, Attempted | None]:
-    """The events of which something is to be said first, that, and the attempt. Raises the error of a run that fails
-    before: it can still be a status."""
-    attempted: Attempted | None = None
-    message = ""
+async def _first(follower: Follower, writer: AnswerWriter) -> tuple[list[Event], bytes]:
+    """The first events that are not about the beginning of an agent's turn alone, and what is said of all so far.
+    Raises the error of a run that fails before anything is said: it can still be a status."""
+    said, message = b"", ""
     while True:
         events = await follower.take()
-        failed = events[-1] if events and isinstance(events[-1], Failed) else None
-        said = writer.write(events if failed is None else events[:-1])
-        for event in events:
-            if type(event) is Attempted:
-                attempted = event
-            elif type(event) is Opened:
-                message = event.message
-        if failed is not None and not said:
-            failed.error.message_id = message
-            raise failed.error
-        if failed is not None:
-            said += writer.write([failed])
-        if said or not events or type(events[-1]) in _ENDS:
-            return events, said, attempted
+        rest = events
+        if events and isinstance(events[0], Opened):
+            message = events[0].message
+            said, rest = writer.write(events[:1]), events[1:]
+        if rest and isinstance(rest[0], Failed) and not said:
+            rest[0].error.message_id = message
+            raise rest[0].error
+        said += writer.write(rest)
+        if said or rest or not events:
+            return events, said
+
+
+def _attempted(events: list[Event]) -> Attempted | None:
+    return next((event for event in events if isinstance(event, Attempted)), None)
 
 
 class _Lane:
