@@ -252,7 +252,8 @@ class _Owner:
         if self._attempt is not None and isinstance(end, Failed) and not self._settled:
             self._attempt.fail(end.error)
             self._settle_attempt(self._attempt)
-        end = Failed(order.told(end.error)) if isinstance(end, Failed) else end
+        if isinstance(end, Failed) and (told := order.told(end.error)) is not end.error:
+            end = Failed(told)
         self._end(end)
         # A caller who has waited for the store in vain does not wait for it once more.
         away = isinstance(end, Failed) and isinstance(end.error, StoreDown)

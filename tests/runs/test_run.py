@@ -99,6 +99,14 @@ def test_nothing_is_tried_again_once_output_was_seen_and_the_failure_is_the_end(
     on_bench(Scripted(one=[cut], two=[says(answer())]), test)
 
 
+def test_a_failure_that_is_told_as_it_is_keeps_the_bytes_that_it_came_in():
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start(Target("one", "m", "v"))
+        assert (await everything(follower))[-1].native == b"event: error"
+
+    on_bench(Scripted(one=[says(answer()[:3], [Failed(Cut("cut"), b"event: error")])]), test)
+
+
 def test_lifecycle_events_do_not_commit_so_the_other_target_may_still_answer():
     async def test(bench: Bench) -> None:
         _, follower = bench.start(Target("one", "m", "v"), Target("two", "m", "v"))
