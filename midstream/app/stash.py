@@ -80,7 +80,9 @@ def _key(org: str, call: ToolCall) -> _Key:
     """Clients write arguments anew: the order of members, white space and 1.0 for 1 make no other call."""
     said = call.arguments
     with suppress(ValueError, RecursionError):
-        value: Any = json.loads(said.strip() or "{}", parse_float=_number)
+        value: Any = json.loads(said.strip() or "null", parse_float=_number)
+        if value is None:
+            value = {}  # as core.parts.arguments_in reads it
         if isinstance(value, dict) and len(value) == 1:
             name, inner = next(iter(value.items()))
             value = inner if name in _WRAPPED and isinstance(inner, str) else value

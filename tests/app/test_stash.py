@@ -65,6 +65,13 @@ def test_an_answer_without_states_takes_no_room() -> None:
     assert not told(Reasoning("hm"), Text("x"), CALL)._calls
 
 
+def test_no_arguments_however_they_are_written_are_the_same_call() -> None:
+    for said in ("", "null", "{}", " { } "):
+        for again in ("", "null", "{}"):
+            call = ToolCall("b", "f", again)
+            assert restored(told(SIGNED, ToolCall("b", "f", said)), call) == (SIGNED, call)
+
+
 def test_one_id_that_a_service_uses_again_does_not_mix_up_conversations() -> None:
     """Some services count their calls from 0 in every answer."""
     stash = Stash()
