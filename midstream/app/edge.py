@@ -11,17 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ..access.identify import require_admin, require_reader
-from ..core.errors import (
-    Bug,
-    Cancelled,
-    MethodNotAllowed,
-    MidstreamError,
-    NotBuilt,
-    NotFound,
-    UpstreamError,
-    WrongContentType,
-    forget_frames,
-)
+from ..core.errors import Bug, Cancelled, MidstreamError, NotFound, WrongContentType, forget_frames
 from ..core.ids import new_id
 from ..core.web import Reply, Request
 from .exchange import Exchange
@@ -31,6 +21,7 @@ from .models import listed
 from .not_built import not_built
 from .noun_paths import Nouns, WriteError
 from .operations import Operations, plain_error
+from .replies import error_headers
 from .routing import Routes
 from .serve import serve
 from .services import Services
@@ -164,7 +155,7 @@ class Edge:
             if not isinstance(error, Cancelled):
                 raise error  # the server cuts the connection: the client must not take this for an end
             return
-        await exchange.reply(Reply(write_error(error, request_id), error.status, _error_headers(error)))
+        await exchange.reply(Reply(write_error(error, request_id), error.status, error_headers(error)))
 
     def _face_for(self, path: str) -> Face | None:
         """Whose grammar an error about this path is written in, also when no route fits."""
@@ -217,18 +208,6 @@ def _require_json(headers: Headers) -> None:
     coding = headers.get("content-encoding", "identity").lower()
     if coding != "identity":
         raise WrongContentType(f"content-encoding {coding!r} is not taken")
-
-
-def _error_headers(error: MidstreamError) -> tuple[tuple[str, str], ...]:
-    headers = []
-    if error.retry_after is not None:
-        headers.append(("retry-after", str(max(1, round(error.retry_after)))))
-        headers.append(("retry-after-ms", str(round(error.retry_after * 1000))))
-    if isinstance(error, MethodNotAllowed):
-        headers.append(("allow", ", ".join(error.allowed)))
-    if isinstance(error, UpstreamError | NotBuilt):  # our own attempts are spent, or there is nothing to try
-        headers.append(("x-should-retry", "false"))
-    return tuple(headers)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -20,6 +20,7 @@ from ..access.scopes import UNSAID, require
 from ..core.errors import BadRequest, MethodNotAllowed, MidstreamError, NotFound
 from ..core.web import Caller
 from .noun_paths import WriteError
+from .replies import error_headers
 from .services import Services
 
 
@@ -111,11 +112,8 @@ def page(data: list[dict[str, Any]], limit: int, name: str = "id") -> Response:
 
 
 def _error(request: Request, error: MidstreamError) -> Response:
-    headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after else {}
-    if isinstance(error, MethodNotAllowed):
-        headers["allow"] = ", ".join(error.allowed)
     body = request.app.state.write_error(error, request.scope["state"]["request_id"])
-    return Response(body, error.status, headers, media_type="application/json")
+    return Response(body, error.status, dict(error_headers(error)), media_type="application/json")
 
 
 async def _refused(request: Request, error: Any) -> Response:

@@ -22,7 +22,7 @@ _TAGS = (
     ("batches", "Many turns of one agent, asked at once."),
     ("operations", "For orchestrators and monitoring."),
 )
-#: What every route may answer too. One of those that are for everybody is never refused.
+#: What every route may answer too.
 _REFUSED = {
     "4XX": {"description": "Refused, in the words and the shape of the format; the message names the field"},
     "5XX": {"description": "Failed: the provider, or this server; the message says which"},
@@ -69,15 +69,14 @@ def _path(route: Route) -> str:
 
 def _operation(route: Route, tag: str) -> dict[str, Any]:
     names = [piece.partition("}")[0].removesuffix(":rest") for piece in route.path.split("{")[1:]]
+    answer = "The answer" if tag == "operations" else "The answer, as the service of this format gives it"
     operation: dict[str, Any] = {
         "tags": [tag],
         "summary": route.summary,
         "operationId": "_".join([route.method.lower(), *_WORD.findall(route.path)]),
         "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
-        "responses": {"200": {"description": "The answer, as the service of this format gives it"}, **_REFUSED},
+        "responses": {"200": {"description": answer}, **_REFUSED},
     }
-    if tag == "operations":
-        operation["responses"] = {"200": {"description": "The answer"}, **_REFUSED}
     if route.method == "POST":
         content = {"application/json": {"schema": {"type": "object"}}}
         operation["requestBody"] = {"required": True, "content": content}

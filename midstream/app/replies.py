@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ..core import events
 from ..core.dialect import Say
-from ..core.errors import Cancelled
+from ..core.errors import Cancelled, MethodNotAllowed, MidstreamError, NotBuilt, UpstreamError
 from ..core.events import Attempted, Fold, Gave
 from ..core.turn import Turn
 from ..core.web import Reply
@@ -92,3 +92,16 @@ def written(reading: Reading, attempted: Attempted | None, fold: Fold, gave: Gav
     headers = reading.headers(attempted)
     headers.append(("x-midstream-overhead-us", str(max(0, round(spent * 1e6)))))
     return Reply(mentioned(body, reading.opened), headers=tuple(headers))
+
+
+def error_headers(error: MidstreamError) -> tuple[tuple[str, str], ...]:
+    """What a refusal says in its headers, whoever words its body."""
+    headers = []
+    if error.retry_after is not None:
+        headers.append(("retry-after", str(max(1, round(error.retry_after)))))
+        headers.append(("retry-after-ms", str(round(error.retry_after * 1000))))
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("allow", ", ".join(error.allowed)))
+    if isinstance(error, UpstreamError | NotBuilt):  # our own attempts are spent, or there is nothing to try
+        headers.append(("x-should-retry", "false"))
+    return tuple(headers)

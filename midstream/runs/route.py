@@ -15,8 +15,6 @@ BACKOFF, MAX_BACKOFF = 0.5, 8.0
 #: With another target at hand nobody waits longer than this for the one that asked for patience.
 PATIENCE = 2.0
 MAX_RETRY_AFTER = 60.0
-#: Another target, model or key may take what this one refused; the same one never will.
-ELSEWHERE = frozenset({401, 402, 403, 404})
 
 
 class Next(Struct, frozen=True):
@@ -49,7 +47,8 @@ class Route:
     def after(self, error: MidstreamError, key: str) -> Next:
         """The next try after an attempt failed with error. Raises the error that the caller shall see."""
         self._last = error
-        refused_here = (isinstance(error, Refused) and error.status in ELSEWHERE) or refuses_key(error)
+        # Another target, model or key may take what this one refused; the same one never will.
+        refused_here = refuses_key(error) or (isinstance(error, Refused) and error.status == 404)
         if not error.retryable and not refused_here:
             raise error
         target = self._targets[self._at]
