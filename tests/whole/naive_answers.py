@@ -33,7 +33,7 @@ class Voice:
     stop: str = "error"
 
     def called(self, id: str | None, name: str, arguments: Any) -> None:
-        self.calls.append(Call(id or "", name, given(arguments)))
+        self.calls.append(Call(id or "", name, parsed(arguments)))
 
 
 class Broken(Exception):
@@ -80,15 +80,6 @@ def parsed(arguments: Any) -> Any:
         return json.loads(arguments) if arguments.strip() else {}
     except ValueError:
         return arguments
-
-
-def given(arguments: Any) -> Any:
-    """A call's arguments. What is no JSON object stands under a name in dialects that demand one; null gives none."""
-    value = parsed(arguments)
-    if isinstance(value, dict) and len(value) == 1:
-        [(name, inner)] = value.items()
-        value = parsed(inner) if name in ("input", "_raw") and isinstance(inner, str) else value
-    return {} if value is None else value
 
 
 # ----------------------------------------------------------------------------------------------------- OpenAI Chat
@@ -145,7 +136,6 @@ def _chat_usage(usage: Json | None) -> tuple[int, int, int] | None:
     inside = usage.get("prompt_tokens_details") or {}
     elsewhere = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
     cached = inside.get("cached_tokens") or next((usage[name] for name in elsewhere if usage.get(name)), 0)
-    cached = min(cached, usage.get("prompt_tokens") or 0)  # some services tell more than they were given
     output = usage.get("completion_tokens") or 0
     reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     if reasoning and usage.get("total_tokens") == usage["prompt_tokens"] + output + reasoning:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .naive_answers import given
+from .naive_answers import parsed
 
 Json = dict[str, Any]
 
@@ -31,14 +31,12 @@ class Side:
 
 @dataclass
 class Meant:
-    """allowed: the tools among which the choice was limited, if it was. titles: of texts that are documents, which may
-    be said before the text where it cannot have a name."""
+    """allowed: the tools among which the choice was limited, if it was."""
 
     system: str = ""
     sides: list[Side] = field(default_factory=list)
     tools: list[str] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
-    titles: list[str] = field(default_factory=list)
     max_tokens: int | None = None
     temperature: float | None = None
     stop: list[str] = field(default_factory=list)
@@ -84,9 +82,8 @@ def words(part: Json) -> str | None:
     """The text of a part; None when it holds none. A text file's content is text, however it is sent."""
     if part.get("text") is not None:
         return part["text"]
-    source = part.get("source")
-    if isinstance(source, dict) and source.get("type") == "text":
-        return source["data"]
+    if (part.get("source") or {}).get("type") == "text":
+        return part["source"]["data"]
     inline = part.get("inlineData") or {}
     if inline.get("mimeType", "").startswith("text/"):
         return base64.b64decode(inline["data"]).decode()
@@ -173,11 +170,11 @@ def _chat_message(found: Meant, message: Json) -> None:
         side.says(message.get("refusal"))
         for call in message.get("tool_calls") or ():
             if "custom" in call:
-                side.calls.append((call["custom"]["name"], given({"input": call["custom"]["input"]})))
+                side.calls.append((call["custom"]["name"], {"input": call["custom"]["input"]}))
             else:
-                side.calls.append((call["function"]["name"], given(call["function"].get("arguments"))))
+                side.calls.append((call["function"]["name"], parsed(call["function"].get("arguments"))))
         if message.get("function_call"):
-            side.calls.append((message["function_call"]["name"], given(message["function_call"]["arguments"])))
+            side.calls.append((message["function_call"]["name"], parsed(message["function_call"]["arguments"])))
 
 
 # ------------------------------------------------------------------------------------------------------- Anthropic
@@ -203,7 +200,7 @@ def _anthropic(body: Json) -> Meant:
             if block["type"] == "text":
                 side.says(block["text"])
             elif block["type"] == "tool_use":
-                side.calls.append((block["name"], given(block["input"])))
+                side.calls.append((block["name"], block["input"]))
     return found
 
 
@@ -214,8 +211,6 @@ def _anthropic_user(found: Meant, content: Any) -> None:
     found.user_says("".join(words(block) or "" for block in content))
     for block in content:
         _anthropic_block(found.side(False), block)
-        if block["type"] == "document" and block.get("title"):
-            found.titles.append(bare(block["title"]))
 
 
 def _anthropic_block(side: Side, block: Json) -> None:
@@ -270,7 +265,7 @@ def _gemini(body: Json) -> Meant:
 
 def _gemini_part(side: Side, part: Json) -> None:
     if "functionCall" in part:
-        side.calls.append((part["functionCall"]["name"], given(part["functionCall"].get("args"))))
+        side.calls.append((part["functionCall"]["name"], part["functionCall"].get("args") or {}))
     elif "functionResponse" in part:
         response = part["functionResponse"]
         side.results.append(result(response.get("response") or {}))
@@ -293,8 +288,8 @@ def _responses(body: Json) -> Meant:
     found = Meant(bare(body.get("instructions")), max_tokens=body.get("max_output_tokens"))
     found.temperature = body.get("temperature")
     found.tools = [tool["name"] for tool in body.get("tools") or () if tool["type"] in ("function", "custom")]
-    items = body["input"]
-    for item in [{"role": "user", "content": items}] if isinstance(items, str) else items:
+    given = body["input"]
+    for item in [{"role": "user", "content": given}] if isinstance(given, str) else given:
         match item.get("type", "message"):
             case "message" if item["role"] in ("system", "developer"):
                 found.system += bare(_texts(item["content"]))
@@ -303,9 +298,9 @@ def _responses(body: Json) -> Meant:
             case "message":
                 found.side(True).says(_texts(item["content"]))
             case "function_call":
-                found.side(True).calls.append((item["name"], given(item["arguments"])))
+                found.side(True).calls.append((item["name"], parsed(item["arguments"])))
             case "custom_tool_call":
-                found.side(True).calls.append((item["name"], given({"input": item["input"]})))
+                found.side(True).calls.append((item["name"], {"input": item["input"]}))
             case "function_call_output" | "custom_tool_call_output":
                 side = found.side(False)
                 side.results.append(result(_texts(item["output"], side, of_tool=True)))

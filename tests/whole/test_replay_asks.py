@@ -186,13 +186,9 @@ def wants_json(recording: Recording) -> bool:
 
 
 def _put_straight(said: Meant, came: Meant) -> None:
-    """Anthropic's conversations begin with the user: one that does not is given a first word. A document's title may
-    stand before its text."""
+    """Anthropic's conversations begin with the user: one that does not is given a first word."""
     if came.sides and came.sides[0] == Side(False, "Continue.") and (not said.sides or said.sides[0].model):
         del came.sides[0]
-    for title in said.titles:
-        for side in came.sides:
-            side.text = side.text.replace(f"{title}:", "", 1)
 
 
 def brief(side: Side) -> str:
