@@ -22,7 +22,7 @@ from .faces import Face
 from .refused_keys import in_our_words
 from .replies import whole
 from .thread_channel import ThreadChannel
-from .threads import HISTORY
+from .threads import HISTORY, conversation_of
 from .turn_rooms import TurnRooms
 from .turn_work import DIALECT, Also, Asker, TurnWork, nothing_else
 
@@ -42,14 +42,15 @@ class AgentTurns:
         #: Turns under way by their run, for what agents called from them spend.
         self._under_way: dict[str, TurnWork] = {}
 
-    async def admit(self, caller: Caller, turn: Turn) -> Loaded:
-        """The agent of a turn that may be made. Raises NotFound, Conflict, BadRequest, LimitReached."""
+    async def admit(self, caller: Caller, turn: Turn, new: str) -> Loaded:
+        """The agent of a turn that may be made. new: the id that its conversation will have if there is none yet.
+        Raises NotFound, Conflict, BadRequest, LimitReached."""
         ask = _asked(turn)
         if ask.org and ask.org != caller.org:
             raise NotFound(f"no such organization: {ask.org}", param="org_id")
         loaded = await self._load(caller.org, ask)
         if loaded.id:
-            thread = ask.conversation or ask.thread
+            thread = await self._counted(caller.org, ask, loaded, new)
             try:
                 await self._rooms.points.spend(caller.org, loaded.id, thread, loaded.spec.limits)
             except LimitReached as error:
@@ -57,18 +58,22 @@ class AgentTurns:
                 raise
         return loaded
 
-    async def wait(self, caller: Caller, turn: Turn) -> float:
+    async def wait(self, caller: Caller, turn: Turn, new: str) -> float:
         """Seconds until a turn that nobody waits for may begin; 0 when it may, and has spent its point. Raises as
         `admit` does, but for LimitReached: it is not refused, it waits."""
         ask = _asked(turn)
         loaded = await self._load(caller.org, ask)
         if loaded.id:
-            thread = ask.conversation or ask.thread
+            thread = await self._counted(caller.org, ask, loaded, new)
             try:
                 await self._rooms.points.spend(caller.org, loaded.id, thread, loaded.spec.limits, share=PATIENT)
             except LimitReached as error:
                 return error.retry_after or 1.0
         return 0.0
+
+    async def _counted(self, org: str, ask: AgentAsk, loaded: Loaded, new: str) -> str:
+        """The thread whose point the turn spends, "" = none's."""
+        return "" if _type(ask, loaded) == EMBEDDING else await self._rooms.threads.named(org, ask, new)
 
     async def _load(self, org: str, ask: AgentAsk) -> Loaded:
         """A turn that names a conversation and no agent is of that conversation's agent."""
@@ -85,14 +90,16 @@ class AgentTurns:
         ask = _asked(turn)
         if self._rooms.runs.draining:
             raise Busy("the server is shutting down", retry_after=5.0)
-        loaded = await self._load(caller.org, ask) if message else await self.admit(caller, turn)
-        type = ask.configuration.get("type") or loaded.spec.configuration.get("type") or loaded.spec.type
-        if type == EMBEDDING:
+        new = conversation_of(message) if message else new_id("conv_")
+        loaded = await self._load(caller.org, ask) if message else await self.admit(caller, turn, new)
+        if _type(ask, loaded) == EMBEDDING:
             return self._embedding(caller, turn, ask, loaded, face, request)
         asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
         before, below = await self._spent(caller.org, run) if again else (Spent(), Spent())
         heard = (face, turn) if loaded.spec.type == CHATBOT else None
-        act, conversation = await self._act(asker, ask, loaded, turn.stream, message, run, also, heard, again=again)
+        act, conversation = await self._act(
+            asker, ask, loaded, turn.stream, message, run, also, heard, again=again, new=new
+        )
         if again:
             act = replace(act, again=True, before=before)
             self._under_way[run].bill(below.usage, below.cost)
@@ -145,14 +152,14 @@ class AgentTurns:
 
     async def _act(
         self, asker: Asker, ask: AgentAsk, loaded: Loaded, stream: bool, message: str = "", run: str = "",
-        also: Also = nothing_else, heard: tuple[Face, Turn] | None = None, *, again: bool = False,
+        also: Also = nothing_else, heard: tuple[Face, Turn] | None = None, *, again: bool = False, new: str = "",
     ) -> tuple[Act, str | None]:  # fmt: skip
         """heard: its thread's live channel hears of its end, in this face's words."""
         held = AsyncExitStack()
         try:
             history = loaded.spec.settings.history_messages
             history = max(history, HISTORY) if history else 0  # files of what the model is not shown are kept in sight
-            opening = self._rooms.threads.open(asker.org, ask, loaded.id, history=history, message=message)
+            opening = self._rooms.threads.open(asker.org, ask, loaded.id, history=history, message=message, new=new)
             thread = await held.enter_async_context(opening)
             run = run or new_id("run_")
             if heard is not None and thread.kept:
@@ -201,6 +208,10 @@ def _sum(rows: Sequence[AttemptRow]) -> Spent:
     costs = [row.cost for row in rows]
     cost = None if None in costs else f"{sum(map(Decimal, filter(None, costs)), Decimal(0)):f}"
     return Spent(max((row.number for row in rows), default=0), sum((row.usage for row in rows), Usage()), cost)
+
+
+def _type(ask: AgentAsk, loaded: Loaded) -> object:
+    return ask.configuration.get("type") or loaded.spec.configuration.get("type") or loaded.spec.type
 
 
 def _asked(turn: Turn) -> AgentAsk:

@@ -27,6 +27,7 @@ from .noun_paths import BATCHES
 from .nouns import Anyone, json_reply
 from .serve import MAX_BODY
 from .services import Services
+from .threads import conversation_of
 
 MAX_ITEMS, MAX_TEXT = 1000, MAX_BODY
 #: Where one turn of a batch would have been asked alone.
@@ -114,10 +115,10 @@ async def _jobs(services: Services, caller: Caller, new: NewBatch, id: str, requ
     for index, item in enumerate(new.batch):
         request = Request("POST", ALONE, {}, {}, {}, request_id, msgspec.json.encode(_asked(new, item)))
         turn = _read(index, request)
+        job = services.jobs.job(caller, turn, face, "chat", request, kind="batch", batch=id, paid=not jobs)
         if not jobs:
-            await services.agents.admit(caller, turn)
-        paid = not jobs
-        jobs.append(services.jobs.job(caller, turn, face, "chat", request, kind="batch", batch=id, paid=paid))
+            await services.agents.admit(caller, turn, conversation_of(job.id))
+        jobs.append(job)
         if index % AT_A_TIME == 0:
             await asyncio.sleep(0)
     return jobs

@@ -30,6 +30,7 @@ from .batch_ends import BatchEnds
 from .clock import Clock
 from .deliver import Deliver, checked, delivery_of, failure
 from .faces import AgentFace, Face
+from .threads import conversation_of
 
 logger = logging.getLogger("midstream.jobs")
 #: Of a request, what a face may look at when it is read again.
@@ -79,8 +80,8 @@ class JobRunner:
         before any work: an unknown agent, a limit."""
         assert isinstance(face, AgentFace)
         checked(delivery_of(turn))
-        await self._agents.admit(caller, turn)
         job = self.job(caller, turn, face, task, request, kind="turn")
+        await self._agents.admit(caller, turn, conversation_of(job.id))
         await self.add([job])
         return Reply(face.write_accepted(turn, job.id))
 
@@ -152,7 +153,11 @@ class JobRunner:
             if job.tries > TRIES:
                 raise StoreDown("this message was given up: every server that worked on it has died")
             ending = _Ending(job, face, turn, self._deliver, self._runs, self._clock)
-            if not asked.paid and job.tries == 1 and (wait := await self._agents.wait(caller, turn)):
+            if (
+                not asked.paid
+                and job.tries == 1
+                and (wait := await self._agents.wait(caller, turn, conversation_of(job.id)))
+            ):
                 await self._jobs.put_off(job, self._clock.wall() + wait)
                 return
             # Its run may have begun on a server that died, or that ended in order and let go of it.

@@ -214,12 +214,23 @@ class Threads:
         """Whose conversation it is, for a turn that names no agent; "" = nobody's. Raises NotFound."""
         return (await self._store.org(org).threads.thread(conversation)).agent_id or ""
 
+    async def named(self, org: str, ask: AgentAsk, new: str) -> str:
+        """The thread that a turn is of, however the caller says it; "" = of none. new: as of `open`. Raises
+        NotFound."""
+        if _keeps_nothing(ask):
+            return ask.conversation or ask.thread
+        if ask.conversation:
+            row = await self._store.org(org).threads.thread(ask.conversation)
+            return row.thread_id or row.id
+        return ask.thread or new
+
     def open(
-        self, org: str, ask: AgentAsk, agent: str, *, history: int = HISTORY, message: str = ""
+        self, org: str, ask: AgentAsk, agent: str, *, history: int = HISTORY, message: str = "", new: str = ""
     ) -> AbstractAsyncContextManager[Thread]:
         """While the context is open, no other turn of the conversation goes on. history: most messages of it.
         message: the id that was promised for the user's message ("" = a new one); a turn that goes on after its server
-        died names the one that it had.
+        died names the one that it had. new: the id of the conversation if the ask names none ("" = any); for a promised
+        message it is the one that `conversation_of` says.
 
         Raises NotFound for a conversation or message that is not there, or not the org's; Conflict, code
         conversation_busy, when another turn is under way and the ask does not wait; BadRequest; StoreDown, also while
@@ -229,10 +240,10 @@ class Threads:
                 raise BadRequest(f"{name}: longer than {NAME} characters", param=name)
         if ask.edit and ask.regenerate:
             raise BadRequest("a message is either replaced or answered anew", code="contradictory")
-        if ask.playground or (ask.messages and not ask.conversation and not ask.thread):
+        if _keeps_nothing(ask):
             return self._nothing_kept(org, ask, agent, message)
         if not ask.conversation and not ask.thread:
-            return self._new(org, ask, agent, message)
+            return self._new(org, ask, agent, new or new_id("conv_"), history, message)
         return self._existing(org, ask, agent, history, message)
 
     @asynccontextmanager
@@ -240,13 +251,25 @@ class Threads:
         yield self._first(org, replace(ask, sub_thread=ask.sub_thread or ask.thread), agent, message)
 
     @asynccontextmanager
-    async def _new(self, org: str, ask: AgentAsk, agent: str, message: str) -> AsyncIterator[Thread]:
-        """A conversation that nobody else knows of yet: its thread is named as it is."""
+    async def _new(
+        self, org: str, ask: AgentAsk, agent: str, id: str, history: int, message: str
+    ) -> AsyncIterator[Thread]:
+        """A conversation that nobody else knows of yet: its thread is named as it is. The one of a promised message may
+        be there already: then its server died."""
         if ask.edit or ask.regenerate:
             raise NotFound(f"no such message: {ask.edit or ask.regenerate}")
-        id = new_id("conv_")
+        if message and await self._begun(org, id):
+            async with self._existing(org, replace(ask, conversation=id), agent, history, message) as thread:
+                yield thread
+            return
         ask = replace(ask, conversation=id, thread=id, sub_thread=ask.sub_thread or id)
         yield self._first(org, ask, agent, message, conversation=id)
+
+    async def _begun(self, org: str, id: str) -> bool:
+        with contextlib.suppress(NotFound):
+            await self._store.org(org).threads.thread(id)
+            return True
+        return False
 
     def _first(self, org: str, ask: AgentAsk, agent: str, message: str, conversation: str = "") -> Thread:
         """A turn before which nothing was said."""
@@ -383,6 +406,15 @@ async def _keep(store: ThreadStore, id: str, holder: str) -> None:
                 logger.warning("a turn of %s has lost its place to another server", id)
         except (StoreDown, Conflict) as error:
             logger.warning("a turn of %s cannot keep its place: %s", id, error.message)
+
+
+def conversation_of(message: str) -> str:
+    """The id of the conversation that begins with a promised message: whoever works on it makes the same one."""
+    return "conv_" + message.removeprefix("msg_")
+
+
+def _keeps_nothing(ask: AgentAsk) -> bool:
+    return ask.playground or bool(ask.messages and not ask.conversation and not ask.thread)
 
 
 def _title(text: str) -> str:

@@ -46,8 +46,9 @@ from .steps import (
     tell,
 )
 
-#: said: a stream; whole: one reply; later: accepted, and delivered to a webhook.
-Kind = Literal["said", "whole", "later"]
+#: said: a stream; whole: one reply; later: accepted, and delivered to a webhook; later-new: so, and its thread has no
+#: name.
+Kind = Literal["said", "whole", "later", "later-new"]
 #: kill: SIGKILL; gone: the client hangs up; before, after: the k-th commit says that the store is away, without or
 #: with having happened; full: the disk is full from the k-th commit on, for three of them.
 End = Literal["kill", "gone", "before", "after", "full"]
@@ -99,11 +100,11 @@ class Turns:
         self.client.gone.clear()
         self.countdown.arm(steps)
         acked = await self.client.ask("POST", *self._request(kind, name, name), name)
-        if kind == "later":
+        if kind.startswith("later"):
             await self.idle()
         acked.struck = not self.countdown.armed
         self.countdown.armed = False
-        if not acked.struck and kind != "later":
+        if not acked.struck and not kind.startswith("later"):
             assert acked.status == 200, acked
             assert f"re: {name}" in "".join(re.findall('"delta":"([^"]*)"', acked.body)) + acked.body, acked
         with open(self.spec.acks, "ab") as acks:
@@ -114,8 +115,10 @@ class Turns:
         if kind == "said":
             body = {"agentId": self.agent, "message": name, "stream": True, "conversationId": self._conversation}
             return "/api/v1/conversation", body
-        body = {"agent_id": self.agent, "user": name, "thread_id": thread}
-        if kind == "later":
+        body = {"agent_id": self.agent, "user": name}
+        if kind != "later-new":
+            body["thread_id"] = thread
+        if kind.startswith("later"):
             body["response_format"] = {"type": "webhook", "cred": {"url": f"{self.spec.tools}/hook"}}
         return "/api/v2/model/chat/completion", body
 

@@ -27,7 +27,7 @@ from .steps import Acked, Swept
 from .test_crash import ROOT, Recording
 from .tool_server import ToolServer
 
-KINDS: list[Kind] = ["said", "whole", "later"]
+KINDS: list[Kind] = ["said", "whole", "later", "later-new"]
 TOML = """
 [server]
 data = "{data}"
@@ -140,12 +140,13 @@ def check(seen: Seen, end: End) -> None:
 
 
 def check_points(seen: Seen) -> None:
-    """Of no turn that has begun, the point is forgotten, whether its thread was named or is the conversation's own."""
+    """Of no turn that has begun, the point is forgotten, whether it was of a thread, of a conversation of that thread,
+    or of a conversation that it has begun."""
     [agent] = [row["id"] for row in seen.rows["agents"]]
     turns: Counter[str] = Counter()
     for name, run in seen.runs.items():
         thread = name.removeprefix("plain-before-").removeprefix("plain-after-")
-        if name.startswith("said"):
+        if name.startswith("later-new"):
             thread = seen.of_run("messages", run["id"])[0]["conversation_id"]
         turns[hashlib.sha256(f"{agent}\0{thread}".encode()).hexdigest()] += 1
     points = {(row["kind"], row["name"]): row["used"] for row in seen.rows["points"]}
@@ -225,6 +226,7 @@ def _check_messages(seen: Seen, name: str, run: Row, shown: Any) -> None:
     assert name in said[0][1], (shown, said)
     if run["status"] == "completed":
         assert f"re: {name}" in said[1][1], (shown, said)
+    assert len({row["conversation_id"] for row in rows}) == 1, (shown, rows)
     conversation = [row for row in seen.rows["messages"] if row["conversation_id"] == rows[0]["conversation_id"]]
     assert len({row["seq"] for row in conversation}) == len(conversation), (shown, conversation)
 
@@ -242,8 +244,8 @@ def check_later(seen: Seen) -> None:
 
 
 def test_kill_9_between_steps_of_an_agents_turn_repeats_nothing_that_could_do_harm(url: str, tmp_path: Path) -> None:
-    seen, sweeps = swept(url, tmp_path, ["said", "later"], "kill", first=41, stride=233)
-    assert sum(one.struck for one in sweeps) >= 4
+    seen, sweeps = swept(url, tmp_path, ["said", "later", "later-new"], "kill", first=41, stride=233)
+    assert sum(one.struck for one in sweeps) >= 6
     check(seen, "kill")
     check_points(seen)
     check_later(seen)

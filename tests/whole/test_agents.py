@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from midstream.core.ids import from_uuid
+
 from .agents_at import Agents
-from .serving import Serving
+from .serving import Reply, Serving
 from .tool_server import ToolServer
 from .waiting import until
 
@@ -172,6 +174,26 @@ def test_of_many_at_once_exactly_the_agents_points_pass_by_any_spelling(agents: 
     refused = [reply for reply in replies if reply.status == 429]
     assert len(refused) == 20
     assert all(int(reply.headers["retry-after"]) > 0 for reply in refused)
+
+
+def test_a_thread_has_its_points_once_however_it_is_named_and_its_first_turn_is_one_of_them(agents: Agents):
+    agent = agents.agent(limits={"thread": 3})
+
+    def two(**more: Any) -> Reply:
+        return agents.serving.ask("POST", "/api/v2/model/chat/completion", {"agent_id": agent, "user": "hi", **more})
+
+    id = agents.say(agent, "hi").json["conversationId"]
+    conversation = from_uuid("conv_", id)
+    answers = [agents.say(agent, "hi", conversationId=id), two(thread_id=conversation), two(thread_id=conversation)]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert answers[2].json["limit_type"] == "thread"
+    assert agents.say(agent, "hi", conversationId=id).status == 429
+    named = [two(thread_id="t"), two(thread_id="t"), two(thread_id="t", sub_thread_id="s"), two(thread_id="t")]
+    assert [answer.status for answer in named] == [200, 200, 200, 429]
+    rows = agents.serving.ask("GET", f"/api/v1/conversation/chat-history?agentId={agent}").json["data"]
+    others = [row["id"] for row in rows if row["id"] != id]
+    assert [agents.say(agent, "hi", conversationId=other).status for other in others] == [429, 429]
+    assert agents.say(agent, "hi").status == 200
 
 
 def test_points_are_still_spent_after_a_kill(agents: Agents):
