@@ -13,8 +13,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-#: Pages of log after which it is moved (16 MiB), and after which the writer waits for its end (64 MiB).
-PAGES, PAGES_AT_MOST = 4_096, 16_384
+#: Pages of log after which it is moved (32 MiB: more than one request in a hundred would feel it if it were half as
+#: much), and after which the writer waits for its end (128 MiB).
+PAGES, PAGES_AT_MOST = 8_192, 32_768
 PAGE_SIZE = 4_096
 #: What a commit writes, roughly: the pages at the ends of tables and indexes, then some for its transactions.
 PAGES_PER_COMMIT, PAGES_PER_TRANSACTION = 10, 1

@@ -84,3 +84,21 @@ def test_a_short_id_is_nine_letters_or_digits_and_stays_what_it_is(own: str) -> 
 )))  # fmt: skip
 def test_hostile_messages_never_break_it(value: Any) -> None:
     json.loads(bytes(fitted(Raw(json.dumps(value).encode()), STRICT, [])))
+
+
+@given(st.lists(st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "developer", "tool"])},
+    optional={
+        "content": st.none() | st.text() | st.just([{"type": "text", "text": '"refusal"'}]),
+        "refusal": st.none() | st.text(),
+        "reasoning_content": st.text(min_size=1),
+        "annotations": st.just([]),
+        "tool_calls": st.just([{"id": "call_0123456789", "type": "function", "function": {"name": "f"}}]),
+        "tool_call_id": st.just("call_0123456789"),
+    },
+)))  # fmt: skip
+def test_beside_a_long_text_messages_are_made_to_fit_as_they_are_alone(messages: list[Any]) -> None:
+    long = {"role": "user", "content": 'she says "developer", \\ and "refusal"\n' * 100}
+    said, dropped = fit(*messages)
+    assert fit(*messages, long) == ([*said, long], dropped)
+    assert fit(long, *messages) == ([long, *said], dropped)
