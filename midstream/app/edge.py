@@ -42,7 +42,9 @@ ALLOWED_HEADERS = (
 )
 EXPOSED_HEADERS = (
     b"x-request-id, x-run-id, x-conversation-id, x-midstream-attempts, x-midstream-dropped-params, "
-    b"x-midstream-overhead-us, retry-after"
+    b"x-midstream-overhead-us, retry-after, x-upstream-request-id, "
+    b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 
 

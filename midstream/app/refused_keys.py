@@ -29,7 +29,12 @@ def in_our_words(is_callers: Whose = nobodys) -> Callable[[MidstreamError], Mids
             message = f"apikey: the provider {provider} refuses this key {said}"
             return BadRequest(message, param="apikey", code=KeyRefused.code)
         refused = KeyRefused(f"the provider {provider} refuses the key that it is asked with {said}")
-        refused.provider, refused.key, refused.staged = error.provider, error.key, error.staged
+        refused.provider, refused.key, refused.staged, refused.told = (
+            error.provider,
+            error.key,
+            error.staged,
+            error.told,
+        )
         return refused
 
     return told

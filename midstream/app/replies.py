@@ -46,8 +46,10 @@ class Reading(Struct, frozen=True):
         pairs = [("x-run-id", self.run.id), ("x-midstream-attempts", str(self.run.attempts))]
         if self.opened.id is not None:
             pairs.append(("x-conversation-id", self.opened.id))
-        if attempted is not None and attempted.dropped:
-            pairs.append(("x-midstream-dropped-params", _listed(attempted.dropped)))
+        if attempted is not None:
+            if attempted.dropped:
+                pairs.append(("x-midstream-dropped-params", _listed(attempted.dropped)))
+            pairs += attempted.told
         return pairs
 
 
@@ -104,4 +106,6 @@ def error_headers(error: MidstreamError) -> tuple[tuple[str, str], ...]:
         headers.append(("allow", ", ".join(error.allowed)))
     if isinstance(error, UpstreamError | NotBuilt):  # our own attempts are spent, or there is nothing to try
         headers.append(("x-should-retry", "false"))
+    if isinstance(error, UpstreamError):
+        headers += error.told
     return tuple(headers)

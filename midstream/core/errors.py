@@ -138,7 +138,8 @@ class NotBuilt(CallerError):
 
 class UpstreamError(MidstreamError):
     """provider, key: the configured provider's name and the label of the key it was given, once known. staged: failed
-    because the caller asked it to, so nothing is learned from it about the provider's health."""
+    because the caller asked it to, so nothing is learned from it about the provider's health. told: as in
+    events.Attempted."""
 
     status = 502
     code = "upstream_error"
@@ -146,6 +147,7 @@ class UpstreamError(MidstreamError):
     provider: str | None = None
     key: str | None = None
     staged = False
+    told: tuple[tuple[str, str], ...] = ()
 
 
 #: What a provider may say that another attempt can change (RELIABILITY.md §5.2).

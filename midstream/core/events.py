@@ -28,13 +28,15 @@ from .usage import Usage
 
 
 class Attempted(Struct, frozen=True, gc=False):
-    """An attempt's answer begins. dialect: of the `native` bytes that follow. number: from 1."""
+    """An attempt's answer begins. dialect: of the `native` bytes that follow. number: from 1. told: headers of the
+    service for the caller (its limits, its id of the request)."""
 
     provider: str
     dialect: str
     number: int = 1
     dropped: tuple[str, ...] = ()
     native: bytes | None = None
+    told: tuple[tuple[str, str], ...] = ()
 
 
 class Started(Struct, frozen=True, gc=False):

@@ -17,6 +17,7 @@ from ..core.serving import Emit, Line, Target
 from ..core.turn import Asked, Plan
 from ._inline import inlined
 from ._relay import Relay, whole_of
+from ._told import told
 from ._unwrap import Unwrapping, unwrapped
 
 Headers = tuple[tuple[str, str], ...]
@@ -116,12 +117,13 @@ class Provider:
         self._fixed = fixed = (("content-type", "application/json"), *service.headers, *headers)
         self._headers = {label: (*service.auth(key), *fixed) for label, key in keys.items()} if keys else {"0": fixed}
         self._own = own = tuple(value.encode() for _, value in headers)
-        self._secrets = {label: (key.encode(), *own) for label, key in (keys or {"0": ""}).items()}
+        #: What must not be repeated of what the service is sent, by label.
+        self._secrets = {label: _hidden(key.encode(), *own) for label, key in (keys or {"0": ""}).items()}
 
     def lend(self, label: str, secret: str) -> None:
         """A target may name this label from now on: calls with it carry this key and none of our own."""
         if label not in self._headers:
-            self._secrets[label] = (secret.encode(), *self._own)
+            self._secrets[label] = _hidden(secret.encode(), *self._own)
             self._headers[label] = (*self.service.auth(secret), *self._fixed)
 
     def take_back(self, label: str) -> None:
@@ -168,7 +170,7 @@ class Provider:
         incoming = await self._exchange(
             "POST", service.path(plan.model, plan.stream), key, asked.body, self._forwarded(plan)
         )
-        begun = Attempted(self.name, service.dialect.NAME, dropped=asked.dropped)
+        begun = self._begun(incoming, key, asked.dropped)
         form = asked.form_tool
         del asked  # a long prompt need not be held for as long as its answer streams
         try:
@@ -203,7 +205,7 @@ class Provider:
             body = await incoming.read()
         finally:
             incoming.close()
-        begun = Attempted(self.name, self.service.dialect.NAME, dropped=asked.dropped)
+        begun = self._begun(incoming, key, asked.dropped)
         line.emit((begun, Whole(way.read(body)), Done()), len(body))
 
     def _reader(self, form_tool: str) -> AnswerReader:
@@ -226,7 +228,7 @@ class Provider:
             body = await incoming.read()
         finally:
             incoming.close()
-        begun = Attempted(self.name, self.service.dialect.NAME, dropped=asked.dropped)
+        begun = self._begun(incoming, key, asked.dropped)
         line.emit((begun, Gave(way.read(body)), Done()), len(body))
 
     async def _count(self, key: str, plan: Plan, line: Line) -> None:
@@ -241,9 +243,8 @@ class Provider:
             body = await incoming.read()
         finally:
             incoming.close()
-        dialect = self.service.dialect.NAME
-        counted = Counted(way.read(body), Native(dialect, body))
-        line.emit((Attempted(self.name, dialect), Gave(counted), Done()), len(body))
+        counted = Counted(way.read(body), Native(self.service.dialect.NAME, body))
+        line.emit((self._begun(incoming, key), Gave(counted), Done()), len(body))
 
     async def _exchange(self, method: str, path: str, key: str, body: bytes, more: Headers = ()) -> Incoming:
         """Sends and returns an answer with a good status; raises the service's error otherwise."""
@@ -265,14 +266,23 @@ class Provider:
         if not 400 <= incoming.status < 600:
             raise Garbled(f"the upstream answered {incoming.status}, which is neither an answer nor an error")
         for secret in secrets:  # some services repeat the key that they refuse
-            if len(secret) >= SECRET_LENGTH:
-                refusal = refusal.replace(secret, b"***")
-        raise self.service.dialect.read_error(incoming.status, incoming.headers, refusal)
+            refusal = refusal.replace(secret, b"***")
+        refused = self.service.dialect.read_error(incoming.status, incoming.headers, refusal)
+        refused.told = told(incoming.headers, secrets)
+        raise refused
+
+    def _begun(self, incoming: Incoming, key: str, dropped: tuple[str, ...] = ()) -> Attempted:
+        said = told(incoming.headers, self._secrets.get(key, ()))
+        return Attempted(self.name, self.service.dialect.NAME, dropped=dropped, told=said)
 
     def _forwarded(self, plan: Plan) -> Headers:
         """The caller's headers that mean something to this service (an Anthropic beta, for one)."""
         given = plan.turn.headers
         return tuple((name, given[name]) for name in self.service.forwards if name in given) if given else ()
+
+
+def _hidden(*sent: bytes) -> tuple[bytes, ...]:
+    return tuple(secret for secret in sent if len(secret) >= SECRET_LENGTH)
 
 
 def wants_a_picture(plan: Plan, dialect: str) -> bool:

@@ -156,9 +156,15 @@ def test_no_arguments_however_they_are_written_are_an_empty_object(arguments: st
     assert body["messages"][1]["content"][0]["input"] == {}
 
 
-def test_more_marks_than_four_lose_the_oldest() -> None:
-    body, _ = ask(*(Message("user", (Text(str(n), cache=Cache()),)) for n in range(6)))
-    assert ["cache_control" in block for block in body["messages"][0]["content"]] == [False] * 2 + [True] * 4
+def test_of_more_marks_than_four_the_oldest_are_lost_and_that_is_told() -> None:
+    marked = [Message("user", (Text(str(n), cache=Cache()),)) for n in range(6)]
+    for history, own in ((0, 6), (1, 5), (2, 4), (5, 1)):
+        body, dropped = ask(*marked[history:], history=tuple(marked[:history]))
+        assert ["cache_control" in block for block in body["messages"][0]["content"]] == [False] * 2 + [True] * 4
+        assert dropped == (("cache_control",) if own > 4 else ())  # stored ones have done their service
+    body, dropped = ask(Message("system", (Text("s", cache=Cache()),)), *marked[:4])
+    assert ("cache_control" in body["messages"][0]["content"][0], dropped) == (False, ("cache_control",))
+    assert ask(*marked[:4])[1] == ()
 
 
 # --- parts

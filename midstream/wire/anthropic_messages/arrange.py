@@ -132,14 +132,15 @@ def system_value(blocks: list[Block]) -> Any:
     return blocks
 
 
-def fewer_marks(turns: list[Turned], elsewhere: int) -> None:
+def fewer_marks(turns: list[Turned], elsewhere: int) -> int:
     """Takes the oldest cache marks off, so that with those `elsewhere` no more than four are left: marks of earlier
-    turns come back with the history, and the service refuses a fifth."""
+    turns come back with the history, and the service refuses a fifth. How many were too many."""
     counts = [turn_marks(turn) for turn in turns]
-    excess = sum(counts) + elsewhere - MAX_MARKS
+    excess = too_many = max(0, sum(counts) + elsewhere - MAX_MARKS)
     for turn, count in zip(turns, counts, strict=True):
         if count and excess > 0:
             excess = _take_marks(turn, excess)
+    return too_many
 
 
 def _take_marks(turn: Turned, excess: int) -> int:

@@ -107,7 +107,10 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     params = write_params(plan, quirks, turns, tools)
     system += params.instructions
     tools += [params.form] if params.form is not None else []
-    fewer_marks(turns, marks(_encode([system, tools])))
+    elsewhere = marks(_encode([system, tools]))
+    # Those of stored messages have done their service; the caller's own are missed.
+    if fewer_marks(turns, elsewhere) and fewer_marks(arrange(rest, BlockWriter()), elsewhere):
+        writer.drop("cache_control")
     body["max_tokens"] = params.max_tokens
     if system:
         body["system"] = system_value(system)
