@@ -11,13 +11,12 @@ from msgspec.structs import replace
 
 from ..core.errors import Garbled
 from ..core.json_schema import misfit
+from ..core.json_words import read, read_object, unfenced
 from ..core.parts import Message, Text, text_of
 from ..core.serving import Completed
 from ..core.turn import Format, Prompt
 
 Ask: TypeAlias = Callable[[Prompt], Awaitable[Completed]]
-
-_FENCE = "```"
 
 
 class Checked(Struct, frozen=True):
@@ -47,25 +46,10 @@ def examined(text: str, form: Format) -> tuple[str, Any, str | None]:
     found = unfenced(text)
     if form.kind == "text":
         return text, text, None
-    if not found:
-        return found, None, "it is empty"
-    try:
-        value = msgspec.json.decode(found)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-        return found, None, f"it is no JSON ({error})"
     if form.kind == "json":
-        return found, value, None if isinstance(value, dict) else "it is no JSON object"
-    return found, value, misfit(form.schema or {}, value)
-
-
-def unfenced(text: str) -> str:
-    """Without white space and the fence that models like to put around code."""
-    inner = text.strip().removeprefix("\ufeff").strip()
-    if inner.startswith(_FENCE) and inner.endswith(_FENCE) and len(inner) >= 2 * len(_FENCE):
-        first, _, rest = inner[len(_FENCE) : -len(_FENCE)].partition("\n")
-        word = first.strip()
-        inner = (rest if not word or word.isalnum() else first + "\n" + rest).strip()
-    return inner
+        return found, *read_object(found)
+    value, problem = read(found)
+    return found, value, problem or misfit(form.schema or {}, value)
 
 
 def repairing(prompt: Prompt, text: str, form: Format, problem: str) -> Prompt:

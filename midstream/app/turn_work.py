@@ -433,6 +433,7 @@ def asked(prompt: Prompt, model: str, stream: bool) -> Turn:
     """A model call of the turn, in no provider's own words."""
     turn = Turn(DIALECT, {}, lambda fields: prompt, model=model, stream=stream)
     turn.put_prompt(prompt)
+    turn.examined = True
     return turn
 
 

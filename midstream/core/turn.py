@@ -141,11 +141,12 @@ class Turn:
     headers: the caller's, for what a provider may be told of them.
     as_array: the stream shall be one JSON array (Gemini without alt=sse).
     agent: what it asks of an agent; the run is then that agent's turn instead of one model call.
-    amend: applied to the prompt when it is read (puts back what the caller's dialect cannot carry)."""
+    amend: applied to the prompt when it is read (puts back what the caller's dialect cannot carry).
+    examined: who asks looks at the form of the answer himself."""
 
     __slots__ = (
-        "_embed", "_prompt", "_read", "agent", "amend", "as_array", "conversation", "dialect", "fields", "fresh",
-        "headers", "include_usage", "kind", "model", "store", "stream", "strict",
+        "_embed", "_prompt", "_read", "agent", "amend", "as_array", "conversation", "dialect", "examined", "fields",
+        "fresh", "headers", "include_usage", "kind", "model", "store", "stream", "strict",
     )  # fmt: skip
 
     def __init__(
@@ -184,6 +185,7 @@ class Turn:
         self.as_array = as_array
         self.agent = agent
         self.amend: Callable[[Prompt], Prompt] | None = None
+        self.examined = False
 
     @property
     def prompt(self) -> Prompt:
@@ -225,8 +227,10 @@ class Plan(Struct, frozen=True):
 class Asked(Struct, frozen=True):
     """A provider-ready request body and the caller's parameters that it cannot carry (their own names).
 
-    form_tool: name of the tool in it whose call is the answer itself; who reads the answer makes it text again."""
+    form_tool: name of the tool in it whose call is the answer itself; who reads the answer makes it text again.
+    by_word: the answer shall be one JSON object, and only words in it say so; who reads the answer looks at it."""
 
     body: bytes
     dropped: tuple[str, ...] = ()
     form_tool: str = ""
+    by_word: bool = False

@@ -25,16 +25,21 @@ _STREAMS = (b"d", b"e")
 _OF_EVENTS = (b"data:", b"event:", b":", b"id:", b"retry:")
 
 ReadWhole = Callable[[bytes], Answer]
+#: What an answer in one piece comes to: it, and its end, good or not.
+Ended = Callable[[Answer], Sequence[Event]]
 
 
 class Relay:
     """Reads a stream's bytes as they come and passes on what they say. lead: of an answer that is none so far."""
 
-    __slots__ = ("_incoming", "_lead", "_line", "_linger", "_read_whole", "_reader")
+    __slots__ = ("_ended", "_incoming", "_lead", "_line", "_linger", "_read_whole", "_reader")
 
-    def __init__(self, reader: AnswerReader, read_whole: ReadWhole, line: Line, incoming: Incoming) -> None:
+    def __init__(
+        self, reader: AnswerReader, read_whole: ReadWhole, ended: Ended, line: Line, incoming: Incoming
+    ) -> None:
         self._reader = reader
         self._read_whole = read_whole
+        self._ended = ended
         self._line = line
         self._incoming = incoming
         self._lead: bytearray | None = bytearray()
@@ -74,7 +79,7 @@ class Relay:
 
     def _whole(self, body: bytes) -> Sequence[Event]:
         try:
-            return [Whole(self._read_whole(body)), Done()]
+            return self._ended(self._read_whole(body))
         except Garbled:
             events = [*self._reader.feed(body), *self._reader.finish()]
             if type(events[-1]) is Done:
@@ -84,6 +89,10 @@ class Relay:
     def stop(self) -> None:
         if self._linger is not None:
             self._linger.cancel()
+
+
+def good_end(answer: Answer) -> Sequence[Event]:
+    return Whole(answer), Done()
 
 
 def whole_of(body: bytes, new_reader: Callable[[], AnswerReader], read_whole: ReadWhole) -> Answer:

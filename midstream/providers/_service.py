@@ -15,8 +15,9 @@ from ..core.http import Incoming, Outgoing, Send, Timeouts
 from ..core.parts import Media, Native
 from ..core.serving import Emit, Line, Target
 from ..core.turn import Asked, Plan
+from ._by_word import LookedAt, looked_at
 from ._inline import inlined
-from ._relay import Relay, whole_of
+from ._relay import Ended, ReadWhole, Relay, good_end, whole_of
 from ._told import told
 from ._unwrap import Unwrapping, unwrapped
 
@@ -171,13 +172,13 @@ class Provider:
             "POST", service.path(plan.model, plan.stream), key, asked.body, self._forwarded(plan)
         )
         begun = self._begun(incoming, key, asked.dropped)
-        form = asked.form_tool
+        read, reader, ended = self._reading(asked, plan)
         del asked  # a long prompt need not be held for as long as its answer streams
         try:
             if plan.stream:
                 emit((begun,), 0)
                 line.opened(incoming.resume)
-                relay = Relay(self._reader(form), lambda body: self._read(body, form), line, incoming)
+                relay = Relay(reader(), read, ended, line, incoming)
                 try:
                     await incoming.pump(relay.take)
                 finally:
@@ -185,8 +186,7 @@ class Provider:
                 relay.finish()
             else:
                 body = await incoming.read()
-                answer = whole_of(body, lambda: self._reader(form), lambda body: self._read(body, form))
-                emit((begun, Whole(answer, body), Done()), len(body))
+                emit((begun, *ended(whole_of(body, reader, read))), len(body))
         finally:
             incoming.close()
 
@@ -208,13 +208,15 @@ class Provider:
         begun = self._begun(incoming, key, asked.dropped)
         line.emit((begun, Whole(way.read(body)), Done()), len(body))
 
-    def _reader(self, form_tool: str) -> AnswerReader:
-        reader = self.service.dialect.answer_reader()
-        return Unwrapping(reader, form_tool) if form_tool else reader
-
-    def _read(self, body: bytes, form_tool: str) -> Answer:
-        answer = self.service.dialect.read_answer(body)
-        return unwrapped(answer, form_tool) if form_tool else answer
+    def _reading(self, asked: Asked, plan: Plan) -> tuple[ReadWhole, Callable[[], AnswerReader], Ended]:
+        """How the answer is read in one piece and as a stream, and what an answer in one piece comes to."""
+        read, reader = self.service.dialect.read_answer, self.service.dialect.answer_reader
+        if asked.form_tool:
+            tool = asked.form_tool
+            return lambda body: unwrapped(read(body), tool), lambda: Unwrapping(reader(), tool), good_end
+        if asked.by_word and not plan.turn.examined:
+            return read, lambda: LookedAt(reader()), looked_at
+        return read, reader, good_end
 
     async def _embed(self, key: str, plan: Plan, line: Line) -> None:
         way = self.service.embedding

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midstream.agent.structured import examined, structured, unfenced
+from midstream.agent.structured import examined, structured
 from midstream.core import turn
 from midstream.core.errors import Garbled, TimedOut
 from midstream.core.events import Answer, Choice
+from midstream.core.json_words import unfenced
 from midstream.core.parts import Message, Text, text_of
 from midstream.core.serving import Completed, Target
 from midstream.core.turn import Format, Params, Prompt

@@ -102,7 +102,8 @@ _RESPONSE = {
     "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
 }
 _MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_sequence": None}
-_TEXT = {"type": "text", "text": "ok"}
+#: Some ask for JSON, which is looked for here.
+_TEXT = {"type": "text", "text": '{"ok": true}'}
 _USED = {"input_tokens": 1, "output_tokens": 1}
 _CANDIDATE = {"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP", "index": 0}
 _CHAT = {"id": "c", "created": 1, "model": "m"}

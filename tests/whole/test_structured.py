@@ -79,6 +79,61 @@ def test_streamed_it_comes_as_text_in_pieces(serving: Serving, upstream: Upstrea
     assert not any("tool_calls" in choice["delta"] for choice in choices)
 
 
+def saying(text: str) -> Any:
+    """Claude says the text, streamed in small pieces when a stream is asked for."""
+
+    def answer(asked: Asked) -> Said:
+        if not asked.json.get("stream"):
+            return whole({**SAID, "content": [{"type": "text", "text": text}], "stop_reason": "end_turn"})
+        pieces = [text[at : at + 5] for at in range(0, len(text), 5)]
+        events: list[dict[str, Any]] = [
+            {"type": "message_start", "message": {**SAID, "content": [], "stop_reason": None}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            *(
+                {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+                for piece in pieces
+            ),
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": USED},
+            {"type": "message_stop"},
+        ]
+        return stream(*(b"event: %b\ndata: %b\n\n" % (e["type"].encode(), json.dumps(e).encode()) for e in events))
+
+    return answer
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_json_that_a_model_is_asked_for_in_words_is_json_or_an_error(
+    serving: Serving, upstream: Upstream, streams: bool
+):
+    asked = {"model": "claude/claude-sonnet-4-5", "response_format": {"type": "json_object"}, "stream": streams}
+
+    def said(text: str) -> Any:
+        upstream.answer = saying(text)
+        return chat(serving, **asked)
+
+    for text in ('{"city": "Oslo"}', '```json\n{"city": "Oslo"}\n```'):
+        reply = said(text)
+        if streams:
+            deltas = [choice["delta"].get("content") or "" for one in chunks(reply.body) for choice in one["choices"]]
+            content = "".join(deltas)
+        else:
+            content = reply.json["choices"][0]["message"]["content"]
+        assert json.loads(content) == {"city": "Oslo"}
+        assert serving.attempts()[-1]["status"] == "ok"
+    before = len(upstream.asked)
+    reply = said("Gladly! It is Oslo.")
+    error = chunks(reply.body)[-1]["error"] if streams else reply.json["error"]
+    assert (reply.status, error["code"]) == (200 if streams else 502, "response_invalid")
+    assert "Gladly! It is Oslo." in error["message"]
+    assert b'"finish_reason":"stop"' not in b"".join(reply.body.split())
+    assert b"[DONE]" not in reply.body
+    assert len(upstream.asked) == before + 1
+    attempt = serving.attempts()[-1]
+    assert (attempt["usage"]["input_tokens"], attempt["usage"]["output_tokens"]) == (9, 3)
+    assert attempt["status"] != "ok"
+
+
 def test_gemini_callers_get_it_too(serving: Serving, upstream: Upstream):
     upstream.answer = claude("answer", {"city": "Oslo"})
     config = {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA}

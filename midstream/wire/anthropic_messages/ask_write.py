@@ -16,7 +16,7 @@ from ..strict_json import write_object
 from .arrange import arrange, fewer_marks, marks, split_system, system_blocks, system_value, user_first
 from .block_write import Block, BlockWriter
 from .names import NAME, own_state, write_cache
-from .params import one_answer, write_params
+from .params import Written, one_answer, write_params
 from .quirks import Quirks, quirks_of
 from .unsigned import goes_on_unsigned, signed_messages
 
@@ -40,8 +40,8 @@ def write_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
         fields.setdefault("max_tokens", Raw(_encode(plan.max_tokens_default)))
         return Asked(write_object(fields), dropped)
     one_answer(plan)
-    body, dropped, form = _translated(plan, quirks or quirks_of(plan.model))
-    return Asked(_encode(body), dropped, form)
+    body, dropped, params = _translated(plan, quirks or quirks_of(plan.model))
+    return Asked(_encode(body), dropped, params.form["name"] if params.form is not None else "", params.by_word)
 
 
 def write_count_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
@@ -94,8 +94,8 @@ def _given_system(fields: dict[str, Raw]) -> list[Any]:
     return system if isinstance(system, list) else []
 
 
-def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, ...], str]:
-    """(the body, what it lacks, the name of the tool that is the answer)"""
+def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, ...], Written]:
+    """(the body, what it lacks, how its parameters were written)"""
     prompt, writer = plan.turn.prompt, BlockWriter()
     body: dict[str, Any] = {"model": plan.model}
     # The turn's own system messages stand in front although stored messages come before the turn.
@@ -126,7 +126,7 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
         body["stream"] = True
     lost = stranded(prompt, plan.turn.dialect, NAME)
     dropped = tuple(dict.fromkeys((*writer.dropped, *params.dropped, *lost, *prompt.extras)))
-    return body, dropped, params.form["name"] if params.form is not None else ""
+    return body, dropped, params
 
 
 def _called(messages: Iterable[Message]) -> dict[str, None]:

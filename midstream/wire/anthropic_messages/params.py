@@ -50,13 +50,14 @@ _CALLERS_WORDS = {
 
 class Written(Struct):
     """members: of the request. instructions: blocks to add to the system prompt. form: a tool to add, whose call is
-    the answer."""
+    the answer. by_word: as in core.turn.Asked."""
 
     max_tokens: int
     members: dict[str, Any] = field(default_factory=dict)
     instructions: list[Block] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     form: dict[str, Any] | None = None
+    by_word: bool = False
 
 
 def write_params(plan: Plan, quirks: Quirks, turns: Sequence[Turned], tools: Sequence[Block]) -> Written:
@@ -193,6 +194,7 @@ def _format(prompt: Prompt, quirks: Quirks, tools: Sequence[Block], out: Written
 
 
 def _instruct(form: Format, out: Written) -> None:
+    out.by_word = form.kind == "json"
     text = "Answer with one valid JSON object and nothing else: no prose, no code fence."
     if form.schema is not None:
         text += " It must be an instance of this JSON schema:\n" + msgspec.json.encode(form.schema).decode()

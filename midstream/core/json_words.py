@@ -1,0 +1,35 @@
+"""JSON in a model's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_FENCE = "```"
+
+
+def unfenced(text: str) -> str:
+    """Without white space and the fence that models like to put around code."""
+    inner = text.strip().removeprefix("\ufeff").strip()
+    if inner.startswith(_FENCE) and inner.endswith(_FENCE) and len(inner) >= 2 * len(_FENCE):
+        first, _, rest = inner[len(_FENCE) : -len(_FENCE)].partition("\n")
+        word = first.strip()
+        inner = (rest if not word or word.isalnum() else first + "\n" + rest).strip()
+    return inner
+
+
+def read(text: str) -> tuple[Any, str | None]:
+    """The value of a JSON text, and what is wrong with it."""
+    if not text:
+        return None, "it is empty"
+    try:
+        return msgspec.json.decode(text), None
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        return None, f"it is no JSON ({error})"
+
+
+def read_object(text: str) -> tuple[Any, str | None]:
+    """Likewise of one that shall be an object."""
+    value, why = read(text)
+    return value, why or (None if isinstance(value, dict) else "it is no JSON object")

@@ -1,0 +1,107 @@
+"""The JSON object that a model was asked for in words alone (core.turn.Asked.by_word): the text without a fence around
+it, and an error in place of a good end when it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from ..core.dialect import AnswerReader
+from ..core.errors import Garbled
+from ..core.events import Answer, Delta, Done, Event, Failed, PartEnded, PartStarted, Stopped, Used, Whole
+from ..core.json_words import read_object, unfenced
+from ..core.parts import Part, Text, text_of
+
+#: Characters of an answer that an error shows.
+SHOWN = 200
+
+
+def looked_at(answer: Answer) -> Sequence[Event]:
+    """The events of an answer in one piece."""
+    choices = []
+    for choice in answer.choices:
+        parts = tuple([_bare(part) for part in choice.parts])
+        if choice.stop == "stop" and (failure := _failure(text_of(parts))):
+            return (Used(answer.usage, tier=answer.tier), failure)
+        choices.append(replace(choice, parts=parts))
+    return (Whole(replace(answer, choices=tuple(choices), native=None)), Done())
+
+
+def _bare(part: Part) -> Part:
+    return replace(part, text=unfenced(part.text)) if type(part) is Text else part
+
+
+class LookedAt:
+    """core.dialect.AnswerReader: what another one reads. Of a text that begins with a fence nothing is said before its
+    end. Events lose their frames' bytes."""
+
+    __slots__ = ("_failure", "_held", "_reader", "_said", "_texts")
+
+    def __init__(self, reader: AnswerReader) -> None:
+        self._reader = reader
+        #: The indexes of parts that are text, and what has come of those of which nothing is said yet.
+        self._texts: set[int] = set()
+        self._held: dict[int, str] = {}
+        self._said: list[str] = []
+        self._failure: Failed | None = None
+
+    def feed(self, data: bytes) -> list[Event]:
+        return self._looked(self._reader.feed(data))
+
+    def finish(self) -> list[Event]:
+        return self._looked(self._reader.finish())
+
+    def _looked(self, events: Iterable[Event]) -> list[Event]:
+        out: list[Event] = []
+        for event in events:
+            if isinstance(event, Whole):
+                out += looked_at(event.answer)[:-1]
+            elif self._failure is not None and isinstance(event, Done):
+                out.append(self._failure)
+            else:
+                self._look(replace(event, native=None), out)
+        return out
+
+    def _look(self, event: Event, out: list[Event]) -> None:
+        match event:
+            case PartStarted(index=index, part=Text(text=text)):
+                self._texts.add(index)
+                self._held[index] = ""
+                out.append(replace(event, part=replace(event.part, text="")))
+                self._more(Delta(index, text, event.choice), out)
+            case Delta(index=index) if index in self._texts:
+                self._more(event, out)
+            case PartEnded(index=index) if index in self._held:
+                self._say(Delta(index, unfenced(self._held.pop(index)), event.choice), out)
+                out.append(event)
+            case Stopped(reason="stop") if failure := _failure("".join(self._said)):
+                self._failure = failure
+            case _:
+                out.append(event)
+
+    def _more(self, event: Delta, out: list[Event]) -> None:
+        """A text that does not begin with a fence is said as it comes."""
+        if event.index in self._held:
+            held = (self._held[event.index] + event.text).lstrip("\ufeff \t\r\n")
+            if not held or held.startswith("`"):
+                self._held[event.index] = held
+                return
+            del self._held[event.index]
+            event = replace(event, text=held)
+        self._say(event, out)
+
+    def _say(self, event: Delta, out: list[Event]) -> None:
+        if event.text:
+            self._said.append(event.text)
+            out.append(event)
+
+
+def _failure(text: str) -> Failed | None:
+    _, why = read_object(text)
+    if why is None:
+        return None
+    shown = text[:SHOWN] + "..." if len(text) > SHOWN else text
+    error = Garbled(f"the model's answer is not the JSON that was asked for, {why}: {shown}", code="response_invalid")
+    error.retryable = False  # it has been paid for, and would be again
+    return Failed(error)
