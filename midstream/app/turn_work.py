@@ -426,7 +426,7 @@ def _why_another(first: Target, completed: Completed) -> str:
     answered = completed.target
     if (answered.provider, answered.model) == (first.provider, first.model):
         return ""
-    return completed.first_error or f"{first.provider}/{first.model} was not asked: it is failing or over its limit"
+    return completed.first_error
 
 
 def asked(prompt: Prompt, model: str, stream: bool) -> Turn:

@@ -73,7 +73,8 @@ class Observer(Protocol):
 
 class Completed(Struct, frozen=True):
     """One model call of a run, after its retries and fallbacks. target: who answered. first_error: what the first
-    attempt failed with, when it was not the one that answered; "" otherwise. dropped: parameters left out."""
+    attempt failed with when it was not the one that answered, or why the first target was not asked; "" otherwise.
+    dropped: parameters left out."""
 
     answer: Answer
     target: Target

@@ -27,9 +27,10 @@ class Next(Struct, frozen=True):
 
 
 class Route:
-    """The ordered targets of one run. deadline: of the whole run, in the health clock's seconds."""
+    """The ordered targets of one run. deadline: of the whole run, in the health clock's seconds. passed_over: why the
+    first of them was not even asked, when another was."""
 
-    __slots__ = ("_at", "_deadline", "_health", "_jitter", "_last", "_spent", "_targets", "_tries")
+    __slots__ = ("_at", "_deadline", "_health", "_jitter", "_last", "_spent", "_targets", "_tries", "passed_over")
 
     def __init__(self, targets: Sequence[Target], health: Health, deadline: float, jitter: Callable[[], float]) -> None:
         self._targets = targets
@@ -40,6 +41,7 @@ class Route:
         self._tries = 0
         self._spent: frozenset[tuple[int, str]] = frozenset()
         self._last: MidstreamError | None = None
+        self.passed_over: MidstreamError | None = None
 
     def first(self) -> Next:
         return self._choose(0.0)
@@ -95,12 +97,15 @@ class Route:
             if pause <= (wait if not last else max(wait, PATIENCE)) and now + pause < self._deadline:
                 self._tries += 1
                 return Next(target, key, pause, self._tries > 1)
-            if self._last is None and last and soonest < float("inf"):
+            if self._last is None and soonest < float("inf") and (last or self._at == 0):
                 circuit = self._health.circuit(target.provider, key, target.model)
                 why = "has refused its key a moment ago" if circuit.key_refused else "is failing or over its limit"
-                self._last = Busy(
-                    f"the provider {target.provider!r} {why}, try again later", retry_after=max(1.0, soonest)
-                )
+                if last:
+                    self._last = Busy(
+                        f"the provider {target.provider!r} {why}, try again later", retry_after=max(1.0, soonest)
+                    )
+                else:
+                    self.passed_over = Busy(f"{target.provider}/{target.model} was not asked: it {why}")
             self._move_on()
             wait = 0.0
         raise self._last or Busy("no target can be tried now")

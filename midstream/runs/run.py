@@ -268,7 +268,7 @@ class _Owner:
         longest = max([target.timeouts.total for target in targets], default=0.0)
         route = Route(targets, runs._health, runs._clock.steady() + longest, runs._jitter)
         chosen = route.first()
-        first: MidstreamError | None = None
+        first = route.passed_over
         while True:
             attempt, failure = await self._try(chosen, turn)
             if failure is None:

@@ -136,6 +136,24 @@ def test_a_target_whose_breaker_is_open_is_passed_over():
     assert way.first().target is TWO
 
 
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(DOWN, "is failing or over its limit"), (Refused("no", status=401), "has refused its key a moment ago")],
+)
+def test_why_the_first_target_was_not_even_asked_is_known(error: MidstreamError, why: str):
+    way = Way([ONE, TWO])
+    for _ in range(5):
+        way.health.circuit("one", "0", "m").fail(error, way.now)
+    assert way.first().target is TWO
+    assert way.route.passed_over is not None
+    assert way.route.passed_over.message == f"one/m was not asked: it {why}"
+    asked = Way([ONE, TWO])
+    asked.first()
+    while asked.failed(DOWN).target is ONE:
+        continue
+    assert asked.route.passed_over is None
+
+
 def test_when_every_breaker_is_open_the_refusal_says_when_to_come_back():
     way = Way([ONE])
     for _ in range(5):
