@@ -33,6 +33,8 @@ _ENDS = (Done, Failed)
 _TOOLS = (Opened, ToolStarted, ToolNoted, ToolEnded)
 #: Characters of the names of channels and queues.
 MAX_NAME = 200
+#: After a queue's name, the path that takes its messages out.
+ACKNOWLEDGE = "/ack"
 
 
 class Deliver:
@@ -158,6 +160,8 @@ def queue_of(delivery: Delivery) -> str:
     name = target.get("name", target.get("queue", "default"))
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
         raise _invalid("cred.name", "must be a queue's name")
+    if name.endswith(ACKNOWLEDGE):
+        raise _invalid("cred.name", f"a queue's name cannot end in {ACKNOWLEDGE}, which is the path that empties one")
     return name
 
 

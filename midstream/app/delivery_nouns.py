@@ -10,13 +10,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..core.errors import Conflict
+from ..core.errors import Conflict, MethodNotAllowed
 from ..delivery.webhook import KIND, Webhook, Webhooks
 from ..store.deliveries import DeliveryRow, DeliveryStatus, OrgDeliveries
 from ..store.jobs import Job, OrgJobs
 from .admin_keys import WORDS
 from .admin_scope import After, Limit, OrgId, Scope
-from .deliver import queue_target
+from .deliver import ACKNOWLEDGE, queue_target
 from .noun_paths import QUEUES
 from .nouns import Anyone, Who, json_reply, page
 from .services import Services
@@ -88,11 +88,13 @@ def queue_router(services: Services) -> APIRouter:
     async def waiting(
         caller: Anyone, name: str, limit: Annotated[int, Query(ge=1, le=MAX_QUEUED)] = MAX_QUEUED
     ) -> Response:
+        if name.endswith(ACKNOWLEDGE):
+            raise MethodNotAllowed.of("GET", ["POST"])
         rows = await deliveries(caller.org).waiting(queue_target(name), limit + 1)
         told = [{"id": row.id, "created_at": row.created_at, "payload": msgspec.Raw(row.payload)} for row in rows]
         return page(told, limit)
 
-    @router.post("/{name:path}/ack", summary="Take messages out of a queue; twice is as good as once")
+    @router.post("/{name:path}" + ACKNOWLEDGE, summary="Take messages out of a queue; twice is as good as once")
     async def ack(caller: Anyone, name: str, body: Acknowledged) -> Response:
         gone = await deliveries(caller.org).taken(queue_target(name), body.ids)
         unknown = [id for id in dict.fromkeys(body.ids) if id not in gone]

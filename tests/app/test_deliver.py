@@ -25,6 +25,7 @@ URL = "https://example.org/hook"
         ("webhook", {"url": URL, "header": {"x-a": "1"}}, "cred.header"),
         ("webhook", {"url": URL, "secret": "too short"}, "cred.secret"),
         ("queue", {"name": ""}, "cred.name"),
+        ("queue", {"name": "mine/ack"}, "cred.name"),
         ("queue", {"name": "q", "nmae": "q"}, "cred.nmae"),
         ("live", {}, "cred.channel"),
         ("live", {"channel": "c", "chanel": "c"}, "cred.chanel"),

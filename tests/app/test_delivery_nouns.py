@@ -69,6 +69,8 @@ def test_a_queue_gives_its_messages_oldest_first_until_they_are_acknowledged(tmp
         wrong = await app.ask("POST", "/v1/queues/mine/ack", {"ids": []}, content_type=JSON)
         assert (wrong.status, wrong.json["error"]["param"]) == (400, "ids")
         assert (await app.ask("GET", "/v1/queues/mine", key="nobody's")).status == 401
+        misread = await app.ask("GET", "/v1/queues/mine/ack")
+        assert (misread.status, misread.headers["allow"]) == (405, "POST")
 
     here(tmp_path, test)
 
