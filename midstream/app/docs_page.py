@@ -102,7 +102,7 @@ def _type(schema: Mapping[str, Any]) -> str:
         return " | ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
         return " | ".join(_type(one) for one in schema["anyOf"] if one.get("type") != "null")
-    kind = str(schema.get("type", ""))
+    kind = "object" if "$ref" in schema else str(schema.get("type", "any"))
     return f"{kind} of {_type(schema['items'])}" if kind == "array" and "items" in schema else kind
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, TypeGuard, cast, runtime_checkable
 
+from msgspec import Struct
+
 from .. import faces
 from ..core.dialect import AnswerWriter, FaceDialect, Say
 from ..core.events import Counted, Embedded
@@ -18,7 +20,8 @@ class Face(Protocol):
     OURS: no provider speaks it, so its 401 and 403 are about the caller's own key and nobody else's.
     TRANSACTIONS: every model call it leads to is published as a transaction event.
     PING: bytes that keep a silent stream alive. MARK: a header that only its clients send ("" = none).
-    KEY_IN_QUERY: its clients may send their API key as `?key=`."""
+    KEY_IN_QUERY: its clients may send their API key as `?key=`.
+    BODY: what its bodies hold; None = what the format's own service takes."""
 
     NAME: str
     DIALECT: FaceDialect
@@ -30,6 +33,7 @@ class Face(Protocol):
     KEY_IN_QUERY: bool
     OURS: bool
     TRANSACTIONS: bool
+    BODY: type[Struct] | None
     ROUTES: tuple[Route, ...]
 
     def read(self, task: str, request: Request) -> Turn: ...

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from ..core.web import Route
 from .faces import Face
 from .operations import ROUTES
@@ -46,9 +48,12 @@ def describe(document: dict[str, Any], faces: Mapping[str, Face], is_open: Itera
             if operation["responses"].pop("422", None):
                 operation["responses"]["400"] = {"description": "Refused; `error.param` names the field"}
             operation["responses"] |= _REFUSED
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for face in faces.values():
+        body, parts = _body(face)
+        schemas |= parts
         for route in face.ROUTES:
-            paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route, face.NAME)
+            paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route, face.NAME, body)
     for route in ROUTES:
         open_to_all = {"security": _OPEN} if route.path in is_open else {}
         paths[route.path] = {"get": {**_operation(route, "operations"), **open_to_all}}
@@ -56,10 +61,9 @@ def describe(document: dict[str, Any], faces: Mapping[str, Face], is_open: Itera
         *({"name": face.NAME, "description": (face.__doc__ or "").partition("\n")[0]} for face in faces.values()),
         *({"name": name, "description": said} for name, said in _TAGS),
     ]
-    components = document.setdefault("components", {})
-    components["securitySchemes"] = _SCHEMES
+    document["components"]["securitySchemes"] = _SCHEMES
     for name in _NOT_OURS:
-        components.get("schemas", {}).pop(name, None)
+        schemas.pop(name, None)
     document["security"] = [{name: []} for name in _SCHEMES]
 
 
@@ -67,7 +71,16 @@ def _path(route: Route) -> str:
     return route.path.replace(":rest}", "}")
 
 
-def _operation(route: Route, tag: str) -> dict[str, Any]:
+def _body(face: Face) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema of what the face's bodies hold, and those that it refers to, by their names."""
+    if face.BODY is None:
+        return {"type": "object", "description": "As the service of this format takes it."}, {}
+    prefix = f"{face.NAME}."
+    [body], parts = msgspec.json.schema_components([face.BODY], ref_template=f"#/components/schemas/{prefix}{{name}}")
+    return body, {prefix + name: schema for name, schema in parts.items()}
+
+
+def _operation(route: Route, tag: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     names = [piece.partition("}")[0].removesuffix(":rest") for piece in route.path.split("{")[1:]]
     answer = "The answer" if tag == "operations" else "The answer, as the service of this format gives it"
     operation: dict[str, Any] = {
@@ -78,6 +91,6 @@ def _operation(route: Route, tag: str) -> dict[str, Any]:
         "responses": {"200": {"description": answer}, **_REFUSED},
     }
     if route.method == "POST":
-        content = {"application/json": {"schema": {"type": "object"}}}
+        content = {"application/json": {"schema": body or {"type": "object"}}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation

@@ -30,7 +30,7 @@ _ADDRESS = re.compile(r"https?://[^\x00-\x20\x7f/?#]+[^\x00-\x20\x7f]*")
 MAX_SECONDS = 3600.0
 
 
-class _Way(Struct, frozen=True, forbid_unknown_fields=True):
+class Way(Struct, frozen=True, forbid_unknown_fields=True):
     type: str = "default"
     cred: dict[str, Any] | None = None
 
@@ -82,7 +82,7 @@ class Body(Struct, frozen=True, forbid_unknown_fields=True):
     model: str | None = None
     apikey: str | None = None
     response_type: str | dict[str, Any] | None = None
-    response_format: _Way | None = None
+    response_format: Way | None = None
     extra_tools: list[Raw] | None = None
     built_in_tools: list[str] | None = None
     tools: list[Raw] | None = None
@@ -240,7 +240,7 @@ def _check_names(tools: tuple[Tool, ...]) -> None:
         seen.add(tool.name)
 
 
-def _delivery(way: _Way | None) -> Delivery:
+def _delivery(way: Way | None) -> Delivery:
     if way is None:
         return Delivery()
     kind = _WAYS.get(way.type.lower())

@@ -52,7 +52,7 @@ ROUTES = (Route("POST", "/api/v1/agent/run", "chat", "Let a model work with tool
 CALLS = 15
 
 
-class _Body(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Body(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     model: str | None = None
     messages: list[Raw] | None = None
     instructions: str | None = None
@@ -62,7 +62,8 @@ class _Body(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     context: dict[str, Any] | None = None
 
 
-_body = msgspec.json.Decoder(_Body)
+_body = msgspec.json.Decoder(Body)
+BODY: type[Struct] | None = Body
 
 
 def read(task: str, request: Request) -> Turn:

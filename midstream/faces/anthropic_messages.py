@@ -25,6 +25,7 @@ MARK = "anthropic-version"
 KEY_IN_QUERY = False
 OURS = False
 TRANSACTIONS = False
+BODY: type[Struct] | None = None
 ROUTES = (
     Route("POST", "/v1/messages", "chat", "Create a message"),
     Route("POST", "/v1/messages/count_tokens", "count_tokens", "Count the tokens of a message"),

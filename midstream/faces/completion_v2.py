@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from ..core.dialect import AnswerWriter, Say
 from ..core.errors import MidstreamError
@@ -47,6 +48,7 @@ ROUTES = (
 )
 
 _body = msgspec.json.Decoder(Body)
+BODY: type[Struct] | None = Body
 
 
 def read(task: str, request: Request) -> Turn:

@@ -48,7 +48,7 @@ TRANSACTIONS = True
 ROUTES = (Route("POST", "/api/v1/completions", "chat", "Ask a model, without an agent"),)
 
 
-class _Body(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Body(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     model: str | None = None
     messages: list[Raw] | None = None
     stream: bool | None = None
@@ -58,7 +58,8 @@ class _Body(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     tool_choice: Any = None
 
 
-_body = msgspec.json.Decoder(_Body)
+_body = msgspec.json.Decoder(Body)
+BODY: type[Struct] | None = Body
 _of_fields = msgspec.json.Encoder().encode
 
 

@@ -53,7 +53,7 @@ TRANSACTIONS = True
 ROUTES = (Route("POST", "/api/v1/conversation", "chat", "Say something to an agent"),)
 
 
-class _Attachment(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Attachment(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     type: str = ""
     url: str | None = None
     data: str | None = None
@@ -61,20 +61,21 @@ class _Attachment(Struct, frozen=True, forbid_unknown_fields=True, rename="camel
     name: str | None = None
 
 
-class _Body(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Body(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     message: str | None = None
     conversation_id: str | None = None
     agent_id: str | None = None
     stream: bool | None = None
     document_ids: list[str] | None = None
-    attachments: list[_Attachment] | None = None
+    attachments: list[Attachment] | None = None
     variables: dict[str, Any] | None = None
     wait_for_turn: bool | None = None
     edit_message_id: str | None = None
     regenerate_message_id: str | None = None
 
 
-_body = msgspec.json.Decoder(_Body)
+_body = msgspec.json.Decoder(Body)
+BODY: type[Struct] | None = Body
 
 
 def read(task: str, request: Request) -> Turn:
@@ -133,7 +134,7 @@ def own_id(prefix: str, given: str | None, field: str) -> str:
     raise NotFound(f"{field}: nothing has this id: {given}", param=field)
 
 
-def _media(attachments: list[_Attachment]) -> tuple[Media, ...]:
+def _media(attachments: list[Attachment]) -> tuple[Media, ...]:
     return tuple(
         media_of(one.type, one.url, one.data, one.mime_type, one.name, f"attachments[{place}]")
         for place, one in enumerate(attachments)

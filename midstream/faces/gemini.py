@@ -28,6 +28,7 @@ OURS = False
 TRANSACTIONS = False
 #: google-genai says v1 or v1beta, by its own configuration; the lists under /v1 are OpenAI's. Vercel's package leaves
 #: `models/` out before a name that has a slash in it.
+BODY: type[Struct] | None = None
 ROUTES = (
     *(
         Route("POST", f"/{models}/{{model:rest}}:{verb}", task, summary, scope)

@@ -25,6 +25,7 @@ MARK = ""
 KEY_IN_QUERY = False
 OURS = False
 TRANSACTIONS = False
+BODY: type[Struct] | None = None
 ROUTES = (
     Route("POST", "/v1/chat/completions", "chat", "Create a chat completion"),
     Route("POST", "/v1/embeddings", "embedding", "Create embeddings", "embeddings"),

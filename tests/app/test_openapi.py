@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from midstream.app.faces import all_faces
@@ -45,7 +47,7 @@ def test_what_needs_no_key_is_said_and_the_rest_needs_one():
 def test_a_bad_field_is_described_as_it_is_refused():
     document = described()
     assert document["paths"]["/v1/admin/keys"]["post"]["responses"].keys() == {"201", "400", "4XX", "5XX"}
-    assert document["components"]["schemas"].keys() == {"NewKey"}
+    assert {name for name in document["components"]["schemas"] if "." not in name} == {"NewKey"}
 
 
 def test_operation_ids_are_unique():
@@ -56,3 +58,22 @@ def test_operation_ids_are_unique():
         if "operationId" in operation
     ]
     assert len(ids) == len(set(ids))
+
+
+def test_the_bodies_of_our_own_formats_are_described_and_every_reference_leads_somewhere():
+    document = described()
+    schemas = document["components"]["schemas"]
+
+    def body(path: str) -> dict[str, Any]:
+        schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        return schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+    said = body("/api/v1/conversation")
+    assert {"message", "conversationId", "agentId", "stream"} <= said["properties"].keys()
+    assert said["additionalProperties"] is False
+    assert {"user", "agent_id", "response_format"} <= body("/api/v2/model/chat/completion")["properties"].keys()
+    assert body("/v1/messages")["type"] == "object"
+    text = json.dumps(document)
+    for name in re.findall(r'"#/components/schemas/([^"]+)"', text):
+        assert name in schemas
+        assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
