@@ -32,6 +32,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .usage import Usage
+
 #: Characters of a message or path that are told: they repeat what a caller or a provider said.
 MAX_TOLD = 2048
 
@@ -138,8 +140,8 @@ class NotBuilt(CallerError):
 
 class UpstreamError(MidstreamError):
     """provider, key: the configured provider's name and the label of the key it was given, once known. staged: failed
-    because the caller asked it to, so nothing is learned from it about the provider's health. told: as in
-    events.Attempted."""
+    by what the caller asked for, so nothing is learned from it about the provider's health. told: as in
+    events.Attempted. used: what the provider says it took, where no answer says so."""
 
     status = 502
     code = "upstream_error"
@@ -148,6 +150,7 @@ class UpstreamError(MidstreamError):
     key: str | None = None
     staged = False
     told: tuple[tuple[str, str], ...] = ()
+    used: Usage | None = None
 
 
 #: What a provider may say that another attempt can change (RELIABILITY.md §5.2).

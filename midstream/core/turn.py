@@ -228,9 +228,10 @@ class Asked(Struct, frozen=True):
     """A provider-ready request body and the caller's parameters that it cannot carry (their own names).
 
     form_tool: name of the tool in it whose call is the answer itself; who reads the answer makes it text again.
-    by_word: the answer shall be one JSON object, and only words in it say so; who reads the answer looks at it."""
+    by_word: the answer shall be one JSON object, or any JSON value, and only words in it say so; who reads the answer
+    looks at it."""
 
     body: bytes
     dropped: tuple[str, ...] = ()
     form_tool: str = ""
-    by_word: bool = False
+    by_word: Literal["", "object", "value"] = ""

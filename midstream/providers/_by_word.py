@@ -1,5 +1,5 @@
-"""The JSON object that a model was asked for in words alone (core.turn.Asked.by_word): the text without a fence around
-it, and an error in place of a good end when it is none."""
+"""The JSON that a model was asked for in words alone (core.turn.Asked.by_word): the text without a fence around it, and
+an error in place of a good end when it is none."""
 
 from __future__ import annotations
 
@@ -10,36 +10,40 @@ from msgspec.structs import replace
 from ..core.dialect import AnswerReader
 from ..core.errors import Garbled
 from ..core.events import Answer, Delta, Done, Event, Failed, PartEnded, PartStarted, Stopped, Used, Whole
-from ..core.json_words import read_object, unfenced
+from ..core.json_words import read, read_object, unfenced
 from ..core.parts import Part, Text, text_of
 
-#: Characters of an answer that an error shows.
-SHOWN = 200
+_BLANK = "\ufeff \t\r\n"
 
 
-def looked_at(answer: Answer) -> Sequence[Event]:
-    """The events of an answer in one piece."""
+def looked_at(answer: Answer, kind: str) -> Sequence[Event]:
+    """The events of an answer in one piece. kind: object | value."""
     choices = []
     for choice in answer.choices:
         parts = tuple([_bare(part) for part in choice.parts])
-        if choice.stop == "stop" and (failure := _failure(text_of(parts))):
+        natural = choice.stop == "stop" and choice.sequence is None  # else the caller's own limit has cut it
+        if natural and (failure := _failure(text_of(parts), kind)):
             return (Used(answer.usage, tier=answer.tier), failure)
         choices.append(replace(choice, parts=parts))
     return (Whole(replace(answer, choices=tuple(choices), native=None)), Done())
 
 
 def _bare(part: Part) -> Part:
-    return replace(part, text=unfenced(part.text)) if type(part) is Text else part
+    if type(part) is not Text:
+        return part
+    text = part.text.lstrip(_BLANK)
+    return replace(part, text=unfenced(text) if text.startswith("`") else text)
 
 
 class LookedAt:
     """core.dialect.AnswerReader: what another one reads. Of a text that begins with a fence nothing is said before its
     end. Events lose their frames' bytes."""
 
-    __slots__ = ("_failure", "_held", "_reader", "_said", "_texts")
+    __slots__ = ("_failure", "_held", "_kind", "_reader", "_said", "_texts")
 
-    def __init__(self, reader: AnswerReader) -> None:
+    def __init__(self, reader: AnswerReader, kind: str) -> None:
         self._reader = reader
+        self._kind = kind
         #: The indexes of parts that are text, and what has come of those of which nothing is said yet.
         self._texts: set[int] = set()
         self._held: dict[int, str] = {}
@@ -56,7 +60,7 @@ class LookedAt:
         out: list[Event] = []
         for event in events:
             if isinstance(event, Whole):
-                out += looked_at(event.answer)[:-1]
+                out += looked_at(event.answer, self._kind)[:-1]
             elif self._failure is not None and isinstance(event, Done):
                 out.append(self._failure)
             else:
@@ -75,7 +79,7 @@ class LookedAt:
             case PartEnded(index=index) if index in self._held:
                 self._say(Delta(index, unfenced(self._held.pop(index)), event.choice), out)
                 out.append(event)
-            case Stopped(reason="stop") if failure := _failure("".join(self._said)):
+            case Stopped(reason="stop", sequence=None) if failure := _failure("".join(self._said), self._kind):
                 self._failure = failure
             case _:
                 out.append(event)
@@ -83,7 +87,7 @@ class LookedAt:
     def _more(self, event: Delta, out: list[Event]) -> None:
         """A text that does not begin with a fence is said as it comes."""
         if event.index in self._held:
-            held = (self._held[event.index] + event.text).lstrip("\ufeff \t\r\n")
+            held = (self._held[event.index] + event.text).lstrip(_BLANK)
             if not held or held.startswith("`"):
                 self._held[event.index] = held
                 return
@@ -97,11 +101,12 @@ class LookedAt:
             out.append(event)
 
 
-def _failure(text: str) -> Failed | None:
-    _, why = read_object(text)
+def _failure(text: str, kind: str) -> Failed | None:
+    """Its words hold nothing of the answer's: they are kept where answers may not be."""
+    _, why = read_object(text) if kind == "object" else read(text)
     if why is None:
         return None
-    shown = text[:SHOWN] + "..." if len(text) > SHOWN else text
-    error = Garbled(f"the model's answer is not the JSON that was asked for, {why}: {shown}", code="response_invalid")
+    error = Garbled(f"the model's answer is not the JSON that was asked for: {why}", code="response_invalid")
     error.retryable = False  # it has been paid for, and would be again
+    error.staged = True  # the provider is well
     return Failed(error)

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from ..core.dialect import AnswerReader
-from ..core.errors import Garbled
-from ..core.events import Answer, Done, Event, Failed, Whole, fold
+from ..core.errors import Garbled, UpstreamError
+from ..core.events import Answer, Done, Event, Failed, Used, Whole, fold
 from ..core.http import Incoming
 from ..core.serving import Line
 
@@ -106,4 +106,8 @@ def whole_of(body: bytes, new_reader: Callable[[], AnswerReader], read_whole: Re
     last = events[-1]
     if lead.startswith(b"[") and isinstance(last, Failed) and isinstance(last.error, Garbled):
         return read_whole(body)
-    return fold(events)
+    try:
+        return fold(events)
+    except UpstreamError as error:
+        error.used = next((event.usage for event in reversed(events) if isinstance(event, Used)), None)
+        raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from msgspec import Struct
 
@@ -187,6 +188,9 @@ class Provider:
             else:
                 body = await incoming.read()
                 emit((begun, *ended(whole_of(body, reader, read))), len(body))
+        except UpstreamError as error:
+            error.told = error.told or begun.told
+            raise
         finally:
             incoming.close()
 
@@ -215,7 +219,7 @@ class Provider:
             tool = asked.form_tool
             return lambda body: unwrapped(read(body), tool), lambda: Unwrapping(reader(), tool), good_end
         if asked.by_word and not plan.turn.examined:
-            return read, lambda: LookedAt(reader()), looked_at
+            return read, lambda: LookedAt(reader(), asked.by_word), partial(looked_at, kind=asked.by_word)
         return read, reader, good_end
 
     async def _embed(self, key: str, plan: Plan, line: Line) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec.structs import astuple, replace
 
-from ..core.errors import CallerError, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
+from ..core.errors import CallerError, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable, UpstreamError
 from ..core.events import Attempted, Done, Event, Failed, Fold, visible
 from ..core.parts import Reasoning, Refusal, Text, ToolCall
 from ..core.serving import Complete
@@ -31,8 +31,8 @@ class Attempt:
     dropped: parameters that the provider does not take."""
 
     __slots__ = (
-        "_bounded", "_commits", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "committed",
-        "dropped", "ended", "fold", "id", "left", "next", "number",
+        "_bounded", "_commits", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "_told",
+        "committed", "dropped", "ended", "fold", "id", "left", "next", "number",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +51,7 @@ class Attempt:
         self.committed = False
         self.left = False
         self.dropped: tuple[str, ...] = ()
+        self._told: tuple[tuple[str, str], ...] = ()
         self._leave: Callable[[Attempt], Awaitable[None]] | None = leave
         self._commits = commits
         self.ended: Done | Failed | None = None
@@ -87,8 +88,11 @@ class Attempt:
             self._timer = self._task = self._leave = self._commits = None
         if self.ended is None:
             self.fail(Cut("the answer ended before its end was said"))
-        if isinstance(self.ended, Failed) and not self.committed:
-            raise self.ended.error
+        failure = self.error
+        if isinstance(failure, UpstreamError):
+            failure.told = failure.told or self._told
+        if failure is not None and not self.committed:
+            raise failure
         if not self.committed:  # complete, though nothing of it is visible: an empty answer is an answer
             self._commit()
 
@@ -130,7 +134,7 @@ class Attempt:
         for place, event in enumerate(events):
             if type(event) is Attempted:
                 event = replace(event, number=self.number)
-                self.dropped = event.dropped
+                self.dropped, self._told = event.dropped, event.told
             self._held.append(event)
             if visible(event):
                 self._held.extend(events[place + 1 :])
@@ -173,6 +177,8 @@ class Attempt:
     def usage(self, estimate_in: int) -> Usage:
         """What the provider said, else an estimate where tokens may have been spent."""
         error = self.error
+        if isinstance(error, UpstreamError) and error.used is not None and max(astuple(error.used)) <= MAX_TOKENS:
+            return error.used
         reported = self.fold.usage
         if reported is not None and max(astuple(reported)) > MAX_TOKENS:
             reported = None

@@ -151,6 +151,14 @@ def test_a_call_that_may_have_been_worked_on_costs_its_prompt_by_estimate(error:
     assert Tried(error=error).attempt.usage(PROMPT) == Usage(uncached_in=PROMPT, estimated=True)
 
 
+def test_what_only_a_refusal_says_it_has_used_is_what_it_cost():
+    error = Refused("boom", status=500)
+    error.used = Usage(uncached_in=30, out_text=5)
+    assert Tried(error=error).attempt.usage(PROMPT) == error.used
+    error.used = Usage(uncached_in=10**10)
+    assert Tried(error=error).attempt.usage(PROMPT) == Usage()
+
+
 def test_a_body_that_says_nothing_of_tokens_is_estimated():
     said = Answer(choices=(Choice((Text("12345678"),), "stop"),))
     assert Tried([*OPENED[:1], Whole(said), Done()]).attempt.usage(PROMPT) == Usage(

@@ -33,6 +33,8 @@ def answer(asked: Asked) -> Said:
         said = whole({"object": "list", "model": "m", "data": [vector], "usage": {"prompt_tokens": 1}})
     elif b"refuse" in asked.body:
         said = whole({"error": {"message": "too many", "code": "rate_limit_exceeded"}}, 429)
+    elif b"garble" in asked.body:
+        said = whole(b"none") if not asked.json.get("stream") else Said((b'data: {"error": {"message": "no"}}\n\n',))
     elif asked.json.get("stream"):
         said = Said((chunk(SAID), chunk({}, "stop"), b"data: [DONE]\n\n"), content_type="text/event-stream")
     else:
@@ -51,6 +53,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 REFUSED = {**ASK, "messages": [{"role": "user", "content": "refuse"}]}
+GARBLED = {**ASK, "messages": [{"role": "user", "content": "garble"}]}
 ASKS: dict[str, tuple[str, Any, int]] = {
     "whole": ("/v1/chat/completions", ASK, 200),
     "streamed": ("/v1/chat/completions", {**ASK, "stream": True}, 200),
@@ -59,6 +62,8 @@ ASKS: dict[str, tuple[str, Any, int]] = {
     "embedded": ("/v1/embeddings", {"model": "up/m", "input": "Hello."}, 200),
     "refused": ("/v1/chat/completions", REFUSED, 429),
     "refused before a stream": ("/v1/messages", {**REFUSED, "stream": True}, 429),
+    "garbled": ("/v1/chat/completions", GARBLED, 502),
+    "an error in a stream that was begun": ("/v1/chat/completions", {**GARBLED, "stream": True}, 502),
 }
 
 

@@ -182,6 +182,13 @@ def test_a_failed_response_is_a_refusal_with_the_status_of_its_code(code: str, s
     assert (failed.error.code, failed.error.status) == (code, status)
 
 
+def test_what_a_failed_response_in_one_piece_has_used_is_known() -> None:
+    usage = {"input_tokens": 30, "output_tokens": 5, "total_tokens": 35}
+    with pytest.raises(Refused) as caught:
+        dialect.read_answer(_body(status="failed", error={"code": "server_error", "message": "boom"}, usage=usage))
+    assert caught.value.used == Usage(uncached_in=30, out_text=5)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"output":{}}', b"\xff", b"[" * 3000])
 def test_a_body_that_is_no_response_is_garbled(body: bytes) -> None:
     with pytest.raises(Garbled):

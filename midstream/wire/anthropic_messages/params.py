@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -57,7 +57,7 @@ class Written(Struct):
     instructions: list[Block] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     form: dict[str, Any] | None = None
-    by_word: bool = False
+    by_word: Literal["", "object", "value"] = ""
 
 
 def write_params(plan: Plan, quirks: Quirks, turns: Sequence[Turned], tools: Sequence[Block]) -> Written:
@@ -68,7 +68,7 @@ def write_params(plan: Plan, quirks: Quirks, turns: Sequence[Turned], tools: Seq
     out = Written(plan.max_tokens_default if given is None else given)
     _thinking(plan, quirks, turns, out)
     _sampling(params, quirks, out)
-    _format(prompt, quirks, tools, out)
+    _format(prompt, plan.turn.dialect, quirks, tools, out)
     if out.form is not None:
         out.members["tool_choice"] = form_choice(
             prompt.tool_choice, bool(tools), params.parallel_tools, out.form["name"]
@@ -174,7 +174,7 @@ def _sampling(params: Params, quirks: Quirks, out: Written) -> None:
     out.members |= given
 
 
-def _format(prompt: Prompt, quirks: Quirks, tools: Sequence[Block], out: Written) -> None:
+def _format(prompt: Prompt, dialect: str, quirks: Quirks, tools: Sequence[Block], out: Written) -> None:
     form = prompt.params.format
     if form is None or form.kind == "text":
         return
@@ -191,10 +191,12 @@ def _format(prompt: Prompt, quirks: Quirks, tools: Sequence[Block], out: Written
             return
         out.dropped.append("format")
     _instruct(form, out)
+    prefilled = bool(prompt.messages) and prompt.messages[-1].role == "assistant"  # then the answer is its second half
+    if form.kind == "json" and not prefilled:
+        out.by_word = "value" if dialect == "gemini" else "object"  # application/json says no more than that
 
 
 def _instruct(form: Format, out: Written) -> None:
-    out.by_word = form.kind == "json"
     text = "Answer with one valid JSON object and nothing else: no prose, no code fence."
     if form.schema is not None:
         text += " It must be an instance of this JSON schema:\n" + msgspec.json.encode(form.schema).decode()

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ...core.errors import Garbled
+from ...core.errors import Garbled, MidstreamError, UpstreamError
 from ...core.events import Answer, Choice, Stopped
 from ...core.outcome import StopReason
 from ...core.parts import Native, Part, ToolCall
@@ -31,11 +31,11 @@ def read_answer(body: bytes) -> Answer:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Garbled(f"the response is not JSON: {error}") from None
     if type(value) is dict and member(value, "error") and value.get("status") in ("failed", None):
-        raise failure_of({"response": value})
+        raise _failed(value)
     if type(value) is not dict or type(value.get("output")) is not list:
         raise Garbled("the response has no list `output`")
     if value.get("status") == "failed":
-        raise failure_of({"response": value})
+        raise _failed(value)
     items = objects(value["output"])
     parts: list[Part] = [part for item in items for part in parts_of(item)]
     stop = stop_of(value, any(type(part) is ToolCall for part in parts))
@@ -43,6 +43,13 @@ def read_answer(body: bytes) -> Answer:
     choice = Choice(tuple(parts), stop.reason, stop.native_reason, None, logprobs)
     answer_id, model, created = identity_of(value)
     return Answer(answer_id, model, created, (choice,), usage_of(value) or Usage(), Native(NAME, body), tier_of(value))
+
+
+def _failed(value: dict[str, Any]) -> MidstreamError:
+    error = failure_of({"response": value})
+    if isinstance(error, UpstreamError):
+        error.used = usage_of(value)
+    return error
 
 
 def identity_of(response: dict[str, Any]) -> tuple[str, str, int]:
