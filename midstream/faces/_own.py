@@ -44,6 +44,8 @@ encode = msgspec.json.Encoder().encode
 SSE = "text/event-stream; charset=utf-8"
 #: A comment: it keeps a silent stream alive and means nothing.
 HEARTBEAT = b": keepalive\n\n"
+#: Model calls of one turn with tools in version 1, the last without tools.
+CALLS_V1 = 15
 #: Characters of a tool's answer that a summary shows.
 SUMMARY = 300
 

@@ -16,6 +16,7 @@ from ..core.turn import Fields, Prompt, Turn
 from ..core.web import Request, Route
 from ._messages_v1 import read_messages
 from ._own import (
+    CALLS_V1,
     HEARTBEAT,
     SSE,
     AgentStream,
@@ -48,9 +49,6 @@ OURS = True
 TRANSACTIONS = True
 ROUTES = (Route("POST", "/api/v1/agent/run", "chat", "Let a model work with tools until it has an answer"),)
 
-#: Model calls of one run, the last without tools.
-CALLS = 15
-
 
 class Body(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     model: str | None = None
@@ -81,7 +79,7 @@ def read(task: str, request: Request) -> Turn:
         tools=tuple(body.tools or ()),
         tool_choice=body.tool_choice,
         variables=body.context or {},
-        calls=CALLS,
+        calls=CALLS_V1,
     )
 
     def asked(fields: Fields) -> Prompt:

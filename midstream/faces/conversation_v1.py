@@ -18,6 +18,7 @@ from ..core.parts import Media
 from ..core.turn import Turn
 from ..core.web import Request, Route
 from ._own import (
+    CALLS_V1,
     HEARTBEAT,
     SSE,
     AgentStream,
@@ -107,6 +108,7 @@ def read(task: str, request: Request) -> Turn:
         regenerate=again,
         variables=body.variables or {},
         document_ids=tuple(body.document_ids or ()),
+        calls=CALLS_V1,
     )
     return Turn(
         NAME,

@@ -31,7 +31,7 @@ def told(written: bytes) -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("body, asked", golden.ASKED)
 def test_every_field_reaches_the_ask(body: dict[str, Any], asked: dict[str, Any]):
     turn = read(body)
-    assert asdict(turn.agent) == {**asdict(AgentAsk()), **asked}
+    assert asdict(turn.agent) == {**asdict(AgentAsk(calls=15)), **asked}
     assert turn.stream is body.get("stream", True)
 
 
@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_refused_by_its_field(body: dict[str, Any], refused
 def test_null_is_the_same_as_absent():
     names = ["conversationId", "stream", "documentIds", "attachments", "variables", "waitForTurn", "editMessageId"]
     turn = read({"message": "hi", "agentId": "a", **dict.fromkeys(names)})
-    assert turn.agent == AgentAsk(text="hi", agent="a", conversation="")
+    assert turn.agent == AgentAsk(text="hi", agent="a", conversation="", calls=15)
     assert turn.stream
 
 

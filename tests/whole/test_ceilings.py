@@ -95,7 +95,7 @@ def test_a_circle_that_can_be_seen_is_not_published(agents: Agents):
 
 def test_agents_that_come_to_call_each_other_in_a_circle_are_told_and_answer(agents: Agents, upstream: Upstream):
     tool = asking(agents, "ask_on", calling(agents))
-    first = calling(agents, tool_ids=[tool])
+    first = calling(agents, tool_ids=[tool], settings={"maximum_iterations": 3})
     second = calling(agents, tool_ids=[asking(agents, "ask_back", first)])
     for circle in (second, first):  # a <-> b, then one that asks itself
         agents.serving.ask("PATCH", f"/v1/admin/tools/{tool}", {"agent": {"agent_id": circle}})
@@ -126,6 +126,24 @@ def test_at_a_ceiling_one_last_call_without_tools_ends_the_turn(
     agent = agents.agent(service="up", configuration={"model": "x"}, tool_ids=[tool], settings=ceiling)
     reply = agents.say(agent, "go").json
     assert (reply["text"], reply["iterations"], len(upstream.asked)) == ("enough", calls, calls)
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "calls"),
+    [
+        ("/api/v1/conversation", {"message": "go", "stream": False}, 15),
+        ("/api/v2/model/chat/completion", {"user": "go"}, 4),
+    ],
+)
+def test_a_face_asks_the_model_so_often_where_the_agent_has_no_limit_of_its_own(
+    agents: Agents, upstream: Upstream, tools: ToolServer, path: str, said: dict[str, Any], calls: int
+):
+    tool = agents.tool(f"face_{calls}", f"{tools.url}/echo/look")
+    agent = agents.agent(service="up", configuration={"model": "x"}, tool_ids=[tool])
+    named = {"agentId": agent} if "message" in said else {"agent_id": agent}
+    assert agents.serving.ask("POST", path, {**said, **named}).status == 200
+    assert len(upstream.asked) == calls
+    assert "tools" not in upstream.asked[-1].json
 
 
 def test_what_agents_that_were_called_had_spent_before_a_kill_counts_towards_the_ceiling(
