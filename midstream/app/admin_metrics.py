@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..access.identify import OPERATOR
+from ..core.errors import NotFound
 from ..core.ids import spelled
 from ..core.web import Caller
 from ..store.memories import Memories
@@ -48,6 +49,17 @@ def _add_metrics(router: APIRouter, services: Services) -> None:
         """The operator sees every org; an org's own admin key sees that org."""
         return services.store.metrics(None if caller.key_id == OPERATOR else caller.org)
 
+    async def period(caller: Caller, since: float, until: float | None, agent: str) -> Period:
+        """agent: by any of its names, "" = all; its id also when it is gone. Raises NotFound."""
+        id = spelled("agt_", agent)
+        if agent and not id.startswith("agt_"):
+            org = DEFAULT_ORG if caller.key_id == OPERATOR else caller.org
+            found = await services.store.org(org).agents.named(id, agent)
+            if found is None:
+                raise NotFound(f"no such agent: {agent}", code="agent_not_found", param="agent_id")
+            id = found.id
+        return _period(since, until, id)
+
     @router.get("/metrics", tags=["accounts"], summary="Agents' turns, summed by group and time bucket")
     async def metrics(
         caller: Reader,
@@ -60,11 +72,11 @@ def _add_metrics(router: APIRouter, services: Services) -> None:
         limit: Limit = 100,
     ) -> Response:
         """bucket raw: one row a turn, oldest first, paged by `after` and `limit`; group_by says nothing then."""
-        period = _period(since, until, agent_id)
+        asked = await period(caller, since, until, agent_id)
         if bucket == "raw":
-            turns = await reader(caller).turns(period, after=after, limit=limit + 1)
+            turns = await reader(caller).turns(asked, after=after, limit=limit + 1)
             return page([_turn(row) for row in turns], limit)
-        rows = await reader(caller).sums(group_by, _SPANS[bucket], period)
+        rows = await reader(caller).sums(group_by, _SPANS[bucket], asked)
         return json_reply({"data": [_sum(row) for row in rows]})
 
     @router.get("/transactions", tags=["accounts"], summary="Agents' model calls, oldest first")
@@ -76,8 +88,8 @@ def _add_metrics(router: APIRouter, services: Services) -> None:
         after: str | None = None,
         limit: Limit = 100,
     ) -> Response:
-        period = _period(since, until, agent_id)
-        rows = await reader(caller).transactions(period, after=after, limit=limit + 1)
+        asked = await period(caller, since, until, agent_id)
+        rows = await reader(caller).transactions(asked, after=after, limit=limit + 1)
         return page([msgspec.structs.asdict(row) for row in rows], limit)
 
 

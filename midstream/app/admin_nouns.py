@@ -3,6 +3,7 @@ given is never shown again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from ..core.errors import BadRequest, Forbidden
+from ..core.ids import spelled
 from ..store.nouns import KINDS, NounRow
 from ..store.orgs import OrgStore
 from ..store.reading import missing
@@ -132,6 +134,8 @@ class _Kept:
         org = await self.scope.of(caller, fields.pop("org_id", None))
         body, secret = self._split(kind, fields)
         await self._check(kind, body, org)
+        if kind == "alert":
+            body["agent_ids"] = await self._agents(body.get("agent_ids") or (), org)
         row = await org.nouns.create(kind, body["name"], msgspec.json.encode(body), secret=secret)
         await self.changed(kind, org)
         return json_reply(shown_noun(row), 201)
@@ -145,6 +149,8 @@ class _Kept:
             if name in row.value() and name not in body:
                 raise BadRequest(f"{name}: cannot be null", param=name)
         await self._check(kind, body, org)
+        if kind == "alert" and "agent_ids" in given:
+            body["agent_ids"] = await self._agents(body.get("agent_ids") or (), org)
         row = await org.nouns.change(row, body["name"], msgspec.json.encode(body), secret=secret)
         await self.changed(kind, org)
         return json_reply(shown_noun(row))
@@ -167,6 +173,15 @@ class _Kept:
         if isinstance(value, str):
             return {**fields, "hint": hidden(value)}, value
         return {**fields, "header_names": sorted(value)}, msgspec.json.encode(value).decode()
+
+    async def _agents(self, names: Sequence[str], org: OrgStore) -> list[str]:
+        """The ids of agents by any of their names."""
+        found = [await org.agents.named(spelled("agt_", name), name) for name in names]
+        for place, agent in enumerate(found):
+            if agent is None:
+                path = f"agent_ids[{place}]"
+                raise BadRequest(f"{path}: there is no agent {names[place]!r}", code="agent_not_found", param=path)
+        return [agent.id for agent in found if agent is not None]
 
     async def _check(self, kind: Kind, body: dict[str, Any], org: OrgStore) -> None:
         models = self._services.models

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..core.errors import BadRequest
-from ..core.http import HEADER_NAME
+from ..core.http import HEADER_NAME, OWN_HEADERS
 from ..core.ids import new_id
 from ..core.turn import Turn
 from ..core.web import Caller, Request
@@ -83,6 +83,13 @@ def batch_router(services: Services, ends: BatchEnds) -> APIRouter:
 
     @router.post("/chat/completion", summary="Ask an agent many things at once; at most 1,000")
     async def ask(caller: Anyone, new: NewBatch, http: HttpRequest) -> Response:
+        services.limits.enter(caller, "chat")  # as one request: its turns wait for their agent's points
+        try:
+            return await added_up(caller, new, http)
+        finally:
+            services.limits.leave(caller)
+
+    async def added_up(caller: Caller, new: NewBatch, http: HttpRequest) -> Response:
         webhook = _webhook(new.webhook)
         id = new_id("batch_")
         jobs = await _jobs(services, caller, new, id, http.scope["state"]["request_id"])
@@ -104,6 +111,10 @@ def _webhook(hook: Hook | None) -> Webhook | None:
         return None
     if not is_web(hook.url):
         raise BadRequest("webhook.url: must be an http or https address", param="webhook.url")
+    for name in hook.headers:
+        if name.lower() in OWN_HEADERS:
+            path = f"webhook.headers.{name}"
+            raise BadRequest(f"{path}: is written by the server itself", param=path)
     return Webhook(hook.url, hook.headers)
 
 

@@ -14,7 +14,7 @@ from ..core.agents import Delivery
 from ..core.dialect import AnswerWriter
 from ..core.errors import BadRequest, MidstreamError
 from ..core.events import Done, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
-from ..core.http import HEADER_NAME, HEADER_VALUE
+from ..core.http import HEADER_NAME, HEADER_VALUE, OWN_HEADERS
 from ..core.misread import member_of, place_of
 from ..core.turn import Turn
 from ..delivery.live import ENDS, KEEP_SECONDS, Body, Ends, Held, Hub, Said
@@ -137,6 +137,8 @@ def webhook_of(delivery: Delivery) -> Webhook:
     for name, value in found.headers.items():
         if re.fullmatch(HEADER_NAME, name) is None or re.fullmatch(HEADER_VALUE, value) is None:
             raise _invalid("cred.headers", "a name or value holds a character that cannot be sent")
+        if name.lower() in OWN_HEADERS:
+            raise _invalid("cred.headers", f"{name} is written by the server itself")
     if found.secret:
         try:
             secret_bytes(found.secret)
@@ -149,7 +151,10 @@ def is_web(url: str) -> bool:
     """Whether this can be the address of a webhook."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        named = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+        )
+        return named and url.isprintable() and " " not in url
     except ValueError:  # brackets that do not pair, a port that is none
         return False
 

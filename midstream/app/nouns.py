@@ -16,7 +16,7 @@ from starlette.routing import Match
 
 from .. import __version__
 from ..access.identify import require_admin
-from ..access.scopes import UNSAID, require
+from ..access.scopes import require
 from ..core.errors import BadRequest, MethodNotAllowed, MidstreamError, NotFound
 from ..core.web import Caller
 from .noun_paths import WriteError
@@ -30,9 +30,10 @@ async def _identified(request: Request) -> Caller:
 
 
 async def any_caller(request: Request) -> Caller:
-    """Whoever may use models. Raises Unauthenticated, Forbidden, BadRequest."""
+    """Whoever may chat: conversations, their answers and their tools belong to that. Raises Unauthenticated, Forbidden,
+    BadRequest."""
     caller = await _identified(request)
-    require(caller, *UNSAID)
+    require(caller, "chat")
     _check_query(request)
     return caller
 

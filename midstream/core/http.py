@@ -9,6 +9,13 @@ from msgspec import Struct
 
 #: Regular expressions of what can be sent as a header's name and as its value.
 HEADER_NAME, HEADER_VALUE = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", r"[\t\x20-\x7e\x80-\xff]*"
+#: Headers that describe the connection: only the egress knows them, nobody else may give them.
+OWN_HEADERS = frozenset(
+    (
+        *("host", "content-length", "connection", "transfer-encoding", "keep-alive", "upgrade", "te", "trailer"),
+        *("expect", "proxy-authorization", "proxy-connection"),
+    )
+)
 
 
 class Timeouts(Struct, frozen=True):

@@ -5,26 +5,10 @@ from __future__ import annotations
 import re
 
 from ..core.errors import BadRequest
-from ..core.http import Outgoing
+from ..core.http import OWN_HEADERS, Outgoing
 from .proxies import Proxy
 from .targets import Target
 
-#: Headers that describe the connection: only the egress knows them.
-_OWN = frozenset(
-    (
-        "host",
-        "content-length",
-        "connection",
-        "transfer-encoding",
-        "keep-alive",
-        "upgrade",
-        "te",
-        "trailer",
-        "expect",
-        "proxy-authorization",
-        "proxy-connection",
-    )
-)
 _METHOD = re.compile(r"[A-Z]{1,32}")
 # Checked on the joined lines: one match a request costs less than one a header.
 _LINES = re.compile(r"(?:[!#$%&'*+.^_`|~0-9a-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*")
@@ -51,7 +35,7 @@ def head_lines(outgoing: Outgoing, target: Target, forward: Proxy | None) -> byt
             agent = True
         elif name == "authorization":
             login = True
-        elif name in _OWN:
+        elif name in OWN_HEADERS:
             raise BadRequest(f"the header {name} is written by the server itself", param=f"headers.{name}")
         lines.append(f"{name}: {value}\r\n")
     given = "".join(lines)

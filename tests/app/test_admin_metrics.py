@@ -50,6 +50,7 @@ def test_metrics_are_summed_by_group_and_bucket(tmp_path):
         }  # fmt: skip
         rows = (await app.ask("GET", f"/v1/admin/metrics?group_by=model&bucket=5min&from={DAY + 300}")).json["data"]
         assert [(row["start"], row["group"], row["turns"]) for row in rows] == [(int(DAY) + 300, "m", 1)]
+        assert (await app.ask("GET", "/v1/admin/metrics?agent_id=nobody")).status == 404
         rows = (await app.ask("GET", "/v1/admin/metrics?group_by=thread&agent_id=agt_1")).json["data"]
         assert [(row["group"], row["start"], row["turns"]) for row in rows] == [("t1", None, 2), ("t2", None, 1)]
 

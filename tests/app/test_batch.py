@@ -113,6 +113,12 @@ def test_a_batch_is_taken_whole_or_refused_with_the_field_that_is_wrong(tmp_path
             ({"agent_id": agent, "batch": [{"user": "a", "usr": 1}]}, 400, "batch.0.usr"),
             ({"agent_id": agent, "batch": [{"user": "a", "variables": [1]}]}, 400, "batch.0.variables"),
             ({"agent_id": agent, "batch": ["a"], "webhook": {"url": "ftp://x.example.org"}}, 400, "webhook.url"),
+            ({"agent_id": agent, "batch": ["a"], "webhook": {"url": "http://a:b@x.example.org"}}, 400, "webhook.url"),
+            (
+                {"agent_id": agent, "batch": ["a"], "webhook": {"url": "http://x.org", "headers": {"Host": "a"}}},
+                400,
+                "webhook.headers.Host",
+            ),
             ({"agent_id": agent, "batch": ["a"], "webhook": {"url": "http://[x"}}, 400, "webhook.url"),
             ({"agent_id": agent, "batch": ["a"], "configuration": {"apikey": "k"}}, 400, "configuration.apikey"),
             ({"agent_id": "agt_nobody", "batch": ["a"]}, 404, None),
@@ -216,5 +222,20 @@ def test_a_batch_of_another_org_does_not_stand_in_line_behind_a_long_one(tmp_pat
         )
         assert dict(jobs)["queued"] > 100
         await app.process.drain(0)
+
+    here(tmp_path, test)
+
+
+def test_a_batch_is_asked_by_who_may_chat_and_counts_as_one_request_of_its_key(tmp_path: Path):
+    async def test(app: Here) -> None:
+        body = {"agent_id": (await published(app))["id"], "variables": {"name": "Ada"}, "batch": ["say 1 words"]}
+        kept: dict[str, Any] = {"name": "k", "scopes": ["embeddings"]}
+        vectors = (await app.ask("POST", "/v1/admin/keys", kept, content_type="application/json")).json["key"]
+        assert (await ask(app, body, key=vectors)).status == 403
+        for path in ("/v1/queues/mine", "/api/v1/conversation/chat-history"):
+            assert (await app.ask("GET", path, key=vectors)).status == 403
+        kept = {"name": "k", "scopes": ["chat"], "requests_per_minute": 2}
+        slow = (await app.ask("POST", "/v1/admin/keys", kept, content_type="application/json")).json["key"]
+        assert [(await ask(app, body, key=slow)).status for _ in range(3)] == [200, 200, 429]
 
     here(tmp_path, test)

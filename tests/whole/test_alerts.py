@@ -75,8 +75,20 @@ def test_of_many_like_it_one_is_told_and_the_others_alerts_hear_nothing(agents: 
     assert (mine["body"]["agent_id"], others["body"]["agent_id"]) == (agent, other)
 
 
+def test_an_alerts_agents_may_be_named_as_everywhere_and_must_exist(agents: Agents, hooks: ToolServer):
+    agent = agents.agent(slug="rung-for")
+    made = alert(agents, hooks, "Error", "/echo/slug", agent_ids=["rung-for", agent.removeprefix("agt_")])
+    assert made["agent_ids"] == [agent, agent]
+    agents.say(agent, "fail:400")
+    until(lambda: hooks.to("/echo/slug"))
+    path = f"/v1/admin/alerts/{made['id']}"
+    refused = agents.serving.ask("PATCH", path, {"agent_ids": [agent, "agt_nobody"]})
+    assert (refused.status, refused.json["error"]["param"]) == (400, "agent_ids[1]")
+    assert agents.serving.ask("PATCH", path, {"agent_ids": []}).json["agent_ids"] == []
+
+
 def test_headers_of_a_webhook_are_never_shown_and_a_change_replaces_it_whole(agents: Agents, hooks: ToolServer):
-    made = alert(agents, hooks, "Variable", "/echo/kept", agent_ids=["agt_nobody"])
+    made = alert(agents, hooks, "Variable", "/echo/kept", agent_ids=[agents.agent()])
     path = f"/v1/admin/alerts/{made['id']}"
     shown = agents.serving.ask("GET", path)
     assert b"hush" not in shown.body + msgspec.json.encode(made)
