@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core.agents import Tool
-from ..core.errors import Cut, MidstreamError, NotFound
+from ..core.errors import Cut, MidstreamError, NotFound, StoreDown
 from ..core.http import Send
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..store.approvals import Approvals
@@ -62,13 +62,15 @@ class Listed(Struct, frozen=True):
 
 
 class _Kept(Struct):
-    """What a server has said last, good until `until` and while there is no news."""
+    """What a server has said last, good until `until` and while there is no news. absent: the names that one which
+    says nothing now keeps, so that those of others stay as they are."""
 
     server: McpServer
     news: int
     tools: list[Offered]
     problem: MidstreamError | None
     until: float
+    absent: tuple[str, ...] = ()
 
 
 async def silence(org: str) -> int:
@@ -106,7 +108,8 @@ class Mcp:
         problems = {server.name: kept.problem.message for server, kept in zip(servers, found, strict=True)
                     if kept.problem is not None}  # fmt: skip
         offered = [(server, one) for server, kept in zip(servers, found, strict=True) for one in kept.tools]
-        names = _names([(server.name, one.name) for server, one in offered])
+        absent = [name for kept in found for name in kept.absent]
+        names = _names([(server.name, one.name, one.approved) for server, one in offered], absent)
         tools = [(_tool(name, one), one) for name, one in zip(names, [one for _, one in offered], strict=True)]
         return Listed(tuple(tools), problems)
 
@@ -142,12 +145,18 @@ class Mcp:
                     until = self._steady() + FRESH if changes == self._changes[key] else float("-inf")
                     kept = _Kept(server, news, offered, None, until)
             except TimeoutError:
-                problem = Cut(f"the MCP server {server.name} does not answer")
-                kept = _Kept(server, news, [], problem, self._steady() + FAILED)
+                kept = await self._silent(org, server, news, Cut(f"the MCP server {server.name} does not answer"))
             except MidstreamError as error:
-                kept = _Kept(server, news, [], error, self._steady() + FAILED)
+                kept = await self._silent(org, server, news, error)
             self._lists[key] = kept
             return kept
+
+    async def _silent(self, org: str, server: McpServer, news: int, problem: MidstreamError) -> _Kept:
+        try:
+            absent = tuple(await self._approvals(org).of(server.id))
+        except StoreDown:
+            absent = ()
+        return _Kept(server, news, [], problem, self._steady() + FAILED, absent)
 
     async def _pinned(self, org: str, server: McpServer, offered: Sequence[Offered], news: int) -> list[Offered]:
         """The first list of a server is what was agreed to when it was set up; from then on changes are asked for."""
@@ -318,15 +327,19 @@ def _tool(name: str, one: Offered) -> Tool:
     )
 
 
-def _names(tools: Sequence[tuple[str, str]]) -> list[str]:
-    """(server, tool) -> a name that every provider takes, unlike all others: one that several servers use is prefixed
-    with its server's, everywhere."""
-    plain = [_fit(tool) for _, tool in tools]
-    clashing = {name for name, count in Counter(plain).items() if count > 1}
+def _names(tools: Sequence[tuple[str, str, bool]], absent: Sequence[str] = ()) -> list[str]:
+    """(server, tool, whether it is approved) -> a name that every provider takes, unlike all others: one that several
+    servers use is prefixed with its server's, everywhere. A tool that is not approved takes no other's name.
+    absent: names of approved tools whose servers do not answer now."""
+    plain = [_fit(tool) for _, tool, _ in tools]
+    gone = [_fit(name) for name in absent]
+    agreed = Counter([name for name, (_, _, approved) in zip(plain, tools, strict=True) if approved] + gone)
+    every = Counter(plain + gone)
     names: list[str] = []
     taken: set[str] = set()
-    for (server, _), name in zip(tools, plain, strict=True):
-        wanted = _fit(f"{server}__{name}") if name in clashing else name
+    for (server, _, approved), name in zip(tools, plain, strict=True):
+        clashes = (agreed if approved else every)[name] > 1
+        wanted = _fit(f"{server}__{name}") if clashes else name
         number = 2
         while wanted in taken:
             wanted = f"{wanted[: MAX_NAME - 4]}_{number}"

@@ -188,12 +188,41 @@ def test_one_dead_server_hides_nobody_and_is_asked_again_later():
     serving(test, good, sick)
 
 
+def agreed(*tools: tuple[str, str]) -> list[tuple[str, str, bool]]:
+    return [(server, tool, True) for server, tool in tools]
+
+
 def test_names_that_clash_are_prefixed_and_every_name_fits_a_provider():
-    assert _names([("a", "look"), ("b", "look"), ("b", "find")]) == ["a__look", "b__look", "find"]
-    assert _names([("a", "look"), ("b", "look"), ("c", "a__look")]) == ["a__look", "b__look", "a__look_2"]
-    names = _names([("ö ö", "x" * 90), ("ö ö", "x" * 91), ("z", "a/b.c"), ("z", "")])
+    assert _names(agreed(("a", "look"), ("b", "look"), ("b", "find"))) == ["a__look", "b__look", "find"]
+    assert _names(agreed(("a", "look"), ("b", "look"), ("c", "a__look"))) == ["a__look", "b__look", "a__look_2"]
+    names = _names(agreed(("ö ö", "x" * 90), ("ö ö", "x" * 91), ("z", "a/b.c"), ("z", "")))
     assert len(set(names)) == 4
     assert all(0 < len(name) <= 64 and name.replace("-", "_").isascii() for name in names)
+
+
+def test_a_tool_that_nobody_has_agreed_to_renames_no_other():
+    assert _names([("a", "look", True), ("b", "look", False)]) == ["look", "b__look"]
+    assert _names([("a", "look", False), ("b", "look", False)]) == ["a__look", "b__look"]
+
+
+def test_a_server_that_dies_renames_no_tool_of_the_others():
+    first, second = Scripted(described("look"), described("find")), Scripted()
+    fails = False
+
+    async def dying(heard: Heard) -> Said:
+        return Said(b"", 500) if fails else await second(heard)
+
+    async def test(mcp: Mcp, clock: Clock, servers: list[McpServer], sites: list[Web], store: Store) -> None:
+        nonlocal fails
+        before = [tool.name for tool, _ in (await mcp.listed(ORG)).tools]
+        assert before == ["a__look", "find", "b__look"]
+        fails = True
+        clock.now += 10_000
+        listed = await mcp.listed(ORG)
+        assert set(listed.problems) == {"b"}
+        assert [tool.name for tool, _ in listed.tools] == ["a__look", "find"]
+
+    serving(test, first, dying)
 
 
 def test_lists_are_kept_per_org_and_asked_anew_when_they_are_old():
