@@ -15,19 +15,13 @@ WORDS = re.compile(r"\S+")
 def test_pieces_are_bounded_in_order_and_lose_nothing(text: str, size: int, shared: int):
     made = pieces(text, size, min(shared, size // 4))
     assert all(0 < len(piece) <= size for piece in made)
-    at = 0
-    covered = [False] * len(text)
-    for piece in made:
-        found = text.find(piece, max(0, at - size))
-        assert found >= 0
-        covered[found : found + len(piece)] = [True] * len(piece)
-        at = found
-    assert all(covered[place] or letter.isspace() for place, letter in enumerate(text)) or _repeats(text)
-
-
-def _repeats(text: str) -> bool:
-    """Where the same words stand twice, the search above may find the other ones."""
-    return any(text.count(text[n : n + 10]) > 1 for n in range(max(1, len(text) - 10)))
+    at, end = -1, 0
+    for piece in made:  # each begins after the last one did, and no later than where that one ended
+        latest = end + len(text[end:]) - len(text[end:].lstrip())
+        at = text.rfind(piece, at + 1, latest + len(piece))
+        assert at >= 0
+        end = at + len(piece)
+    assert not text[end:].strip()
 
 
 def test_a_text_is_cut_at_the_end_of_a_paragraph_else_a_sentence_else_a_word():

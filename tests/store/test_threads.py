@@ -228,6 +228,21 @@ def test_messages_are_found_by_the_beginnings_of_their_words(url: str):
     with_tree(url, test)
 
 
+SIGNED = (
+    "ada@example.org", "example.org", "https://example.org/a/b?c=1", "2026-11-26", "3.14", "file.log",
+    "/usr/local/bin/thing", "v1.2.3", "555-1234", "ALPHA/beta", "beta", "snake_case", "it's",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("word", SIGNED)
+def test_a_word_is_found_beside_any_signs(url: str, word: str):
+    async def test(store: Store, threads: ThreadStore) -> None:
+        await store.ledger.commit(*said("long", 7, "a4", "see: " + ", ".join(SIGNED) + ".", at=NOW + 1))
+        assert [found.message_id for found in await threads.search(word)] == ["long"]
+
+    with_tree(url, test)
+
+
 HOSTILE = (
     '"', "words OR zz", "NEAR(words of)", "text:words", "zz*", "'; DROP TABLE messages; --", "words | !(zz",
     "words & !zz", "\\'", "*", 'words" OR "zz',

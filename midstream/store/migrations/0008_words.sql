@@ -1,0 +1,10 @@
+-- Words are what stands between signs, on both databases: an address, a date or a path is found by any of its words.
+-- sqlite: INSERT INTO message_words (message_words) VALUES ('optimize');
+-- postgres: DROP INDEX message_texts_by_words;
+-- postgres: ALTER TABLE message_texts DROP COLUMN words;
+-- postgres: ALTER TABLE message_texts ADD COLUMN words tsvector GENERATED ALWAYS AS (to_tsvector('simple', translate(text, '!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~', '                                '))) STORED;
+-- postgres: CREATE INDEX message_texts_by_words ON message_texts USING GIN (words);
+-- postgres: DROP INDEX pieces_by_words;
+-- postgres: ALTER TABLE pieces DROP COLUMN words;
+-- postgres: ALTER TABLE pieces ADD COLUMN words tsvector GENERATED ALWAYS AS (to_tsvector('simple', translate(text, '!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~', '                                '))) STORED;
+-- postgres: CREATE INDEX pieces_by_words ON pieces USING GIN (words);
