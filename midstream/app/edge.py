@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from ..access.identify import require_admin, require_reader
 from ..core.errors import Bug, Cancelled, MidstreamError, NotFound, WrongContentType, forget_frames
+from ..core.http import HEADER_NAME
 from ..core.ids import new_id
 from ..core.web import Reply, Request
 from .exchange import Exchange
@@ -21,6 +22,7 @@ from .models import listed
 from .not_built import not_built
 from .noun_paths import Nouns, WriteError
 from .operations import Operations, plain_error
+from .protocol import MAX_HEADERS
 from .replies import error_headers
 from .routing import Routes
 from .serve import serve
@@ -36,16 +38,14 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 ADMIN = ("/v1/admin", "/openapi.json", "/docs")
 #: Bytes of a body there.
 ADMIN_BODY = 1024 * 1024
+#: What a preflight is told that names no headers, or none that could be sent.
 ALLOWED_HEADERS = (
     b"authorization, content-type, x-api-key, api-key, x-goog-api-key, anthropic-version, anthropic-beta, "
     b"x-request-id, x-midstream-strict, idempotency-key, last-event-id"
 )
-EXPOSED_HEADERS = (
-    b"x-request-id, x-run-id, x-conversation-id, x-midstream-attempts, x-midstream-dropped-params, "
-    b"x-midstream-overhead-us, retry-after, x-upstream-request-id, "
-    b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
-    b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
-)
+#: Bytes of the list of headers that a preflight asks for. It names no more of them than a request may have.
+MAX_ASKED = 8 * 1024
+_ASKED = re.compile(rf"{HEADER_NAME}(?:[\t ]*,[\t ]*{HEADER_NAME}){{0,{MAX_HEADERS - 1}}}")
 
 
 class Edge:
@@ -168,19 +168,25 @@ class Edge:
         value = origin.encode("latin-1")
         if value not in self._cors and b"*" not in self._cors:
             return False
-        exchange.always += [
-            (b"access-control-allow-origin", value),
-            (b"vary", b"origin"),
-            (b"access-control-expose-headers", EXPOSED_HEADERS),
-        ]
+        exchange.always.append((b"access-control-allow-origin", value))
         if scope["method"] != "OPTIONS":
+            # All of them: a star means that where no credentials are allowed, and here none ever are.
+            exchange.always += [(b"vary", b"origin"), (b"access-control-expose-headers", b"*")]
             return False
         exchange.always += [
+            (b"vary", b"origin, access-control-request-headers"),
             (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
-            (b"access-control-allow-headers", ALLOWED_HEADERS),
+            (b"access-control-allow-headers", _allowed(exchange.headers)),
             (b"access-control-max-age", b"600"),
         ]
         return True
+
+
+def _allowed(headers: Headers) -> bytes:
+    """The headers that a page of an allowed origin may send: those it asks for. SDKs add theirs with every version, and
+    a star would not mean `authorization`."""
+    asked: str = headers.get("access-control-request-headers", "").strip()
+    return asked.encode() if len(asked) <= MAX_ASKED and _ASKED.fullmatch(asked) else ALLOWED_HEADERS
 
 
 def _root(path: str) -> str:

@@ -145,8 +145,47 @@ def test_browsers_of_a_listed_origin_may_ask_and_read_our_headers(tmp_path: Path
             reply = await app.ask("GET", path, origin=ORIGIN)
             assert reply.headers["access-control-allow-origin"] == ORIGIN
             assert reply.headers["vary"] == "origin"
-            assert "x-run-id" in reply.headers["access-control-expose-headers"]
+            assert reply.headers["access-control-expose-headers"] == "*"
             assert "access-control-allow-credentials" not in reply.headers
+
+    here(tmp_path, test, cors_origins=(ORIGIN,))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "authorization,content-type,x-stainless-arch,x-stainless-retry-count,x-stainless-timeout",
+        "anthropic-dangerous-direct-browser-access, anthropic-version, x-api-key",
+        "x-goog-api-client,x-goog-api-key",
+        ",".join(f"x-{number}" for number in range(100)),
+    ],
+)
+def test_a_preflight_is_told_the_very_headers_that_it_asks_for(tmp_path: Path, asked: str):
+    async def test(app: Here) -> None:
+        asks = {"origin": ORIGIN, "access-control-request-headers": asked}
+        reply = await app.ask("OPTIONS", "/v1/chat/completions", key="", **asks)
+        assert (reply.status, reply.headers["access-control-allow-headers"]) == (204, asked)
+        assert reply.headers["vary"] == "origin, access-control-request-headers"
+        assert "access-control-allow-credentials" not in reply.headers
+        asks["origin"] = "https://evil.example"
+        reply = await app.ask("OPTIONS", "/v1/chat/completions", key="", **asks)
+        assert not any(name.startswith("access-control") for name in reply.headers)
+
+    here(tmp_path, test, cors_origins=(ORIGIN,))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "", "x-a;x-b", "x-a,,x-b", "x-a,", "x a", "x-a\x00", "\u00e9", "x" * 201,
+        ",".join(f"x-{number}" for number in range(101)), ",".join(["x" * 199] * 50),
+    ],
+)  # fmt: skip
+def test_a_preflight_that_names_no_headers_or_no_sane_ones_is_told_the_usual_ones(tmp_path: Path, asked: str):
+    async def test(app: Here) -> None:
+        asks = {"origin": ORIGIN, "access-control-request-headers": asked}
+        reply = await app.ask("OPTIONS", "/v1/chat/completions", key="", **asks)
+        assert reply.headers["access-control-allow-headers"] == edge.ALLOWED_HEADERS.decode()
 
     here(tmp_path, test, cors_origins=(ORIGIN,))
 
