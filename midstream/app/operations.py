@@ -1,4 +1,4 @@
-"""What operators and orchestrators ask: alive, ready, which version, and (with an admin key) how much."""
+"""What operators and orchestrators ask: alive, ready, which version, and (with the operator's key) how much."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUTES = (
     Route("GET", "/healthz", "health", "The process answers (no key needed)"),
     Route("GET", "/readyz", "ready", "Requests can be served: 200, else 503 with the reason (no key needed)"),
     Route("GET", "/v1/version", "version", "Name and version (no key needed)"),
-    Route("GET", METRICS, "metrics", "Counts for Prometheus; needs the admin key or a key with the scope admin"),
+    Route("GET", METRICS, "metrics", "Counts of all orgs for Prometheus; needs the operator's admin key"),
 )
 
 

@@ -77,6 +77,25 @@ def test_the_lists_of_models_are_for_whoever_may_use_one(tmp_path: Path, path: s
     here(tmp_path, test)
 
 
+def test_metrics_which_count_all_orgs_are_for_the_operator_alone_as_the_list_of_orgs_is(tmp_path: Path):
+    async def test(app: Here) -> None:
+        org = (await app.ask("POST", "/v1/admin/orgs", {"name": "other"}, content_type=JSON)).json["id"]
+        await app.chat("hi").end()
+        assert b'model="rehearsal"' in (await app.ask("GET", "/metrics")).body
+        for more in ({"org_id": org}, {}):
+            boss = await new_key(app, scopes=["admin"], **more)
+            told = []
+            for path in ("/metrics", "/v1/admin/orgs"):
+                reply = await app.ask("GET", path, key=boss)
+                told.append((reply.status, {**reply.json["error"], "request_id": ""}))
+            assert told[0] == told[1]
+            assert told[0][0] == 403
+        for scopes in ([], ["chat"], ["read"]):
+            assert (await app.ask("GET", "/metrics", key=await new_key(app, scopes=scopes))).status == 403
+
+    here(tmp_path, test)
+
+
 def test_a_reader_sees_the_accounts_of_its_own_org_and_changes_nothing(tmp_path: Path):
     async def test(app: Here) -> None:
         org = (await app.ask("POST", "/v1/admin/orgs", {"name": "other"}, content_type=JSON)).json["id"]
