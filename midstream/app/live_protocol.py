@@ -7,13 +7,26 @@ import asyncio
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Response
+from websockets.server import ServerProtocol
 
+from ..core.ids import new_id
 from .protocol import STALL_SECONDS
+
+
+class _Opening(ServerProtocol):
+    """Its refusals, which come before the application is asked, name their request as all replies do."""
+
+    def reject(self, status: Any, text: str) -> Response:
+        response = super().reject(status, text)
+        response.headers["x-request-id"] = new_id("req_")
+        return response
 
 
 class LiveProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = _Opening(max_size=self.config.ws_max_size, logger=self.conn.logger)
         self._stalled: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:

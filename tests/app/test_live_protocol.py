@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -119,6 +120,19 @@ def test_what_is_no_good_upgrade_is_refused_or_a_request(wrong: bytes):
         writer.write(UPGRADE.replace(wrong, b"/elsewhere" if wrong == b"/v1/live" else b""))
         status = int((await heard(reader)).split(b" ")[1])
         assert status == (200 if wrong == b"/v1/live" else 400)
+        writer.close()
+
+    serving(test)
+
+
+def test_an_upgrade_that_is_refused_before_the_application_is_asked_has_a_request_id():
+    async def test(application: Application) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", application.port)
+        writer.write(UPGRADE.replace(b"sec-websocket-version: 13\r\n", b""))
+        head = await heard(reader)
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert len(re.findall(rb"\r\nx-request-id: req_[0-9a-f]{24}\r\n", head)) == 1
+        assert application.kinds == []
         writer.close()
 
     serving(test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -58,13 +59,14 @@ class Talk:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.head = b""
 
     def say(self, data: bytes) -> None:
         self.writer.write(data)
 
     async def heard(self) -> tuple[int, bytes]:
         """Status and body of one answer."""
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)
+        self.head = head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)
         [length] = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         return int(head.split(b" ")[1]), await self.reader.readexactly(int(length.split(b":")[1]))
 
@@ -243,6 +245,42 @@ def test_a_body_that_comes_too_slowly_is_told_so(monkeypatch: pytest.MonkeyPatch
         assert (await asked(server, HEAD + b"he"))[0] == 408
 
     listening(test)
+
+
+@pytest.mark.parametrize(
+    "said, status",
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET /" + b"x" * (protocol.MAX_URL + 1) + b" HTTP/1.1\r\nhost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * (protocol.MAX_HEADERS + 1), 431),
+        (b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"b" * protocol.MAX_HEADER_BYTES + b"\r\nc: d\r\n", 431),
+        (b"GET / HTTP/1.1\r\nhos", 408),
+        (HEAD + b"he", 408),
+    ],
+    ids=["nonsense", "no host", "a long URL", "many headers", "a large head", "a slow head", "a slow body"],
+)  # fmt: skip
+def test_what_is_refused_before_it_is_a_request_has_an_id_that_its_one_line_in_the_log_knows(
+    said: bytes, status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.1)
+    known: list[str] = []
+
+    async def test(server: Listening) -> None:
+        for _ in range(2):
+            talk = await server.connect()
+            talk.say(said)
+            assert (await talk.heard())[0] == status
+            [id] = re.findall(rb"\r\nx-request-id: (req_[0-9a-f]{24})\r\n", talk.head)
+            known.append(id.decode())
+
+    listening(test)
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(set(known)) == 2
+    assert [f"request {id} is refused with {status}: " in line for id, line in zip(known, lines, strict=True)] == [
+        True
+    ] * 2
 
 
 def test_a_body_that_is_long_but_keeps_coming_is_taken(monkeypatch: pytest.MonkeyPatch):

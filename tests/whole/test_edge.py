@@ -116,6 +116,7 @@ MALFORMED = {
 def test_a_malformed_request_is_refused_once_and_the_connection_closed(serving: Serving, name: str):
     raw = say(serving, MALFORMED[name], seconds=4)
     assert statuses(raw) == [400], raw[:300]
+    assert re.fullmatch("req_[0-9a-f]{24}", read_reply(raw).headers["x-request-id"])
     assert b'{"error":{' in raw
     assert b"version" not in raw.partition(b"\r\n\r\n")[2]
     assert say(serving, OK).startswith(b"HTTP/1.1 200")
