@@ -146,6 +146,11 @@ def text_of(parts: tuple[Part, ...]) -> str:
     return "".join(part.text for part in parts if type(part) is Text)
 
 
+def declines(parts: tuple[Part, ...]) -> bool:
+    """Is there a refusal among them?"""
+    return any(type(part) is Refusal for part in parts)
+
+
 def media_in(parts: tuple[Part, ...]) -> list[Media]:
     """Also those that tools have answered with."""
     found: list[Media] = []

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from itertools import product
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from midstream.core.dialect import AnswerWriter, Say
 from midstream.core.errors import Refused
 from midstream.core.events import Answer, Attempted, Done, fold, unfold
-from midstream.core.parts import text_of
+from midstream.core.parts import Refusal, text_of
 from midstream.wire import anthropic_messages, gemini, openai_chat, openai_responses
 
 from .test_fields_across import DIALECTS
@@ -153,3 +154,35 @@ def test_a_blocked_prompt_is_an_empty_answer_that_the_filter_stopped(target: str
     answer = heard(told(gemini.read_answer(body.encode()), gemini.NAME, target, streamed), target, streamed)
     [choice] = answer.choices
     assert (choice.stop, text_of(choice.parts), answer.usage.input_tokens) == ("content_filter", "", 5)
+
+
+#: A refusal that ends as any answer does: the part alone says what it is.
+DECLINED = {
+    openai_chat.NAME: {
+        "id": "c", "object": "chat.completion", "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": None, "refusal": "I cannot"},
+                     "finish_reason": "stop"}],
+    },
+    openai_responses.NAME: {
+        "id": "r", "object": "response", "model": "m", "status": "completed",
+        "output": [{"type": "message", "id": "m1", "status": "completed", "role": "assistant",
+                    "content": [{"type": "refusal", "refusal": "I cannot"}]}],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("target", list(DIALECTS))
+@pytest.mark.parametrize("source", list(DECLINED))
+def test_a_refusal_is_no_natural_end_where_only_the_end_can_say_it(source: str, target: str, streamed: bool) -> None:
+    spoken = DIALECTS[source].read_answer(json.dumps(DECLINED[source]).encode())
+    assert spoken.choices[0].stop == "stop"
+    # written anew also for its own dialect
+    [choice] = heard(
+        told(msgspec.structs.replace(spoken, native=None), "x", target, streamed), target, streamed
+    ).choices
+    if target in (openai_chat.NAME, openai_responses.NAME):
+        assert (choice.parts, choice.stop) == ((Refusal("I cannot"),), "stop")
+        return
+    assert (text_of(choice.parts), choice.stop) == ("I cannot", "content_filter")
+    assert choice.native_stop == ("SAFETY" if target == gemini.NAME else "refusal")

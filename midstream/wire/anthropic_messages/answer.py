@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from ...core.dialect import Say
 from ...core.errors import BadRequest, Garbled
 from ...core.events import Answer, Choice
-from ...core.parts import Citation, Foreign, Media, Native, Part, Reasoning, Refusal, Text, ToolCall
+from ...core.parts import Citation, Foreign, Media, Native, Part, Reasoning, Refusal, Text, ToolCall, declines
 from .block_read import read_content
 from .block_write import write_call
 from .faults import refused
@@ -64,7 +64,7 @@ def write_answer(answer: Answer, say: Say) -> bytes:
             "role": "assistant",
             "model": answer.model or say.model,
             "content": [block for block in blocks if block is not None],
-            "stop_reason": write_stop(choice.stop, choice.native_stop, choice.sequence),
+            "stop_reason": write_stop(choice.stop, choice.native_stop, choice.sequence, declines(choice.parts)),
             "stop_sequence": choice.sequence,
             "usage": write_usage(answer.usage),
         }

@@ -59,8 +59,11 @@ def read_stop(word: str) -> StopReason:
     return _STOPS.get(word, "error")
 
 
-def write_stop(reason: StopReason, native: str = "", sequence: str | None = None) -> str:
-    """The stop_reason for our word; the service's own word when it is one of this format and means the same."""
+def write_stop(reason: StopReason, native: str = "", sequence: str | None = None, declined: bool = False) -> str:
+    """The stop_reason for our word; the service's own word when it is one of this format and means the same. declined:
+    the answer holds a refusal, which only its stop_reason can say here."""
+    if declined and reason == "stop":
+        return "refusal"
     if _STOPS.get(native) == reason:
         return native
     return "stop_sequence" if reason == "stop" and sequence is not None else _WORDS[reason]

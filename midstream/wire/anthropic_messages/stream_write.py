@@ -74,7 +74,8 @@ class MessagesWriter:
     """core.dialect.AnswerWriter for this format."""
 
     __slots__ = (
-        "_block", "_head", "_live", "_queue", "_relay", "_say", "_slots", "_started", "_stopped", "_told", "_usage",
+        "_block", "_declined", "_head", "_live", "_queue", "_relay", "_say", "_slots", "_started", "_stopped", "_told",
+        "_usage",
     )  # fmt: skip
 
     def __init__(self, say: Say) -> None:
@@ -84,6 +85,7 @@ class MessagesWriter:
         self._started = False
         self._usage = Usage()
         self._stopped: Stopped | None = None
+        self._declined = False
         self._slots: dict[int, _Slot] = {}
         self._queue: deque[_Slot] = deque()
         self._block = 0  # the number of the next block
@@ -109,6 +111,7 @@ class MessagesWriter:
             case Attempted():
                 # What has begun in our words goes on in them: one stream has one message_start.
                 self._relay = event.dialect == NAME and not self._started
+                self._declined = False
             case Whole():
                 self._relay = False
                 for inner in unfold(event.answer):
@@ -134,6 +137,7 @@ class MessagesWriter:
             return
         if isinstance(event, PartStarted):
             slot = self._slots[event.index] = _Slot(event.index, event.part)
+            self._declined = self._declined or isinstance(event.part, Refusal)
             self._queue.append(slot)
         elif event.index in self._slots:
             slot = self._slots[event.index]
@@ -253,7 +257,7 @@ class MessagesWriter:
         self._advance(out)
         stopped = self._stopped or Stopped("stop")
         delta = {
-            "stop_reason": write_stop(stopped.reason, stopped.native_reason, stopped.sequence),
+            "stop_reason": write_stop(stopped.reason, stopped.native_reason, stopped.sequence, self._declined),
             "stop_sequence": stopped.sequence,
         }
         _frame(out, "message_delta", {"delta": delta, "usage": write_usage(self._usage)})

@@ -25,7 +25,7 @@ from ...core.events import (
     Whole,
     unfold,
 )
-from ...core.parts import Foreign, Part, Reasoning, Refusal, State, Text, ToolCall
+from ...core.parts import Foreign, Part, Reasoning, Refusal, State, Text, ToolCall, declines
 from ..sse import SSEReader, write_frame
 from .facts import write_facts
 from .part_out import write_part
@@ -60,7 +60,7 @@ def _candidate(number: int, choice: Choice) -> dict[str, Any]:
     content: dict[str, Any] = {"parts": parts, "role": "model"} if parts else {"role": "model"}
     return {
         "content": content,
-        "finishReason": write_stop(choice.stop, choice.native_stop),
+        "finishReason": write_stop(choice.stop, choice.native_stop, declines(choice.parts)),
         "index": number,
         **write_facts(_told(choice)),
     }
@@ -251,7 +251,7 @@ class Writer:
 def _last(number: int, choice: Choice) -> dict[str, Any]:
     return {
         "content": {"parts": [{"text": ""}], "role": "model"},
-        "finishReason": write_stop(choice.stop, choice.native_stop),
+        "finishReason": write_stop(choice.stop, choice.native_stop, declines(choice.parts)),
         "index": number,
         **write_facts(_told(choice)),
     }

@@ -46,8 +46,11 @@ def read_stop(word: str, called: bool) -> StopReason:
     return "tool_calls" if reason == "stop" and called else reason
 
 
-def write_stop(reason: StopReason, native: str) -> str:
-    """The finishReason: the model's own word when it is one of Google's with this meaning."""
+def write_stop(reason: StopReason, native: str, declined: bool = False) -> str:
+    """The finishReason: the model's own word when it is one of Google's with this meaning. declined: the answer holds
+    a refusal, which only its finishReason can say here."""
+    if declined and reason == "stop":
+        return _WORDS["content_filter"]
     if _REASONS.get(native) == ("stop" if reason == "tool_calls" else reason):
         return native
     return _WORDS[reason]
