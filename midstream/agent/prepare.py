@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ..core.agents import AgentAsk, AgentType, Fallback, Loaded, ModelDocument, PreTool, Settings, Tool
 from ..core.errors import BadRequest
+from ..core.json_words import JSON_ONLY
 from ..core.parts import Media, Message, Part, Text
 from ..core.turn import PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
 from .formats import format_of
@@ -21,7 +22,7 @@ from .memory import reminder
 from .offered import MODES, choice_of, chosen_name, mapped, shown, tools_of
 from .parameters import NAMES, NUMBERS, field_of, fit, gathered
 from .parameters import Given as GivenParameter
-from .template import JSON_ONLY, current_time, manner, within, zone_of
+from .template import current_time, manner, within, zone_of
 from .variables import NOTHING, filled, placeholders, substitute, unfilled, value_at
 
 #: Rounds of tool calls when nobody says another number.

@@ -9,8 +9,6 @@ from zoneinfo import ZoneInfo
 #: Where a template wants the agent's own prompt; one without it is put before the prompt.
 _PROMPT = re.compile(r"\{\{[ \t]*(?:system_prompt|prompt)[ \t]*\}\}")
 
-JSON_ONLY = "Answer with one JSON object and nothing else."
-
 
 def zone_of(name: str) -> tzinfo | None:
     """None when there is no such time zone. name: as in the IANA database, e.g. "Europe/Berlin"."""

@@ -1,11 +1,15 @@
-"""JSON in a model's words."""
+"""JSON in a model's words, and the words that ask for it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from .parts import Message, Text
+
+JSON_ONLY = "Answer with one JSON object and nothing else."
 _FENCE = "```"
 
 
@@ -33,3 +37,8 @@ def read_object(text: str) -> tuple[Any, str | None]:
     """Likewise of one that shall be an object."""
     value, why = read(text)
     return value, why or (None if isinstance(value, dict) else "it is no JSON object")
+
+
+def speaks_of_json(messages: Iterable[Message]) -> bool:
+    """Does a text of theirs hold the word? OpenAI and Groq give JSON without a schema only to who says it."""
+    return any("json" in part.text.lower() for message in messages for part in message.parts if type(part) is Text)

@@ -296,6 +296,33 @@ def test_a_schema_is_told_in_words_where_there_is_no_field_for_it() -> None:
     assert '{"a":1}' in body["messages"][0]["content"]
 
 
+@pytest.mark.parametrize(
+    ("said", "history"),
+    [
+        ((Message("system", (Text("Write JSON."),)), Message("user", (Text("q"),))), ()),
+        ((Message("user", (Text("q"), Text("as Json"))),), ()),
+        ((Message("user", (Text("q"),)),), (Message("user", (Text("json please"),), native=Native(NAME, b"{}")),)),
+    ],
+)
+def test_json_is_asked_for_in_words_where_no_message_speaks_of_it(
+    said: tuple[Message, ...], history: tuple[Message, ...]
+) -> None:
+    params = Params(format=Format("json"))
+    body, dropped = written(Prompt((Message("user", (Text("q"),)),), params=params), dialect="gemini")
+    instruction = {"role": "system", "content": "Answer with one JSON object and nothing else."}
+    assert (body["messages"], dropped) == ([instruction, {"role": "user", "content": "q"}], ())
+    assert body["response_format"] == {"type": "json_object"}
+    body, _ = written(Prompt(said, params=params), dialect="gemini", history=history)
+    assert instruction not in body["messages"]
+    body, _ = written(Prompt((Message("user", (Text("q"),)),), params=Params(format=Format("text"))))
+    assert body["messages"] == [{"role": "user", "content": "q"}]
+
+
+def test_json_that_is_asked_for_in_the_same_dialect_is_relayed_as_it_is() -> None:
+    body = '{"model":"m","messages":[{"role":"user","content":"q"}],"response_format":{"type":"json_object"}}'
+    assert relayed(body).body == body.replace('"m"', '"up"', 1).encode()
+
+
 def test_tools_and_choices_are_written() -> None:
     tools = (
         Tool("f", "does", {"type": "object"}, strict=True, cache=Cache()),

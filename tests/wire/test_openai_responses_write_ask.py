@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midstream.core.errors import BadRequest
+from midstream.core.json_words import JSON_ONLY
 from midstream.core.parts import (
     Cache,
     Citation,
@@ -263,6 +264,30 @@ def test_parameters_are_translated() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "history", "asked_for"),
+    [
+        ((Message("user", (Text("q"),)),), (), True),
+        # what is said as `instructions` or by the system does not count
+        ((Message("system", (Text("JSON!"),)), Message("user", (Text("q"),))), (), True),
+        ((Message("user", (Text("q"),)), Message("system", (Text("JSON!"),))), (), True),
+        ((Message("user", (Text("q"), Text("as Json"))),), (), False),
+        ((Message("developer", (Text("json"), Media("image", url="u"))), Message("user", (Text("q"),))), (), False),
+        ((Message("user", (Text("q"),)),), (Message("assistant", (Text("JSON?"),)),), False),
+    ],
+)
+def test_json_is_asked_for_in_words_where_no_message_of_the_input_speaks_of_it(
+    said: tuple[Message, ...], history: tuple[Message, ...], asked_for: bool
+) -> None:
+    instruction = {"role": "developer", "content": "Answer with one JSON object and nothing else."}
+    body, _ = _write(Prompt(said, params=Params(format=Format("json"))), history=history)
+    assert body["text"] == {"format": {"type": "json_object"}}
+    assert (body["input"][0] == instruction) is asked_for
+    for form in (None, Format("text"), Format("json_schema", {"type": "object"})):
+        body, _ = _write(Prompt(said, params=Params(format=form)), history=history)
+        assert instruction not in body["input"]
+
+
+@pytest.mark.parametrize(
     ("thinking", "effort"),
     [
         (Thinking(effort="max", budget=1), "max"),
@@ -380,9 +405,10 @@ def test_a_prompt_that_is_written_reads_back_the_same(
     asked = dialect.write_ask(_plan(prompt))
     assert asked.dropped == ()
     again = dialect.read_ask(read_object(asked.body))
-    assert [(message.role, message.parts) for message in again.messages] == [
-        (message.role, message.parts) for message in messages
-    ]
+    come = [(message.role, message.parts) for message in again.messages]
+    if params.format == Format("json") and ("developer", (Text(JSON_ONLY),)) in come:
+        come.remove(("developer", (Text(JSON_ONLY),)))  # the input does not speak of it itself
+    assert come == [(message.role, message.parts) for message in messages]
     assert again.tools == tools
     assert again.params == params
     assert again.extras == {"store": False}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from ...core.json_words import JSON_ONLY, speaks_of_json
+from ...core.parts import Message
 from ...core.turn import Format, Params, Prompt, Thinking, Tool
 from .dropped import Dropped
 from .parts_out import own, own_members
@@ -162,8 +165,10 @@ def _format(form: Format | None, quirks: Quirks) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": inner}
 
 
-def instruction_for(form: Format | None, quirks: Quirks) -> str | None:
-    """What a service without json_schema is told instead."""
+def instruction_for(form: Format | None, quirks: Quirks, messages: Iterable[Message]) -> str | None:
+    """What a service without json_schema is told instead, and who gives JSON only when the messages speak of it."""
+    if form is not None and form.kind == "json" and not speaks_of_json(messages):
+        return JSON_ONLY
     if form is None or form.kind != "json_schema" or quirks.json_schema:
         return None
     return "Answer with one JSON object that is valid against this JSON Schema:\n" + _encode(form.schema or {}).decode()

@@ -145,7 +145,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
     dropped = Dropped(plan.turn.dialect)
     messages = MessagesWriter(quirks, Dropped(plan.turn.dialect)).write(plan.history)
     messages += MessagesWriter(quirks, dropped).write(prompt.messages)
-    instruction = instruction_for(prompt.params.format, quirks)
+    instruction = instruction_for(prompt.params.format, quirks, (*plan.history, *prompt.messages))
     if instruction:
         messages.insert(0, {"role": "system", "content": instruction})
     if quirks.prefix and isinstance(messages[-1], dict) and messages[-1]["role"] == "assistant":

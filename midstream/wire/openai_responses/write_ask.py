@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ...core.errors import BadRequest
+from ...core.json_words import JSON_ONLY, speaks_of_json
 from ...core.parts import Message, Text
 from ...core.turn import Asked, Fields, Format, Plan, Prompt, Thinking, Tool, ToolChoice
 from ..stranded import stranded
@@ -113,7 +114,8 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
     body: dict[str, Any] = {"model": plan.model}
     if leading:
         body["instructions"] = "\n\n".join(leading)
-    body["input"] = writer.write((*plan.history, *rest))
+    said = (*plan.history, *rest)
+    body["input"] = [*_json_word(prompt.params.format, said), *writer.write(said)]
     dropped = list(writer.dropped)
     if plan.stream:
         body["stream"] = True
@@ -161,6 +163,14 @@ def _leading_system(messages: tuple[Message, ...]) -> tuple[list[str], tuple[Mes
             return texts, messages[number:]
         texts.append("\n\n".join([part.text for part in message.parts if type(part) is Text]))
     return texts, ()
+
+
+def _json_word(form: Format | None, said: tuple[Message, ...]) -> list[dict[str, str]]:
+    """JSON without a schema is refused when no message of the input speaks of it. Neither `instructions` nor a system
+    message count as one."""
+    if form is None or form.kind != "json" or speaks_of_json(one for one in said if one.role != "system"):
+        return []
+    return [{"role": "developer", "content": JSON_ONLY}]
 
 
 def _write_tools(prompt: Prompt, body: dict[str, Any], dropped: list[str]) -> None:
