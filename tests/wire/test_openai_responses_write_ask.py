@@ -288,6 +288,21 @@ def test_json_is_asked_for_in_words_where_no_message_of_the_input_speaks_of_it(
 
 
 @pytest.mark.parametrize(
+    ("given", "sent", "told"),
+    [
+        ("standard_only", "default", ()),
+        ("auto", "auto", ()),
+        ("ultrafast", "ultrafast", ()),
+        ("odd", None, ("service_tier",)),
+    ],
+)
+def test_a_tier_is_one_that_this_service_knows(given: str, sent: str | None, told: tuple[str, ...]) -> None:
+    prompt = Prompt((Message("user", (Text("x"),)),), params=Params(service_tier=given))
+    body, dropped = _write(prompt, dialect_of_turn="anthropic_messages")
+    assert (body.get("service_tier"), dropped) == (sent, told)
+
+
+@pytest.mark.parametrize(
     ("thinking", "effort"),
     [
         (Thinking(effort="max", budget=1), "max"),

@@ -25,6 +25,7 @@ _encode = msgspec.json.Encoder().encode
 _WORDLESS = (
     "top_k", "frequency_penalty", "presence_penalty", "seed", "stop", "logit_bias", "audio",
 )  # fmt: skip
+_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
 #: What other dialects call them, where it is another word.
 _CALLERS_WORDS: dict[str, dict[str, str]] = {
     "anthropic_messages": {"stop": "stop_sequences"},
@@ -225,19 +226,22 @@ def _write_params(prompt: Prompt, quirks: Quirks, body: dict[str, Any], dropped:
         body["max_output_tokens"] = max(params.max_tokens, quirks.fewest_tokens)
         if params.max_tokens < quirks.fewest_tokens:
             dropped.append("max_tokens")
+    tier = "default" if params.service_tier == "standard_only" else params.service_tier
     for name, value in (
         ("temperature", params.temperature),
         ("top_p", params.top_p),
         ("top_logprobs", params.top_logprobs),
         ("parallel_tool_calls", params.parallel_tools),
         ("user", params.user),
-        ("service_tier", params.service_tier),
+        ("service_tier", tier if tier in _TIERS else None),
         ("prompt_cache_key", params.cache_key),
         ("text", _text(params.format, params.verbosity)),
         ("reasoning", _reasoning(params.thinking)),
     ):
         if value is not None:
             body[name] = value
+    if tier is not None and tier not in _TIERS:
+        dropped.append("service_tier")
     for name in _WORDLESS:
         value = getattr(params, name)
         if value is not None and value != ():
