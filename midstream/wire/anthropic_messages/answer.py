@@ -11,6 +11,7 @@ from ...core.dialect import Say
 from ...core.errors import BadRequest, Garbled
 from ...core.events import Answer, Choice
 from ...core.parts import Citation, Foreign, Media, Native, Part, Reasoning, Refusal, Text, ToolCall, declines
+from ..half_pairs import mended
 from .block_read import read_content
 from .block_write import write_call
 from .faults import refused
@@ -36,19 +37,26 @@ _encode = msgspec.json.Encoder().encode
 def read_answer(body: bytes) -> Answer:
     """Source: the body of POST /v1/messages. Raises Refused for an error object (also one that came with status 200)
     and Garbled for anything that is not a message."""
-    try:
-        answer = _answer(body)
-        if answer.type == "error" or (answer.error is not None and answer.type != "message"):
-            raise refused(answer.error, body)
-        if answer.type != "message":
-            raise Garbled("the answer is not a message object")
-        parts = read_content(answer.content, "content")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadRequest) as error:
-        raise Garbled(f"the answer is not a message object: {error}") from None
+    answer, parts = _message(body, body)
     word = answer.stop_reason or ""
     choice = Choice(parts, read_stop(word), word, answer.stop_sequence)
     used, tier = read_usage(answer.usage), read_tier(answer.usage)
     return Answer(answer.id, answer.model, 0, (choice,), used, Native(NAME, body), tier)
+
+
+def _message(said: bytes, body: bytes) -> tuple[_Answer, tuple[Part, ...]]:
+    """The message and its parts. said: what is read of the body, which may be mended."""
+    try:
+        answer = _answer(said)
+        if answer.type == "error" or (answer.error is not None and answer.type != "message"):
+            raise refused(answer.error, body)
+        if answer.type != "message":
+            raise Garbled("the answer is not a message object")
+        return answer, read_content(answer.content, "content")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadRequest) as error:
+        if isinstance(error, msgspec.DecodeError) and (better := mended(said)) is not None:
+            return _message(better, body)
+        raise Garbled(f"the answer is not a message object: {error}") from None
 
 
 def write_answer(answer: Answer, say: Say) -> bytes:

@@ -24,6 +24,7 @@ from ...core.events import (
     Whole,
 )
 from ...core.parts import Foreign, Part, Reasoning, State, Text, ToolCall
+from ..half_pairs import forgiving, mended
 from ..sse import Frame, SSEReader
 from .answer import read_answer
 from .block_read import read_block, read_citation
@@ -58,7 +59,7 @@ class _Anything(Struct):
 
 
 _event = msgspec.json.Decoder(_Event).decode
-_anything = msgspec.json.Decoder(_Anything).decode
+_anything = forgiving(msgspec.json.Decoder(_Anything).decode)
 _encode = msgspec.json.Encoder().encode
 
 _TEXT, _THINKING, _CALL, _FOREIGN = "text", "thinking", "call", "foreign"
@@ -137,7 +138,10 @@ class MessagesReader:
                 out.append(Passed(raw))  # nothing that we know: its own clients may
             return
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return  # one broken frame would end the stream of every client that got it
+            # One broken frame would end the stream of every client that got it.
+            if (data := mended(frame.data)) is not None:
+                self._frame(Frame(frame.event, data, raw), out)
+            return
         delta = event.delta
         if delta is not None and delta.text is not None and event.type == "content_block_delta":
             block = self._open.get(event.index)

@@ -14,6 +14,7 @@ from ...core.errors import BadRequest, Garbled
 from ...core.events import Answer, Choice
 from ...core.parts import Native, Part, Reasoning, Text, ToolCall
 from ...core.usage import Usage
+from ..half_pairs import forgiving
 from .enums import BLOCK, FINISH, word_of
 from .facts import beside_parts, read_citations, read_logprobs, searches_in
 from .part_in import read_part
@@ -23,7 +24,7 @@ from .stops import read_stop
 from .usage import read_tier, read_usage
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")
-_anything = msgspec.json.Decoder().decode
+_anything = forgiving(msgspec.json.Decoder().decode)
 
 
 class TextPart(Struct, gc=False):
@@ -56,6 +57,7 @@ class Chunk(Struct, gc=False):
 
 
 read_chunk = msgspec.json.Decoder(Chunk).decode
+read_odd_chunk = forgiving(read_chunk)
 
 
 def call_id(response_id: str, number: int, part: ToolCall) -> str:
@@ -74,7 +76,7 @@ def read_answer(body: bytes) -> Answer:
     allows. Blocked prompts (no candidates) are a choice that content_filter stopped."""
     try:
         value = _anything(body)
-        chunk = read_chunk(body)
+        chunk = read_odd_chunk(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Garbled(f"the answer is not a generateContent response: {error}") from None
     if given(chunk.error):

@@ -22,8 +22,9 @@ from ...core.events import (
     Used,
 )
 from ...core.parts import Part, Reasoning, State, Text, ToolCall
+from ..half_pairs import forgiving
 from ..sse import Frame
-from .answer_in import Candidate, Chunk, TextPart, block_reason, call_id, read_chunk, sound_part
+from .answer_in import Candidate, Chunk, TextPart, block_reason, call_id, read_chunk, read_odd_chunk, sound_part
 from .enums import FINISH, word_of
 from .facts import beside_parts, read_citations, read_logprobs, searches_in
 from .frames import Frames
@@ -33,7 +34,7 @@ from .shape import ABSENT, NAME, given
 from .stops import read_stop
 from .usage import read_tier, read_usage
 
-_anything = msgspec.json.Decoder().decode
+_anything = forgiving(msgspec.json.Decoder().decode)
 
 
 class _Open:
@@ -92,7 +93,7 @@ class Reader:
         frames, whole = self._frames.finish()
         for frame in frames:
             try:
-                read_chunk(frame.data or b"{}")
+                read_odd_chunk(frame.data or b"{}")
             except (msgspec.DecodeError, UnicodeDecodeError):
                 whole = False
                 break
@@ -130,7 +131,10 @@ class Reader:
             out.append(Passed(frame.raw))
             return
         try:
-            chunk = read_chunk(data)
+            try:
+                chunk = read_chunk(data)
+            except msgspec.DecodeError:
+                chunk = read_odd_chunk(data)
             if given(chunk.error):
                 out += self._refused(bytes(chunk.error), data, frame.raw)
                 return

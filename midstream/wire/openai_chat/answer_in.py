@@ -10,6 +10,7 @@ from ...core.errors import Garbled
 from ...core.events import Answer, Choice
 from ...core.parts import Foreign, Native, Part, Reasoning, Refusal, State, Text, ToolCall
 from ...core.usage import Usage
+from ..half_pairs import mended
 from .errors import error_in_reply
 from .parts_in import (
     content_text,
@@ -64,6 +65,8 @@ def _decoded(body: bytes) -> Body:
     except msgspec.ValidationError as error:
         raise Garbled(f"the reply is not a chat completion: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if (better := mended(body)) is not None:
+            return _decoded(better)
         raise Garbled(f"the reply is not valid JSON: {error}") from None
 
 

@@ -9,6 +9,7 @@ import msgspec
 from ...core.errors import Cut, Garbled, Refused
 from ...core.events import Delta, Done, Event, Failed, Passed, Started, Used, Whole
 from ...core.parts import Part, Reasoning, Text
+from ..half_pairs import forgiving, mended
 from ..sse import Frame, SSEReader
 from .answer_in import read_answer
 from .choice_parts import ChoiceParts
@@ -21,6 +22,7 @@ _plain = msgspec.json.Decoder(PlainChunk).decode
 _first = msgspec.json.Decoder(FirstChunk).decode
 _later = msgspec.json.Decoder(Chunk).decode
 _anything = msgspec.json.Decoder().decode
+_forgiving = forgiving(_anything)
 #: Bytes that may be many frames, and how many of those are read one by one: with the fourth their pattern is known.
 _MANY = 1024
 _FIRST = 4
@@ -174,7 +176,7 @@ class StreamReader:
                 self._odd(frame, out)
                 continue
             try:
-                chunk = self._decode(frame.data)
+                chunk = self._decode(mended(frame.data) or frame.data)
             except _UNREADABLE:
                 self.skipped += 1  # cut in the middle: nothing of it may be passed on
                 continue
@@ -214,14 +216,14 @@ class StreamReader:
                 self._unread(frame, out)
                 return
             if frame.event == b"error" and chunk.error is None:
-                self._refused(_anything(text), frame, out)
+                self._refused(_forgiving(text), frame, out)
             else:
                 self._chunk(chunk, frame, out)
 
     def _bare_error(self, said: bytes, out: list[Event]) -> None:
         """llama.cpp's way: `error: {...}` in place of data. No client would see it, so it is written anew."""
         try:
-            value = _anything(said)
+            value = _forgiving(said)
         except _UNREADABLE:
             return
         error = value.get("error", value) if isinstance(value, dict) else value
@@ -236,7 +238,11 @@ class StreamReader:
                 return
             chunk = msgspec.convert(value, FirstChunk, strict=False)
         except _UNREADABLE:
-            self.skipped += 1  # one broken frame would end the stream of every client that got it
+            line = mended(frame.data or b"")
+            if line is not None:
+                self._other(Frame(frame.event, line, frame.raw), out)
+            else:
+                self.skipped += 1  # one broken frame would end the stream of every client that got it
             return
         self._chunk(chunk, frame, out)
 

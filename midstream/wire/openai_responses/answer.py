@@ -11,11 +11,12 @@ from ...core.events import Answer, Choice, Stopped
 from ...core.outcome import StopReason
 from ...core.parts import Native, Part, ToolCall
 from ...core.usage import Usage
+from ..half_pairs import forgiving
 from .contents import logprobs_of, parts_of
 from .failures import failure_of
 from .grammar import NAME, count, member, objects, text
 
-_decode = msgspec.json.Decoder().decode
+_decode = forgiving(msgspec.json.Decoder().decode)
 
 _INCOMPLETE: dict[str, StopReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 #: Some services say it in another form, or not at all.

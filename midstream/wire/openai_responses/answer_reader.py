@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ...core.errors import Cut, Garbled, MidstreamError
 from ...core.events import Delta, Done, Event, Failed, Passed, Started, Used
+from ..half_pairs import mended
 from ..sse import Frame, SSEReader
 from .answer import identity_of, stop_of, tier_of, usage_of
 from .failures import failure_of
@@ -92,7 +93,7 @@ class ResponsesReader:
         try:
             event = _decode(frame.data)
         except _UNREADABLE:
-            event = None
+            event = _mended(frame.data)
         if type(event) is not dict:
             events.append(Passed(frame.raw if frame.data == b"[DONE]" else None))
             return
@@ -130,6 +131,14 @@ class ResponsesReader:
         made.append(stop_of(response, self._opened.has_calls))
         made.append(Done())
         self._ended = True
+
+
+def _mended(data: bytes) -> Any:
+    better = mended(data)
+    try:
+        return _decode(better) if better is not None else None
+    except _UNREADABLE:
+        return None
 
 
 def with_native(made: list[Event], raw: bytes) -> list[Event]:
