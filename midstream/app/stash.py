@@ -10,12 +10,12 @@ import hashlib
 import json
 from collections import OrderedDict
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
 from ..core.events import Answer
-from ..core.parts import Message, Part, Reasoning, State, ToolCall
+from ..core.parts import Message, Part, Reasoning, State, Text, ToolCall
 from ..core.turn import Prompt
 from ..runs.order import Order
 
@@ -25,25 +25,39 @@ _WRAPPED = ("input", "_raw")
 _Key: TypeAlias = tuple[str, str, bytes]
 
 
+class _Told(NamedTuple):
+    """What goes back with a call. thoughts: those since the call before it, each with the text that it followed."""
+
+    state: State | None
+    thoughts: tuple[tuple[str, Reasoning], ...]
+
+
 class Stash:
     """remember an answer's states; restore them into a later prompt of the same org."""
 
     def __init__(self, entries: int = ENTRIES) -> None:
         self._entries = entries
-        self._calls: OrderedDict[_Key, tuple[State | None, tuple[Reasoning, ...]]] = OrderedDict()
+        self._calls: OrderedDict[_Key, _Told] = OrderedDict()
 
     def answered(self, order: Order, answer: Answer) -> None:
         self.remember(order.org, answer)
 
     def remember(self, org: str, answer: Answer) -> None:
         for choice in answer.choices:
-            before: list[Reasoning] = []
+            said, thoughts = "", list[tuple[str, Reasoning]]()
             for part in choice.parts:
-                if isinstance(part, Reasoning) and part.state is not None:
-                    before.append(part)
-                elif isinstance(part, ToolCall) and (part.state is not None or before):
-                    self._calls[_key(org, part)] = (part.state, tuple(before))
-                    before = []
+                if isinstance(part, Text):
+                    said += part.text
+                elif isinstance(part, Reasoning) and part.state is not None:
+                    if said.strip():
+                        thoughts.append((said, part))
+                        said = ""
+                    else:  # white space alone is no text that anything could stand behind
+                        thoughts.append(("", part))
+                elif isinstance(part, ToolCall):
+                    if part.state is not None or thoughts:
+                        self._calls[_key(org, part)] = _Told(part.state, tuple(thoughts))
+                    said, thoughts = "", []
         while len(self._calls) > self._entries:
             self._calls.popitem(last=False)
 
@@ -55,25 +69,71 @@ class Stash:
         return replace(prompt, messages=messages)
 
     def _restored(self, org: str, message: Message) -> Message:
-        if message.role != "assistant":
+        found = self._found(org, message) if message.role == "assistant" else {}
+        if not found:
             return message
-        carried = {one.state.issuer for one in message.parts if isinstance(one, Reasoning) and one.state is not None}
+        bare = _bare(message, [thought for told in found.values() for _, thought in told.thoughts])
         parts: list[Part] = []
-        changed = False
-        for part in message.parts:
-            found = self._calls.get(_key(org, part)) if isinstance(part, ToolCall) else None
-            if found is not None and isinstance(part, ToolCall):
-                state, before = found
-                if before and not any(one.state is not None and one.state.issuer in carried for one in before):
-                    told = {one.text for one in before}  # the client may have sent the bare text of them
-                    parts = [one for one in parts if not isinstance(one, Reasoning) or one.text not in told]
-                    parts += before
-                    changed = True
-                if state is not None and part.state is None:
-                    part = replace(part, state=state)
-                    changed = True
-            parts.append(part)
-        return replace(message, parts=tuple(parts)) if changed else message
+        here: list[Part] = []  # since the call before
+        for place, part in enumerate(message.parts):
+            if isinstance(part, ToolCall):
+                if place in found:
+                    state, thoughts = found[place]
+                    here = _placed(thoughts, here)
+                    part = replace(part, state=state) if part.state is None else part
+                parts += [*here, part]
+                here = []
+            elif not isinstance(part, Reasoning) or part.text not in bare:
+                here.append(part)
+        return replace(message, parts=(*parts, *here))
+
+    def _found(self, org: str, message: Message) -> dict[int, _Told]:
+        """What is known of the message's calls, by their places, without thoughts that it carries itself."""
+        carried = {one.state.issuer for one in message.parts if isinstance(one, Reasoning) and one.state is not None}
+        found = {}
+        for place, part in enumerate(message.parts):
+            told = self._calls.get(_key(org, part)) if isinstance(part, ToolCall) else None
+            if told is not None:
+                own = any(one.state is not None and one.state.issuer in carried for _, one in told.thoughts)
+                found[place] = told._replace(thoughts=()) if own else told
+        return found
+
+
+def _bare(message: Message, thoughts: list[Reasoning]) -> set[str]:
+    """The texts of what the client has sent of these thoughts: one by one, or cut and joined otherwise."""
+    bare = {one.text for one in thoughts}
+    sent = [one.text for one in message.parts if isinstance(one, Reasoning)]
+    return bare.union(sent) if "".join(sent) == "".join(one.text for one in thoughts) else bare
+
+
+def _placed(thoughts: tuple[tuple[str, Reasoning], ...], parts: list[Part]) -> list[Part]:
+    """The parts before a call with its thoughts where they were: behind the text that they followed, before the next
+    one. Claude refuses a turn with thinking that does not begin with it."""
+    placed: list[Part] = []
+    for said, thought in thoughts:
+        ahead, parts = _split(said, parts)
+        placed += [*ahead, thought]
+    return placed + parts
+
+
+def _split(said: str, parts: list[Part]) -> tuple[list[Part], list[Part]]:
+    """The parts that say this text, and the rest from the next text on. Clients cut and join texts; where one has been
+    changed, nobody knows what followed it: all stand ahead."""
+    for place, part in enumerate(parts):
+        if type(part) is not Text:
+            continue
+        if not said:
+            return parts[:place], parts[place:]
+        if said.startswith(part.text):
+            said = said[len(part.text) :]
+        elif part.text.startswith(said) and not part.citations:  # their places are counted in the whole text
+            rest = part.text[len(said) :]
+            if rest.strip():
+                return [*parts[:place], Text(said)], [replace(part, text=rest), *parts[place + 1 :]]
+            said = ""
+        else:
+            break
+    return parts, []
 
 
 def _key(org: str, call: ToolCall) -> _Key:

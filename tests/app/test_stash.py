@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from midstream.app.stash import Stash
 from midstream.core.events import Answer, Choice
-from midstream.core.parts import Message, Part, Reasoning, State, Text, ToolCall
+from midstream.core.parts import Cache, Citation, Message, Part, Reasoning, State, Text, ToolCall
 from midstream.core.turn import Prompt
 
 SIGNED = Reasoning("hm", state=State("anthropic_messages", {"signature": "s"}))
@@ -25,9 +25,52 @@ def restored(stash: Stash, *parts: Part, org: str = "org", role: str = "assistan
 
 
 def test_thoughts_stand_before_their_call_again() -> None:
-    stash = told(SIGNED, Text("so"), CALL, MARKED)
+    stash = told(Text("so"), SIGNED, CALL, MARKED)
     assert restored(stash, Text("so"), CALL) == (Text("so"), SIGNED, CALL)
     assert restored(stash, CALL, ToolCall("b", "f", "{}")) == (SIGNED, CALL, MARKED)
+
+
+def test_thoughts_that_came_before_the_text_stand_before_it_again() -> None:
+    """Claude refuses a turn that does not begin with them."""
+    for thought in (SIGNED, ENCRYPTED):
+        stash = told(thought, Text("so"), CALL)
+        for text in (Text("so"), Text("changed")):
+            assert restored(stash, text, CALL) == (thought, text, CALL)
+            assert restored(stash, Reasoning("hm"), text, CALL) == (thought, text, CALL)
+        assert restored(stash, CALL) == (thought, CALL)
+    # Some clients keep a stream's pieces apart.
+    assert restored(told(SIGNED, Text("so"), CALL), Text("s"), Text("o"), CALL) == (SIGNED, Text("s"), Text("o"), CALL)
+
+
+def test_thoughts_stand_among_texts_and_calls_as_they_were_said() -> None:
+    again = Reasoning("oh", state=State("anthropic_messages", {"signature": "s2"}))
+    stash = told(SIGNED, Text("so"), again, CALL)
+    for parts in ((), (Reasoning("hmoh"),), (Reasoning("hm"), Reasoning("oh")), (Reasoning("h"), Reasoning("moh"))):
+        assert restored(stash, *parts, Text("so"), CALL) == (SIGNED, Text("so"), again, CALL)
+    assert restored(stash, Text("changed"), CALL) == (SIGNED, Text("changed"), again, CALL)
+    assert restored(stash, CALL) == (SIGNED, again, CALL)
+    other = ToolCall("b", "f", "{}")
+    stash = told(SIGNED, Text("so"), CALL, again, other)
+    assert restored(stash, Text("so"), CALL, other) == (SIGNED, Text("so"), CALL, again, other)
+    stash = told(SIGNED, CALL, Text("so"), again, other)  # Chat Completions has one text, before all calls
+    assert restored(stash, Text("so"), CALL, other) == (SIGNED, Text("so"), CALL, again, other)
+    assert restored(stash, CALL, Text("so"), other) == (SIGNED, CALL, Text("so"), again, other)
+
+
+def test_texts_that_a_client_has_joined_are_parted_where_a_thought_stood() -> None:
+    again = Reasoning("oh", state=State("anthropic_messages", {"signature": "s2"}))
+    stash = told(SIGNED, Text("so "), again, Text("then"), CALL)
+    joined = Text("so then", cache=Cache())
+    assert restored(stash, joined, CALL) == (SIGNED, Text("so "), again, Text("then", cache=Cache()), CALL)
+    assert restored(stash, Text("so "), Text("then"), CALL) == (SIGNED, Text("so "), again, Text("then"), CALL)
+    cited = Text("so then", citations=(Citation("https://a.example", start=3, end=7),))
+    assert restored(stash, cited, CALL) == (SIGNED, cited, again, CALL)
+    # The service refuses a text of white space alone: none is made.
+    for said in ((SIGNED, Text("so"), again, Text("\n"), CALL), (SIGNED, Text("\n"), again, Text("so"), CALL)):
+        text = Text("".join(part.text for part in said if isinstance(part, Text)))
+        parts = restored(told(*said), text, CALL)
+        assert [part for part in parts if isinstance(part, Text)] == [text]
+        assert (parts[0], parts[-1], again in parts) == (SIGNED, CALL, True)
 
 
 def test_nobody_else_gets_them() -> None:

@@ -6,6 +6,7 @@ that each kind gets its service's own habits. What it says depends on the last u
     fail 400|429|529   an error, in the dialect's grammar
     (a tool's name)    calls it, if it was offered; several names: all of them in one answer
     think              thinks first, signed where the dialect signs
+    aloud              says "One moment." before its calls
     short              stops at the limit of its length
     (an image)         names what it was shown
     (a schema)         an instance
@@ -111,6 +112,7 @@ class DialectUpstream:
         names = [name for name in heard.tools if name in text] or [name for name in (heard.must_call,) if name]
         saying.calls = [Call(self._id(heard), name, self.arguments.get(name, {"city": name})) for name in names]
         if names:
+            saying.text = "One moment." if "aloud" in text else ""
             return saying
         if heard.schema is not None:
             saying.text = json.dumps(dict.fromkeys(heard.schema["properties"], "Paris"))

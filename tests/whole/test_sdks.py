@@ -372,6 +372,25 @@ def test_signed_thoughts_go_back_to_their_issuer_only(
 
 
 @both_ways
+@pytest.mark.parametrize("kind", ["anthropic", "openai_response"])
+@every_face
+def test_signed_thoughts_go_back_before_the_text_that_followed_them(
+    voices: Any, upstream: Upstream, dialects: DialectUpstream, face: str, kind: str, stream: bool
+):
+    voice = voices[face]
+    asked: dict[str, Any] = {"tools": ["look_up"], "effort": True, "max_tokens": 4000, "stream": stream}
+    ask = voice.user("think aloud, then call look_up")
+    got = voice.ask(f"{kind}/m-1", [ask], **asked)
+    assert got.text == "One moment."
+    signature = dialects.said[-1].signature
+    turns = [ask, got.turn, *voice.results([(id, name, "yes") for id, name, _ in got.calls])]
+    assert voice.ask(f"{kind}/m-1", turns, **asked).text == "The tools said: yes"
+    body = upstream.asked[-1].body.decode()
+    assert body.index(signature) < body.index("One") < body.index(dialects.heard[-1].calls[0][0])
+    assert dialects.heard[-1].thinks
+
+
+@both_ways
 @every_face
 def test_a_conversation_may_change_its_model_at_every_turn(
     voices: Any, dialects: DialectUpstream, face: str, stream: bool
