@@ -8,7 +8,6 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from ..agent.prepare import chosen, embedded
 from ..core.agents import CHATBOT, AgentAsk, Loaded
 from ..core.errors import Busy, LimitReached, MidstreamError, NotFound
 from ..core.ids import new_id
@@ -25,6 +24,7 @@ from .thread_channel import ThreadChannel
 from .threads import HISTORY, conversation_of
 from .turn_rooms import TurnRooms
 from .turn_work import DIALECT, Also, Asker, TurnWork, nothing_else
+from .vector_turn import VectorWork
 
 #: The type of agents that give vectors.
 EMBEDDING = "embedding"
@@ -92,28 +92,31 @@ class AgentTurns:
             raise Busy("the server is shutting down", retry_after=5.0)
         new = conversation_of(message) if message else new_id("conv_")
         loaded = await self._load(caller.org, ask) if message else await self.admit(caller, turn, new)
-        if _type(ask, loaded) == EMBEDDING:
-            return self._embedding(caller, turn, ask, loaded, face, request)
         asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
         before, below = await self._spent(caller.org, run) if again else (Spent(), Spent())
-        heard = (face, turn) if loaded.spec.type == CHATBOT else None
-        act, conversation = await self._act(
-            asker, ask, loaded, turn.stream, message, run, also, heard, again=again, new=new
-        )
-        if again:
-            act = replace(act, again=True, before=before)
-            self._under_way[run].bill(below.usage, below.cost)
+        made, conversation = turn, None
+        if _type(ask, loaded) == EMBEDDING:
+            turn.stream = False  # it does not answer: it gives the vector of what was said, in one piece
+            vectors = VectorWork(self._rooms, asker, ask, loaded, run or new_id("run_"), message, also)
+            act, made = vectors.act, vectors.turn
+        else:
+            heard = (face, turn) if loaded.spec.type == CHATBOT else None
+            act, conversation = await self._act(
+                asker, ask, loaded, turn.stream, message, run, also, heard, again=again, new=new
+            )
+            if again:
+                self._under_way[run].bill(below.usage, below.cost)
         return Order(
             org=caller.org,
             key_id=caller.key_id,
             face=face.NAME,
             request_id=request.id,
-            turn=turn,
+            turn=made,
             targets=(),
             conversation=conversation,
             size=len(request.body),
             transactions=True,
-            act=act,
+            act=replace(act, again=True, before=before) if again else act,
             told=self._told(caller.org, ask),
         )
 
@@ -121,25 +124,6 @@ class AgentTurns:
         """How the turn's failure is told: who speaks of agents speaks a format of ours."""
         own, models = ask.api_key, self._rooms.models
         return in_our_words(lambda provider, key: own is not None and key == models.label_of(org, provider, own))
-
-    def _embedding(
-        self, caller: Caller, asked: Turn, ask: AgentAsk, loaded: Loaded, face: Face, request: Request
-    ) -> Order:
-        """An agent of this type does not answer: it gives the vector of what was said, in one piece."""
-        asked.stream = False
-        embed, (service, model) = embedded(loaded, ask), chosen(loaded, ask)
-        turn = Turn(DIALECT, {}, lambda fields: Prompt(()), model=model, kind="embedding", embed=embed)
-        return Order(
-            org=caller.org,
-            key_id=caller.key_id,
-            face=face.NAME,
-            request_id=request.id,
-            turn=turn,
-            targets=self._rooms.models.targets(caller.org, service, model, loaded.spec.keys, ask.api_key),
-            size=len(request.body),
-            transactions=True,
-            told=self._told(caller.org, ask),
-        )
 
     async def _spent(self, org: str, run: str) -> tuple[Spent, Spent]:
         """By the run itself, and by those that it has called: by their attempts that their worker's death has ended, or

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
@@ -15,12 +15,12 @@ from msgspec import Raw, Struct
 from ..core.agents import Delivery
 from ..core.dialect import Say
 from ..core.errors import Busy, MidstreamError, StoreDown
-from ..core.events import Event, Failed, Gave
+from ..core.events import Event, Failed
 from ..core.ids import new_id
 from ..core.outcome import Outcome
 from ..core.turn import Turn
 from ..core.web import Caller, Reply, Request
-from ..runs.run import Run, Runs
+from ..runs.run import Runs
 from ..store import Store
 from ..store.jobs import TRIES, Job, JobKind, Jobs
 from ..store.ledger import JobEnded, Record
@@ -174,36 +174,24 @@ class JobRunner:
             await self._runs.ended(run)
             if ending.put_off:
                 await self._jobs.let_go(job.id)
-            elif order.act is None:
-                await self._gave(job, face, turn, run)
             else:
                 self._deliver.ended(job, delivery)
                 await self._batches.ended(job)
         finally:
             self._deliver.over(job, delivery)
 
-    async def _gave(self, job: Job, face: Face, turn: Turn, run: Run) -> None:
-        """The run had one result, and knew nothing of the job."""
-        events = await run.log.follow().take()
-        result = next((event.result for event in events if isinstance(event, Gave)), None)
-        if result is not None:
-            await self._end(job, delivery_of(turn), face.write_result(turn, result), "done")
-            return
-        assert isinstance(events[-1], Failed)
-        await self._failed(job, face, delivery_of(turn), events[-1].error)
-
     async def _failed(self, job: Job, face: Face, delivery: Delivery, error: MidstreamError) -> None:
         """A failure goes where the answer would have gone; one that comes of this server's end is none."""
         if self._runs.draining and isinstance(error, Busy):
             await self._jobs.let_go(job.id)
         else:
-            await self._end(job, delivery, failure(face, error, job.id), "failed")
+            await self._refused(job, delivery, failure(face, error, job.id))
 
-    async def _end(self, job: Job, delivery: Delivery, payload: bytes, status: Literal["done", "failed"]) -> None:
-        """Of a job that does not end with its run."""
+    async def _refused(self, job: Job, delivery: Delivery, payload: bytes) -> None:
+        """The end of a job that has no run to end with."""
         try:
-            records = self._deliver.records(job, delivery, payload, self._clock.wall(), failed=status == "failed")
-            await self._jobs.end(job.id, status, payload, records)
+            records = self._deliver.records(job, delivery, payload, self._clock.wall(), failed=True)
+            await self._jobs.end(job.id, "failed", payload, records)
             self._deliver.ended(job, delivery)
             await self._batches.ended(job)
         finally:

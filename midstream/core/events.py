@@ -308,7 +308,7 @@ class Fold:
 
     __slots__ = (
         "_choice", "_choices", "_growing", "_index", "_logprobs", "_stops", "counted", "created", "ended", "error",
-        "id", "model", "outcome", "tier", "usage", "whole",
+        "id", "model", "outcome", "result", "tier", "usage", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -323,6 +323,7 @@ class Fold:
         self.usage: Usage | None = None
         self.whole: Answer | None = None
         self.outcome: Outcome | None = None
+        self.result: Embedded | Counted | None = None
         self.error: MidstreamError | None = None
         self.ended = self.counted = False
 
@@ -375,6 +376,7 @@ class Fold:
         self.tier = event.answer.tier
 
     def _give(self, event: Gave) -> None:
+        self.result = event.result
         self.usage = getattr(event.result, "usage", None)
 
     def _fail(self, event: Failed) -> None:

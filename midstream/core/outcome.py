@@ -32,8 +32,8 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     included (cost: decimal USD, None when one has no known price). rounds: model calls made.
     first_error: of the primary model, when the fallback answered. missing: required variables without a value.
     dropped: parameters that the model does not take. noted: what was changed of what was asked (a value out of range,
-    an unknown time zone), in words. blocked: why a guardrail refused it. message, answer: ids of the
-    stored messages ("" when nothing is kept)."""
+    an unknown time zone), in words. blocked: why a guardrail refused it. vectors: of what was said, from an
+    agent that gives those and no answer. message, answer: ids of the stored messages ("" when nothing is kept)."""
 
     text: str
     stop: StopReason = "stop"
@@ -61,3 +61,4 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     answer: str = ""
     title: str = ""
     suggestions: tuple[str, ...] = ()
+    vectors: tuple[tuple[float, ...], ...] | None = None

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from .events import Answer, Event
+from .events import Answer, Counted, Embedded, Event
 from .http import Timeouts
 from .turn import Plan, Turn
 from .usage import Usage
@@ -74,12 +74,13 @@ class Observer(Protocol):
 class Completed(Struct, frozen=True):
     """One model call of a run, after its retries and fallbacks. target: who answered. first_error: what the first
     attempt failed with when it was not the one that answered, or why the first target was not asked; "" otherwise.
-    dropped: parameters left out."""
+    dropped: parameters left out. result: what it gave, where that is no answer."""
 
     answer: Answer
     target: Target
     first_error: str = ""
     dropped: tuple[str, ...] = ()
+    result: Embedded | Counted | None = None
 
 
 class Desk(Protocol):

@@ -18,6 +18,7 @@ from ..core.events import (
     Concluded,
     Delta,
     Done,
+    Embedded,
     Event,
     Failed,
     Opened,
@@ -160,6 +161,15 @@ def outcome_of(answer: Answer) -> Outcome:
         images=tuple(part for part in parts if isinstance(part, Media)),
         id=answer.id,
     )
+
+
+def vectors_of(result: Embedded) -> Outcome:
+    """The same of a call that gave vectors."""
+    return Outcome("", model=result.model, usage=result.usage, vectors=result.vectors)
+
+
+def vectors_v1(outcome: Outcome) -> bytes:
+    return encode({"embeddings": outcome.vectors, "usage": usage_v1(outcome.usage, outcome.cost)})
 
 
 def spoken(parts: Iterable[Part]) -> str:

@@ -30,6 +30,7 @@ from ._own import (
     outcome_of,
     read_body,
     said_by_user,
+    vectors_of,
 )
 
 NAME = "completion_v2"
@@ -74,7 +75,14 @@ def write_outcome(turn: Turn, outcome: Outcome, say: Say) -> bytes:
 
 
 def _reply(outcome: Outcome, say: Say) -> dict[str, Any]:
-    return {"success": True, "data": _data(outcome, say), "usage": _usage(outcome.usage, outcome.cost)}
+    data = _data(outcome, say) if outcome.vectors is None else _vector(outcome, outcome.vectors)
+    return {"success": True, "data": data, "usage": _usage(outcome.usage, outcome.cost)}
+
+
+def _vector(outcome: Outcome, vectors: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Of the one text that was given; message_id only where one was promised: the text itself is not kept."""
+    data = {"embedding": vectors[0] if vectors else (), "model": outcome.model}
+    return data | ({"message_id": outcome.message} if outcome.message else {})
 
 
 def _data(outcome: Outcome, say: Say) -> dict[str, Any]:
@@ -208,11 +216,8 @@ def _write_answer(answer: Answer, say: Say) -> bytes:
 
 
 def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
-    """The vector of the one text that was given."""
     assert isinstance(result, Embedded)
-    vector = result.vectors[0] if result.vectors else ()
-    data = {"embedding": vector, "model": result.model}
-    return encode({"success": True, "data": data, "usage": _usage(result.usage, None)})
+    return encode(_reply(vectors_of(result), Say("", 0, "")))
 
 
 def write_models(ids: list[str]) -> bytes:

@@ -40,6 +40,8 @@ from ._own import (
     tool_call_v1,
     tool_result_v1,
     usage_v1,
+    vectors_of,
+    vectors_v1,
 )
 
 NAME = "conversation_v1"
@@ -148,6 +150,8 @@ def shown_id(id: str) -> str | None:
 
 
 def write_outcome(turn: Turn, outcome: Outcome, say: Say) -> bytes:
+    if outcome.vectors is not None:
+        return vectors_v1(outcome)
     facts = {**_done(outcome), "toolCalls": [step_v1(step) for step in outcome.steps]}
     return encode(facts)
 
@@ -190,7 +194,7 @@ def _write_answer(answer: Answer, say: Say) -> bytes:
 
 def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     assert isinstance(result, Embedded)
-    return encode({"embeddings": result.vectors, "usage": usage_v1(result.usage, None)})
+    return vectors_v1(vectors_of(result))
 
 
 def write_models(ids: list[str]) -> bytes:

@@ -304,9 +304,8 @@ class _Owner:
         attempt, first = await self._answered(turn, targets)
         if attempt.error is not None:
             raise attempt.error
-        return Completed(
-            attempt.fold.answer(), attempt.next.target, first.message if first is not None else "", attempt.dropped
-        )
+        why, fold = first.message if first is not None else "", attempt.fold
+        return Completed(fold.answer(), attempt.next.target, why, attempt.dropped, fold.result)
 
     def hold(self, *statements: Statement) -> None:
         self._records += statements

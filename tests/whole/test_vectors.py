@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,9 +11,15 @@ import pytest
 from .agents_at import Agents
 from .serving import Serving
 from .upstream import Asked, Said, Upstream, whole
+from .waiting import until
+
+#: USD of one call: 5 tokens.
+COST = Decimal("0.00001")
 
 
 def embedded(asked: Asked) -> Said:
+    if asked.json["model"] == "broken":
+        return whole({"error": {"message": "not today"}}, 400)
     data = [{"object": "embedding", "index": 0, "embedding": [3.0, 4.0]}]
     usage = {"prompt_tokens": 5, "total_tokens": 5}
     return whole({"object": "list", "model": asked.json["model"], "data": data, "usage": usage})
@@ -27,6 +34,7 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def agents(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
     toml = f'[providers.up]\nkind = "openai_compatible"\nbase_url = "{upstream.url}/v1"\n'
+    toml += 'prices = { "*" = { input = "2.00", output = "8.00" } }\n'
     with Serving(tmp_path_factory.mktemp("vectors"), toml) as serving:
         yield Agents(serving)
 
@@ -48,3 +56,78 @@ def test_an_agent_of_type_embedding_gives_a_vector_of_the_size_that_it_says(
     assert answer["usage"]["input_tokens"] == 5
     asked = upstream.asked[-1]
     assert (asked.path, asked.json["input"], asked.json["dimensions"]) == ("/v1/embeddings", ["two words"], 2)
+
+
+ASK = "/api/v2/model/chat/completion"
+
+
+def vectors(agents: Agents, model: str = "e") -> str:
+    return agents.agent(type="embedding", service="up", configuration={"model": model})
+
+
+def rows(agents: Agents, path: str) -> list[dict[str, Any]]:
+    return list(agents.serving.ask("GET", f"/v1/admin/{path}").json["data"])
+
+
+def transactions(agents: Agents, agent: str) -> list[dict[str, Any]]:
+    return [one for one in rows(agents, "transactions?limit=1000") if one["agent_id"] == agent]
+
+
+def turns(agents: Agents, agent: str) -> list[dict[str, Any]]:
+    return rows(agents, f"metrics?bucket=raw&agent_id={agent}")
+
+
+def delivered(agents: Agents, agent: str, queue: str) -> tuple[str, dict[str, Any]]:
+    """(the id that was promised, what came)."""
+    way = {"type": "queue", "cred": {"name": queue}}
+    id = agents.post(ASK, {"agent_id": agent, "user": "two words", "response_format": way})["message_id"]
+    until(lambda: agents.serving.ask("GET", f"/v1/queues/{queue}").json["data"])
+    [one] = agents.serving.ask("GET", f"/v1/queues/{queue}").json["data"]
+    return id, one["payload"]
+
+
+def test_calls_of_an_agent_that_gives_vectors_are_accounted_to_it_as_turns_are(agents: Agents):
+    agent = vectors(agents)
+    version = agents.serving.ask("GET", f"/v1/admin/agents/{agent}").json["version_id"]
+    agents.post(ASK, {"agent_id": agent, "user": "two words"})
+    agents.post("/api/v1/conversation", {"agentId": agent, "message": "two words"})
+    delivered(agents, agent, "accounted")
+    until(lambda: len(transactions(agents, agent)) == 3 and len(turns(agents, agent)) == 3)
+    counted = turns(agents, agent)
+    for one in counted:
+        assert (one["version_id"], one["model"], one["service"], one["attempts"]) == (version, "e", "up", 1)
+        assert (one["input_tokens"], Decimal(one["cost"]), one["success"]) == (5, COST, True)
+    assert {one["run_id"] for one in counted} == {one["run_id"] for one in transactions(agents, agent)}
+    [spent] = [one for one in rows(agents, "usage?group_by=agent") if one["group"] == agent]
+    assert (spent["attempts"], spent["input_tokens"], Decimal(spent["cost"])) == (3, 15, 3 * COST)
+
+
+def test_a_vector_that_could_not_be_had_is_a_failed_turn_of_its_agent(agents: Agents):
+    agent = vectors(agents, "broken")
+    assert agents.serving.ask("POST", ASK, {"agent_id": agent, "user": "x"}).status == 400
+    id, payload = delivered(agents, agent, "broken")
+    assert (payload["success"], payload["message_id"]) == (False, id)
+    until(lambda: len(turns(agents, agent)) == 2)
+    assert [one["success"] for one in turns(agents, agent)] == [False, False]
+
+
+def test_a_vector_in_the_playground_is_no_turn_of_production(agents: Agents):
+    agent = vectors(agents)
+    agents.post(ASK, {"agent_id": agent, "user": "x", "is_playground": True})
+    until(lambda: len(transactions(agents, agent)) == 1)
+    agents.post(ASK, {"agent_id": agent, "user": "x"})
+    until(lambda: turns(agents, agent))
+    assert len(turns(agents, agent)) == 1
+
+
+@pytest.mark.parametrize("path", [ASK, "/api/v2/model/embedding", "/api/v1/conversation"])
+def test_a_vector_says_what_it_has_cost(agents: Agents, path: str):
+    agent = vectors(agents)
+    ask = {"agentId": agent, "message": "two words"} if "v1" in path else {"agent_id": agent, "user": "two words"}
+    assert Decimal(agents.post(path, ask)["usage"]["cost"]) == COST
+
+
+def test_a_vector_that_comes_later_has_the_id_that_was_promised(agents: Agents):
+    id, payload = delivered(agents, vectors(agents), "promised")
+    assert payload["data"] == {"embedding": [3.0, 4.0], "model": "e", "message_id": id}
+    assert Decimal(payload["usage"]["cost"]) == COST
