@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from pydantic import Field
 
 from ..core.agents import PreTool, Spec, Tool
+from ..core.errors import Conflict
 from ..core.ids import new_id, spelled
 from ..store.agents import AgentRow, VersionRow
 from ..store.nouns import NounRow
@@ -108,11 +109,16 @@ async def read(org: OrgStore, file: AgentFile) -> tuple[AgentRow, VersionRow, di
     missing += [{"path": "keys", "id": key.id, "service": key.service, "name": key.name} for key in file.keys]
     stored = await org.secrets.names()
     missing += [{"path": "secrets", "id": one} for one in file.secrets if one not in stored]
-    is_free = _ID.fullmatch(wanted) and wanted.startswith("agt_") and not await org.agents.is_taken(wanted)
-    row, version = await org.agents.create(
-        name, file.slug or slug, msgspec.json.encode(spec), id=wanted if is_free else None
-    )
-    return row, version, ids, missing
+    body, may_be_kept = msgspec.json.encode(spec), _ID.fullmatch(wanted) and wanted.startswith("agt_")
+    while True:
+        is_free = may_be_kept and not await org.agents.is_taken(wanted)
+        try:
+            row, version = await org.agents.create(name, file.slug or slug, body, id=wanted if is_free else None)
+        except Conflict:  # another one that is read at the same time may have got the id
+            if is_free and await org.agents.is_taken(wanted):
+                continue
+            raise
+        return row, version, ids, missing
 
 
 def _renamed(spec: Spec, ids: Mapping[str, str]) -> Spec:

@@ -53,9 +53,10 @@ class VersionRow(Struct, frozen=True):
 
 
 _AGENT_FIELDS = len(AgentRow.__struct_fields__)
+# An id that somebody has is a conflict: the first version would be made a draft of the other's agent.
 _INSERT = """
 INSERT INTO agents (id, org_id, slug, name, status, created_at, updated_at)
-VALUES ($1, $2, $3, $4, 'active', $5, $5) ON CONFLICT (id) DO NOTHING"""
+VALUES ($1, $2, $3, $4, 'active', $5, $5)"""
 _INSERT_VERSION = """
 INSERT INTO agent_versions (id, org_id, agent_id, number, status, body, created_at, updated_at)
 VALUES ($1, $2, $3, (SELECT COALESCE(MAX(number), 0) + 1 FROM agent_versions WHERE agent_id = $3), 'draft', $4, $5, $5)
@@ -139,15 +140,16 @@ class AgentStore:
     # agents
 
     async def create(self, name: str, slug: str, body: bytes, *, id: str | None = None) -> tuple[AgentRow, VersionRow]:
-        """An agent and its first draft. Raises errors.Conflict when the slug is in use."""
+        """An agent and its first draft. Raises errors.Conflict and makes neither when the slug or the id is in use."""
         agent_id, version_id, now = id or new_id("agt_"), new_id("ver_"), self._clock()
         try:
             await self._write(
                 (_INSERT, (agent_id, self._org, slug, name, now)),
                 (_INSERT_VERSION, (version_id, self._org, agent_id, body, now)),
             )
-        except Conflict:
-            raise _slug_taken(slug) from None
+        except Conflict:  # or the commit was made again after it had been lost with its connection, and met itself
+            if not await self._db.look_up(_VERSION, version_id, agent_id, self._org):
+                raise _slug_taken(slug) from None
         return await self.get(agent_id), await self.version(agent_id, version_id)
 
     async def get(self, id: str) -> AgentRow:

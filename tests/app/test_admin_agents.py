@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -431,6 +432,23 @@ def test_ids_that_are_free_are_kept_when_a_file_is_read(tmp_path: Path):
         again = await made(app, "/agents/import", {**file, "slug": "other"})
         assert again["id"] != read["id"]
         assert again["tool_ids"] != read["tool_ids"]
+
+    here(tmp_path, test)
+
+
+def test_of_files_with_one_id_that_are_read_at_once_each_becomes_an_agent_of_its_own(tmp_path: Path):
+    async def test(app: Here) -> None:
+        file = {"format": "midstream.agent", "agent": {"id": "65f0c0ffee65f0c0ffee65f0", "name": "Old", "slug": "old"}}
+        replies = await asyncio.gather(*(post(app, "/agents/import", {**file, "slug": f"s{n}"}) for n in range(6)))
+        assert {reply.status for reply in replies} == {201}
+        assert len({reply.json["id"] for reply in replies}) == 6
+        assert "agt_65f0c0ffee65f0c0ffee65f0" in {reply.json["id"] for reply in replies}
+        for n, reply in enumerate(replies):
+            assert (await app.ask("GET", f"/v1/admin/agents/s{n}")).json["id"] == reply.json["id"]
+            [version] = (await app.ask("GET", f"/v1/admin/agents/s{n}/versions")).json["data"]
+            assert version["id"] == reply.json["version_id"]
+        of_one_slug = await asyncio.gather(*(post(app, "/agents/import", file) for _ in range(6)))
+        assert sorted(reply.status for reply in of_one_slug) == [201] + [409] * 5
 
     here(tmp_path, test)
 

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from midstream.core.errors import Conflict, NotFound
+from midstream.core.ids import new_id
 from midstream.store import Store, changes, open_store
 from midstream.store.agents import AgentStore, VersionRow
+from midstream.store.database import Statement
 
 from .turns import ORG, with_store
 
@@ -132,6 +135,44 @@ def test_a_slug_is_of_one_agent_and_free_again_after_it(url: str) -> None:
         assert await agents.found(first.id, "a", None) is None
         assert (await agents.change(second.id, slug="a")).slug == "a"
         assert await agents.is_taken(first.id)
+
+    with_store(url, work)
+
+
+def test_of_many_agents_of_one_id_that_are_made_at_once_one_is_made(url: str) -> None:
+    async def work(store: Store) -> None:
+        other = await open_store(url, worker="other") if url.startswith("postgres") else store
+        try:
+            agents, theirs, far = store.org(ORG).agents, store.org(OTHER).agents, other.org(ORG).agents
+            id = new_id("agt_")
+            made = await asyncio.gather(
+                *((agents, theirs, far)[n % 3].create(f"A{n}", f"a{n}", b"{}", id=id) for n in range(12)),
+                return_exceptions=True,
+            )
+            [(agent, version)] = [one for one in made if not isinstance(one, BaseException)]
+            assert sum(isinstance(one, Conflict) for one in made) == 11
+            found = [[await each.named(id, f"a{n}") for n in range(12)] for each in (agents, theirs)]
+            assert {row for rows in found for row in rows if row is not None} == {agent}
+            assert await store.org(agent.org_id).agents.versions(id) == [version]
+        finally:
+            if other is not store:
+                await other.close()
+
+    with_store(url, work)
+
+
+def test_an_agent_whose_commit_is_made_again_is_made_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(store: Store) -> None:
+        write = store.db.write
+
+        async def twice(statements: Sequence[Statement]) -> None:
+            await write(statements)
+            await write(statements)
+
+        agents = store.org(ORG).agents
+        monkeypatch.setattr(store.db, "write", twice)
+        agent, version = await agents.create("A", "a", b"{}")
+        assert await agents.versions(agent.id) == [version]
 
     with_store(url, work)
 
