@@ -132,7 +132,8 @@ class _Kept:
     async def create(self, caller: Who, kind: Kind, new: Body) -> Response:
         fields = new.given()
         org = await self.scope.of(caller, fields.pop("org_id", None))
-        body, secret = self._split(kind, fields)
+        given, secret = self._split(kind, fields)
+        body = {name: one for name, one in given.items() if one is not None}
         await self._check(kind, body, org)
         if kind == "alert":
             body["agent_ids"] = await self._agents(body.get("agent_ids") or (), org)

@@ -77,6 +77,8 @@ def tool_from(old: Tool, fields: dict[str, Any]) -> Tool:
     if "kind" in fields and fields["kind"] not in (None, old.kind):  # what the old kind needed goes with it
         written.pop("http", None)
         written.pop("target", None)
+    if fields.get("name", "") is None:
+        raise BadRequest("name: cannot be null", param="name")
     for name, value in fields.items():
         name = "target" if name in KINDS and name != "http" else name
         if value is None:

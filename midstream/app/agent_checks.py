@@ -218,8 +218,8 @@ def _variables(spec: Spec, found: _Found) -> list[Problem]:
 
 def _templates(spec: Spec, found: _Found) -> list[Problem]:
     id = spec.configuration.get("template_id")
-    if not id or id in {row.id for row in found.nouns["template"]}:
-        return []
+    if not id or not isinstance(id, str) or id in {row.id for row in found.nouns["template"]}:
+        return []  # what is no text is told with the rest of what turns would be refused with
     return [Problem("configuration.template_id", f"no such template: {id}")]
 
 

@@ -19,6 +19,7 @@ from ..store.orgs import OrgStore
 from ..store.tools import ToolRow
 from .admin_fields import Body, Name, NewTool, Slug, VersionFields, Word
 from .admin_tools import body_of, tool_from
+from .agent_specs import spec_from
 from .agents import tool_of
 
 FORMAT = "midstream.agent"
@@ -104,8 +105,9 @@ async def read(org: OrgStore, file: AgentFile) -> tuple[AgentRow, VersionRow, di
         ids[tool.id] = made.id
     fields = file.agent.given()
     name, slug, wanted = fields.pop("name"), fields.pop("slug"), spelled("agt_", fields.pop("id", None) or "")
-    spec = msgspec.convert({key: one for key, one in fields.items() if one is not None}, Spec)
-    spec, missing = await _settled(org, _renamed(spec, ids))
+    spec = spec_from(Spec(), fields)
+    renamed = {**ids, **{spelled("tool_", old): new for old, new in ids.items()}}
+    spec, missing = await _settled(org, _renamed(spec, renamed))
     missing += [{"path": "keys", "id": key.id, "service": key.service, "name": key.name} for key in file.keys]
     stored = await org.secrets.names()
     missing += [{"path": "secrets", "id": one} for one in file.secrets if one not in stored]

@@ -91,6 +91,7 @@ def noun_app(services: Services, write_error: WriteError, routers: Iterable[APIR
     app.exception_handler(MidstreamError)(_refused)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_not_here)
+    app.exception_handler(Exception)(_let_through)
     for router in routers:
         add_routes(app, router)
     return app
@@ -115,6 +116,11 @@ def page(data: list[dict[str, Any]], limit: int, name: str = "id") -> Response:
 def _error(request: Request, error: MidstreamError) -> Response:
     body = request.app.state.write_error(error, request.scope["state"]["request_id"])
     return Response(body, error.status, dict(error_headers(error)), media_type="application/json")
+
+
+async def _let_through(request: Request, error: Exception) -> Response:
+    """To the boundary of all requests, before anything is answered: else Starlette says it in words of its own."""
+    raise error
 
 
 async def _refused(request: Request, error: Any) -> Response:

@@ -149,6 +149,8 @@ def test_publishing_refuses_with_all_that_is_wrong(tmp_path: Path):
         ({"settings": {"guardrails": {"inptu": {}}}}, "settings.guardrails.inptu"),
         ({"configuration": {"type": "vision"}}, "configuration.type"),
         ({"configuration": {"tool_choice": 5}}, "configuration.tool_choice"),
+        ({"configuration": {"template_id": {"a": 1}}}, "configuration.template_id"),
+        ({"configuration": {"template_id": ["t"]}}, "configuration.template_id"),
         ({"configuration": {"tone": {"value": "kind"}}}, "configuration.tone"),
         ({"configuration": {"response_type": "xml"}}, "configuration.response_type"),
         (

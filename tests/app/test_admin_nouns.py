@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,27 @@ def test_a_mistake_is_named_and_nothing_is_made(tmp_path: Path, path: str, body:
     here(tmp_path, test)
 
 
+@pytest.mark.parametrize("field", ["own", "model", "parameters", "modalities", "context", "output"])
+def test_null_is_what_a_new_model_has_by_default(tmp_path: Path, field: str):
+    async def test(app: Here) -> None:
+        body = {"name": "ft:mine", "service": "openai"}
+        one = await made(app, "/models", {**body, field: None})
+        assert field not in one
+        assert (await app.ask("GET", f"/v1/admin/models/{one['id']}")).json == one
+
+    here(tmp_path, test)
+
+
+def test_a_tool_keeps_its_name_when_null_is_given_for_it(tmp_path: Path):
+    async def test(app: Here) -> None:
+        id = await http_tool(app)
+        refused = await post(app, f"/tools/{id}", {"name": None}, method="PATCH")
+        assert (refused.status, refused.json["error"]["param"]) == (400, "name")
+        assert (await app.ask("GET", f"/v1/admin/tools/{id}")).json["name"] == "weather"
+
+    here(tmp_path, test)
+
+
 @pytest.mark.parametrize(
     "body, param",
     [
@@ -221,6 +244,25 @@ def test_the_operators_mcp_servers_have_tokens_too(tmp_path: Path):
     assert server.oauth is not None
     assert (server.transport, server.oauth.client_secret.reveal()) == ("sse", "hush-hush-hush")
     assert "hush-hush" not in repr(server)
+
+
+def test_a_failure_that_nobody_expected_is_told_with_the_id_that_its_log_line_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async def test(app: Here) -> None:
+        id = await http_tool(app)
+        with contextlib.closing(sqlite3.connect(tmp_path / "midstream.db")) as kept, kept:
+            kept.execute("UPDATE tools SET body = '{'")
+        for path in (f"/v1/admin/tools/{id}", "/mcp/v1/tools/list-tools"):
+            reply = await app.ask("GET", path)
+            error = reply.json["error"]
+            assert (reply.status, error["code"]) == (500, "internal_error")
+            assert error["request_id"] == reply.headers["x-request-id"]
+            bug = error["message"].rpartition(" ")[2]
+            [line] = [record.getMessage() for record in caplog.records if bug in record.getMessage()]
+            assert "DecodeError" in line
+
+    here(tmp_path, test)
 
 
 def test_a_name_in_the_query_that_a_route_does_not_know_is_refused(tmp_path: Path):
