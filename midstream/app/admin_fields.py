@@ -16,6 +16,7 @@ from ..core.http import HEADER_NAME, HEADER_VALUE
 from ..core.json_schema import broken
 from ..metering.alerts import AlertType
 from ..store.nouns import KINDS
+from ..tools.http import owner_of
 from .admin_keys import WORDS
 
 MAX_DEPTH = 40
@@ -90,6 +91,12 @@ def _slug(value: str) -> str:
 def _secret_name(value: str) -> str:
     if value.lower().startswith((*KINDS.values(), "tool_")):
         raise ValueError("begins like an id")
+    return value
+
+
+def _anyones_secret(value: str) -> str:
+    if owner_of(value.removeprefix("{{secret:")):
+        raise ValueError("names a secret that is a tool's own")
     return value
 
 
@@ -338,7 +345,7 @@ class OAuthFields(Body):
 
     token_url: Address
     client_id: Annotated[str, Field(min_length=1, max_length=1000, pattern=WORDS)]
-    client_secret: Annotated[str, Field(pattern=r"^\{\{secret:[^{}]{1,200}\}\}$")]
+    client_secret: Annotated[str, Field(pattern=r"^\{\{secret:[^{}]{1,200}\}\}$"), AfterValidator(_anyones_secret)]
     scope: Short = ""
     resource: Short = ""
 

@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from ..core.agents import Tool
 from ..core.errors import BadRequest
 from ..core.ids import new_id, spelled
+from ..core.secret import NAMING
 from ..store.tools import ToolRow
+from ..tools.http import foreign_secret
 from .admin_fields import NewTool, ToolFields
 from .admin_scope import After, Limit, OrgId, Scope
 from .agents import tool_of
@@ -23,7 +25,6 @@ from .services import Services
 #: Fields of a body that only the kind of that name has.
 KINDS = ("http", "mcp", "agent", "knowledge", "builtin")
 _CREDENTIAL = re.compile(r"authori[sz]ation|cookie|token|secret|password|(^|[-_])(api)?[-_]?key$|apikey", re.IGNORECASE)
-_PLACEHOLDER = re.compile(r"\{\{\s*secret:")
 
 
 def tools_router(services: Services) -> APIRouter:
@@ -72,7 +73,7 @@ def tools_router(services: Services) -> APIRouter:
 
 def tool_from(old: Tool, fields: dict[str, Any]) -> Tool:
     """The tool with these fields replaced; null puts one back to its default. Raises BadRequest naming a field that
-    does not go with the kind."""
+    does not go with the kind, or a header that names another tool's own credential."""
     written = {"id": old.id, **msgspec.to_builtins(old)}
     if "kind" in fields and fields["kind"] not in (None, old.kind):  # what the old kind needed goes with it
         written.pop("http", None)
@@ -93,7 +94,12 @@ def tool_from(old: Tool, fields: dict[str, Any]) -> Tool:
         raise BadRequest(f"{kind}: a tool of the kind {kind} needs it", param=kind)
     if isinstance(written.get("target"), dict):
         written["target"] = {name: one for name, one in written["target"].items() if one is not None}
-    return msgspec.convert(written, Tool)
+    tool = msgspec.convert(written, Tool)
+    for name, value in (tool.http.headers if tool.http is not None else {}).items():
+        if foreign := foreign_secret(value, tool.id):
+            where = f"http.headers.{name}"
+            raise BadRequest(f"{where}: the secret {foreign} is another tool's own: give its value", param=where)
+    return tool
 
 
 def sealed(tool: Tool) -> tuple[Tool, dict[str, str]]:
@@ -103,7 +109,7 @@ def sealed(tool: Tool) -> tuple[Tool, dict[str, str]]:
         return tool, secrets
     headers = {}
     for name, value in tool.http.headers.items():
-        if _CREDENTIAL.search(name) and value and not _PLACEHOLDER.search(value):
+        if _CREDENTIAL.search(name) and value and not NAMING.search(value):
             secret = f"{tool.id}.{name.lower()}"
             secrets[secret] = value
             value = f"{{{{secret:{secret}}}}}"

@@ -17,6 +17,7 @@ from ..store.agents import AgentRow, VersionRow
 from ..store.nouns import NounRow
 from ..store.orgs import OrgStore
 from ..store.tools import ToolRow
+from ..tools.http import owner_of
 from .admin_fields import Body, Name, NewTool, Slug, VersionFields, Word
 from .admin_tools import body_of, tool_from
 from .agent_specs import spec_from
@@ -94,13 +95,15 @@ async def read(org: OrgStore, file: AgentFile) -> tuple[AgentRow, VersionRow, di
     """Makes the tools and a draft. What ids became, and what the org has to be given: [{path, id}].
 
     An id that is free is kept: what names it elsewhere goes on working."""
-    ids: dict[str, str] = {}
+    ids, secrets = dict[str, str](), {name: name for name in file.secrets}
     for tool in file.tools:
         fields = tool.given()
         fields.pop("org_id", None)
         wanted = spelled("tool_", fields.pop("id"))
         is_free = _ID.fullmatch(wanted) and wanted.startswith("tool_") and not await org.tools.is_taken(wanted)
-        made = tool_from(Tool(wanted if is_free else new_id("tool_"), ""), fields)
+        id = wanted if is_free else new_id("tool_")
+        secrets |= _own_secrets(fields, wanted, id)
+        made = tool_from(Tool(id, ""), fields)
         await org.tools.create(made.name, made.kind, body_of(made), id=made.id)
         ids[tool.id] = made.id
     fields = file.agent.given()
@@ -110,7 +113,7 @@ async def read(org: OrgStore, file: AgentFile) -> tuple[AgentRow, VersionRow, di
     spec, missing = await _settled(org, _renamed(spec, renamed))
     missing += [{"path": "keys", "id": key.id, "service": key.service, "name": key.name} for key in file.keys]
     stored = await org.secrets.names()
-    missing += [{"path": "secrets", "id": one} for one in file.secrets if one not in stored]
+    missing += [{"path": "secrets", "id": one} for one in secrets.values() if one not in stored]
     body, may_be_kept = msgspec.json.encode(spec), _ID.fullmatch(wanted) and wanted.startswith("agt_")
     while True:
         is_free = may_be_kept and not await org.agents.is_taken(wanted)
@@ -121,6 +124,16 @@ async def read(org: OrgStore, file: AgentFile) -> tuple[AgentRow, VersionRow, di
                 continue
             raise
         return row, version, ids, missing
+
+
+def _own_secrets(fields: dict[str, Any], old: str, new: str) -> dict[str, str]:
+    """What a tool's own secrets become when the tool gets another id; its headers then name them so."""
+    headers = (fields.get("http") or {}).get("headers") or {}
+    named = {name for text in headers.values() for name in _SECRET.findall(text) if owner_of(name) == old}
+    renamed = {name: new + name.removeprefix(old) for name in named}
+    for header, text in headers.items():
+        headers[header] = _SECRET.sub(lambda found: f"{{{{secret:{renamed.get(found[1], found[1])}}}}}", text)
+    return renamed
 
 
 def _renamed(spec: Spec, ids: Mapping[str, str]) -> Spec:

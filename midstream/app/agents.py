@@ -18,6 +18,7 @@ from ..store import Store, changes
 from ..store.agents import AgentRow, VersionRow
 from ..store.nouns import KINDS, NounRow, every_model
 from ..store.tools import ToolRow
+from ..tools.http import owner_of
 from .models_of import Models, OrgModels, ServiceKey, own_model
 
 #: Seconds that an org is believed to be unchanged; also how soon a change made by another server is seen.
@@ -171,7 +172,8 @@ class AgentLoader:
         made.templates = {row.id: str(row.value().get("template", "")) for row in nouns["template"]}
         made.timezone = str(settings.get("timezone", "UTC"))
         made.secrets = {name: one for name, one in secrets.items() if not name.startswith(tuple(KINDS.values()))}
-        made.servers = tuple(_server(row, secrets.get(row.id), made.secrets) for row in nouns["mcp_server"])
+        anyones = {name: one for name, one in made.secrets.items() if not owner_of(name)}
+        made.servers = tuple(_server(row, secrets.get(row.id), anyones) for row in nouns["mcp_server"])
         keys = {
             row.id: ServiceKey(row.id, str(row.value()["service"]), secrets[row.id])
             for row in nouns["service_key"]
@@ -246,7 +248,7 @@ def _connected(name: str, said: Mapping[str, Any]) -> Tool:
 
 
 def _server(row: NounRow, sealed: Secret | None, secrets: Mapping[str, Secret]) -> McpServer:
-    """sealed: its headers. secrets: the org's own, by name."""
+    """sealed: its headers. secrets: those of the org that are no tool's own, by name."""
     said = row.value()
     headers = msgspec.json.decode(sealed.reveal()) if sealed is not None else {}
     oauth = None

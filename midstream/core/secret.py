@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import re
+
+#: Where a text begins to name a stored secret whose value is meant: `{{secret:NAME}}`.
+NAMING = re.compile(r"\{\{\s*secret:")
 
 
 class Secret:

@@ -16,7 +16,7 @@ from ..core.http import HEADER_NAME, HEADER_VALUE
 from ..core.ids import spelled
 from ..core.json_schema import broken
 from ..core.parts import Media
-from ..core.secret import Secret
+from ..core.secret import NAMING, Secret
 from ._own import decode, media_of
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -28,6 +28,8 @@ _WAYS: dict[str, Literal["default", "webhook", "live", "queue"]] = {
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ADDRESS = re.compile(r"https?://[^\x00-\x20\x7f/?#]+[^\x00-\x20\x7f]*")
 MAX_SECONDS = 3600.0
+#: A request says where its tool is: it would get the secret to read.
+_PLAIN = "must be the value itself: a stored secret can only be named by a tool that is stored"
 
 
 class Way(Struct, frozen=True, forbid_unknown_fields=True):
@@ -214,11 +216,15 @@ def _unusable(told: _Extra, name: str, url: str, parameters: dict[str, Any]) -> 
         yield "name", "must be letters, digits, _ and -, at most 64"
     if _ADDRESS.fullmatch(url) is None:
         yield "url", "must begin with http:// or https:// and a host"
+    if NAMING.search(url) is not None:
+        yield "url", _PLAIN
     if told.timeout_seconds is not None and not 0 < told.timeout_seconds <= MAX_SECONDS:
         yield "timeout_seconds", f"must be above 0 and at most {MAX_SECONDS:g}"
     for header, value in (told.headers or {}).items():
         if re.fullmatch(HEADER_NAME, header) is None or re.fullmatch(HEADER_VALUE, value) is None:
             yield "headers", "a name or value holds a character that cannot be sent"
+        if NAMING.search(value) is not None:
+            yield f"headers.{header}", _PLAIN
     if parameters.get("type", "object") != "object":
         yield "parameters", "must be the JSON Schema of an object"
     elif (problem := _broken(msgspec.json.encode(parameters))) is not None:

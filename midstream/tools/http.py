@@ -48,7 +48,8 @@ class Http:
         if http is None or not http.url:
             return failed("the tool has no address", "tool_broken")
         try:
-            headers, secrets = write_headers({**http.headers, **tool.headers}, scope.secrets)
+            headers, secrets = write_headers(http.headers, scope.secrets, tool.id)
+            headers |= {name.lower(): value for name, value in tool.headers.items()}  # a request's: no secret is theirs
             outgoing = request(http, given(tool, arguments), headers, key, tool.timeout_seconds)
         except Unfit as reason:
             return failed(str(reason), "invalid_arguments")
@@ -165,12 +166,15 @@ def wrong_url(template: str) -> str | None:
 
 
 def write_headers(
-    headers: Mapping[str, str], secrets: Mapping[str, Secret | str]
+    headers: Mapping[str, str], secrets: Mapping[str, Secret | str], tool: str
 ) -> tuple[dict[str, str], list[bytes]]:
-    """Headers with `{{secret:NAME}}` filled in, by lower-case name, and the secrets used. Raises Unfit."""
+    """A stored tool's headers with `{{secret:NAME}}` filled in, by lower-case name, and the secrets used. tool: its id.
+    Raises Unfit."""
     used: list[bytes] = []
 
     def fill(match: re.Match[str]) -> str:
+        if owner_of(match[1]) not in ("", tool):
+            raise Unfit(f"the tool names the secret {match[1]}, which is another tool's own")
         secret = secrets.get(match[1])
         if secret is None:
             raise Unfit(f"the tool needs the secret {match[1]}, which has no value")
@@ -180,6 +184,17 @@ def write_headers(
         return text
 
     return {name.lower(): _SECRET.sub(fill, value) for name, value in headers.items()}, used
+
+
+def owner_of(secret: str) -> str:
+    """The id of the tool whose own credential is sealed under this name, "" for a secret that any stored tool may
+    name."""
+    return secret.partition(".")[0] if secret.startswith("tool_") else ""
+
+
+def foreign_secret(text: str, tool: str) -> str:
+    """The name of another tool's own credential in a header's text, "" = there is none. tool: whose header it is."""
+    return next((name for name in _SECRET.findall(text) if owner_of(name) not in ("", tool)), "")
 
 
 def _mapped(mapping: Mapping[str, Any] | None, have: Given) -> dict[str, Any]:

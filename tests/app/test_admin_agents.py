@@ -412,7 +412,11 @@ def test_an_agent_goes_into_a_file_and_out_of_it_in_another_org_without_secrets(
         ).status == 200
         shown = (await app.ask("GET", f"/v1/admin/tools/{new_tool}", key=boss)).json
         assert shown["parameters"] == WEATHER
-        assert shown["http"]["headers"]["x-plain"] == "p"
+        own = f"{new_tool}.authorization"  # of the new tool: the other one's is no other tool's
+        assert shown["http"]["headers"] == {
+            "authorization": f"{{{{secret:{own}}}}}", "x-plain": "p", "x-org": "{{secret:ORG}}",
+        }  # fmt: skip
+        assert [gone["id"] for gone in copied["missing"][1:]] == ["ORG", own]
 
     here(tmp_path, test)
 

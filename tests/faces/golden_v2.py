@@ -155,6 +155,13 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
           {"parameters": {"type": 5}}, {"parameters": {"required": "city"}}, {"parameters": {"$ref": "#/nowhere"}},
           {"parameters": {"properties": {"n": {"type": "numbre"}}}},
       )],
+    *[(_hi(**{field: [{"name": "f", "url": "https://x", **wrong}]}), (400, f"{field}[0].{where}", "invalid_request"))
+      for field in ("extra_tools", "tools")
+      for wrong, where in (
+          ({"headers": {"a": "b", "x-leak": "{{secret:S1}}"}}, "headers.x-leak"),
+          ({"headers": {"x-leak": "Bearer {{ secret:tool_65f0c0ffee.authorization }}"}}, "headers.x-leak"),
+          ({"url": "https://x/{{secret:S1}}"}, "url"),
+      )],
     (_hi(extra_tools=[{"name": "f", "url": "https://x"}] * 2), (400, "extra_tools", "contradictory")),
     (_hi(tools=[{"name": "f", "url": "https://x"}], extra_tools=[{"name": "f", "url": "https://y"}]),
      (400, "extra_tools", "contradictory")),

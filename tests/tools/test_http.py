@@ -7,12 +7,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from midstream.core.agents import Tool
 from midstream.core.errors import BadRequest, MidstreamError
 from midstream.core.secret import Secret
 from midstream.core.toolbox import ToolAnswer
-from midstream.tools.http import Given, Http, Unfit, answer, write_url, wrong_url
+from midstream.tools.http import Given, Http, Unfit, answer, write_headers, write_url, wrong_url
 
 from .scripted import scope
 from .web import Heard, Said, Web, door, http_tool, web
@@ -76,6 +77,28 @@ def test_a_secret_without_a_value_is_told_and_nothing_is_sent():
     result, there = ask(lambda w: http_tool(w.url, headers={"a": "{{secret:OTHER}}"}), Said({}), {})
     assert (result.status, there.connections) == ("failed", 0)
     assert "OTHER" in result.text
+
+
+def test_no_secret_is_put_into_what_a_request_says_of_its_tool():
+    named = "Bearer {{secret:TOKEN}}"
+    result, there = ask(
+        lambda w: replace(
+            http_tool(w.url + "/x?a=%7B%7Bsecret:TOKEN%7D%7D", body={"b": named, "c": "{d}"}),
+            headers={"x-leak": named},
+        ),
+        Said({}),
+        {"d": named},
+    )
+    assert result.status == "ok", result.text
+    assert there.heard[0].headers["x-leak"] == named
+    assert TOKEN not in str(there.heard[0])
+
+
+def test_a_tools_own_secret_is_for_no_other_tool():
+    secrets = {"tool_1.authorization": TOKEN, "tool_2.authorization": TOKEN}
+    assert write_headers({"A": "{{secret:tool_1.authorization}}"}, secrets, "tool_1")[0] == {"a": TOKEN}
+    with pytest.raises(Unfit, match=r"tool_2\.authorization, which is another tool's own"):
+        write_headers({"A": "{{secret:tool_2.authorization}}"}, secrets, "tool_1")
 
 
 def test_a_secret_that_the_service_repeats_is_not_told():

@@ -255,3 +255,30 @@ def test_a_vector_is_given_in_one_piece_though_a_stream_was_asked_for(agents: Ag
     if type == "embedding":
         reply = agents.serving.ask("POST", "/api/v1/conversation", {"agentId": agent, "message": "Hello."})
         assert reply.json["embeddings"] == [[0.5, -1.0]]
+
+
+# what no caller reads
+
+
+def test_a_key_that_may_only_chat_has_no_secret_sent_where_it_says(agents: Agents, tools: ToolServer, model: Model):
+    agents.post("/v1/admin/secrets", {"name": "S1", "value": "hush-hush"})
+    headers = {"x-kept": "{{secret:S1}}", "authorization": "Bearer own-hush"}
+    stored = agents.tool("stored", f"{tools.url}/echo/stored", http={"headers": headers})
+    key = agents.post("/v1/admin/keys", {"name": "chat", "scopes": ["chat"]})["key"]
+    asks = {"user": "Use it.", "service": "up", "model": "x"}
+
+    def leak(named: str) -> Reply:
+        mine = {"name": "leak", "url": f"{tools.url}/echo/leak", "headers": {"x-leak": named}}
+        return agents.serving.ask("POST", ASK, {**asks, "extra_tools": [mine]}, key=key)
+
+    model.calls = [called("leak")]
+    for name in ("S1", f"{stored}.authorization"):
+        refused = leak(f"{{{{secret:{name}}}}}")
+        assert (refused.status, refused.json["param"]) == (400, "extra_tools[0].headers.x-leak")
+    assert tools.calls == []
+    assert leak("mine").status == 200
+    assert [call["headers"]["x-leak"] for call in tools.calls] == ["mine"]
+    model.calls = [called("stored", city="Oslo")]  # what an admin has stored is sent where the admin says
+    assert agents.serving.ask("POST", ASK, {**asks, "tools": ["stored"]}, key=key).status == 200
+    assert tools.calls[-1]["headers"]["x-kept"] == "hush-hush"
+    assert tools.calls[-1]["headers"]["authorization"] == "Bearer own-hush"
