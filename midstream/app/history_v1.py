@@ -233,6 +233,7 @@ def _message(services: Services, row: ThreadMessage) -> dict[str, Any]:
     more = {
         "images": [address(one) for one in pictures] if row.role == "assistant" else (),
         "attachments": detail.attachments,
+        "documentIds": detail.document_ids,
         "toolCalls": tuple(_step(step) for step in detail.tools_data),
         "model": detail.model,
         "finishReason": detail.finish_reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..agent.history import FILES
 from ..core.agents import AgentAsk
 from ..core.errors import BadRequest, Conflict, MidstreamError, NotFound, StoreDown
 from ..core.ids import new_id
@@ -40,13 +41,15 @@ AGAIN = 0.5
 LOOK, LOOK_AT_MOST = 0.02, 0.5
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(MessageDetail).decode
 
 
 class Thread(Struct, frozen=True):
     """A conversation during one turn. conversation: its id, "" when nothing of the turn is kept. history: what was
     said before, oldest first. message: id of the user's message; parent: of the one it follows ("" = none).
     answer: the id that the answer will have. ask: what was asked, with the message's text where an earlier one is
-    answered anew, and with the names of the thread. made: the conversation is stored with the turn's beginning.
+    answered anew, and with the names of the thread. documents: ids of those that were attached before, oldest first.
+    made: the conversation is stored with the turn's beginning.
     again: the user's message is stored already."""
 
     org: str
@@ -62,6 +65,7 @@ class Thread(Struct, frozen=True):
     ask: AgentAsk
     agent: str
     now: Callable[[], float]
+    documents: tuple[str, ...] = ()
     made: bool = False
     again: bool = False
 
@@ -95,8 +99,13 @@ class Thread(Struct, frozen=True):
             )
         if self.again:
             return tuple(records)
-        said = _said(self.ask)
-        detail = MessageDetail(attachments=tuple(_described(one) for one in self.ask.media), user=self.ask.user)
+        said, ask = _said(self.ask), self.ask
+        detail = MessageDetail(
+            attachments=tuple(_described(one) for one in ask.media),
+            document_ids=ask.document_ids,
+            variables=ask.variables,
+            user=ask.user,
+        )
         records.append(self._message(self.message, "user", said, self.seq, self.parent, run, detail, now))
         records += self._words(self.message, self.ask.text)
         records.append(ConversationMoved(self.conversation, self.org, self.message, now))
@@ -312,9 +321,11 @@ class Threads:
         line = await self._line(store, row, answered or edited, history)
         thread = row.thread_id or row.id
         ask = replace(ask, conversation=row.id, thread=thread, sub_thread=row.sub_thread_id or thread)
+        own = ask.document_ids
         if answered is not None:
             ask = _asked_again(ask, answered, self._read)
         said = [_shown(message) for one in line.messages for message in self._read(one.spoken())]
+        attached = [*line.messages, answered] if answered is not None and not own else line.messages
         return Thread(
             org=org,
             conversation=row.id,
@@ -329,6 +340,7 @@ class Threads:
             ask=ask,
             agent=agent,
             now=self._now,
+            documents=_documents(attached, own),
             again=answered is not None,
         )
 
@@ -442,6 +454,26 @@ def _shown(message: Message) -> Message:
 def _asked_again(
     ask: AgentAsk, row: ThreadMessage, read: Callable[[Message | Native], tuple[Message, ...]]
 ) -> AgentAsk:
-    """With the words and attachments of a message that is stored already."""
+    """With the words and attachments of a message that is stored already, and with its documents and variables where
+    none are given anew."""
     parts = tuple(part for message in read(row.spoken()) for part in message.parts)
-    return replace(ask, text=text_of(parts), media=tuple(part for part in parts if isinstance(part, Media)))
+    media = tuple(part for part in parts if isinstance(part, Media))
+    detail = _detail(row)
+    return replace(
+        ask,
+        text=text_of(parts),
+        media=media,
+        document_ids=ask.document_ids or detail.document_ids,
+        variables=ask.variables or detail.variables,
+    )
+
+
+def _documents(messages: Iterable[ThreadMessage], own: Iterable[str]) -> tuple[str, ...]:
+    """Ids of the documents that users have attached, the newest ones, oldest first, each once, without one's own."""
+    found = [id for one in messages if one.role == "user" for id in _detail(one).document_ids]
+    newest = list(dict.fromkeys(id for id in reversed(found) if id not in own))[:FILES]
+    return tuple(reversed(newest))
+
+
+def _detail(row: ThreadMessage) -> MessageDetail:
+    return _decode(row.detail) if row.detail else MessageDetail()

@@ -16,7 +16,7 @@ from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
 from ..agent.prepare import Given, Prepared, chosen, pre_call, prepare, variables_of
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
-from ..core.errors import TimedOut
+from ..core.errors import NotFound, TimedOut
 from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
 from ..core.parts import Media, Text, ToolCall, media_in, text_of
@@ -211,7 +211,7 @@ class TurnWork:
         if loaded.spec.memory and not ask.playground:
             kept = await rooms.store.memories(org).get(loaded.id, self._thread.thread)
             memory = kept.text if kept is not None else ""
-        documents = await rooms.documents(org, ask.document_ids) if ask.document_ids else ()
+        documents = await self._documents()
         service, model = chosen(loaded, ask)
         return Given(
             now=rooms.clock.wall(),
@@ -222,6 +222,18 @@ class TurnWork:
             variables=found,
             built_in=rooms.built_in,
         )
+
+    async def _documents(self) -> tuple[tuple[str, str], ...]:
+        """(name, text) of those attached before, as far as they are still there, and of those attached now."""
+        before = () if self._ask.messages else self._thread.documents  # a transcript is all that its turn is shown
+        found: list[tuple[str, str]] = []
+        for id in dict.fromkeys((*before, *self._ask.document_ids)):
+            try:
+                found += await self._rooms.documents(self._asker.org, (id,))
+            except NotFound:
+                if id not in before:
+                    raise
+        return tuple(found)
 
     # tools
 

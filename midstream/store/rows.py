@@ -80,7 +80,7 @@ class ThreadRow(Struct, frozen=True):
 
 class ThreadMessage(MessageRow, frozen=True):
     """parent_id: the message that it follows, "" = none, None = the one before it. reaction: like | dislike | None.
-    detail: JSON text of a MessageDetail; None where it was not asked for."""
+    detail: JSON text of a MessageDetail; of an answer, None where it was not asked for."""
 
     parent_id: str | None
     reaction: str | None
@@ -93,7 +93,8 @@ class ThreadMessage(MessageRow, frozen=True):
 class MessageDetail(Struct, frozen=True, omit_defaults=True):
     """What is kept of a turn beside its words. usage: counts by name; cost: decimal USD. tools_data: its tool calls
     (core.outcome.Step). configuration: what the model was asked with. error: {code, message} of a turn that failed.
-    attachments: of the user's message, {kind, name, mime, url}. blocked: why a guardrail refused it."""
+    attachments: of the user's message, {kind, name, mime, url}; document_ids, variables: what it was asked with.
+    blocked: why a guardrail refused it."""
 
     model: str = ""
     service: str = ""
@@ -107,6 +108,8 @@ class MessageDetail(Struct, frozen=True, omit_defaults=True):
     configuration: dict[str, Any] = {}
     error: dict[str, str] = {}
     attachments: tuple[dict[str, str], ...] = ()
+    document_ids: tuple[str, ...] = ()
+    variables: dict[str, Any] = {}
     missing: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     fallback: bool = False

@@ -39,7 +39,8 @@ WHERE org_id = $1 AND deleted_at IS NULL AND seq < $2 AND (CAST($4 AS TEXT) = ''
     AND (CAST($5 AS TEXT) = '' OR thread_id = $5)
 ORDER BY seq DESC LIMIT $3"""
 _NEWEST = f"""
-SELECT {ThreadMessage.COLUMNS} FROM messages WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3
+SELECT {ThreadMessage.COLUMNS}, CASE WHEN role = 'user' THEN detail END
+FROM messages WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3
 ORDER BY seq DESC, id DESC LIMIT $4"""
 _DETAILED = f"""
 SELECT {ThreadMessage.COLUMNS}, detail FROM messages WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3

@@ -174,6 +174,27 @@ def test_messages_are_edited_answered_anew_and_branches_switched(tmp_path: Path)
     here(tmp_path, test)
 
 
+def test_documents_stay_in_sight_and_come_again_when_their_message_is_answered_anew(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        made = await ask(app, "POST", "/v1/admin/documents", {"name": "Codes", "text": "one two three four five six"})
+        document = made.json["id"]
+        asked = await talk.say("code?", documentIds=[document])
+        id, tokens = asked["conversationId"], asked["usage"]["inputTokens"]
+        assert (await talk.get(f"/{id}"))["messages"][0]["documentIds"] == [document]
+        again = await talk.say("", conversationId=id, regenerateMessageId=asked["messageId"])
+        assert again["usage"]["inputTokens"] == tokens
+        after = await talk.say("code?", conversationId=id)
+        assert after["usage"]["inputTokens"] > tokens
+        assert (await ask(app, "DELETE", f"/v1/admin/documents/{document}")).status == 200
+        without = await talk.say("code?", conversationId=id)  # what is gone is no longer in sight
+        assert without["usage"]["inputTokens"] < after["usage"]["inputTokens"] + tokens
+        body = {"message": "x", "agentId": talk.agent, "conversationId": id, "documentIds": [document], "stream": False}
+        assert (await ask(app, "POST", PATH, body)).status == 404
+
+    here(tmp_path, test)
+
+
 def test_a_thread_of_the_other_version_is_the_same_conversation(tmp_path: Path):
     async def test(app: Here) -> None:
         talk = await talks(app)

@@ -370,3 +370,37 @@ def test_servers_that_share_a_database_take_turns_too(server: Server):
 
     asyncio.run(asyncio.wait_for(run(), 40))
     server.drop(url)
+
+
+def test_a_message_is_answered_anew_with_the_documents_and_variables_that_it_was_asked_with(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        asked = AgentAsk(text="code?", document_ids=("doc_1",), variables={"name": "Ada"})
+        id, message, _ = await turn(store, threads, asked)
+        answer = (await store.org(ORG).threads.all_messages(id))[1].id
+        for named in (message, answer):
+            async with threads.open(ORG, AgentAsk(conversation=id, regenerate=named), AGENT) as again:
+                assert (again.ask.document_ids, again.ask.variables) == (("doc_1",), {"name": "Ada"})
+                assert again.documents == ("doc_1",)
+        ask = AgentAsk(conversation=id, regenerate=answer, document_ids=("doc_2",), variables={"name": "Bob"})
+        async with threads.open(ORG, ask, AGENT) as again:
+            assert (again.ask.document_ids, again.ask.variables) == (("doc_2",), {"name": "Bob"})
+            assert again.documents == ()
+
+    with_threads(tmp_path, test)
+
+
+def test_documents_that_were_attached_stay_in_sight_as_long_as_their_messages(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        id, first, _ = await turn(store, threads, AgentAsk(text="one", document_ids=("doc_1", "doc_2")))
+        await turn(store, threads, AgentAsk(text="two", conversation=id, document_ids=("doc_3",)))
+        ask = AgentAsk(text="three", conversation=id, document_ids=("doc_2",))
+        async with threads.open(ORG, ask, AGENT) as thread:
+            assert (thread.documents, thread.ask.document_ids) == (("doc_1", "doc_3"), ("doc_2",))
+        async with threads.open(ORG, ask, AGENT, history=2) as thread:
+            assert thread.documents == ("doc_3",)
+        async with threads.open(ORG, ask, AGENT, history=0) as thread:
+            assert thread.documents == ()
+        async with threads.open(ORG, AgentAsk(text="one b", conversation=id, edit=first), AGENT) as thread:
+            assert thread.documents == ()
+
+    with_threads(tmp_path, test)
