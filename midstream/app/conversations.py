@@ -22,13 +22,15 @@ HISTORY = 1000
 
 class Opened(Struct, frozen=True):
     """A conversation during one turn. seq: number that the turn's first message gets. parent: the message that it
-    follows where that is not the newest one; None: it is."""
+    follows where that is not the newest one; None: it is. since: number of the first message after the last reset, -1
+    = there was none."""
 
     id: str | None = None
     title: str = ""
     history: tuple[Message, ...] = ()
     seq: int = 0
     parent: str | None = None
+    since: int = -1
 
 
 _NOTHING = nullcontext(Opened())
@@ -78,7 +80,8 @@ class Conversations:
         for row in line.messages:
             history.extend(self.read(row.spoken()))
         parent = line.head if conversation.current_id is not None or conversation.reset_seq is not None else None
-        return Opened(id, conversation.title or "", tuple(history), line.seq, parent)
+        since = -1 if conversation.reset_seq is None else conversation.reset_seq
+        return Opened(id, conversation.title or "", tuple(history), line.seq, parent, since)
 
     def read(self, spoken: Message | Native) -> tuple[Message, ...]:
         """A stored message in the core language; a caller's own words are read in their dialect."""

@@ -90,6 +90,7 @@ class Services:
             keep=keep,
             seq=opened.seq,
             parent=opened.parent,
+            since=opened.since,
             size=len(request.body),
             transactions=face.TRANSACTIONS,
             told=in_our_words() if face.OURS else as_it_is,

@@ -33,6 +33,8 @@ TITLE = 60
 NAME = 200
 #: Messages of the history, unless another number is asked for.
 HISTORY = 200
+#: In place of the number of a first message: the turn began before the last reset.
+BEFORE = -2
 #: Between servers: a turn is kept for so many seconds, and kept anew after each third of them.
 LEASE = 30.0
 #: Seconds after which a turn is given back again that a failing store did not take.
@@ -49,8 +51,8 @@ class Thread(Struct, frozen=True):
     said before, oldest first. message: id of the user's message; parent: of the one it follows ("" = none).
     answer: the id that the answer will have. ask: what was asked, with the message's text where an earlier one is
     answered anew, and with the names of the thread. documents: ids of those that were attached before, oldest first.
-    made: the conversation is stored with the turn's beginning.
-    again: the user's message is stored already."""
+    since: number of the first message after the last reset, -1 = there was none. made: the conversation is stored with
+    the turn's beginning. again: the user's message is stored already."""
 
     org: str
     conversation: str
@@ -66,6 +68,7 @@ class Thread(Struct, frozen=True):
     agent: str
     now: Callable[[], float]
     documents: tuple[str, ...] = ()
+    since: int = -1
     made: bool = False
     again: bool = False
 
@@ -108,7 +111,7 @@ class Thread(Struct, frozen=True):
         )
         records.append(self._message(self.message, "user", said, self.seq, self.parent, run, detail, now))
         records += self._words(self.message, self.ask.text)
-        records.append(ConversationMoved(self.conversation, self.org, self.message, now))
+        records.append(ConversationMoved(self.conversation, self.org, self.message, now, self.seq, self.since))
         return tuple(records)
 
     def ends(
@@ -175,7 +178,7 @@ class Thread(Struct, frozen=True):
         return (
             self._message(self.answer, "assistant", Message("assistant", parts), seq, self.message, run, detail, now),
             *self._words(self.answer, text),
-            ConversationMoved(self.conversation, self.org, self.answer, now),
+            ConversationMoved(self.conversation, self.org, self.answer, now, seq, self.since),
         )
 
     def _message(
@@ -341,6 +344,7 @@ class Threads:
             agent=agent,
             now=self._now,
             documents=_documents(attached, own),
+            since=_since(row, answered),
             again=answered is not None,
         )
 
@@ -423,6 +427,12 @@ async def _keep(store: ThreadStore, id: str, holder: str) -> None:
 def conversation_of(message: str) -> str:
     """The id of the conversation that begins with a promised message: whoever works on it makes the same one."""
     return "conv_" + message.removeprefix("msg_")
+
+
+def _since(row: ThreadRow, answered: ThreadMessage | None) -> int:
+    """As in Thread; a turn that goes on, of a message from before a reset, belongs to that time whatever follows."""
+    since = -1 if row.reset_seq is None else row.reset_seq
+    return BEFORE if answered is not None and answered.seq < since else since
 
 
 def _keeps_nothing(ask: AgentAsk) -> bool:

@@ -13,7 +13,7 @@ from ..core.parts import Message
 from ..core.serving import Target, Work
 from ..core.turn import Turn
 from ..core.usage import Usage
-from ..store.ledger import Record
+from ..store.ledger import ConversationTouched, Record
 
 
 class Clock(Protocol):
@@ -59,6 +59,7 @@ class Order(Struct, frozen=True):
     """What a run shall do. keep: what the turn adds to its conversation and the answer to it are stored. seq: number
     of the first of these messages.
     parent: the message that the first one follows, where branches are in use: the conversation then goes on from here.
+    since: as in store.ledger.ConversationMoved.
     transactions: each attempt's account is put into the outbox as well.
     told: how the error that the run ends with is told."""
 
@@ -73,7 +74,13 @@ class Order(Struct, frozen=True):
     keep: bool = False
     seq: int = 0
     parent: str | None = None
+    since: int = -1
     size: int = 0
     transactions: bool = False
     act: Act | None = None
     told: Callable[[MidstreamError], MidstreamError] = as_it_is
+
+
+def touched(order: Order, conversation: str, seq: int, now: float) -> ConversationTouched:
+    """seq: number of the last message, unless it is one of an act, whose own records say where it stands."""
+    return ConversationTouched(conversation, order.org, now, seq if order.act is None else -1, order.since)

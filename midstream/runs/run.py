@@ -25,7 +25,6 @@ from ..store.ledger import (
     AttemptSettled,
     AttemptStarted,
     ConversationMoved,
-    ConversationTouched,
     Ledger,
     MessageAdded,
     OutboxAdded,
@@ -38,7 +37,7 @@ from ..store.ledger import (
 from .attempt import BYTES_PER_TOKEN, Attempt
 from .health import Health
 from .log import EventLog
-from .order import Clock, Order, Spent
+from .order import Clock, Order, Spent, touched
 from .route import Next, Route
 from .transactions import transaction
 
@@ -420,7 +419,7 @@ class _Owner:
         )
         if order.parent is None or order.conversation is None:
             return [added]
-        return [added, ConversationMoved(order.conversation, order.org, added.id, now)]
+        return [added, ConversationMoved(order.conversation, order.org, added.id, now, seq, order.since)]
 
     def _attempt_started(self, attempt: Attempt) -> Record:
         order, target = self._order, attempt.next.target
@@ -485,7 +484,7 @@ class _Owner:
         )
         self._runs._observer.run_ended(order.face, order.turn.kind, status)
         if order.conversation is not None:
-            self._records.append(ConversationTouched(id=order.conversation, org_id=order.org, updated_at=now))
+            self._records.append(touched(order, order.conversation, self._seq, now))
         if order.act is not None:
             self._records += order.act.closing(end)
             return

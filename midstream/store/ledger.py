@@ -122,18 +122,26 @@ class ConversationAdded(Struct, frozen=True, gc=False):
 
 
 class ConversationMoved(Struct, frozen=True, gc=False):
-    """current_id: the last message of the branch in use from now on."""
+    """current_id: the last message of the branch in use from now on; seq: its number. since: where the conversation
+    began for the model when the turn did (-1 = it was never reset). After a reset meanwhile, the message belongs to
+    what was said before."""
 
     id: str
     org_id: str
     current_id: str
     updated_at: float
+    seq: int = -1
+    since: int = -1
 
 
 class ConversationTouched(Struct, frozen=True, gc=False):
+    """seq, since: of the turn's last message, as in ConversationMoved."""
+
     id: str
     org_id: str
     updated_at: float
+    seq: int = -1
+    since: int = -1
 
 
 class EventLogged(Struct, frozen=True, gc=False):
@@ -248,9 +256,14 @@ _CONVERSATION_ADDED = """
 INSERT INTO conversations (id, org_id, created_at, updated_at, title, metadata, agent_id, thread_id, sub_thread_id)
 VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"""
 _CONVERSATION_MOVED = """
-UPDATE conversations SET current_id = $3, updated_at = $4 WHERE id = $1 AND org_id = $2"""
+UPDATE conversations SET updated_at = $4,
+    current_id = CASE WHEN COALESCE(reset_seq, -1) = $6 THEN $3 ELSE current_id END,
+    reset_seq = CASE WHEN COALESCE(reset_seq, -1) = $6 OR $5 < reset_seq THEN reset_seq ELSE $5 + 1 END
+WHERE id = $1 AND org_id = $2"""
 _CONVERSATION_TOUCHED = """
-UPDATE conversations SET updated_at = $3 WHERE id = $1 AND org_id = $2 AND updated_at < $3"""
+UPDATE conversations SET updated_at = CASE WHEN updated_at < $3 THEN $3 ELSE updated_at END,
+    reset_seq = CASE WHEN COALESCE(reset_seq, -1) = $5 OR $4 < reset_seq THEN reset_seq ELSE $4 + 1 END
+WHERE id = $1 AND org_id = $2"""
 _EVENT_LOGGED = """
 INSERT INTO events (run_id, seq, org_id, type, data) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (run_id, seq) DO NOTHING"""
 _OUTBOX_ADDED = """

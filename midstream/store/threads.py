@@ -60,8 +60,11 @@ _DELETE_MESSAGE = """
 UPDATE messages SET deleted_at = $4 WHERE id = $1 AND org_id = $2 AND conversation_id = $3 AND deleted_at IS NULL"""
 _FORGET_WORDS = "DELETE FROM message_texts WHERE message_id = $1 AND org_id = $2"
 _REACT = "UPDATE messages SET reaction = $4 WHERE id = $1 AND org_id = $2 AND conversation_id = $3"
+#: First, so that no message is added while the second looks for the last one.
+_LEAVE = """
+UPDATE conversations SET current_id = NULL, updated_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
 _RESET = """
-UPDATE conversations SET current_id = NULL, updated_at = $3,
+UPDATE conversations SET
     reset_seq = (SELECT COALESCE(max(seq), -1) + 1 FROM messages WHERE conversation_id = $1 AND org_id = $2)
 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
 _SWITCH = "UPDATE conversations SET current_id = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
@@ -219,9 +222,9 @@ class ThreadStore:
         await self._db.write([(_REACT, (id, self._org, conversation, reaction))])
 
     async def reset(self, id: str) -> None:
-        """The model is shown nothing of what was said so far; the rows stay."""
+        """The model is shown nothing of what was said so far, nor of a turn that is under way; the rows stay."""
         await self.thread(id)
-        await self._db.write([(_RESET, (id, self._org, self._clock()))])
+        await self._db.write([(_LEAVE, (id, self._org, self._clock())), (_RESET, (id, self._org))])
 
     # search
 

@@ -6,7 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from .asgi import KEY, Here, Reply, here
+from midstream.core.ids import from_uuid
+
+from .asgi import KEY, MODEL, Here, Reply, here
 
 PATH = "/api/v1/conversation"
 
@@ -150,6 +152,27 @@ def test_after_a_reset_the_agent_knows_nothing_and_all_can_still_be_read(tmp_pat
         assert await talk.texts(id, "?all=true") == ["hello"] * 2
         again = await talk.say("hello", conversationId=id)
         assert again["usage"]["inputTokens"] == first["usage"]["inputTokens"]
+
+    here(tmp_path, test)
+
+
+def test_a_turn_that_is_under_way_at_a_reset_is_not_shown_to_the_next_whoever_speaks(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        first = await talk.say("hello")
+        id = first["conversationId"]
+        native = from_uuid("conv_", id)
+        body = {"message": "say 9 words pace 50", "agentId": talk.agent, "conversationId": id}
+        words = {"model": MODEL, "messages": [{"role": "user", "content": "say 9 words pace 50"}], "stream": True}
+        for path, asked in ((PATH, body), ("/v1/chat/completions", {**words, "conversation": native})):
+            late = app.begin("POST", path, asked, content_type="application/json")
+            await late.until(lambda reply: b"word1" in reply.body)
+            assert (await ask(app, "POST", f"{PATH}/{id}/reset")).status == 200
+            assert b"word9" in (await late.end()).body
+            assert await talk.texts(id) == []
+            again = await talk.say("hello", conversationId=id)
+            assert again["usage"]["inputTokens"] == first["usage"]["inputTokens"]
+            assert await talk.texts(id) == ["hello"] * 2
 
     here(tmp_path, test)
 

@@ -404,3 +404,42 @@ def test_documents_that_were_attached_stay_in_sight_as_long_as_their_messages(tm
             assert thread.documents == ()
 
     with_threads(tmp_path, test)
+
+
+def test_a_turn_that_is_under_way_at_a_reset_belongs_to_what_was_said_before_it(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        org = store.org(ORG).threads
+        for begun in (True, False):  # its question may come after the reset, too
+            id, _, _ = await turn(store, threads, AgentAsk(text="one"))
+            async with threads.open(ORG, AgentAsk(text="two", conversation=id), AGENT) as late:
+                if begun:
+                    await store.ledger.commit(*late.begins("run_1"))
+                await org.reset(id)
+                if not begun:
+                    await store.ledger.commit(*late.begins("run_1"))
+                await store.ledger.commit(*late.ends(Outcome("late"), "run_1"))
+            assert await line(store, id) == []
+            assert await org.branches(await org.thread(id)) == []
+            _, _, shown = await turn(store, threads, AgentAsk(text="three", conversation=id))
+            assert shown == []
+            _, _, shown = await turn(store, threads, AgentAsk(text="four", conversation=id))
+            assert shown == ["three", "re: three"]
+            assert await line(store, id) == ["three", "re: three", "four", "re: four"]
+            assert len(await org.all_messages(id)) == 8
+
+    with_threads(tmp_path, test)
+
+
+def test_a_turn_that_goes_on_after_a_reset_belongs_to_what_was_said_before_it(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        await turn(store, threads, AgentAsk(text="one", thread="t"))
+        ask = AgentAsk(text="two", thread="t")
+        async with threads.open(ORG, ask, AGENT, message="msg_promised") as cut:
+            await store.ledger.commit(*cut.begins("run_1"))
+        await store.org(ORG).threads.reset(cut.conversation)
+        async with threads.open(ORG, ask, AGENT, message="msg_promised") as again:
+            await store.ledger.commit(*again.begins("run_1"), *again.ends(Outcome("late"), "run_1"))
+        _, _, shown = await turn(store, threads, AgentAsk(text="three", thread="t"))
+        assert shown == []
+
+    with_threads(tmp_path, test)

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from midstream.core.errors import BadRequest, NotFound
 from midstream.store import Store
-from midstream.store.ledger import ConversationAdded, ConversationMoved, MessageAdded, MessageWords, Record
+from midstream.store.ledger import (
+    ConversationAdded,
+    ConversationMoved,
+    ConversationTouched,
+    MessageAdded,
+    MessageWords,
+    Record,
+)
 from midstream.store.rows import ThreadMessage
 from midstream.store.searching import words_of
 from midstream.store.threads import ThreadStore, _chain, _head
@@ -239,6 +246,26 @@ def test_a_word_is_found_beside_any_signs(url: str, word: str):
     async def test(store: Store, threads: ThreadStore) -> None:
         await store.ledger.commit(*said("long", 7, "a4", "see: " + ", ".join(SIGNED) + ".", at=NOW + 1))
         assert [found.message_id for found in await threads.search(word)] == ["long"]
+
+    with_tree(url, test)
+
+
+def test_what_is_said_by_a_turn_that_began_before_a_reset_is_not_shown_and_what_comes_after_is(url: str):
+    async def test(store: Store, threads: ThreadStore) -> None:
+        await threads.reset(C)
+        late = [*said("late", 7, "a4", role="assistant"), ConversationMoved(C, ORG, "late", NOW, 7, -1)]
+        await store.ledger.commit(*late)
+        await store.ledger.commit(*late)
+        assert await ids(threads) == []
+        row = await threads.thread(C)
+        assert (row.current_id, row.reset_seq) == (None, 8)
+        await store.ledger.commit(*said("q5", 8, ""), ConversationMoved(C, ORG, "q5", NOW, 8, 8))
+        assert await ids(threads) == ["q5"]
+        # of another face, whose messages follow the one before them
+        await threads.reset(C)
+        await store.ledger.commit(ConversationTouched(C, ORG, NOW, 9, 8), *said("later", 9, None, role="assistant"))
+        assert await ids(threads) == []
+        assert (await threads.thread(C)).reset_seq == 10
 
     with_tree(url, test)
 
