@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..agent.history import FILES
 from ..core.agents import AgentAsk
 from ..core.errors import BadRequest, Conflict, MidstreamError, NotFound, StoreDown
 from ..core.ids import new_id
@@ -24,11 +23,11 @@ from ..store.ledger import ConversationAdded, ConversationMoved, MessageAdded, M
 from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
 from ..store.searching import MAX_TEXT
 from ..store.threads import Line, ThreadStore
+from .thread_messages import asked_again, described, documents_of, said_by, shown, title_of
 from .turnstile import Turnstile, busy
 
 logger = logging.getLogger("midstream.threads")
 
-TITLE = 60
 #: Characters of a thread's name.
 NAME = 200
 #: Messages of the history, unless another number is asked for.
@@ -43,7 +42,6 @@ AGAIN = 0.5
 LOOK, LOOK_AT_MOST = 0.02, 0.5
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(MessageDetail).decode
 
 
 class Thread(Struct, frozen=True):
@@ -81,7 +79,7 @@ class Thread(Struct, frozen=True):
         """Its title, when that is no more than its first words and nothing has been answered yet."""
         first = next((text_of(one.parts) for one in self.history if one.role == "user"), self.ask.text)
         answered = any(one.role == "assistant" for one in self.history)
-        return self.title if self.kept and not answered and self.title == _title(first) else ""
+        return self.title if self.kept and not answered and self.title == title_of(first) else ""
 
     def begins(self, run: str | None = None) -> tuple[Record, ...]:
         """The records that must be durable before the model is asked. run: its id."""
@@ -102,9 +100,9 @@ class Thread(Struct, frozen=True):
             )
         if self.again:
             return tuple(records)
-        said, ask = _said(self.ask), self.ask
+        said, ask = said_by(self.ask), self.ask
         detail = MessageDetail(
-            attachments=tuple(_described(one) for one in ask.media),
+            attachments=tuple(described(one) for one in ask.media),
             document_ids=ask.document_ids,
             variables=ask.variables,
             user=ask.user,
@@ -290,7 +288,7 @@ class Threads:
             conversation=conversation,
             thread=ask.thread,
             sub_thread=ask.sub_thread,
-            title=_title(ask.text),
+            title=title_of(ask.text),
             history=(),
             message=message or new_id("msg_"),
             answer=new_id("msg_"),
@@ -308,7 +306,7 @@ class Threads:
         id = ask.conversation
         if not id:
             sub = ask.sub_thread or ask.thread
-            id = (await store.found_or_made(agent, ask.thread, sub, _title(ask.text))).id
+            id = (await store.found_or_made(agent, ask.thread, sub, title_of(ask.text))).id
         async with self._turns.through(org, id, wait=ask.wait), self._alone(store, id, ask.wait):
             if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
                 raise StoreDown
@@ -326,8 +324,8 @@ class Threads:
         ask = replace(ask, conversation=row.id, thread=thread, sub_thread=row.sub_thread_id or thread)
         own = ask.document_ids
         if answered is not None:
-            ask = _asked_again(ask, answered, self._read)
-        said = [_shown(message) for one in line.messages for message in self._read(one.spoken())]
+            ask = asked_again(ask, answered, self._read)
+        said = [shown(message) for one in line.messages for message in self._read(one.spoken())]
         attached = [*line.messages, answered] if answered is not None and not own else line.messages
         return Thread(
             org=org,
@@ -343,7 +341,7 @@ class Threads:
             ask=ask,
             agent=agent,
             now=self._now,
-            documents=_documents(attached, own),
+            documents=documents_of(attached, own),
             since=_since(row, answered),
             again=answered is not None,
         )
@@ -437,53 +435,3 @@ def _since(row: ThreadRow, answered: ThreadMessage | None) -> int:
 
 def _keeps_nothing(ask: AgentAsk) -> bool:
     return ask.playground or bool(ask.messages and not ask.conversation and not ask.thread)
-
-
-def _title(text: str) -> str:
-    return " ".join(text.split())[:TITLE]
-
-
-def _said(ask: AgentAsk) -> Message:
-    return Message("user", (*ask.media, Text(ask.text)) if ask.text else tuple(ask.media))
-
-
-def _described(media: Media) -> dict[str, str]:
-    """An attachment without its bytes."""
-    known = {"kind": media.kind, "name": media.name, "mime": media.mime, "url": media.url, "file_id": media.file_id}
-    return {name: value for name, value in known.items() if value}
-
-
-def _shown(message: Message) -> Message:
-    """A stored message as the model is shown it: of what it said itself, no pictures."""
-    if message.role != "assistant":
-        return message
-    parts = tuple([part for part in message.parts if type(part) is not Media])
-    return message if len(parts) == len(message.parts) else replace(message, parts=parts)
-
-
-def _asked_again(
-    ask: AgentAsk, row: ThreadMessage, read: Callable[[Message | Native], tuple[Message, ...]]
-) -> AgentAsk:
-    """With the words and attachments of a message that is stored already, and with its documents and variables where
-    none are given anew."""
-    parts = tuple(part for message in read(row.spoken()) for part in message.parts)
-    media = tuple(part for part in parts if isinstance(part, Media))
-    detail = _detail(row)
-    return replace(
-        ask,
-        text=text_of(parts),
-        media=media,
-        document_ids=ask.document_ids or detail.document_ids,
-        variables=ask.variables or detail.variables,
-    )
-
-
-def _documents(messages: Iterable[ThreadMessage], own: Iterable[str]) -> tuple[str, ...]:
-    """Ids of the documents that users have attached, the newest ones, oldest first, each once, without one's own."""
-    found = [id for one in messages if one.role == "user" for id in _detail(one).document_ids]
-    newest = list(dict.fromkeys(id for id in reversed(found) if id not in own))[:FILES]
-    return tuple(reversed(newest))
-
-
-def _detail(row: ThreadMessage) -> MessageDetail:
-    return _decode(row.detail) if row.detail else MessageDetail()

@@ -1,0 +1,65 @@
+"""Messages of a thread: as they are stored, as a model is shown them, and what one is asked with again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from ..agent.history import FILES
+from ..core.agents import AgentAsk
+from ..core.parts import Media, Message, Native, Text, text_of
+from ..store.rows import MessageDetail, ThreadMessage
+
+TITLE = 60
+
+_decode = msgspec.json.Decoder(MessageDetail).decode
+
+
+def title_of(text: str) -> str:
+    return " ".join(text.split())[:TITLE]
+
+
+def said_by(ask: AgentAsk) -> Message:
+    return Message("user", (*ask.media, Text(ask.text)) if ask.text else tuple(ask.media))
+
+
+def described(media: Media) -> dict[str, str]:
+    """An attachment without its bytes."""
+    known = {"kind": media.kind, "name": media.name, "mime": media.mime, "url": media.url, "file_id": media.file_id}
+    return {name: value for name, value in known.items() if value}
+
+
+def shown(message: Message) -> Message:
+    """A stored message as the model is shown it: of what it said itself, no pictures."""
+    if message.role != "assistant":
+        return message
+    parts = tuple([part for part in message.parts if type(part) is not Media])
+    return message if len(parts) == len(message.parts) else replace(message, parts=parts)
+
+
+def asked_again(ask: AgentAsk, row: ThreadMessage, read: Callable[[Message | Native], tuple[Message, ...]]) -> AgentAsk:
+    """With the words and attachments of a message that is stored already, and with its documents and variables where
+    none are given anew."""
+    parts = tuple(part for message in read(row.spoken()) for part in message.parts)
+    media = tuple(part for part in parts if isinstance(part, Media))
+    detail = _detail(row)
+    return replace(
+        ask,
+        text=text_of(parts),
+        media=media,
+        document_ids=ask.document_ids or detail.document_ids,
+        variables=ask.variables or detail.variables,
+    )
+
+
+def documents_of(messages: Iterable[ThreadMessage], own: Iterable[str]) -> tuple[str, ...]:
+    """Ids of the documents that users have attached, the newest ones, oldest first, each once, without one's own."""
+    found = [id for one in messages if one.role == "user" for id in _detail(one).document_ids]
+    newest = list(dict.fromkeys(id for id in reversed(found) if id not in own))[:FILES]
+    return tuple(reversed(newest))
+
+
+def _detail(row: ThreadMessage) -> MessageDetail:
+    return _decode(row.detail) if row.detail else MessageDetail()
