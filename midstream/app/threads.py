@@ -20,6 +20,7 @@ from ..core.outcome import Outcome
 from ..core.parts import Media, Message, Native, Part, Text, text_of
 from ..store import Store
 from ..store.ledger import ConversationAdded, ConversationMoved, MessageAdded, MessageWords, Record
+from ..store.reading import missing
 from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
 from ..store.searching import MAX_TEXT
 from ..store.threads import Line, ThreadStore
@@ -316,7 +317,7 @@ class Threads:
         self, store: ThreadStore, row: ThreadRow, org: str, ask: AgentAsk, agent: str, history: int, message: str
     ) -> Thread:
         answered = await self._answered_anew(store, row, ask, message)
-        edited = await store.message(row.id, ask.edit) if ask.edit else None
+        edited = await _named(store, row, ask.edit) if ask.edit and answered is None else None
         if edited is not None and edited.role != "user":
             raise BadRequest("only a user's message can be replaced", code="not_a_user_message")
         line = await self._line(store, row, answered or edited, history)
@@ -355,7 +356,7 @@ class Threads:
                 return await store.message(row.id, message)
         if not ask.regenerate:
             return None
-        found = await store.message(row.id, ask.regenerate)
+        found = await _named(store, row, ask.regenerate)
         if found.role != "user":
             line = await store.line(row, 2, upto=found.id)
             before = [one for one in line.messages if one.role == "user"]
@@ -400,6 +401,14 @@ class Threads:
                 task = asyncio.get_running_loop().create_task(_give_back_later(store, id, holder))
                 self._returning.add(task)
                 task.add_done_callback(self._returning.discard)
+
+
+async def _named(store: ThreadStore, row: ThreadRow, id: str) -> ThreadMessage:
+    """Raises NotFound, also for a message from before a reset: what follows it would be shown by itself."""
+    found = await store.message(row.id, id)
+    if found.seq < (row.reset_seq or 0):
+        raise missing("message", id)
+    return found
 
 
 async def _give_back_later(store: ThreadStore, id: str, holder: str) -> None:

@@ -443,3 +443,23 @@ def test_a_turn_that_goes_on_after_a_reset_belongs_to_what_was_said_before_it(tm
         assert shown == []
 
     with_threads(tmp_path, test)
+
+
+def test_a_message_from_before_a_reset_is_neither_replaced_nor_answered_anew(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        id, question, _ = await turn(store, threads, AgentAsk(text="one"))
+        answer = (await store.org(ORG).threads.all_messages(id))[1].id
+        await store.org(ORG).threads.reset(id)
+        for ask, named in (
+            (AgentAsk(conversation=id, regenerate=question), question),
+            (AgentAsk(conversation=id, regenerate=answer), answer),
+            (AgentAsk(text="one b", conversation=id, edit=question), question),
+        ):
+            with pytest.raises(NotFound, match=f"no such message: {named}"):
+                async with threads.open(ORG, ask, AGENT):
+                    pass
+        _, later, _ = await turn(store, threads, AgentAsk(text="two", conversation=id))
+        await turn(store, threads, AgentAsk(text="two b", conversation=id, edit=later))
+        assert await line(store, id) == ["two b", "re: two b"]
+
+    with_threads(tmp_path, test)
