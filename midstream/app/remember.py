@@ -47,4 +47,8 @@ class Remember:
         text = remembered(await self._ask(turn, prompt), memory)
         if text == memory:
             return ()
-        return [memories.remembered(turn.org, turn.agent, turn.thread, text, self._clock())]
+        return memories.remembered(
+            memories.Remembered(
+                turn.org, turn.agent, turn.thread, turn.conversation, turn.id, memory, text, self._clock()
+            )
+        )

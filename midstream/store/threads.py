@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ..core.ids import new_id
 from .database import Database, Statement, with_clock
+from .memories import forgotten
 from .reading import LAST, missing
 from .rows import FoundMessage, ThreadMessage, ThreadRow
 from .searching import search_messages
@@ -205,9 +206,9 @@ class ThreadStore:
         await self._db.write([better_title(self._org, id, title, instead_of)])
 
     async def delete(self, id: str) -> None:
-        """It is no longer found; the rows stay until they are cleared away."""
-        await self.thread(id)
-        await self._db.write([(_DELETE, (id, self._org, self._clock()))])
+        """It is no longer found, and its thread's memory is forgotten; the rows stay until they are cleared away."""
+        row = await self.thread(id)
+        await self._db.write([(_DELETE, (id, self._org, self._clock())), self._forgotten(row)])
 
     async def delete_message(self, conversation: str, id: str) -> None:
         """It is no longer shown nor searched; what follows it still does."""
@@ -222,9 +223,14 @@ class ThreadStore:
         await self._db.write([(_REACT, (id, self._org, conversation, reaction))])
 
     async def reset(self, id: str) -> None:
-        """The model is shown nothing of what was said so far, nor of a turn that is under way; the rows stay."""
-        await self.thread(id)
-        await self._db.write([(_LEAVE, (id, self._org, self._clock())), (_RESET, (id, self._org))])
+        """The model is shown nothing of what was said so far, nor of a turn that is under way, and the memory of its
+        thread is forgotten; the rows stay."""
+        row = await self.thread(id)
+        left = (id, self._org, self._clock())
+        await self._db.write([(_LEAVE, left), (_RESET, (id, self._org)), self._forgotten(row)])
+
+    def _forgotten(self, row: ThreadRow) -> Statement:
+        return forgotten(self._org, row.id, row.agent_id or "", row.thread_id or row.id)
 
     # search
 

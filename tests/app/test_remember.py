@@ -11,9 +11,18 @@ from midstream.core.parts import text_of
 from midstream.core.turn import Prompt
 from midstream.metering.turns import after_turn
 from midstream.store import open_store
+from midstream.store.ledger import ConversationAdded, MessageAdded
 from midstream.store.outbox import OutboxRow
 
-TURN = TurnAccount("msg_1", "org_a", "agt_1", "run_1", 1.0, thread="t1", asked="I am Ada", answered="Hi Ada")
+TURN = TurnAccount(
+    "msg_1", "org_a", "agt_1", "run_1", 1.0, thread="t1", conversation="conv_1", asked="I am Ada", answered="Hi Ada"
+)
+#: What is stored of the turns.
+SAID = (
+    ConversationAdded("conv_1", "org_a", 1.0, agent_id="agt_1", thread_id="t1", sub_thread_id="t1"),
+    MessageAdded("msg_1", "org_a", None, 0, "user", b"{}", 1.0, "conv_1", parent_id=""),
+    MessageAdded("msg_2", "org_a", None, 2, "user", b"{}", 1.0, "conv_1", parent_id="msg_1"),
+)
 
 
 class Model:
@@ -38,6 +47,7 @@ def remembered(folder: Path, model: Model, *turns: TurnAccount) -> str | None:
     async def run() -> str | None:
         store = await open_store(f"sqlite:///{folder}/midstream.db", worker="test")
         try:
+            await store.ledger.commit(*SAID)
             remember = Remember(store, model.ask, model.instructions, lambda: 7.0)
             for turn in turns:
                 await store.db.write(list(await remember.handle(row(turn))))
