@@ -21,7 +21,7 @@ from .faces import Face
 from .refused_keys import in_our_words
 from .replies import whole
 from .thread_channel import ThreadChannel
-from .threads import HISTORY, conversation_of
+from .threads import HISTORY, answer_of, conversation_of
 from .turn_rooms import TurnRooms
 from .turn_work import DIALECT, Also, Asker, TurnWork, nothing_else
 from .vector_turn import VectorWork
@@ -146,6 +146,7 @@ class AgentTurns:
             opening = self._rooms.threads.open(asker.org, ask, loaded.id, history=history, message=message, new=new)
             thread = await held.enter_async_context(opening)
             run = run or new_id("run_")
+            thread = replace(thread, answer=answer_of(run))
             if heard is not None and thread.kept:
                 channel = ThreadChannel(self._rooms.hub, *heard, thread, run, self._rooms.clock.wall)
                 also = channel.beside(also)

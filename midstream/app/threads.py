@@ -442,5 +442,10 @@ def _since(row: ThreadRow, answered: ThreadMessage | None) -> int:
     return BEFORE if answered is not None and answered.seq < since else since
 
 
+def answer_of(run: str) -> str:
+    """The id of the answer that a run gives: whoever ends it, there is one (see store.recovery)."""
+    return "msg_" + run.removeprefix("run_")
+
+
 def _keeps_nothing(ask: AgentAsk) -> bool:
     return ask.playground or bool(ask.messages and not ask.conversation and not ask.thread)

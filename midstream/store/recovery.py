@@ -1,5 +1,6 @@
 """What a server that died left behind: its attempts become `unknown`, with their accounts, its runs `failed`, and of
-the tools that they called the unsafe ones `in_doubt`, each exactly once.
+the tools that they called the unsafe ones `in_doubt`, each exactly once. A turn's question that nobody will answer any
+more is answered by that error.
 
 The updates only touch rows that have not ended, so two servers that do this at once, and a worker that was only
 asleep and settles later, leave one terminal state: the first."""
@@ -7,8 +8,12 @@ asleep and settles later, leave one terminal state: the first."""
 from __future__ import annotations
 
 # ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+import msgspec
+
+from ..core.parts import Message
 from .database import Database, DialectName, Statement, with_clock
 from .ledger import CALLS_LEFT
+from .rows import MessageDetail
 from .tool_calls import left_behind
 
 #: Seconds: how often a worker says that it lives, and how long it may be silent before it counts as dead.
@@ -16,6 +21,8 @@ HEARTBEAT, SILENCE = 10.0, 30.0
 #: Heartbeats in a row that must have got through before a worker judges others by their silence: when it was the
 #: database that was away, all have been silent, and each gets the time to be heard again.
 WATCHED = 3
+
+_encode = msgspec.json.Encoder().encode
 
 #: Of a row's worker; $1: seconds that it may be silent.
 _DEAD = """
@@ -42,6 +49,9 @@ WHERE attempts.accounted AND """
     + _OPEN_ATTEMPTS
 )
 _ONCE = " ON CONFLICT (id) DO NOTHING"
+_CUT = MessageDetail(
+    finish_reason="error", error={"code": "interrupted", "message": "the server stopped while this was running"}
+)
 _RUNS = (
     """
 UPDATE runs SET status = 'failed', ended_at = @clock, error_code = 'interrupted',
@@ -49,6 +59,34 @@ UPDATE runs SET status = 'failed', ended_at = @clock, error_code = 'interrupted'
 WHERE """
     + _OPEN_RUNS
 )
+#: The end of a failed turn in its conversation, as app.threads has it, under the id that the answer would have had. Not
+#: of a turn that a job goes on with, or after which the conversation went on or was reset.
+_ANSWERS = (
+    """
+INSERT INTO messages (id, org_id, conversation_id, run_id, seq, role, dialect, content, created_at, parent_id, detail)
+SELECT 'msg_' || substr(runs.id, 5), runs.org_id, runs.conversation_id, runs.id, said.seq + 1, 'assistant', '',
+    @content, @clock, said.id, @detail
+FROM runs CROSS JOIN conversations CROSS JOIN messages AS said
+WHERE conversations.id = runs.conversation_id AND conversations.org_id = runs.org_id
+    AND said.conversation_id = runs.conversation_id AND said.run_id = runs.id
+    AND said.role = 'user' AND said.detail IS NOT NULL AND said.seq >= COALESCE(conversations.reset_seq, 0)
+    AND NOT EXISTS (
+        SELECT 1 FROM messages AS later WHERE later.conversation_id = said.conversation_id AND later.seq > said.seq)
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = said.id AND jobs.status IN ('queued', 'running'))
+    AND """
+    + _OPEN_RUNS
+)
+_MOVES = (
+    """
+UPDATE conversations SET current_id = answer.id, updated_at = @clock
+FROM runs CROSS JOIN messages AS answer
+WHERE conversations.id = runs.conversation_id AND conversations.org_id = runs.org_id
+    AND answer.conversation_id = conversations.id AND answer.run_id = runs.id
+    AND answer.role = 'assistant' AND answer.parent_id = conversations.current_id
+    AND """
+    + _OPEN_RUNS
+)
+_BYTES: dict[DialectName, str] = {"sqlite": "{}", "postgres": "CAST({} AS BYTEA)"}
 _CALLS = CALLS_LEFT.replace("ended_at = $1", "ended_at = @clock") + " AND run_id IN (SELECT id FROM runs WHERE "
 _FORGET = "DELETE FROM workers WHERE seen_at <= 0 OR seen_at <= @clock - $1"
 #: Nobody is dead for being silent: only for having said that it ends (`leave`).
@@ -114,8 +152,14 @@ def _recovery(db: Database, silence: float = SILENCE) -> list[Statement]:
         (_CALLS + _OPEN_RUNS + runs + ")", (silence, one.status, one.error, one.result))
         for one in left_behind("", "", 0.0)
     ]
-    found += [(_RUNS + runs, (silence,)), (_FORGET, (silence,))]
+    found += [(_answers(db.dialect) + runs + _ONCE, (silence, _encode(Message("assistant", ())), _encode(_CUT)))]
+    found += [(_MOVES + runs, (silence,)), (_RUNS + runs, (silence,)), (_FORGET, (silence,))]
     return [(with_clock(sql, db.dialect), values) for sql, values in found]
+
+
+def _answers(dialect: DialectName) -> str:
+    bytes_of = _BYTES[dialect].format
+    return _ANSWERS.replace("@content", bytes_of("$2")).replace("@detail", bytes_of("$3"))
 
 
 def _seen(db: Database, worker: str) -> Statement:

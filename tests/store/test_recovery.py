@@ -7,18 +7,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from midstream.core.errors import StoreDown
+from midstream.core.parts import Message
 from midstream.core.toolbox import IN_DOUBT, ToolAnswer
 from midstream.core.usage import Usage
 from midstream.store import Store, open_store, recovery
 from midstream.store.database import Statement
+from midstream.store.jobs import Job, Jobs
+from midstream.store.ledger import ConversationAdded, ConversationMoved, Record
+from midstream.store.rows import MessageDetail
 from midstream.store.tool_calls import CANCELLED, CallEnded
 
 from .test_tool_calls import queued
-from .turns import ORG, attempt_settled, attempt_started, begin, end, run_ended, run_started, with_store
+from .turns import NOW, ORG, attempt_settled, attempt_started, begin, end, message, run_ended, run_started, with_store
 
 ROOT = Path(__file__).parents[2]
 _ALL_SILENT = [("UPDATE workers SET seen_at = 0", ())]
@@ -262,3 +267,75 @@ def test_the_heartbeat_goes_on_after_the_store_was_away(sqlite_url: str, monkeyp
         await store.close()
 
     asyncio.run(run())
+
+
+CUT = "conv_cut"
+
+
+def _asked(run: str, seq: int, *, conversation: str = CUT, detail: bytes | None = b"{}") -> list[Record]:
+    """A turn's question, the message of which has the run's name."""
+    id = f"msg_q_{run}"
+    return [
+        run_started(run, conversation=conversation),
+        replace(message(f"q_{run}", seq, run=run, conversation=conversation), parent_id="", detail=detail),
+        ConversationMoved(conversation, ORG, id, NOW),
+    ]
+
+
+async def _said(store: Store, conversation: str = CUT) -> list[tuple[str, str]]:
+    threads = store.org(ORG).threads
+    line = await threads.line(await threads.thread(conversation), 10, detailed=True)
+    return [
+        (one.id, msgspec.json.decode(one.detail, type=MessageDetail).error.get("code", ""))
+        for one in line.messages
+        if one.detail is not None
+    ]
+
+
+def test_a_turn_that_was_cut_is_kept_with_its_error_in_its_conversation_once(url: str) -> None:
+    async def leave_open(store: Store) -> None:
+        await store.ledger.commit(ConversationAdded(CUT, ORG, NOW), *_asked("cut", 0))
+
+    async def look(store: Store) -> None:
+        for _ in range(2):
+            await recovery.recover(store.db)
+            assert await _said(store) == [("msg_q_cut", ""), ("msg_cut", "interrupted")]
+        row = (await store.org(ORG).threads.line(await store.org(ORG).threads.thread(CUT), 1)).messages[0]
+        assert (row.seq, row.parent_id, row.run_id, row.spoken()) == (
+            1,
+            "msg_q_cut",
+            "run_cut",
+            Message("assistant", ()),
+        )
+        # its worker was only asleep: what it says now comes too late
+        await store.ledger.commit(replace(message("cut", 1, conversation=CUT), role="assistant", parent_id="msg_q_cut"))
+        assert await _said(store) == [("msg_q_cut", ""), ("msg_cut", "interrupted")]
+
+    with_store(url, leave_open)
+    with_store(url, look)
+
+
+def test_no_error_is_added_where_the_turn_goes_on_or_the_conversation_has(url: str) -> None:
+    names = ("job", "reset", "later", "plain")
+
+    async def leave_open(store: Store) -> None:
+        for name in names:
+            conversation = f"conv_{name}"
+            detail = None if name == "plain" else b"{}"
+            await store.ledger.commit(
+                ConversationAdded(conversation, ORG, NOW), *_asked(name, 0, conversation=conversation, detail=detail)
+            )
+        jobs = Jobs(store.db, store.worker, lambda: NOW)
+        await jobs.add([Job("msg_q_job", ORG, "key_1", "turn", None, "run_job", b"", None, NOW, NOW)])
+        assert len(await jobs.take(1)) == 1
+        await store.org(ORG).threads.reset("conv_reset")
+        await store.ledger.commit(*_asked("next", 1, conversation="conv_later"), run_ended("next"))
+
+    async def look(store: Store) -> None:
+        await recovery.recover(store.db)
+        assert {row.status for row in await store.org(ORG).runs()} == {"failed", "completed"}
+        found = await store.db.read("SELECT id FROM messages WHERE role = 'assistant'")
+        assert found == []
+
+    with_store(url, leave_open)
+    with_store(url, look)
