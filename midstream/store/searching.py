@@ -1,5 +1,7 @@
 """Finding messages by their words: each database's own full-text index, asked with the same words."""
 
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
 from __future__ import annotations
 
 import re
@@ -14,12 +16,15 @@ MAX_WORDS, MAX_WORD, MAX_TEXT = 16, 64, 100_000
 #: Characters shown before and after the word that was found.
 BEFORE, AFTER = 40, 120
 
+#: A thread with the name of a tool's call (`run_…:1:0`): in it an agent was asked by another one, not by a user.
+OF_A_CALL = "LIKE 'run!_________________________:%:%' ESCAPE '!'"
+
 _WORD = re.compile(r"[^\W_]+")
-_FOUND = """
+_FOUND = f"""
 SELECT m.id, m.conversation_id, c.title, m.role, t.text, m.created_at
 FROM message_texts t JOIN messages m ON m.id = t.message_id JOIN conversations c ON c.id = m.conversation_id
 WHERE t.org_id = $1 AND m.org_id = $1 AND c.org_id = $1 AND m.deleted_at IS NULL AND c.deleted_at IS NULL
-    AND (m.created_at, m.id) < ($3, $4) AND @match
+    AND COALESCE(c.thread_id, '') NOT {OF_A_CALL} AND (m.created_at, m.id) < ($3, $4) AND @match
 ORDER BY m.created_at DESC, m.id DESC LIMIT $5"""
 _MATCH: dict[DialectName, str] = {
     "sqlite": "t.seq IN (SELECT rowid FROM message_words WHERE message_words MATCH $2)",

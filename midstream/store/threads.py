@@ -17,7 +17,7 @@ from .database import Database, Statement, with_clock
 from .memories import forgotten
 from .reading import LAST, missing
 from .rows import FoundMessage, ThreadMessage, ThreadRow
-from .searching import search_messages
+from .searching import OF_A_CALL, search_messages
 
 Reaction: TypeAlias = Literal["like", "dislike"]
 
@@ -37,7 +37,7 @@ _PLACE = "SELECT seq FROM conversations WHERE id = $1 AND org_id = $2"
 _THREADS = f"""
 SELECT {ThreadRow.COLUMNS} FROM conversations
 WHERE org_id = $1 AND deleted_at IS NULL AND seq < $2 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
-    AND (CAST($5 AS TEXT) = '' OR thread_id = $5)
+    AND CASE CAST($5 AS TEXT) WHEN '' THEN COALESCE(thread_id, '') NOT {OF_A_CALL} ELSE thread_id = $5 END
 ORDER BY seq DESC LIMIT $3"""
 _NEWEST = f"""
 SELECT {ThreadMessage.COLUMNS}, CASE WHEN role = 'user' THEN detail END
@@ -127,7 +127,8 @@ class ThreadStore:
     async def threads(
         self, *, after: str | None = None, limit: int = PAGE, agent: str = "", thread: str = ""
     ) -> list[ThreadRow]:
-        """Newest first, from the one after `after`: what is made meanwhile moves nothing."""
+        """Newest first, from the one after `after`: what is made meanwhile moves nothing. Those that agents have with
+        each other stand there only if their thread is named."""
         place = LAST
         if after is not None:
             rows = await self._db.look_up(_PLACE, after, self._org)

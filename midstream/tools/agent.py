@@ -47,7 +47,7 @@ class AgentTool:
         below = msgspec.structs.replace(
             scope,
             path=path,
-            thread=scope.thread if shared else f"{key}",
+            thread=scope.thread if shared else key,  # by which store.threads knows it for no user's
             sub_thread=scope.sub_thread if shared else "",
             progress=lambda call, text: note(text),
         )

@@ -218,6 +218,24 @@ def test_documents_stay_in_sight_and_come_again_when_their_message_is_answered_a
     here(tmp_path, test)
 
 
+def test_the_conversation_of_an_agent_that_another_one_called_is_not_the_users(tmp_path: Path):
+    async def test(app: Here) -> None:
+        child = await talks(app)
+        tool = {"name": "ask_child", "kind": "agent", "agent": {"agent_id": child.agent}}
+        made = await ask(app, "POST", "/v1/admin/tools", tool)
+        parent = await talks(app, tool_ids=[made.json["id"]])
+        said = await parent.say("ask_child about zebras")
+        assert [call["status"] for call in said["toolCalls"]] == ["ok"]
+        assert len(await app.services.store.db.read("SELECT id FROM conversations")) == 2
+        assert [row["id"] for row in (await parent.get("/chat-history"))["data"]] == [said["conversationId"]]
+        assert (await parent.get(f"/chat-history?agentId={child.agent}"))["data"] == []
+        for word in ("message", "zebras"):
+            found = (await parent.get(f"/search?q={word}"))["data"]
+            assert {row["conversationId"] for row in found} <= {said["conversationId"]}
+
+    here(tmp_path, test)
+
+
 def test_a_thread_of_the_other_version_is_the_same_conversation(tmp_path: Path):
     async def test(app: Here) -> None:
         talk = await talks(app)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midstream.core.errors import BadRequest, NotFound
+from midstream.core.ids import new_id
 from midstream.store import Store
 from midstream.store.ledger import (
     ConversationAdded,
@@ -268,6 +269,23 @@ def test_what_is_said_by_a_turn_that_began_before_a_reset_is_not_shown_and_what_
         assert (await threads.thread(C)).reset_seq == 10
 
     with_tree(url, test)
+
+
+def test_what_agents_say_to_each_other_is_neither_listed_nor_found(url: str):
+    async def test(store: Store) -> None:
+        call = f"{new_id('run_')}:1:0"
+        for id, thread in (("conv_users", "run_1:2:3"), ("conv_agents", call), ("conv_plain", None)):
+            await store.ledger.commit(
+                ConversationAdded(id, ORG, NOW, title="t", agent_id="agt_1", thread_id=thread, sub_thread_id=thread),
+                *said(f"msg_{id}", 0, "", "same", conversation=id),
+            )
+        threads = store.org(ORG).threads
+        assert [one.id for one in await threads.threads()] == ["conv_plain", "conv_users"]
+        assert sorted(one.conversation_id for one in await threads.search("same")) == ["conv_plain", "conv_users"]
+        assert (await threads.thread("conv_agents")).thread_id == call
+        assert [one.id for one in await threads.threads(thread=call)] == ["conv_agents"]
+
+    with_store(url, test)
 
 
 HOSTILE = (
