@@ -39,13 +39,15 @@ class ToolChoice(Struct, frozen=True, omit_defaults=True):
 
 
 class Format(Struct, frozen=True, omit_defaults=True):
-    """The answer's form. kind "json": any JSON object; "json_schema": an instance of `schema`."""
+    """The answer's form. kind "json": one JSON object, or where `any` is set any JSON; "json_schema": an instance of
+    `schema`."""
 
     kind: Literal["text", "json", "json_schema"]
     schema: dict[str, Any] | None = None
     name: str | None = None
     description: str | None = None
     strict: bool | None = None
+    any: bool = False
 
 
 def described(form: Format) -> dict[str, Any]:

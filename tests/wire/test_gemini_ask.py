@@ -168,7 +168,7 @@ def test_generation_config_is_read_in_both_spellings() -> None:
     prompt = read({**says({"text": "x"}), "generation_config": config, "safetySettings": [], "cachedContent": "c/1"})
     assert prompt.params == Params(
         max_tokens=7, temperature=0.5, top_p=0.9, top_k=40, seed=3, stop=("x",), n=2, logprobs=True, top_logprobs=4,
-        frequency_penalty=0.1, presence_penalty=0.2, modalities=("text", "audio"), format=Format("json"),
+        frequency_penalty=0.1, presence_penalty=0.2, modalities=("text", "audio"), format=Format("json", any=True),
         thinking=Thinking("high", 0, True), audio={"voice": "Kore"},
     )  # fmt: skip
     assert prompt.extras == {"safetySettings": [], "cachedContent": "c/1", "generationConfig.mediaResolution": "LOW"}

@@ -68,7 +68,7 @@ def write_params(plan: Plan, quirks: Quirks, turns: Sequence[Turned], tools: Seq
     out = Written(plan.max_tokens_default if given is None else given)
     _thinking(plan, quirks, turns, out)
     _sampling(params, quirks, out)
-    _format(prompt, plan.turn.dialect, quirks, tools, out)
+    _format(prompt, quirks, tools, out)
     if out.form is not None:
         out.members["tool_choice"] = form_choice(
             prompt.tool_choice, bool(tools), params.parallel_tools, out.form["name"]
@@ -174,7 +174,7 @@ def _sampling(params: Params, quirks: Quirks, out: Written) -> None:
     out.members |= given
 
 
-def _format(prompt: Prompt, dialect: str, quirks: Quirks, tools: Sequence[Block], out: Written) -> None:
+def _format(prompt: Prompt, quirks: Quirks, tools: Sequence[Block], out: Written) -> None:
     form = prompt.params.format
     if form is None or form.kind == "text":
         return
@@ -193,7 +193,7 @@ def _format(prompt: Prompt, dialect: str, quirks: Quirks, tools: Sequence[Block]
     _instruct(form, out)
     prefilled = bool(prompt.messages) and prompt.messages[-1].role == "assistant"  # then the answer is its second half
     if form.kind == "json" and not prefilled:
-        out.by_word = "value" if dialect == "gemini" else "object"  # application/json says no more than that
+        out.by_word = "value" if form.any else "object"
 
 
 def _instruct(form: Format, out: Written) -> None:

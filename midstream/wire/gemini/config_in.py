@@ -155,7 +155,7 @@ def _format(found: dict[str, Any], mime: str | None, extras: dict[str, Any]) -> 
     if "responseSchema" in found:
         return Format("json_schema", json_schema_of(found["responseSchema"], f"{path}.responseSchema"))
     if mime == "application/json":
-        return Format("json")
+        return Format("json", any=True)
     if mime not in {None, "text/plain"}:
         extras[f"{path}.responseMimeType"] = mime
     return None if mime is None else Format("text")
