@@ -197,6 +197,7 @@ async def _recovered_as_expected(store: Store, commits: list[list[Record]]) -> N
     assert all(row.ended_at is not None for row in rows)
 
 
+@settings(deadline=None)
 @given(_commits)
 def test_any_sequence_of_records_ends_every_attempt_and_run_exactly_once(commits: list[list[Record]]) -> None:
     async def run() -> None:

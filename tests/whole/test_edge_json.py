@@ -188,11 +188,15 @@ def mutations() -> list[Mutation]:
     ]
 
 
+#: JSON, as some of the requests come to ask for.
+SAID = ('{"a":', "1}")
+
+
 def answer(asked: Asked) -> Said:
     dialect = asked.path.split("/")[1]
     if b'"stream":true' in asked.body or "streamGenerate" in asked.path:
-        return Said([frame for _, frame in fault_words.frames(dialect, ("a", "b"))], content_type="text/event-stream")
-    return whole(fault_words.whole(dialect, ("a", "b")))
+        return Said([frame for _, frame in fault_words.frames(dialect, SAID)], content_type="text/event-stream")
+    return whole(fault_words.whole(dialect, SAID))
 
 
 @pytest.fixture(scope="module")
