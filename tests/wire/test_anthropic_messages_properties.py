@@ -315,8 +315,9 @@ def test_a_request_written_is_read_back_the_same(
     prompt = Prompt(messages, tuple(offered), ToolChoice("auto") if offered else None, params)
     turn = Turn("another", {}, lambda _: prompt, model="x")
     asked = dialect.write_ask(Plan(turn, "m", False))
-    assert asked.dropped == ()
-    assert asked.body.count(b'"cache_control":') <= 4
+    marks = msgspec.json.encode(prompt).count(b'"cache":{')
+    assert asked.dropped == (("cache_control",) if marks > 4 else ())
+    assert asked.body.count(b'"cache_control":') == min(marks, 4)
     back = dialect.read_ask(read_object(asked.body))
     assert unmarked(back) == unmarked(with_called_tools(prompt))
 

@@ -163,8 +163,44 @@ def test_of_more_marks_than_four_the_oldest_are_lost_and_that_is_told() -> None:
         assert ["cache_control" in block for block in body["messages"][0]["content"]] == [False] * 2 + [True] * 4
         assert dropped == (("cache_control",) if own > 4 else ())  # stored ones have done their service
     body, dropped = ask(Message("system", (Text("s", cache=Cache()),)), *marked[:4])
-    assert ("cache_control" in body["messages"][0]["content"][0], dropped) == (False, ("cache_control",))
+    assert ("cache_control" in body["system"][0], dropped) == (False, ("cache_control",))  # it is read before these
+    assert body["messages"][0]["content"] == ask(*marked[:4])[0]["messages"][0]["content"]
     assert ask(*marked[:4])[1] == ()
+
+
+def test_marks_are_lost_in_the_order_in_which_the_service_reads_tools_system_and_messages() -> None:
+    def lost(tools: int, system: int, said: int, history: tuple[Message, ...] = ()) -> Any:
+        """The places that have lost their mark, and what was told."""
+        body, dropped = ask(
+            Message("system", tuple(Text(f"s{n}", cache=Cache()) for n in range(system))),
+            *(Message("user", (Text(f"m{n}", cache=Cache()),)) for n in range(said)),
+            tools=tuple(Tool(f"t{n}", cache=Cache()) for n in range(tools)),
+            history=history,
+        )
+        blocks = [*body.get("tools", ()), *body.get("system", ()), *body["messages"][0]["content"]]
+        return [one.get("name") or one["text"] for one in blocks if "cache_control" not in one], dropped
+
+    told = ("cache_control",)
+    assert lost(6, 0, 1) == (["t0", "t1", "t2"], told)
+    assert lost(0, 6, 1) == (["s0", "s1", "s2"], told)
+    assert lost(1, 1, 4) == (["t0", "s0"], told)
+    assert lost(2, 2, 1) == (["t0"], told)
+    assert lost(1, 2, 1) == ([], ())
+    # Stored messages have done their service: theirs go before any of the caller's own, and unsaid.
+    early = Message("system", (Text("e0", cache=Cache()), Text("e1", cache=Cache())))
+    before = tuple(Message("user", (Text(f"h{n}", cache=Cache()),)) for n in range(2))
+    assert lost(1, 1, 2, before) == (["h0", "h1"], ())
+    assert lost(1, 1, 1, (early, *before)) == (["e0", "e1", "h0"], ())
+    assert lost(3, 1, 2, (early, *before)) == (["t0", "t1", "e0", "e1", "h0", "h1"], told)
+
+
+def test_a_result_loses_the_marks_in_it_one_by_one() -> None:
+    inside = ToolResult("a", tuple(Text(str(n), cache=Cache()) for n in range(3)), cache=Cache())
+    for more, left in ((1, [False, True, True, True]), (3, [False, False, False, True])):
+        last = Message("user", tuple(Text(str(n), cache=Cache()) for n in range(more)))
+        body, _ = ask(USER, Message("assistant", (ToolCall("a", "f"),)), Message("tool", (inside,)), last)
+        result = body["messages"][2]["content"][0]
+        assert ["cache_control" in block for block in (*result["content"], result)] == left
 
 
 # --- parts

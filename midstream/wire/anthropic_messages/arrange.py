@@ -13,10 +13,6 @@ from .block_write import Block, BlockWriter
 from .names import NAME
 from .unsigned import signed_message
 
-#: The service takes four marks in a request.
-MAX_MARKS = 4
-_MARK = b'"cache_control":'
-
 
 class _Content(Struct):
     content: Raw
@@ -29,7 +25,6 @@ class _Kind(Struct):
 _content = msgspec.json.Decoder(_Content).decode
 _kind = msgspec.json.Decoder(_Kind).decode
 _raws = msgspec.json.Decoder(list[Raw]).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class Turned(Struct):
@@ -130,43 +125,3 @@ def system_value(blocks: list[Block]) -> Any:
     if all(isinstance(block, dict) and set(block) == {"type", "text"} for block in blocks):
         return "\n\n".join(block["text"] for block in blocks)  # type: ignore[call-overload]
     return blocks
-
-
-def fewer_marks(turns: list[Turned], elsewhere: int) -> int:
-    """Takes the oldest cache marks off, so that with those `elsewhere` no more than four are left: marks of earlier
-    turns come back with the history, and the service refuses a fifth. How many were too many."""
-    counts = [turn_marks(turn) for turn in turns]
-    excess = too_many = max(0, sum(counts) + elsewhere - MAX_MARKS)
-    for turn, count in zip(turns, counts, strict=True):
-        if count and excess > 0:
-            excess = _take_marks(turn, excess)
-    return too_many
-
-
-def _take_marks(turn: Turned, excess: int) -> int:
-    """Takes marks off the turn's first blocks. How many are still too many."""
-    blocks = turn.opened()
-    for number, block in enumerate(blocks):
-        count = marks(_encode(block))
-        if count and excess > 0:
-            blocks[number] = _unmarked(block)
-            excess -= count
-    return excess
-
-
-def turn_marks(turn: Turned) -> int:
-    return marks(turn.raw) if turn.raw is not None else marks(_encode(turn.blocks))
-
-
-def marks(data: bytes) -> int:
-    """How many cache marks the JSON text holds (an upper bound: a tool's arguments may use the word)."""
-    return data.count(_MARK) + data.count(b'"cache_control" :')
-
-
-def _unmarked(block: Block) -> Block:
-    members = dict(block) if isinstance(block, dict) else msgspec.json.decode(block)
-    members.pop("cache_control", None)
-    content = members.get("content")
-    if isinstance(content, list):
-        members["content"] = [_unmarked(inner) if isinstance(inner, dict) else inner for inner in content]
-    return members

@@ -13,8 +13,9 @@ from ...core.parts import Message, ToolCall
 from ...core.turn import Asked, Plan, Tool, ToolChoice
 from ..stranded import stranded
 from ..strict_json import write_object
-from .arrange import arrange, fewer_marks, marks, split_system, system_blocks, system_value, user_first
+from .arrange import Turned, arrange, split_system, system_blocks, system_value, user_first
 from .block_write import Block, BlockWriter
+from .marks import MAX_MARKS, marks, raw_marks, take_marks
 from .names import NAME, own_state, write_cache
 from .params import Written, one_answer, write_params
 from .quirks import Quirks, quirks_of
@@ -77,14 +78,18 @@ def _put_history(plan: Plan, fields: dict[str, Raw]) -> tuple[str, ...]:
     if turns:
         if turns[0].role != "user":
             turns = user_first(turns)
-        marked = (bytes(fields[name]) for name in ("system", "tools", "messages") if name in fields)
-        fewer_marks(turns, sum(marks(raw) for raw in marked))
+        # Marks of earlier turns come back with the history, and the service refuses a fifth.
+        take_marks(turns, marks(turns) + _given_marks(fields) - MAX_MARKS)
         before = b",".join(_encode(turn.value()) for turn in turns)
         fields["messages"] = Raw(b"[" + before + (b"," + own if own else b"") + b"]")
     blocks = system_blocks(system, writer)
     if blocks:
         fields["system"] = Raw(_encode([*blocks, *_given_system(fields)]))
     return tuple(writer.dropped)
+
+
+def _given_marks(fields: dict[str, Raw]) -> int:
+    return sum(raw_marks(bytes(fields[name])) for name in ("system", "tools", "messages") if name in fields)
 
 
 def _given_system(fields: dict[str, Raw]) -> list[Any]:
@@ -101,19 +106,18 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     # The turn's own system messages stand in front although stored messages come before the turn.
     early, history = split_system(plan.history)
     own, rest = split_system(prompt.messages)
-    system = system_blocks([*early, *own], writer)
+    stored, system = system_blocks(early, writer), system_blocks(own, writer)
     turns = user_first(arrange([*history, *rest], writer))
     tools = _tools(prompt.tools, prompt.tool_choice, writer)
     params = write_params(plan, quirks, turns, tools)
     system += params.instructions
     tools += [params.form] if params.form is not None else []
-    elsewhere = marks(_encode([system, tools]))
-    # Those of stored messages have done their service; the caller's own are missed.
-    if fewer_marks(turns, elsewhere) and fewer_marks(arrange(rest, BlockWriter()), elsewhere):
+    instructions = system_value([*stored, *system])
+    if _loses_marks(tools, stored, system, turns, rest):
         writer.drop("cache_control")
     body["max_tokens"] = params.max_tokens
-    if system:
-        body["system"] = system_value(system)
+    if instructions:  # blocks stay blocks without their marks: what is cached of them is found by how it was written
+        body["system"] = instructions if isinstance(instructions, str) else [*stored, *system]
     body["messages"] = [turn.value() for turn in turns]
     if tools:
         body["tools"] = tools
@@ -127,6 +131,20 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     lost = stranded(prompt, plan.turn.dialect, NAME)
     dropped = tuple(dict.fromkeys((*writer.dropped, *params.dropped, *lost, *prompt.extras)))
     return body, dropped, params
+
+
+def _loses_marks(
+    tools: list[Block], stored: list[Block], system: list[Block], turns: list[Turned], rest: Iterable[Message]
+) -> bool:
+    """Takes the oldest marks off, so that no more are left than the service takes. Those of stored messages go first
+    and unsaid: they have done their service. Does the caller miss some of his own?"""
+    count = marks((tools, stored, system, *turns))
+    if count <= MAX_MARKS:
+        return False
+    own = marks((tools, system, *arrange(rest, BlockWriter())))
+    take_marks((stored, *turns), count - max(own, MAX_MARKS))
+    take_marks((tools, system, *turns), own - MAX_MARKS)
+    return own > MAX_MARKS
 
 
 def _called(messages: Iterable[Message]) -> dict[str, None]:
