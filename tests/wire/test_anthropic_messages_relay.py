@@ -85,6 +85,29 @@ def test_marks_of_earlier_turns_never_make_a_fifth() -> None:
     assert ["cache_control" in json.dumps(message) for message in messages] == [False] * 4 + [True] * 3
 
 
+def test_only_marks_on_blocks_and_tools_are_counted_and_the_rest_of_a_stored_block_keeps_its_bytes() -> None:
+    mark = b'"cache_control": {"type":"ephemeral"}'
+    call = b'{"type":"tool_use","id":"t","name":"f","input":{%b,"content":[{%b}],"n":1.0e1}, %b}' % (mark, mark, mark)
+    result = b'{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"r",%b}]}' % mark
+    none = b'{"type":"text","text":"\\"cache_control\\":","cache_control":null}'
+    raws = [
+        b'{"role":"user","content":"go"}',
+        b'{"role":"assistant","content":[%b]}' % call,
+        b'{"role":"user","content":[%b,%b]}' % (result, none),
+        b'{"role":"assistant","content":"fine"}',
+    ]
+    history = tuple(Message(json.loads(raw)["role"], (), native=Native(NAME, raw)) for raw in raws)
+    tool = b'{"name":"f","input_schema":{"type":"object","properties":{%b}},%b}' % (mark, mark)
+    own = b'{"role":"user","content":[{"type":"text","text":"x",%b}]}' % mark
+    body = b'{"model":"x","max_tokens":1,"system":%b,"tools":[%b],"messages":[%b]}'
+    messages = bytes(read_object(relay(body % (b'"s"', tool, own), history=history).body)["messages"])
+    assert messages == b"[" + b",".join([*raws, own]) + b"]"
+    system = b'[{"type":"text","text":"s",%b}]' % mark
+    messages = bytes(read_object(relay(body % (system, tool, own), history=history).body)["messages"])
+    assert messages == b"[" + b",".join([*raws, own]).replace(b", " + mark + b"}", b"}") + b"]"
+    assert relay(body % (b'"cache_control"', b"3", b'"cache_control",{"content":["cache_control"]}'), history=history)
+
+
 def test_thinking_that_another_service_did_is_not_sent_to_this_one() -> None:
     unsigned = {"type": "thinking", "thinking": "hm", "signature": ""}
     signed = {"type": "thinking", "thinking": "hm", "signature": "s"}

@@ -203,6 +203,24 @@ def test_a_result_loses_the_marks_in_it_one_by_one() -> None:
         assert ["cache_control" in block for block in (*result["content"], result)] == left
 
 
+def test_the_word_in_arguments_schemas_and_texts_is_no_mark() -> None:
+    word = {"cache_control": {"type": "ephemeral"}}
+    call = ToolCall("a", "f", json.dumps({**word, "content": [word, word]}))
+    spoken = (Text('"cache_control":{}'), Text("x", cache=Cache()))
+    turn = [USER, Message("assistant", (call,)), Message("tool", (ToolResult("a", spoken),))]
+    tools = (Tool("f", parameters={"type": "object", "properties": word, "content": [word]}, cache=Cache()),)
+    marked = Message("user", (Text("1", cache=Cache()), Text("2", cache=Cache())))
+    body, dropped = ask(*turn, marked, tools=tools)
+    assert dropped == ()
+    assert "cache_control" in body["tools"][0]
+    assert [("cache_control" in block) for block in body["messages"][2]["content"][0]["content"]] == [False, True]
+    assert [("cache_control" in block) for block in body["messages"][2]["content"][1:]] == [True, True]
+    body, dropped = ask(*turn, marked, marked, tools=tools)
+    assert dropped == ("cache_control",)
+    assert body["messages"][1]["content"][0]["input"] == json.loads(call.arguments)
+    assert body["tools"][0]["input_schema"] == tools[0].parameters
+
+
 # --- parts
 
 

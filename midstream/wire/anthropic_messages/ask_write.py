@@ -15,7 +15,7 @@ from ..stranded import stranded
 from ..strict_json import write_object
 from .arrange import Turned, arrange, split_system, system_blocks, system_value, user_first
 from .block_write import Block, BlockWriter
-from .marks import MAX_MARKS, marks, raw_marks, take_marks
+from .marks import MAX_MARKS, marks, raw_marks, raw_messages_marks, take_marks
 from .names import NAME, own_state, write_cache
 from .params import Written, one_answer, write_params
 from .quirks import Quirks, quirks_of
@@ -89,7 +89,8 @@ def _put_history(plan: Plan, fields: dict[str, Raw]) -> tuple[str, ...]:
 
 
 def _given_marks(fields: dict[str, Raw]) -> int:
-    return sum(raw_marks(bytes(fields[name])) for name in ("system", "tools", "messages") if name in fields)
+    given = {name: bytes(fields.get(name, b"[]")) for name in ("system", "tools", "messages")}
+    return raw_marks(given["system"]) + raw_marks(given["tools"]) + raw_messages_marks(given["messages"])
 
 
 def _given_system(fields: dict[str, Raw]) -> list[Any]:

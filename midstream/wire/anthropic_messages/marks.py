@@ -13,7 +13,7 @@ from .block_write import Block
 
 #: In a request; a fifth is refused.
 MAX_MARKS = 4
-_MARK = b'"cache_control":'
+_WORD = b'"cache_control"'
 _NONE = Raw(b"null")
 
 #: Where marks stand: the list of tools, the system blocks, a message.
@@ -26,7 +26,6 @@ class _Block(Struct):
 
 
 _block = msgspec.json.Decoder(_Block).decode
-_encode = msgspec.json.Encoder().encode
 _raws = msgspec.json.Decoder(list[Raw]).decode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -37,8 +36,13 @@ def marks(places: Iterable[Place]) -> int:
 
 
 def raw_marks(raw: bytes) -> int:
-    """How many marks the JSON text holds (an upper bound: a tool's arguments may use the word)."""
-    return raw.count(_MARK) + raw.count(b'"cache_control" :')
+    """How many marks a JSON list of blocks or tools holds. 0 for what is none: the service says what is wrong."""
+    return sum(_marks_of(block) for block in _listed(raw))
+
+
+def raw_messages_marks(raw: bytes) -> int:
+    """The same for a JSON list of messages."""
+    return sum(raw_marks(bytes(_read(message).content)) for message in _listed(raw))
 
 
 def take_marks(places: Iterable[Place], number: int) -> None:
@@ -53,8 +57,9 @@ def take_marks(places: Iterable[Place], number: int) -> None:
 
 def _marks_at(place: Place) -> int:
     if isinstance(place, Turned) and place.raw is not None:
-        return raw_marks(place.raw)
-    return raw_marks(_encode(place.blocks if isinstance(place, Turned) else place))
+        return raw_marks(bytes(_read(place.raw).content)) if _WORD in place.raw else 0
+    blocks = place.blocks if isinstance(place, Turned) else place
+    return sum(_marks_of(block) for block in blocks)
 
 
 def _take(blocks: list[Block], number: int) -> int:
@@ -67,8 +72,11 @@ def _take(blocks: list[Block], number: int) -> int:
     return number
 
 
-def _marks_of(block: Block) -> int:
-    return raw_marks(_encode(block))
+def _marks_of(block: Any) -> int:
+    """The block's own mark and those in a result's content. The word in a call's input or a tool's schema is none."""
+    if isinstance(block, Raw) and _WORD not in bytes(block):
+        return 0
+    return _is_marked(block) + sum(_is_marked(inner) for inner in _inner(block))
 
 
 def _is_marked(block: Any) -> bool:
@@ -85,6 +93,9 @@ def _inner(block: Any) -> list[Any]:
 
 
 def _listed(raw: bytes) -> list[Raw]:
+    """The items of a list that may hold marks. What does not have the word is not looked at."""
+    if _WORD not in raw:
+        return []
     try:
         return _raws(raw)
     except msgspec.DecodeError:
