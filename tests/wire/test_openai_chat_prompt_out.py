@@ -323,6 +323,22 @@ def test_json_that_is_asked_for_in_the_same_dialect_is_relayed_as_it_is() -> Non
     assert relayed(body).body == body.replace('"m"', '"up"', 1).encode()
 
 
+def test_a_thought_that_only_its_own_service_can_read_is_no_empty_thinking_part() -> None:
+    sealed = Reasoning(state=State("anthropic_messages", {"type": "redacted_thinking", "data": "x"}))
+    service = Quirks(reasoning_history="thinking")
+    spoken = [{"role": "assistant", "content": "a"}]
+    assert said(sealed, Text("a"), role="assistant", quirks=service) == (spoken, ("thinking",))
+    assert said(sealed, role="assistant", quirks=service) == ([], ("thinking",))
+    assert said(Reasoning(), Text("a"), role="assistant", quirks=service) == (spoken, ())
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "why"}]}
+    messages, dropped = said(Reasoning("why"), sealed, Text("a"), role="assistant", quirks=service)
+    assert messages == [{"role": "assistant", "content": [thought, {"type": "text", "text": "a"}]}]
+    assert dropped == ("thinking",)
+    native = Native("anthropic_messages", b'{"role":"assistant","content":"a"}')
+    put_back = Message("assistant", (sealed, Text("a")), native=native)
+    assert written(Prompt((put_back,)), service)[1] == ()
+
+
 def test_tools_and_choices_are_written() -> None:
     tools = (
         Tool("f", "does", {"type": "object"}, strict=True, cache=Cache()),

@@ -111,10 +111,13 @@ class MessagesWriter:
         written: dict[str, Any] = {"role": "assistant", "content": None}
         thoughts = [part for part in message.parts if isinstance(part, Reasoning)]
         said: list[Part] = [part for part in message.parts if not isinstance(part, Reasoning | ToolCall | Refusal)]
+        told = bool(thoughts) and thoughts_word(message) is not None
         if self._quirks.reasoning_history == "thinking":
-            said = [part for part in message.parts if not isinstance(part, ToolCall | Refusal)]
+            said = [part for part in message.parts if not isinstance(part, ToolCall | Refusal) and not _is_sealed(part)]
+            if told and any(one.state is not None for one in thoughts if _is_sealed(one)):
+                self._dropped.add("reasoning")
         elif thoughts:
-            self._reasoning(thoughts, written, told=thoughts_word(message) is not None)
+            self._reasoning(thoughts, written, told)
         content = self._content(said, lists=self._quirks.content_lists)
         written["content"] = content
         refusals = "".join(part.text for part in message.parts if isinstance(part, Refusal))
@@ -224,6 +227,11 @@ class MessagesWriter:
         if media.data is not None or (media.url is not None and self._quirks.file_urls == "file_data"):
             return {"type": "file", "file": {"file_data": url, **named}}
         return None
+
+
+def _is_sealed(part: Part) -> bool:
+    """Is it a thought without words, which at most its own service can read?"""
+    return isinstance(part, Reasoning) and not part.text
 
 
 def _only_text(message: Message) -> str | None:
