@@ -160,6 +160,12 @@ def chosen(loaded: Loaded, ask: AgentAsk) -> tuple[str, str]:
     return _text(values, "service"), _text(values, "model")
 
 
+def guarded(loaded: Loaded, ask: AgentAsk) -> bool:
+    """Are there guardrails, of whatever layer and whether or not they can be read?"""
+    stored = (loaded.spec.settings.guardrails, loaded.spec.configuration.get("guardrails"))
+    return any((ask.guardrails, ask.configuration.get("guardrails"), *stored))
+
+
 def embedded(loaded: Loaded, ask: AgentAsk) -> EmbedAsk:
     """What an agent of type embedding asks its model. Raises BadRequest, user_message_missing and as `prepare` does."""
     if not ask.text.strip():

@@ -75,9 +75,9 @@ class Conversations:
         conversation = await threads.thread(id)
         if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
             raise StoreDown
-        line = await threads.line(conversation, HISTORY)
+        line = await threads.line(conversation, HISTORY, detailed=True)
         history: list[Message] = []
-        for row in line.messages:
+        for row in line.shown():
             history.extend(self.read(row.spoken()))
         parent = line.head if conversation.current_id is not None or conversation.reset_seq is not None else None
         since = -1 if conversation.reset_seq is None else conversation.reset_seq

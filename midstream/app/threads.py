@@ -47,11 +47,12 @@ _encode = msgspec.json.Encoder().encode
 
 class Thread(Struct, frozen=True):
     """A conversation during one turn. conversation: its id, "" when nothing of the turn is kept. history: what was
-    said before, oldest first. message: id of the user's message; parent: of the one it follows ("" = none).
-    answer: the id that the answer will have. ask: what was asked, with the message's text where an earlier one is
-    answered anew, and with the names of the thread. documents: ids of those that were attached before, oldest first.
-    since: number of the first message after the last reset, -1 = there was none. made: the conversation is stored with
-    the turn's beginning. again: the user's message is stored already."""
+    said before, oldest first, without what no model is shown. message: id of the user's message; parent: of the one it
+    follows ("" = none). answer: the id that the answer will have. ask: what was asked, with the message's text where
+    an earlier one is answered anew, and with the names of the thread. documents: ids of those that were attached
+    before, oldest first. since: number of the first message after the last reset, -1 = there was none. made: the
+    conversation is stored with the turn's beginning. again: the user's message is stored already. opening: what its
+    user said first, shown to a model or not."""
 
     org: str
     conversation: str
@@ -70,6 +71,7 @@ class Thread(Struct, frozen=True):
     since: int = -1
     made: bool = False
     again: bool = False
+    opening: str = ""
 
     @property
     def kept(self) -> bool:
@@ -77,8 +79,9 @@ class Thread(Struct, frozen=True):
 
     @property
     def unnamed(self) -> str:
-        """Its title, when that is no more than its first words and nothing has been answered yet."""
-        first = next((text_of(one.parts) for one in self.history if one.role == "user"), self.ask.text)
+        """Its title, when that is no more than its first words and nothing has been answered yet; a refusal is no
+        answer."""
+        first = self.opening or self.ask.text
         answered = any(one.role == "assistant" for one in self.history)
         return self.title if self.kept and not answered and self.title == title_of(first) else ""
 
@@ -156,13 +159,16 @@ class Thread(Struct, frozen=True):
         said: str = "",
         version: str = "",
         configuration: Mapping[str, Any] | None = None,
+        unchecked: bool = False,
     ) -> tuple[Record, ...]:
-        """The records of a turn that failed or was stopped. said: what the user has seen of an answer."""
+        """The records of a turn that failed or was stopped. said: what the user has seen of an answer. unchecked: what
+        was asked had not passed its guardrails yet."""
         detail = MessageDetail(
             version_id=version,
             finish_reason="error",
             configuration=dict(configuration or {}),
             error={"code": error.code, "message": error.message},
+            unchecked=unchecked,
         )
         return self._answered(said, (), detail, run)
 
@@ -326,8 +332,10 @@ class Threads:
         own = ask.document_ids
         if answered is not None:
             ask = asked_again(ask, answered, self._read)
-        said = [shown(message) for one in line.messages for message in self._read(one.spoken())]
-        attached = [*line.messages, answered] if answered is not None and not own else line.messages
+        first = next((one for one in line.messages if one.role == "user"), None)
+        visible = line.shown()
+        said = [shown(message) for one in visible for message in self._read(one.spoken())]
+        attached = [*visible, answered] if answered is not None and not own else visible
         return Thread(
             org=org,
             conversation=row.id,
@@ -345,6 +353,7 @@ class Threads:
             documents=documents_of(attached, own),
             since=_since(row, answered),
             again=answered is not None,
+            opening="".join(text_of(one.parts) for one in self._read(first.spoken())) if first else "",
         )
 
     async def _answered_anew(
@@ -368,11 +377,11 @@ class Threads:
     async def _line(self, store: ThreadStore, row: ThreadRow, before: ThreadMessage | None, history: int) -> Line:
         """What was said up to where this turn begins."""
         if before is None:
-            return await store.line(row, history)
-        line = await store.line(row, history + 1, upto=before.id)
+            return await store.line(row, history, detailed=True)
+        line = await store.line(row, history + 1, upto=before.id, detailed=True)
         shown = line.messages[:-1]
         head = before.parent_id if before.parent_id is not None else (shown[-1].id if shown else "")
-        return Line(shown, line.seq, head)
+        return Line(shown, line.seq, head, line.hidden)
 
     @asynccontextmanager
     async def _alone(self, store: ThreadStore, id: str, wait: bool) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..agent.guardrails import Classifier, Webhook, guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
-from ..agent.prepare import Given, Prepared, chosen, pre_call, prepare, variables_of
+from ..agent.prepare import Given, Prepared, chosen, guarded, pre_call, prepare, variables_of
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import NotFound, TimedOut
@@ -79,6 +79,7 @@ class TurnWork:
         self._prepared: Prepared | None = None
         self._first_error = ""
         self._said = ""
+        self._passed = False
         self._children = Usage()
         self._children_cost: Decimal | None = Decimal(0)
         self._called: list[TurnWork] = []
@@ -129,6 +130,7 @@ class TurnWork:
         if refused is not None:
             desk.log(*shown(refused.text))
             return self._outcome(prepared, Ended(Answer(), None, 0, 0), refused)
+        self._passed = True
         # What may still be refused or mended is not shown before it has passed.
         ask = self._asking(desk, prepared, targets, quiet=checks.judges_output)
         journal = self._rooms.journal(self._asker.org)
@@ -338,7 +340,10 @@ class TurnWork:
             records += left_behind(self._run, self._asker.org, self._rooms.clock.wall())
             said = self._said or partial_text(self._desk)
             if self._desk is not None:  # else its question may not be stored, and an answer to nothing is none
-                records += thread.failed(end.error, self._run, said=said, version=version, configuration=sent)
+                unchecked = not self._passed and guarded(self._loaded, self._ask)
+                records += thread.failed(
+                    end.error, self._run, said=said, version=version, configuration=sent, unchecked=unchecked
+                )
         elif self.outcome is not None:
             records += thread.ends(self.outcome, self._run, version=version, configuration=sent)
         if not self._ask.playground and self._asker.parent is None:

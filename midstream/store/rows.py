@@ -13,6 +13,8 @@ from ..core.usage import Usage
 from .database import Row
 
 _message = msgspec.json.Decoder(Message)
+#: A detail that has neither word in it says nothing of a question that was kept back.
+_KEPT_BACK = (b'"blocked"', b'"unchecked"')
 
 USAGE_COLUMNS = (
     "uncached_in, cache_read, cache_write_5m, cache_write_1h, audio_in, image_in, out_text, out_reasoning, "
@@ -89,12 +91,20 @@ class ThreadMessage(MessageRow, frozen=True):
 
     COLUMNS = f"{MessageRow.COLUMNS}, parent_id, reaction, deleted_at"
 
+    def kept_back(self) -> bool:
+        """Is this the answer to a question that no guardrail has let pass? Then a model is shown neither."""
+        if self.detail is None or not any(word in self.detail for word in _KEPT_BACK):
+            return False
+        detail = _detail.decode(self.detail)
+        return detail.unchecked or bool(detail.blocked and not detail.iterations)
+
 
 class MessageDetail(Struct, frozen=True, omit_defaults=True):
     """What is kept of a turn beside its words. usage: counts by name; cost: decimal USD. tools_data: its tool calls
     (core.outcome.Step). configuration: what the model was asked with. error: {code, message} of a turn that failed.
     attachments: of the user's message, {kind, name, mime, url}; document_ids, variables: what it was asked with.
-    blocked: why a guardrail refused it."""
+    blocked: why a guardrail refused it: the question when no model was asked (iterations 0), else the answer.
+    unchecked: the turn ended before its question had passed."""
 
     model: str = ""
     service: str = ""
@@ -115,7 +125,11 @@ class MessageDetail(Struct, frozen=True, omit_defaults=True):
     fallback: bool = False
     first_error: str = ""
     blocked: str = ""
+    unchecked: bool = False
     user: str = ""
+
+
+_detail = msgspec.json.Decoder(MessageDetail)
 
 
 class FoundMessage(Struct, frozen=True):

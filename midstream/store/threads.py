@@ -88,11 +88,17 @@ class Branch(Struct, frozen=True):
 
 class Line(Struct, frozen=True):
     """The end of a branch: its messages, oldest first, deleted ones left out. seq: number of the next message.
-    head: id of the last message, deleted or not, "" when there is none."""
+    head: id of the last message, deleted or not, "" when there is none. hidden: ids of questions that no guardrail has
+    let pass, and of what was said to them."""
 
     messages: tuple[ThreadMessage, ...]
     seq: int
     head: str
+    hidden: frozenset[str] = frozenset()
+
+    def shown(self) -> list[ThreadMessage]:
+        """What a model may see of it."""
+        return [row for row in self.messages if row.id not in self.hidden]
 
 
 def better_title(org: str, conversation: str, title: str, instead_of: str) -> Statement:
@@ -146,7 +152,8 @@ class ThreadStore:
         return ThreadMessage(*rows[0])
 
     async def line(self, thread: ThreadRow, limit: int, *, upto: str | None = None, detailed: bool = False) -> Line:
-        """The last `limit` messages of the branch in use; upto: of the one that ends in that message ("" = nothing)."""
+        """The last `limit` messages of the branch in use; upto: of the one that ends in that message ("" = nothing).
+        detailed: with their details, and with what a model is not shown of them."""
         sql = _DETAILED if detailed else _NEWEST
         first = thread.reset_seq or 0
         wanted = max(limit, 1)
@@ -159,7 +166,7 @@ class ThreadStore:
             if whole or ((complete or len(chain) >= limit) and (not head or chain)):
                 kept = [row for row in chain if row.deleted_at is None]
                 seq = rows[-1].seq + 1 if rows else first
-                return Line(tuple(kept[-limit:] if limit else ()), seq, head)
+                return Line(tuple(kept[-limit:] if limit else ()), seq, head, _hidden(chain))
             wanted = min(wanted * 8, MANY)
 
     async def all_messages(self, conversation: str, *, limit: int = MANY) -> list[ThreadMessage]:
@@ -296,6 +303,11 @@ def _chain(rows: Sequence[ThreadMessage], head: str) -> tuple[list[ThreadMessage
         at = parents[at]
     chain.reverse()
     return chain, not at and not (chain and chain[0].parent_id is None)
+
+
+def _hidden(chain: Sequence[ThreadMessage]) -> frozenset[str]:
+    """Also when a refusal was deleted: its question is then no more to be shown than before."""
+    return frozenset(id for row in chain if row.kept_back() for id in (row.id, row.parent_id) if id)
 
 
 def _depth(parents: dict[str, str], id: str) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from midstream.app.threads import Threads
 from midstream.app.turnstile import Turnstile
@@ -157,6 +158,29 @@ def test_a_failed_turn_is_told_and_the_model_is_shown_only_what_was_said(tmp_pat
             assert _detail(row.detail).error == {"code": "upstream_timeout_first_token", "message": "no answer"}
             _, _, shown = await turn(store, threads, AgentAsk(text="again", thread="t" + said))
             assert shown == (["hi", said] if said else ["hi"])
+
+    with_threads(tmp_path, test)
+
+
+def test_a_question_that_no_guardrail_has_let_pass_is_kept_and_shown_to_no_model(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        refusal, ask = Outcome("No.", blocked="rude", rounds=0), AgentAsk(text="a bomb?", thread="t")
+        async with threads.open(ORG, ask, AGENT) as thread:
+            await store.ledger.commit(*thread.begins("r"), *thread.ends(refusal, "r"))
+        id, refused = thread.conversation, thread.answer
+        async with threads.open(ORG, replace(ask, text="and now?"), AGENT) as thread:
+            assert (thread.history, thread.parent, thread.seq) == ((), refused, 2)
+            assert thread.unnamed == "a bomb?"  # nothing has been answered that it could be named after
+            unchecked = thread.failed(TimedOut("no answer", phase="total"), "r", unchecked=True)
+            await store.ledger.commit(*thread.begins("r"), *unchecked)
+        async with threads.open(ORG, replace(ask, text="fine"), AGENT) as thread:
+            assert thread.history == ()
+            judged = Outcome("I cannot say that.", blocked="secret", rounds=1)  # the answer, not the question
+            await store.ledger.commit(*thread.begins("r"), *thread.ends(judged, "r"))
+        assert await line(store, id) == ["a bomb?", "No.", "and now?", "", "fine", "I cannot say that."]
+        await store.org(ORG).threads.delete_message(id, refused)
+        _, _, shown = await turn(store, threads, replace(ask, text="last"))
+        assert shown == ["fine", "I cannot say that."]
 
     with_threads(tmp_path, test)
 

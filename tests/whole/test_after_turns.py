@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from midstream.core.ids import from_uuid
+
 from .agents_at import Agents
 from .conftest import TOML
 from .serving import Serving
@@ -208,3 +210,31 @@ def test_a_fact_of_turn_one_is_known_at_turn_twenty_with_history_cut_by_org_agen
     asked_there = {"agent_id": "theirs", "user": "and there, in a thread of that name?", "thread_id": thread}
     assert agents.serving.ask("POST", "/api/v2/model/chat/completion", asked_there, key=theirs).status == 200
     assert "Ada" not in told(upstream, "and there, in a thread of that name?")
+
+
+def test_what_a_guardrail_has_blocked_is_told_to_no_model_by_no_later_turn_memory_or_title(
+    agents: Agents, upstream: Upstream, model: Model
+):
+    rails = {"input": {"patterns": ["bomb"]}, "output": {"patterns": ["^ok$"]}, "message": "Not that."}
+    agent = agent_of(agents, type="chatbot", memory=True, settings={"guardrails": rails})
+    assert say(agents, agent, "My bomb is here", "t1")["data"]["blocked"] == "it matches bomb"
+    body = {"agentId": agent, "message": "bomb", "stream": False, "documentIds": ["doc_000000000000000000000000"]}
+    conversation = agents.serving.ask("GET", f"/api/v1/conversation/chat-history?agentId={agent}").json["data"][0]["id"]
+    failed = agents.serving.ask("POST", "/api/v1/conversation", {**body, "conversationId": conversation})
+    assert failed.status == 404  # before anything was checked
+    # What the model said is blocked, not what it was asked.
+    assert say(agents, agent, "My dog is Rex", "t1")["data"]["content"] == "Not that."
+    open_rails = {"input": rails["input"]}
+    assert say(agents, agent, "My cat is Tom", "t1", guardrails=open_rails)["data"]["content"] == "ok"
+    [asked] = [one for one in upstream.asked if one.json["messages"][-1]["content"] == "My cat is Tom"]
+    assert [one["content"] for one in asked.json["messages"][1:]] == ["My dog is Rex", "Not that.", "My cat is Tom"]
+    until(lambda: memories(agents, agent))
+    assert "bomb" not in memories(agents, agent)["t1"]
+    on_v1 = {"model": "up/m", "messages": [{"role": "user", "content": "And?"}]}
+    on_v1["conversation"] = from_uuid("conv_", conversation)
+    assert agents.serving.ask("POST", "/v1/chat/completions", on_v1).status == 200
+    [asked] = [one for one in upstream.asked if one.json["messages"][-1]["content"] == "And?"]
+    assert words(asked, "user") == "My dog is Rex\nMy cat is Tom\nAnd?"
+    assert [one for one in upstream.asked if b"bomb" in one.body] == []
+    kept = agents.serving.ask("GET", f"/api/v1/conversation/{conversation}").json["messages"]
+    assert [one["text"] for one in kept[:4]] == ["My bomb is here", "Not that.", "bomb", ""]
