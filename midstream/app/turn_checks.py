@@ -50,11 +50,9 @@ class TurnChecks:
         return Judged(self._rails.message, blocked=reason) if reason is not None else None
 
     async def of_output(self, ended: Ended) -> Judged:
-        """Raises Garbled when a structured answer could not be had."""
-        if ended.transferred is not None:
-            return Judged(ended.transferred.text, ended.transferred.value)
-        text = text_of(ended.answer.choices[0].parts) if ended.answer.choices else ""
-        value: Any = None
+        """Of an agent that went on instead, too: what its own turn let pass has yet to pass this one. Raises Garbled
+        when a structured answer could not be had."""
+        text, value = _said(ended)
         if self._prepared.format is not None:
             prompt = self._prepared.prompt
             said = replace(prompt, messages=(*prompt.messages, *ended.messages))
@@ -65,6 +63,13 @@ class TurnChecks:
 
     async def _blocked(self, stage: Stage, text: str) -> str | None:
         return await blocked(self._rails, stage, text, self._classify, self._consult)
+
+
+def _said(ended: Ended) -> tuple[str, Any]:
+    """The text that is to go out, and its value where that is known."""
+    if ended.transferred is not None:
+        return ended.transferred.text, ended.transferred.value
+    return text_of(ended.answer.choices[0].parts) if ended.answer.choices else "", None
 
 
 def shown(text: str) -> tuple[Event, ...]:

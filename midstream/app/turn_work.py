@@ -137,7 +137,7 @@ class TurnWork:
         ended = await loop(
             prepared.prompt,
             ask,
-            self._calling(desk, prepared.tools, prepared.variables),
+            self._calling(desk, prepared.tools, prepared.variables, quiet=checks.judges_output),
             _limits(self._ask, prepared),
             self._spent,
             [Round(reply) for reply in await journal.rounds(desk.run_id)] if self._again else (),
@@ -240,9 +240,10 @@ class TurnWork:
     # tools
 
     def _calling(
-        self, desk: Desk, tools: Sequence[Tool], variables: dict[str, Any]
+        self, desk: Desk, tools: Sequence[Tool], variables: dict[str, Any], *, quiet: bool = False
     ) -> Callable[[int, Sequence[ToolCall]], Awaitable[list[ToolAnswer]]]:
-        """Calls tools and tells the log of each call and answer as it happens."""
+        """Calls tools and tells the log of each call and answer as it happens. quiet: but for the text of an agent that
+        goes on instead, which is the turn's answer."""
         scope = self._scope(desk, variables)
 
         async def call(round: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
@@ -250,7 +251,8 @@ class TurnWork:
 
             def ended(call: ToolCall, answer: ToolAnswer) -> None:
                 told.add(call.id)
-                desk.log(ToolEnded(call.id, call.name, answer.status, answer.text, answer.error, answer.ms, round))
+                text = "" if quiet and answer.transfer else answer.text
+                desk.log(ToolEnded(call.id, call.name, answer.status, text, answer.error, answer.ms, round))
 
             for one in calls:
                 desk.log(ToolStarted(one.id, one.name, _given(arguments_of(one), one.name, tools), round))
@@ -311,7 +313,7 @@ class TurnWork:
             usage=usage,
             cost=cost,
             rounds=ended.calls,
-            steps=tuple(_without(step, prepared.tools) for step in ended.steps),
+            steps=tuple(_without(step, prepared.tools) for step in _allowed(ended, judged)),
             images=tuple(part for part in choice.parts if isinstance(part, Media) and part.kind == "image"),
             annotations=tuple(one for part in choice.parts if isinstance(part, Text) for one in part.citations),
             fallback=bool(self._first_error),
@@ -436,6 +438,14 @@ def _given(arguments: dict[str, Any], name: str, tools: Sequence[Tool]) -> dict[
 
 def _without(step: Step, tools: Sequence[Tool]) -> Step:
     return replace(step, arguments=_given(step.arguments, step.name, tools))
+
+
+def _allowed(ended: Ended, judged: Judged) -> Sequence[Step]:
+    """A refused answer of an agent that went on instead does not stand among the results of tools either."""
+    if not judged.blocked or ended.transferred is None:
+        return ended.steps
+    refused = ended.transferred.text
+    return [replace(step, result="") if step.result == refused else step for step in ended.steps]
 
 
 def _why_another(first: Target, completed: Completed) -> str:

@@ -162,6 +162,45 @@ def test_the_answer_of_the_agent_that_goes_on_is_the_turns_own(agents: Agents, m
     assert told[-1][1]["finishReason"] == "stop"
 
 
+def test_the_answer_of_the_agent_that_goes_on_has_to_pass_the_first_ones_guardrails(agents: Agents, model: Model):
+    connected = {"other": {"agent_id": agents.agent(), "description": "goes on", "transfer": True}}
+    rails = {"output": {"patterns": ["rehearsal"]}, "message": "Not that."}
+    agent = up(agents, connected_agents=connected, settings={"guardrails": rails})
+    model.calls = [called("other", message="Go on.")]
+    reply = asked(agents, agent)
+    data = reply.json["data"]
+    assert (data["content"], data["finish_reason"]) == ("Not that.", "content_filter")
+    assert data["blocked"] == "it matches rehearsal"
+    assert "This is" not in reply.body.decode()
+    told = [*agents.events(ASK, {"agent_id": agent, "user": "Hello.", "stream": True})]
+    assert [name for name, _ in told] == ["tool_call", "tool_result", "delta", "done"]
+    assert "This is" not in str(told)
+    model.calls = [called("other", message="say 2 words")]
+    assert asked(agents, agent).json["data"]["content"] == "word1 word2"
+
+
+def test_the_answer_of_the_agent_that_goes_on_has_the_form_that_was_asked_for(
+    agents: Agents, upstream: Upstream, model: Model
+):
+    other = agents.agent()
+    connected = {"other": {"agent_id": other, "description": "goes on", "transfer": True}}
+    agent = up(agents, connected_agents=connected)
+    model.calls, model.text = [called("other", message="say 2 words")], '{"n": 1}'
+    data = asked(agents, agent, response_type="json").json["data"]
+    assert (data["content"], data["value"]) == ('{"n": 1}', {"n": 1})
+    said = [one["content"] for one in upstream.asked[-1].json["messages"]]
+    assert said[-2] == "word1 word2"
+    assert said[-1].startswith("Your answer does not have the form that is needed")
+    model.text = "No."
+    refused = asked(agents, agent, response_type="json")
+    assert (refused.status, refused.json["code"]) == (502, "response_invalid")
+    formed = agents.agent(configuration={"response_type": "json"})
+    agent = up(agents, connected_agents={"other": {**connected["other"], "agent_id": formed}})
+    before = len(upstream.asked)
+    assert isinstance(asked(agents, agent, response_type="json").json["data"]["value"], dict)
+    assert len(upstream.asked) == before + 1  # it had the form
+
+
 def spent_lately(agents: Agents) -> tuple[int, Decimal]:
     """By the newest turn and by all that it has called: tokens, USD."""
     runs = agents.serving.ask("GET", "/v1/admin/runs?limit=50").json["data"]
