@@ -240,6 +240,7 @@ def _message(services: Services, row: ThreadMessage) -> dict[str, Any]:
         "usage": _usage(detail.usage),
         "cost": detail.cost,
         "error": detail.error,
+        "blocked": detail.blocked,
     }
     return told | {name: value for name, value in more.items() if value}
 

@@ -202,6 +202,7 @@ def more_v1(outcome: Outcome) -> dict[str, Any]:
         "missingVariables": outcome.missing,
         "droppedParameters": [_NAMES.get(name, name) for name in outcome.dropped],
         "notices": outcome.noted,
+        "blocked": outcome.blocked,
     }
     return {name: value for name, value in more.items() if value}
 

@@ -72,6 +72,20 @@ def test_what_was_said_can_be_read_again(tmp_path: Path):
     here(tmp_path, test)
 
 
+def test_why_a_guardrail_refused_a_turn_stands_beside_it_at_once_and_later(tmp_path: Path):
+    async def test(app: Here) -> None:
+        rails = {"input": {"patterns": [{"pattern": "[0-9]{16}", "reason": "card numbers"}]}, "message": "Not that."}
+        talk = await talks(app, settings={"guardrails": rails})
+        reply = await talk.say("It is 1234123412341234.")
+        assert (reply["text"], reply["finishReason"]) == ("Not that.", "content_filter")
+        assert reply["blocked"] == "card numbers"
+        assert "blocked" not in await talk.say("Hello.", conversationId=reply["conversationId"])
+        told = (await talk.get(f"/{reply['conversationId']}"))["messages"]
+        assert [one.get("blocked") for one in told] == [None, "card numbers", None, None]
+
+    here(tmp_path, test)
+
+
 def test_the_chat_history_is_paged_and_stays_as_it_was_begun(tmp_path: Path):
     async def test(app: Here) -> None:
         talk, other = await talks(app), await talks(app)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from midstream.core.agents import AgentAsk
 from midstream.core.dialect import Say
@@ -64,6 +64,13 @@ def test_the_same_facts_in_one_piece():
     assert fold(golden.EVENTS)
     written = face.write_outcome(read({"message": "hi", "agentId": "a"}), golden.OUTCOME, SAY)
     assert msgspec.json.decode(written) == golden.CONVERSATION_REPLY
+
+
+def test_why_a_guardrail_refused_it_is_told_in_both():
+    outcome, turn = replace(golden.OUTCOME, blocked="card numbers"), read({"message": "hi", "agentId": "a"})
+    assert msgspec.json.decode(face.write_outcome(turn, outcome, SAY))["blocked"] == "card numbers"
+    [_, (name, done)] = told(face.writer(turn, SAY).write([Concluded(outcome), Done()]))
+    assert (name, done["blocked"]) == ("done", "card numbers")
 
 
 def test_a_failure_in_the_middle_is_the_last_event():
