@@ -337,6 +337,8 @@ def _system(
     if loaded.id and not _draws(loaded, values) and "current_time" not in placeholders(prompt):
         rest.append(f"Current time: {time}")
     text = "\n\n".join(piece for piece in (text, *rest) if piece)
+    if not loaded.id:  # what an application instructs promises no variables: braces in it are its own
+        missing = tuple(name for name in missing if name in placeholders(prompt))
     return ((Message("system", (Text(text),)),) if text else ()), _missing(loaded, variables, missing)
 
 
@@ -357,11 +359,10 @@ def _optional(loaded: Loaded, variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def _missing(loaded: Loaded, variables: Mapping[str, Any], in_prompt: tuple[str, ...]) -> tuple[str, ...]:
-    """A configuration without an agent promises no variables: braces in it are its own."""
     states = loaded.spec.variables_state.items()
     required = [name for name, one in states if one.required and value_at(variables, name) is NOTHING]
     in_arguments = [name for pre, _ in loaded.pre_tools for name in unfilled(pre.args, variables)]
-    return tuple(dict.fromkeys((*required, *(in_prompt if loaded.id else ()), *in_arguments)))
+    return tuple(dict.fromkeys((*required, *in_prompt, *in_arguments)))
 
 
 # messages

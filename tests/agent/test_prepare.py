@@ -225,6 +225,15 @@ def test_a_configuration_without_an_agent_is_asked_as_it_is():
     assert made.missing == ()
 
 
+def test_placeholders_of_a_requests_own_prompt_are_missing_too():
+    bare = Loaded("org_a", "", "", "", "active", "", Spec(), templates={"tpl_1": "{{rules}} {{system_prompt}}"})
+    ask = AgentAsk(text="Hi", model="m", configuration={"prompt": "Help {{name}} {{of.it}}."}, variables={"of": {}})
+    assert prepared(bare, ask).missing == ("name", "of.it")
+    assert prepared(bare, replace(ask, variables={"name": "Ada", "of": {"it": 1}})).missing == ()
+    ask = replace(ask, template="tpl_1", instructions="Use {{ braces }}, {{name}}.")
+    assert prepared(bare, ask).missing == ("rules", "name", "of.it")
+
+
 def test_tone_style_template_and_instructions_have_their_places():
     loaded = an_agent(
         Spec(
