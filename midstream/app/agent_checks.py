@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from ..agent.guardrails import guardrails_of
@@ -13,15 +11,13 @@ from ..agent.offered import chosen_name
 from ..agent.prepare import Given, embedded, fall_back_of, model_of, prepare
 from ..core.agents import AgentAsk, Loaded, Spec, Tool
 from ..core.errors import BadRequest, CallerError
-from ..core.ids import spelled
-from ..store.agents import AgentRow, AgentStore, VersionRow
-from ..store.nouns import NounRow
+from ..store.agents import AgentRow, VersionRow
+from ..store.nouns import KINDS, NounRow
 from ..store.orgs import OrgStore
+from ..tools.http import secrets_in
+from .agent_calls import calls_of, circle, tools_named
 from .agents import tool_of
 from .models_of import Models
-
-#: Agents looked at for a circle.
-MAX_AGENTS = 1000
 
 
 class Problem(Struct, frozen=True):
@@ -32,12 +28,13 @@ class Problem(Struct, frozen=True):
 
 
 class _Found(Struct, frozen=True):
-    """What of an org the version may name."""
+    """What of an org the version and its tools may name. secrets: names of those that headers may say."""
 
     tools: Mapping[str, Tool]
     nouns: Mapping[str, list[NounRow]]
     agents: Mapping[str, tuple[AgentRow, VersionRow | None]]
     documents: Mapping[str, str]
+    secrets: frozenset[str]
 
 
 class Checks:
@@ -55,13 +52,14 @@ class Checks:
             *self._model(org.org_id, spec),
             *_keys(spec, found),
             *_tools(spec, found),
+            *self._inside(spec, found),
             *_pre_tools(spec, found),
             *_variables(spec, found),
             *_templates(spec, found),
             *(Problem(f"doc_ids.{n}", f"no such document: {id}") for n, id in enumerate(spec.doc_ids)
               if id not in found.documents),
             *self._named(spec, found),
-            *await _agents(org.agents, agent, spec, found),
+            *await _agents(org, agent, spec, found),
         ]  # fmt: skip
         named = {problem.path for problem in problems}
         return problems + [problem for problem in _turns(agent, spec, found) if problem.path not in named]
@@ -84,16 +82,40 @@ class Checks:
         return problems
 
     def _named(self, spec: Spec, found: _Found) -> list[Problem]:
+        servers = [(f"mcp_servers.{place}", self._server(name, found)) for place, name in enumerate(spec.mcp_servers)]
+        builtins = [(f"built_in_tools.{place}", self._builtin(name)) for place, name in enumerate(spec.built_in_tools)]
+        return [Problem(path, why) for path, why in (*servers, *builtins) if why]
+
+    def _server(self, name: str, found: _Found) -> str:
+        """What is wrong with the name of an MCP server, "" = nothing."""
+        own = {one for row in found.nouns["mcp_server"] for one in (row.id, row.name)}
+        return "" if name in own or name in self._servers else f"no such MCP server: {name}"
+
+    def _builtin(self, name: str) -> str:
+        if self._builtins is None or name in self._builtins:
+            return ""
+        return f"no such built-in tool: {name}; known: {', '.join(sorted(self._builtins))}"
+
+    def _inside(self, spec: Spec, found: _Found) -> list[Problem]:
+        """What the stored tools name and there is not. The agents that they call are looked at with the others."""
         problems = []
-        own = {name for row in found.nouns["mcp_server"] for name in (row.id, row.name)}
-        for place, name in enumerate(spec.mcp_servers):
-            if name not in own and name not in self._servers:
-                problems.append(Problem(f"mcp_servers.{place}", f"no such MCP server: {name}"))
-        for place, name in enumerate(spec.built_in_tools):
-            if self._builtins is not None and name not in self._builtins:
-                known = ", ".join(sorted(self._builtins))
-                problems.append(Problem(f"built_in_tools.{place}", f"no such built-in tool: {name}; known: {known}"))
+        for path, id in tools_named(spec):
+            tool = found.tools.get(id)
+            if tool is not None:
+                problems += [Problem(path, f"the tool {tool.name}: {why}") for why in self._kind(tool, found) if why]
         return problems
+
+    def _kind(self, tool: Tool, found: _Found) -> list[str]:
+        if tool.http is not None and tool.kind == "http":
+            named = secrets_in(tool.http.headers)
+            return [f"no such secret: {name}" for name in named if name not in found.secrets]
+        if tool.kind == "knowledge":
+            return [f"no such document: {id}" for id in _documents(tool) if id not in found.documents]
+        if tool.kind == "mcp":
+            return [self._server(str(tool.target.get("server", "")), found)]
+        if tool.kind == "builtin":
+            return [self._builtin(str(tool.target.get("name", "")))]
+        return []
 
 
 def _fallback(spec: Spec) -> list[tuple[str, str, str]]:
@@ -109,18 +131,20 @@ def _fallback(spec: Spec) -> list[tuple[str, str, str]]:
 
 
 async def _found(org: OrgStore, spec: Spec) -> _Found:
-    ids = dict.fromkeys((*spec.tool_ids, *(one.tool_id for one in spec.pre_tools)))
-    rows = await org.tools.some(ids)
+    rows = await org.tools.some(dict.fromkeys(id for _, id in tools_named(spec)))
     tools = {id: tool_of(row) for id, row in rows.items()}
-    called = [_agent_of(one) for one in spec.connected_agents.values()]
-    called += [str(one.target.get("agent_id", "")) for one in tools.values() if one.kind == "agent"]
+    documents = [*spec.doc_ids, *(id for tool in tools.values() for id in _documents(tool))]
     return _Found(
-        tools, await org.nouns.all(), await org.agents.published(called), await org.agents.documents(spec.doc_ids)
+        tools,
+        await org.nouns.all(),
+        await org.agents.published([call.agent for call in calls_of(spec, tools)]),
+        await org.agents.documents(dict.fromkeys(documents)),
+        frozenset(name for name in await org.secrets.names() if not name.startswith(tuple(KINDS.values()))),
     )
 
 
-def _agent_of(connected: Mapping[str, Any]) -> str:
-    return spelled("agt_", str(connected.get("agent_id", "")))
+def _documents(tool: Tool) -> list[str]:
+    return list(tool.target.get("document_ids") or ()) if tool.kind == "knowledge" else []
 
 
 def _keys(spec: Spec, found: _Found) -> list[Problem]:
@@ -145,18 +169,10 @@ def _tools(spec: Spec, found: _Found) -> list[Problem]:
         if tool.name in names:
             problems.append(Problem(f"tool_ids.{place}", f"another tool of this agent is called {tool.name} as well"))
         names[tool.name] = id
-        problems += [Problem(f"tool_ids.{place}", why) for why in _kind(tool, found)]
     for name in spec.connected_agents:
         if name in names:
             problems.append(Problem(f"connected_agents.{name}", f"a tool of this agent is called {name} as well"))
     return problems
-
-
-def _kind(tool: Tool, found: _Found) -> list[str]:
-    if tool.kind == "agent":
-        id = spelled("agt_", str(tool.target.get("agent_id", "")))
-        return [] if id in found.agents else [f"the tool {tool.name} calls an agent that does not exist: {id}"]
-    return []
 
 
 def _pre_tools(spec: Spec, found: _Found) -> list[Problem]:
@@ -243,43 +259,20 @@ def _turns(agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
     return []
 
 
-async def _agents(store: AgentStore, agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
+async def _agents(org: OrgStore, agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
     problems = []
-    for name, said in spec.connected_agents.items():
-        path, id = f"connected_agents.{name}", _agent_of(said)
-        there = found.agents.get(id)
+    for call in calls_of(spec, found.tools):
+        there = found.agents.get(call.agent)
         if there is None:
-            problems.append(Problem(f"{path}.agent_id", f"no such agent: {said.get('agent_id')}"))
-        elif said.get("version_id"):
-            versions = {row.id for row in await store.versions(id)}
-            if said["version_id"] not in versions:
-                problems.append(Problem(f"{path}.version_id", f"no such version: {said['version_id']}"))
-        elif there[1] is None and id != agent.id:
-            problems.append(Problem(f"{path}.agent_id", f"the agent {there[0].slug} is not published"))
-        circle = await _circle(store, agent.id, id)
-        if there is not None and circle:
-            problems.append(Problem(path, f"these agents call each other in a circle: {' -> '.join(circle)}"))
+            problems.append(Problem(call.agent_path, f"{call.by}no such agent: {call.agent}"))
+            continue
+        if call.version:
+            named = await org.agents.found(call.agent, call.agent, call.version)
+            if named is None or named[1] is None:
+                problems.append(Problem(call.version_path, f"{call.by}no such version: {call.version}"))
+        elif there[1] is None and call.agent != agent.id:
+            problems.append(Problem(call.agent_path, f"{call.by}the agent {there[0].slug} is not published"))
+        if way := await circle(org, agent.id, call):
+            ring = " -> ".join(way)
+            problems.append(Problem(call.path, f"{call.by}these agents call each other in a circle: {ring}"))
     return problems
-
-
-async def _circle(store: AgentStore, start: str, first: str) -> list[str]:
-    """The way by which `first` comes to call `start`, with `start` at both ends; [] when it does not. By the published
-    versions, one read for all agents of a step."""
-    ways: dict[str, list[str]] = {first: [start, first]}
-    step = [first]
-    while step and len(ways) < MAX_AGENTS:
-        if start in step:
-            return ways[start]
-        following: list[str] = []
-        for id, (_, version) in (await store.published(step)).items():
-            for called in _called(version):
-                if called not in ways:
-                    ways[called] = [*ways[id], called]
-                    following.append(called)
-        step = following
-    return []
-
-
-def _called(version: VersionRow | None) -> list[str]:
-    spec = msgspec.json.decode(version.body, type=Spec) if version is not None else Spec()
-    return [_agent_of(one) for one in spec.connected_agents.values()]

@@ -98,6 +98,11 @@ def given(tool: Tool, arguments: Mapping[str, Any]) -> Given:
     return Given(arguments, {*arguments, *tool.mapped, *(known if isinstance(known, dict) else ())}, set())
 
 
+def secrets_in(headers: Mapping[str, str]) -> list[str]:
+    """The names of the stored secrets that these headers want filled in."""
+    return list(dict.fromkeys(name for value in headers.values() for name in _SECRET.findall(value)))
+
+
 def request(http: HttpTool, have: Given, headers: dict[str, str], key: str, seconds: float | None) -> Outgoing:
     """Raises Unfit."""
     url = write_url(http.url, have)
