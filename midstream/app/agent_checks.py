@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..agent.guardrails import guardrails_of
 from ..agent.offered import chosen_name
@@ -18,6 +19,9 @@ from ..tools.http import secrets_in
 from .agent_calls import calls_of, circle, tools_named
 from .agents import tool_of
 from .models_of import Models
+
+#: A model's name in the place of one that is none.
+_ANY = "?"
 
 
 class Problem(Struct, frozen=True):
@@ -240,7 +244,20 @@ def _templates(spec: Spec, found: _Found) -> list[Problem]:
 
 
 def _turns(agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
-    """What every turn would be refused with."""
+    """What every turn would be refused with. A turn tells the first of it: each value that is told is taken out, and
+    the rest tried again."""
+    problems: list[Problem] = []
+    rest: Spec | None = spec
+    while rest is not None:
+        problem = _refused(agent, rest, found)
+        if problem is None:
+            break
+        problems.append(problem)
+        rest = _without(rest, problem.path)
+    return problems
+
+
+def _refused(agent: AgentRow, spec: Spec, found: _Found) -> Problem | None:
     templates = {row.id: "" for row in found.nouns["template"]}
     loaded = Loaded(agent.org_id, agent.id, agent.slug, agent.name, agent.status, "", spec, templates=templates)
     kind = {"type": spec.configuration["type"]} if "type" in spec.configuration else {}
@@ -255,8 +272,20 @@ def _turns(agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
         param = error.param or "configuration"
         beside = "settings." if param.startswith("guardrails") and "guardrails" not in spec.configuration else ""
         path = param if param.startswith("configuration") else f"{beside or 'configuration.'}{param}"
-        return [Problem(path, error.message.removeprefix(f"{param}: "))]
-    return []
+        return Problem(path, error.message.removeprefix(f"{param}: "))
+    return None
+
+
+def _without(spec: Spec, path: str) -> Spec | None:
+    """The version without the value at this path; None when it is none that can be taken out."""
+    place, _, member = path.partition(".")
+    member = member.partition(".")[0]
+    if place == "settings" and spec.settings.guardrails:
+        return replace(spec, settings=replace(spec.settings, guardrails={}))
+    rest = {name: value for name, value in spec.configuration.items() if name != member}
+    if member == "model":
+        rest[member] = _ANY
+    return replace(spec, configuration=rest) if rest != spec.configuration else None
 
 
 async def _agents(org: OrgStore, agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
