@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..agent.guardrails import guardrails_of
-from ..agent.offered import chosen_name
+from ..agent.offered import choice_of, chosen_name
 from ..agent.prepare import Given, embedded, fall_back_of, model_of, prepare
 from ..core.agents import AgentAsk, Loaded, Spec, Tool
 from ..core.errors import BadRequest, CallerError
@@ -17,7 +17,7 @@ from ..store.nouns import KINDS, NounRow
 from ..store.orgs import OrgStore
 from ..tools.http import secrets_in
 from .agent_calls import calls_of, circle, tools_named
-from .agents import tool_of
+from .agents import own_tools, search_of, tool_of
 from .models_of import Models
 
 #: A model's name in the place of one that is none.
@@ -42,11 +42,11 @@ class _Found(Struct, frozen=True):
 
 
 class Checks:
-    """builtins, servers: names of the server's own tools and MCP servers; None = any name is taken."""
+    """builtins: the server's own tools by name. servers: names of its MCP servers."""
 
-    def __init__(self, models: Models, builtins: Iterable[str] | None = None, servers: Iterable[str] = ()) -> None:
+    def __init__(self, models: Models, builtins: Mapping[str, Tool], servers: Iterable[str] = ()) -> None:
         self._models = models
-        self._builtins = frozenset(builtins) if builtins is not None else None
+        self._builtins = builtins
         self._servers = frozenset(servers)
 
     async def problems(self, org: OrgStore, agent: AgentRow, spec: Spec) -> list[Problem]:
@@ -63,6 +63,7 @@ class Checks:
             *(Problem(f"doc_ids.{n}", f"no such document: {id}") for n, id in enumerate(spec.doc_ids)
               if id not in found.documents),
             *self._named(spec, found),
+            *self._choice(spec, found),
             *await _agents(org, agent, spec, found),
         ]  # fmt: skip
         named = {problem.path for problem in problems}
@@ -90,13 +91,27 @@ class Checks:
         builtins = [(f"built_in_tools.{place}", self._builtin(name)) for place, name in enumerate(spec.built_in_tools)]
         return [Problem(path, why) for path, why in (*servers, *builtins) if why]
 
+    def _choice(self, spec: Spec, found: _Found) -> list[Problem]:
+        """A tool that shall be called and that the version does not have. Those of MCP servers are known in a turn."""
+        path = "configuration.tool_choice"
+        if spec.mcp_servers or "embedding" in (spec.configuration.get("type"), spec.type):
+            return []
+        tools = own_tools(spec, found.tools, self._builtins)
+        try:
+            choice_of(
+                spec.configuration.get("tool_choice"), [*tools, *search_of(spec, tools, self._builtins.values())], path
+            )
+        except BadRequest as error:
+            return [Problem(path, error.message.removeprefix(f"{path}: "))]
+        return []
+
     def _server(self, name: str, found: _Found) -> str:
         """What is wrong with the name of an MCP server, "" = nothing."""
         own = {one for row in found.nouns["mcp_server"] for one in (row.id, row.name)}
         return "" if name in own or name in self._servers else f"no such MCP server: {name}"
 
     def _builtin(self, name: str) -> str:
-        if self._builtins is None or name in self._builtins:
+        if name in self._builtins:
             return ""
         return f"no such built-in tool: {name}; known: {', '.join(sorted(self._builtins))}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from ..store.agents import AgentRow, VersionRow
 from ..store.nouns import KINDS, NounRow, every_model
 from ..store.tools import ToolRow
 from ..tools.http import owner_of
+from ..tools.knowledge import searches
 from .models_of import Models, OrgModels, ServiceKey, own_model
 
 #: Seconds that an org is believed to be unchanged; also how soon a change made by another server is seen.
@@ -214,9 +215,6 @@ class AgentLoader:
         ids = dict.fromkeys((*spec.tool_ids, *(one.tool_id for one in spec.pre_tools)))
         rows = await scope.tools.some(ids) if ids else {}
         tools = {id: tool_of(one) for id, one in rows.items()}
-        agents = [_connected(name, one) for name, one in spec.connected_agents.items()]
-        own = [*(tools[id] for id in spec.tool_ids if id in tools), *agents]
-        builtin = [self._builtins[name] for name in spec.built_in_tools if name in self._builtins]
         return Loaded(
             org=row.org_id,
             id=row.id,
@@ -225,13 +223,27 @@ class AgentLoader:
             status=row.status,
             version_id=versioned.id,
             spec=spec,
-            tools=(*own, *builtin),
+            tools=own_tools(spec, tools, self._builtins),
             pre_tools=tuple((one, tools[one.tool_id]) for one in spec.pre_tools if one.tool_id in tools),
             templates=known.templates,
             timezone=known.timezone,
             secrets=known.secrets,
             servers=tuple(one for one in known.servers if {one.id, one.name} & {*spec.mcp_servers}),
         )
+
+
+def own_tools(spec: Spec, stored: Mapping[str, Tool], builtins: Mapping[str, Tool]) -> tuple[Tool, ...]:
+    """The tools that the version names, but for those of MCP servers. stored: by id. builtins: by name."""
+    agents = (_connected(name, one) for name, one in spec.connected_agents.items())
+    builtin = (builtins[name] for name in spec.built_in_tools if name in builtins)
+    return (*(stored[id] for id in spec.tool_ids if id in stored), *agents, *builtin)
+
+
+def search_of(spec: Spec, tools: Iterable[Tool], builtins: Iterable[Tool]) -> list[Tool]:
+    """The search of the version's documents, unless it has a tool for that."""
+    if not spec.doc_ids or any(searches(tool) for tool in tools):
+        return []
+    return [tool for tool in builtins if searches(tool)]
 
 
 def tool_of(row: ToolRow) -> Tool:

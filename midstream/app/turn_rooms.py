@@ -20,9 +20,8 @@ from ..runs.run import Runs
 from ..store import Store
 from ..store.ledger import Record
 from ..store.tool_calls import ToolCalls
-from ..tools.knowledge import searches
 from ..tools.mcp import Mcp
-from .agents import AgentLoader, tool_of
+from .agents import AgentLoader, search_of, tool_of
 from .alarms import Bell
 from .clock import Clock
 from .models_of import Models
@@ -57,9 +56,7 @@ class TurnRooms:
     async def offered(self, loaded: Loaded, ask: AgentAsk) -> Loaded:
         """The agent with the search of its documents, the tools of the MCP servers that it names, and those that the
         request names besides. Of MCP servers only what the org has agreed to."""
-        more: list[Tool] = []
-        if loaded.spec.doc_ids and all(not searches(tool) for tool in loaded.tools):
-            more += (tool for tool in self.built_in if searches(tool))
+        more = search_of(loaded.spec, loaded.tools, self.built_in)
         if loaded.spec.mcp_servers:
             more += await self._of_servers(loaded.org, loaded.spec.mcp_servers)
         known = {word for tool in (*loaded.tools, *more) for word in (tool.id, tool.name)}

@@ -9,7 +9,7 @@ import pytest
 
 from midstream.core.ids import as_uuid
 
-from .agent_things import agent, made, post, published
+from .agent_things import agent, http_tool, made, post, published
 from .asgi import Here, here
 
 _WRONG = {"creativity_level": "hot", "max_tokens": 0, "response_type": "xml", "tool_call_count": "3"}
@@ -122,5 +122,33 @@ def test_every_wrong_value_of_a_configuration_is_told_at_once(
         one = await agent(app, type=kind, configuration={"model": "rehearsal", **configuration})
         told = [path for path, _ in await refusals(app, one["id"], one["version_id"])]
         assert sorted(told) == sorted(f"configuration.{path}" for path in paths)
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize("choice", ["nosuch", {"type": "function", "function": {"name": "nosuch"}}])
+def test_a_tool_that_must_be_called_and_is_none_of_the_agents_is_not_published(tmp_path: Path, choice: Any):
+    async def test(app: Here) -> None:
+        one = await agent(
+            app, tool_ids=[await http_tool(app)], configuration={"model": "rehearsal", "tool_choice": choice}
+        )
+        told = await refusals(app, one["id"], one["version_id"])
+        assert told == [("configuration.tool_choice", "no such tool: nosuch")]
+
+    here(tmp_path, test)
+
+
+def test_every_tool_that_an_agent_has_may_be_the_one_that_must_be_called(tmp_path: Path):
+    async def test(app: Here) -> None:
+        friend, weather = await published(app, "friend"), await http_tool(app)
+        document = (await made(app, "/documents", {"name": "d", "text": "x"}))["id"]
+        await made(app, "/mcp_servers", {"name": "wiki", "url": "https://mcp.example.org"})
+        has: dict[str, dict[str, Any]] = {
+            "weather": {"tool_ids": [weather]}, weather: {"tool_ids": [weather]}, "required": {"tool_ids": [weather]},
+            "ask": {"connected_agents": {"ask": {"agent_id": friend["id"]}}}, "scrape": {"built_in_tools": ["scrape"]},
+            "search_documents": {"doc_ids": [document]}, "page": {"mcp_servers": ["wiki"]}, "none": {},
+        }  # fmt: skip
+        for choice, fields in has.items():
+            await published(app, configuration={"model": "rehearsal", "tool_choice": choice}, **fields)
 
     here(tmp_path, test)
