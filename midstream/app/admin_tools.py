@@ -15,7 +15,7 @@ from ..core.errors import BadRequest
 from ..core.ids import new_id, spelled
 from ..core.secret import NAMING
 from ..store.tools import ToolRow
-from ..tools.http import foreign_secret
+from ..tools.http import foreign_secret, wrong_url
 from .admin_fields import NewTool, ToolFields
 from .admin_scope import After, Limit, OrgId, Scope
 from .agents import tool_of
@@ -73,7 +73,8 @@ def tools_router(services: Services) -> APIRouter:
 
 def tool_from(old: Tool, fields: dict[str, Any]) -> Tool:
     """The tool with these fields replaced; null puts one back to its default. Raises BadRequest naming a field that
-    does not go with the kind, or a header that names another tool's own credential."""
+    does not go with the kind, an address that no request can be made to, or a header that names another tool's own
+    credential."""
     written = {"id": old.id, **msgspec.to_builtins(old)}
     if "kind" in fields and fields["kind"] not in (None, old.kind):  # what the old kind needed goes with it
         written.pop("http", None)
@@ -99,6 +100,8 @@ def tool_from(old: Tool, fields: dict[str, Any]) -> Tool:
         if foreign := foreign_secret(value, tool.id):
             where = f"http.headers.{name}"
             raise BadRequest(f"{where}: the secret {foreign} is another tool's own: give its value", param=where)
+    if tool.http is not None and (problem := wrong_url(tool.http.url)) is not None:
+        raise BadRequest(f"http.{problem}", param="http.url")
     return tool
 
 

@@ -173,6 +173,9 @@ def test_a_tool_keeps_its_name_when_null_is_given_for_it(tmp_path: Path):
         ({"parameters": {"properties": []}}, "parameters"),
         ({"effect": "harmless"}, "effect"),
         ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"http": {"url": "http://{h}/x"}}, "http.url"),
+        ({"http": {"url": "https://api.{region}.example.org/x"}}, "http.url"),
+        ({"http": {"url": "https://x.org/{id"}}, "http.url"),
         ({"http": {"url": "https://x.org", "methd": "GET"}}, "http.methd"),
         ({"http": {"url": "file:///etc/passwd"}}, "http.url"),
         ({"http": {"url": "https://x.org", "method": "TRACE"}}, "http.method"),
@@ -184,6 +187,18 @@ def test_a_mistake_in_a_tool_is_named_and_nothing_is_made(tmp_path: Path, body: 
         reply = await post(app, "/tools", {"name": "t", "http": {"url": "https://x.org"}, **body})
         assert (reply.status, reply.json["error"]["param"]) == (400, param)
         assert (await app.ask("GET", "/v1/admin/tools")).json["data"] == []
+
+    here(tmp_path, test)
+
+
+def test_an_argument_in_the_host_is_refused_when_a_tool_is_changed(tmp_path: Path):
+    async def test(app: Here) -> None:
+        id = await http_tool(app)
+        refused = await post(app, f"/tools/{id}", {"http": {"url": "http://{h}/x"}}, method="PATCH")
+        assert (refused.status, refused.json["error"]["param"]) == (400, "http.url")
+        assert refused.json["error"]["message"] == "http.url: the host cannot be an argument"
+        kept = (await app.ask("GET", f"/v1/admin/tools/{id}")).json["http"]["url"]
+        assert kept == "https://weather.example.org/{city}"
 
     here(tmp_path, test)
 
