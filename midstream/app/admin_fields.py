@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from ..agent.offered import MODES
 from ..agent.prepare import CONFIGURATION
 from ..core.agents import AgentType, Effect, McpTransport, ToolKind
 from ..core.http import HEADER_NAME, HEADER_VALUE
@@ -88,6 +89,12 @@ def _slug(value: str) -> str:
     return value
 
 
+def _no_mode(value: str) -> str:
+    if value in MODES:
+        raise ValueError(f"{value} is a word of tool_choice: a tool needs another name")
+    return value
+
+
 def _secret_name(value: str) -> str:
     if value.lower().startswith((*KINDS.values(), "tool_")):
         raise ValueError("begins like an id")
@@ -130,7 +137,7 @@ def _variable(value: Any) -> Any:
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=WORDS)]
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f]+$")]
 #: As models call it.
-Function = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+Function = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$"), AfterValidator(_no_mode)]
 Text = Annotated[str, Field(max_length=500_000, pattern=WORDS)]
 Short = Annotated[str, Field(max_length=10_000, pattern=WORDS)]
 Slug = Annotated[str, AfterValidator(_slug)]

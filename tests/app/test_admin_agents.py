@@ -236,6 +236,7 @@ def test_agents_that_call_each_other_in_a_circle_are_not_published(tmp_path: Pat
         ({"tool_ids": "t"}, "tool_ids"),
         ({"tool_ids": ["a b"]}, "tool_ids.0"),
         ({"connected_agents": {"a b": {"agent_id": "x"}}}, "connected_agents.a b.[key]"),
+        ({"connected_agents": {"none": {"agent_id": "x"}}}, "connected_agents.none.[key]"),
         ({"variables_state": {"x": {"requierd": True}}}, "variables_state.x.requierd"),
     ],
 )

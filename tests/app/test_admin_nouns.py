@@ -169,6 +169,7 @@ def test_a_tool_keeps_its_name_when_null_is_given_for_it(tmp_path: Path):
         ({"builtin": {"name": "x"}}, "builtin"),
         ({"kind": "soap"}, "kind"),
         ({"name": "two words"}, "name"),
+        *(({"name": word}, "name") for word in ("auto", "none", "required", "any", "default")),
         ({"parameters": {"type": "array"}}, "parameters"),
         ({"parameters": {"properties": []}}, "parameters"),
         ({"effect": "harmless"}, "effect"),
