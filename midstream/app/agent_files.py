@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,12 +14,13 @@ from ..core.agents import PreTool, Spec, Tool
 from ..core.errors import Conflict
 from ..core.ids import new_id, spelled
 from ..store.agents import AgentRow, VersionRow
+from ..store.database import Statement
 from ..store.nouns import NounRow
 from ..store.orgs import OrgStore
 from ..store.tools import ToolRow
 from ..tools.http import owner_of
 from .admin_fields import Body, Name, NewTool, Slug, VersionFields, Word
-from .admin_tools import body_of, tool_from
+from .admin_tools import body_of, sealed, tool_from
 from .agent_specs import spec_from
 from .agents import tool_of
 
@@ -92,38 +93,73 @@ def _tool_written(tool: Tool) -> dict[str, Any]:
 
 
 async def read(org: OrgStore, file: AgentFile) -> tuple[AgentRow, VersionRow, dict[str, str], list[dict[str, str]]]:
-    """Makes the tools and a draft. What ids became, and what the org has to be given: [{path, id}].
+    """Makes the tools and a draft, all or nothing. What ids became, and what the org has to be given: [{path, id}].
 
-    An id that is free is kept: what names it elsewhere goes on working."""
-    ids, secrets = dict[str, str](), {name: name for name in file.secrets}
+    An id that is free is kept: what names it elsewhere goes on working. Raises errors.Conflict when the slug is in use.
+    """
+    while True:
+        free = await _free(org, file)
+        secrets = {name: name for name in file.secrets}
+        made = _tools(file, free, secrets)
+        ids = {old: tool.id for old, tool in made}
+        fields = file.agent.given()
+        name, slug, wanted = fields.pop("name"), fields.pop("slug"), _agent_id(fields.pop("id", None))
+        spec = spec_from(Spec(), fields)
+        renamed = {**ids, **{spelled("tool_", old): new for old, new in ids.items()}}
+        spec, missing = await _settled(org, _renamed(spec, renamed))
+        missing += [{"path": "keys", "id": key.id, "service": key.service, "name": key.name} for key in file.keys]
+        stored = await org.secrets.names()
+        missing += [{"path": "secrets", "id": one} for one in secrets.values() if one not in stored]
+        also = [one for _, tool in made for one in _adding(org, tool)]
+        id = wanted if wanted in free else None
+        try:
+            row, version = await org.agents.create(name, file.slug or slug, msgspec.json.encode(spec), id=id, also=also)
+        except Conflict:
+            if await _free(org, file) == free:
+                raise
+            continue  # a file that is read at the same time has got one of the ids
+        return row, version, ids, missing
+
+
+async def _free(org: OrgStore, file: AgentFile) -> frozenset[str]:
+    """Ids of the file that nobody has yet."""
+    agent, tools = _agent_id(file.agent.id), dict.fromkeys(_tool_id(tool.id) for tool in file.tools)
+    free = [] if not _is_id("agt_", agent) or await org.agents.is_taken(agent) else [agent]
+    return frozenset([*free, *[id for id in tools if _is_id("tool_", id) and not await org.tools.is_taken(id)]])
+
+
+def _agent_id(given: str | None) -> str:
+    return spelled("agt_", given or "")
+
+
+def _tool_id(given: str) -> str:
+    return spelled("tool_", given)
+
+
+def _is_id(prefix: str, id: str) -> bool:
+    return id.startswith(prefix) and _ID.fullmatch(id) is not None
+
+
+def _tools(file: AgentFile, free: Set[str], secrets: dict[str, str]) -> list[tuple[str, Tool]]:
+    """The file's tools, each beside the id that the file has for it. secrets: by their names there, gets those that they
+    have here. Raises BadRequest."""
+    made: list[tuple[str, Tool]] = []
+    left = set(free)
     for tool in file.tools:
         fields = tool.given()
         fields.pop("org_id", None)
-        wanted = spelled("tool_", fields.pop("id"))
-        is_free = _ID.fullmatch(wanted) and wanted.startswith("tool_") and not await org.tools.is_taken(wanted)
-        id = wanted if is_free else new_id("tool_")
+        wanted = _tool_id(fields.pop("id"))
+        id = wanted if wanted in left else new_id("tool_")
+        left.discard(wanted)
         secrets |= _own_secrets(fields, wanted, id)
-        made = tool_from(Tool(id, ""), fields)
-        await org.tools.create(made.name, made.kind, body_of(made), id=made.id)
-        ids[tool.id] = made.id
-    fields = file.agent.given()
-    name, slug, wanted = fields.pop("name"), fields.pop("slug"), spelled("agt_", fields.pop("id", None) or "")
-    spec = spec_from(Spec(), fields)
-    renamed = {**ids, **{spelled("tool_", old): new for old, new in ids.items()}}
-    spec, missing = await _settled(org, _renamed(spec, renamed))
-    missing += [{"path": "keys", "id": key.id, "service": key.service, "name": key.name} for key in file.keys]
-    stored = await org.secrets.names()
-    missing += [{"path": "secrets", "id": one} for one in secrets.values() if one not in stored]
-    body, may_be_kept = msgspec.json.encode(spec), _ID.fullmatch(wanted) and wanted.startswith("agt_")
-    while True:
-        is_free = may_be_kept and not await org.agents.is_taken(wanted)
-        try:
-            row, version = await org.agents.create(name, file.slug or slug, body, id=wanted if is_free else None)
-        except Conflict:  # another one that is read at the same time may have got the id
-            if is_free and await org.agents.is_taken(wanted):
-                continue
-            raise
-        return row, version, ids, missing
+        made.append((tool.id, tool_from(Tool(id, ""), fields)))
+    return made
+
+
+def _adding(org: OrgStore, tool: Tool) -> list[Statement]:
+    """A credential that stands in a file is sealed as one that comes in by itself."""
+    tool, secrets = sealed(tool)
+    return org.tools.adding(tool.id, tool.name, tool.kind, body_of(tool), secrets)
 
 
 def _own_secrets(fields: dict[str, Any], old: str, new: str) -> dict[str, str]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -139,13 +139,17 @@ class AgentStore:
 
     # agents
 
-    async def create(self, name: str, slug: str, body: bytes, *, id: str | None = None) -> tuple[AgentRow, VersionRow]:
-        """An agent and its first draft. Raises errors.Conflict and makes neither when the slug or the id is in use."""
+    async def create(
+        self, name: str, slug: str, body: bytes, *, id: str | None = None, also: Sequence[Statement] = ()
+    ) -> tuple[AgentRow, VersionRow]:
+        """An agent and its first draft, in one commit with `also`. Raises errors.Conflict, and makes nothing, when the
+        slug, the id or one of `also` is in use."""
         agent_id, version_id, now = id or new_id("agt_"), new_id("ver_"), self._clock()
         try:
             await self._write(
                 (_INSERT, (agent_id, self._org, slug, name, now)),
                 (_INSERT_VERSION, (version_id, self._org, agent_id, body, now)),
+                *also,
             )
         except Conflict:  # or the commit was made again after it had been lost with its connection, and met itself
             if not await self._db.look_up(_VERSION, version_id, agent_id, self._org):

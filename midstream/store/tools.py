@@ -31,9 +31,10 @@ class ToolRow(Struct, frozen=True):
     COLUMNS = "id, org_id, name, kind, body, created_at, updated_at"
 
 
-_INSERT = """
+_ADD = """
 INSERT INTO tools (id, org_id, name, kind, body, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (id) DO NOTHING"""
+VALUES ($1, $2, $3, $4, $5, $6, $6)"""
+_INSERT = f"{_ADD} ON CONFLICT (id) DO NOTHING"
 _TOOL = f"SELECT {ToolRow.COLUMNS} FROM tools WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
 _TOOLS = f"""
 SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL
@@ -66,6 +67,12 @@ class ToolStore:
         id, now = id or new_id("tool_"), self._clock()
         await self._write((_INSERT, (id, self._org, name, kind, body, now)), *self._putting(secrets))
         return await self.get(id)
+
+    def adding(
+        self, id: str, name: str, kind: str, body: bytes, secrets: Mapping[str, str] | None = None
+    ) -> list[Statement]:
+        """`create` within a transaction of the caller's, which raises errors.Conflict when the id is in use."""
+        return [(_ADD, (id, self._org, name, kind, body, self._clock())), *self._putting(secrets)]
 
     async def get(self, id: str) -> ToolRow:
         rows = await self._db.look_up(_TOOL, id, self._org)

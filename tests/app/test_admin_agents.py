@@ -376,6 +376,12 @@ def test_the_resolved_configuration_has_the_names_of_v2_and_no_secret(tmp_path: 
     here(tmp_path, test)
 
 
+def with_tool(agent: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """A file of an agent with one tool."""
+    tool = {"id": "65f0c0ffee65f0c0ffee65f1", "name": "t", "http": {"url": "https://x.org", "headers": headers or {}}}
+    return {"format": "midstream.agent", "agent": {**agent, "tool_ids": [tool["id"]]}, "tools": [tool]}
+
+
 def test_an_agent_goes_into_a_file_and_out_of_it_in_another_org_without_secrets(tmp_path: Path):
     async def test(app: Here) -> None:
         org, boss = await other_org(app)
@@ -461,6 +467,46 @@ def test_of_files_with_one_id_that_are_read_at_once_each_becomes_an_agent_of_its
             assert version["id"] == reply.json["version_id"]
         of_one_slug = await asyncio.gather(*(post(app, "/agents/import", file) for _ in range(6)))
         assert sorted(reply.status for reply in of_one_slug) == [201] + [409] * 5
+
+    here(tmp_path, test)
+
+
+def test_of_files_with_one_tool_that_are_read_at_once_each_has_a_tool_of_its_own(tmp_path: Path):
+    async def test(app: Here) -> None:
+        replies = await asyncio.gather(
+            *(post(app, "/agents/import", with_tool({"name": "New", "slug": f"s{n}"})) for n in range(6))
+        )
+        assert {reply.status for reply in replies} == {201}
+        tools = {reply.json["tool_ids"][0] for reply in replies}
+        assert len(tools) == 6
+        assert {row["id"] for row in (await app.ask("GET", "/v1/admin/tools")).json["data"]} == tools
+
+    here(tmp_path, test)
+
+
+def test_a_file_that_is_refused_leaves_nothing_behind(tmp_path: Path):
+    async def test(app: Here) -> None:
+        await agent(app, slug="old")
+        headers = {"authorization": "Bearer hush"}
+        refused = await post(app, "/agents/import", with_tool({"name": "New", "slug": "old"}, headers))
+        assert (refused.status, refused.json["error"]["code"]) == (409, "slug_taken")
+        wrong = with_tool({"name": "New", "slug": "new"}, headers)
+        wrong["tools"].append({"id": "t2", "name": "two", "mcp": {"server": "s", "tool": "t"}})
+        assert (await post(app, "/agents/import", wrong)).status == 400
+        assert (await app.ask("GET", "/v1/admin/tools")).json["data"] == []
+        assert (await app.ask("GET", "/v1/admin/secrets")).json["data"] == []
+        assert len((await app.ask("GET", "/v1/admin/agents")).json["data"]) == 1
+
+    here(tmp_path, test)
+
+
+def test_a_credential_that_stands_in_a_file_is_sealed(tmp_path: Path):
+    async def test(app: Here) -> None:
+        file = with_tool({"name": "New", "slug": "new"}, {"authorization": "Bearer hush"})
+        [tool] = (await made(app, "/agents/import", file))["tool_ids"]
+        shown = await app.ask("GET", f"/v1/admin/tools/{tool}")
+        assert shown.json["http"]["headers"] == {"authorization": f"{{{{secret:{tool}.authorization}}}}"}
+        assert await app.services.store.org("org_default").secrets.get(f"{tool}.authorization") == "Bearer hush"
 
     here(tmp_path, test)
 
