@@ -45,7 +45,7 @@ TRANSACTIONS = True
 ROUTES = (
     Route("POST", "/api/v2/model/chat/completion", "chat", "Ask an agent"),
     Route("POST", "/api/v2/model/playground/chat/completion/{bridge_id}", "playground", "Try an agent"),
-    Route("POST", "/api/v2/model/embedding", "embedding", "Embed a text"),
+    Route("POST", "/api/v2/model/embedding", "embedding", "Embed a text", "embeddings"),
 )
 
 _body = msgspec.json.Decoder(Body)

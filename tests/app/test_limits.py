@@ -68,6 +68,20 @@ def test_a_key_may_do_what_its_scopes_say_and_is_told_what_it_lacks(tmp_path: Pa
     here(tmp_path, test)
 
 
+def test_a_vector_of_our_own_format_needs_the_scope_of_embeddings(tmp_path: Path):
+    async def test(app: Here) -> None:
+        path, body = "/api/v2/model/embedding", {"model": MODEL, "user": "x"}
+        for scopes in ([], ["embeddings"], ["chat", "embeddings"], ["admin"]):
+            reply = await app.ask("POST", path, body, await new_key(app, scopes=scopes), content_type=JSON)
+            assert reply.status != 403, (scopes, reply.body)
+        for scope in ("chat", "read"):
+            reply = await app.ask("POST", path, body, await new_key(app, scopes=[scope]), content_type=JSON)
+            assert (reply.status, reply.json["code"]) == (403, "permission_denied")
+            assert "lacks the scope `embeddings`" in reply.json["error"]
+
+    here(tmp_path, test)
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/v1beta/models", f"/v1/models/{MODEL}"])
 def test_the_lists_of_models_are_for_whoever_may_use_one(tmp_path: Path, path: str):
     async def test(app: Here) -> None:
