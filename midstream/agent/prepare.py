@@ -60,6 +60,7 @@ class Prepared(Struct, frozen=True):
     mapped arguments. rounds: of tool calls. missing: required variables and placeholders without a value.
     dropped: parameters that the model does not take, in the caller's words. noted: what was changed (clamped values,
     an unknown time zone), in words. format: None = text. variables: all of the turn, for tools' mapped arguments.
+    fall_back: another model that is configured. falls_back: False where it is switched off that another one answers.
     guardrails: see agent.guardrails. parameters: what is sent, by name, for the accounts."""
 
     service: str
@@ -74,6 +75,7 @@ class Prepared(Struct, frozen=True):
     format: Format | None
     variables: dict[str, Any]
     fall_back: Fallback | None
+    falls_back: bool
     guardrails: dict[str, Any]
     settings: Settings
     parameters: dict[str, Any]
@@ -133,6 +135,7 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
         format=form,
         variables=variables,
         fall_back=fall_back_of(values, settings),
+        falls_back=_falls_back(values, settings),
         guardrails=ask.guardrails or _object(values, "guardrails") or settings.guardrails,
         settings=settings,
         parameters=_sent(params),
@@ -285,20 +288,27 @@ def rounds_of(values: Mapping[str, Any], settings: Settings, calls: int | None =
 
 
 def fall_back_of(values: Mapping[str, Any], settings: Settings) -> Fallback | None:
-    """values: a configuration. Raises BadRequest."""
-    asked = values.get("fall_back")
-    if asked is None:
-        chosen = settings.fall_back
-    else:
-        one = _object(values, "fall_back")
-        known = {"service", "model", "is_enable"}
-        for name in one:
-            if name not in known:
-                raise _wrong(f"fall_back.{name}", "not known here")
-        chosen = Fallback(
-            str(one.get("service") or ""), str(one.get("model") or ""), one.get("is_enable", True) is not False
-        )
-    return chosen if chosen is not None and chosen.is_enable and chosen.model else None
+    """The model that answers in the model's place. values: a configuration. Raises BadRequest."""
+    told = _fall_back(values, settings)
+    return told if told is not None and told.is_enable and told.model else None
+
+
+def _falls_back(values: Mapping[str, Any], settings: Settings) -> bool:
+    told = _fall_back(values, settings)
+    return told is None or told.is_enable
+
+
+def _fall_back(values: Mapping[str, Any], settings: Settings) -> Fallback | None:
+    """All that is said of it; None = nothing."""
+    if values.get("fall_back") is None:
+        return settings.fall_back
+    one = _object(values, "fall_back")
+    known = {"service", "model", "is_enable"}
+    for name in one:
+        if name not in known:
+            raise _wrong(f"fall_back.{name}", "not known here")
+    is_enabled = one.get("is_enable", True) is not False
+    return Fallback(str(one.get("service") or ""), str(one.get("model") or ""), is_enabled)
 
 
 def _sent(params: Params) -> dict[str, Any]:

@@ -75,11 +75,12 @@ class TurnRooms:
 
     def targets(self, org: str, loaded: Loaded, ask: AgentAsk, prepared: Prepared) -> tuple[Target, ...]:
         """The turn's model, then what answers in its place: the configured fallback, else the service's usual one
-        where the face has one. A fallback that cannot be asked (no key) is left out."""
+        where the face has one; none where that is switched off. A fallback that cannot be asked (no key) is left out.
+        """
         keys, models = loaded.spec.keys, self.models
         first = models.targets(org, prepared.service, prepared.model, keys, ask.api_key)
         spare = prepared.fall_back
-        if spare is None and not ask.usual_fallback:
+        if spare is None and not (ask.usual_fallback and prepared.falls_back):
             return first
         service = spare.service if spare is not None else prepared.service
         model = spare.model if spare is not None else models.usual_fallback(first[0])

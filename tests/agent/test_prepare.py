@@ -112,6 +112,15 @@ def test_the_fallback_is_the_versions_or_the_requests_and_can_be_switched_off():
     assert prepared(configured(stored), AgentAsk(text="Hi", configuration={"fall_back": {}})).fall_back is None
 
 
+def test_that_no_other_model_answers_is_told_from_none_being_named():
+    off, on = Settings(fall_back=Fallback(is_enable=False)), Settings(fall_back=Fallback("openai", "gpt"))
+    switched = AgentAsk(text="Hi", configuration={"fall_back": {"is_enable": False}})
+    assert [prepared(configured(one)).falls_back for one in (Settings(), off, on)] == [True, False, True]
+    assert [prepared(configured(one), switched).falls_back for one in (Settings(), off, on)] == [False] * 3
+    named = AgentAsk(text="Hi", configuration={"fall_back": {"model": "x"}})
+    assert prepared(configured(off), named).falls_back
+
+
 def test_parameters_are_fitted_to_the_model_and_what_was_done_is_said():
     model = ModelDocument({"creativity_level": Range(0, 1), "top_k": None})
     made = prepared(configured(creativity_level=2, top_k=4), model=model)

@@ -32,6 +32,10 @@ base_url = "{url}/v1"
 [providers.away]
 kind = "openai_compatible"
 base_url = "http://127.0.0.1:9/v1"
+[providers.usual]
+kind = "openai"
+api_key = "sk-usual"
+base_url = "{url}/v1"
 """
 #: Tokens of one model call.
 SPENT = 12
@@ -131,6 +135,24 @@ def test_another_model_has_answered_only_when_one_has(agents: Agents, model: Mod
     model.refuses = [403]
     data = asked(agents, agent).json["data"]
     assert (data["model"], data["fallback"], data["firstAttemptError"]) == ("y", True, "not now")
+
+
+@pytest.mark.parametrize("where", ["request", "settings", "configuration"])
+def test_where_falling_back_is_switched_off_the_usual_model_does_not_answer(
+    agents: Agents, model: Model, upstream: Upstream, where: str
+):
+    off = {"fall_back": {"is_enable": False}}
+    more = {"settings": off} if where == "settings" else {}
+    configuration = {"model": "x", **(off if where == "configuration" else {})}
+    agent = agents.agent(service="usual", configuration=configuration, **more)
+    model.refuses = [500] * 9
+    reply = asked(agents, agent, **({"configuration": off} if where == "request" else {}))
+    assert reply.json["success"] is False
+    assert "gpt-4o" not in {one.json["model"] for one in upstream.asked}
+    on = {"fall_back": {"is_enable": True}}
+    model.refuses = [500] * 9
+    data = asked(agents, agent, configuration=on).json["data"]
+    assert (data["model"], data["fallback"]) == ("gpt-4o", True)
 
 
 def test_a_model_that_was_not_even_asked_has_not_answered(agents: Agents):
