@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, FastAPI, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..core.errors import BadRequest, NotFound
 from ..core.ids import as_uuid, from_uuid, spelled
@@ -26,13 +26,24 @@ from .services import Services
 MULTIPLE, MESSAGES = 100, 1000
 TITLE = 200
 
+#: What is kept of an attachment, by the names that a request has for it.
+_AS_ASKED = {"kind": "type", "mime": "mimeType", "file_id": "fileId"}
+
 Limit = Annotated[int, Query(ge=1, le=100)]
 _detail = msgspec.json.Decoder(MessageDetail)
 
 
+def _one_line(title: str) -> str:
+    """As a title that is made of a message's words."""
+    words = " ".join(title.split())
+    if not words:
+        raise ValueError("must have a word")
+    return words
+
+
 class _Change(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    title: str = Field(min_length=1, max_length=TITLE, pattern=r"^[^\x00]*$")
+    title: Annotated[str, AfterValidator(_one_line)] = Field(min_length=1, max_length=TITLE, pattern=r"^[^\x00]*$")
 
 
 class _Reaction(BaseModel):
@@ -232,7 +243,9 @@ def _message(services: Services, row: ThreadMessage) -> dict[str, Any]:
     pictures = [part for message in said for part in message.parts if isinstance(part, Media)]
     more = {
         "images": [address(one) for one in pictures] if row.role == "assistant" else (),
-        "attachments": detail.attachments,
+        "attachments": [
+            {_AS_ASKED.get(name, name): value for name, value in one.items()} for one in detail.attachments
+        ],
         "documentIds": detail.document_ids,
         "toolCalls": tuple(_step(step) for step in detail.tools_data),
         "model": detail.model,

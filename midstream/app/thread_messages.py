@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -17,8 +17,10 @@ TITLE = 60
 _decode = msgspec.json.Decoder(MessageDetail).decode
 
 
-def title_of(text: str) -> str:
-    return " ".join(text.split())[:TITLE]
+def title_of(text: str, media: Sequence[Media] = ()) -> str:
+    """A message's first words, or what is attached where it has none."""
+    named = media[0].name or media[0].kind if media else ""
+    return " ".join((text if text.strip() else named).split())[:TITLE]
 
 
 def said_by(ask: AgentAsk) -> Message:

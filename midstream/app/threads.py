@@ -81,9 +81,11 @@ class Thread(Struct, frozen=True):
     def unnamed(self) -> str:
         """Its title, when that is no more than its first words and nothing has been answered yet; a refusal is no
         answer."""
-        first = self.opening or self.ask.text
+        first = next((one for one in self.history if one.role == "user"), said_by(self.ask))
+        media = [part for part in first.parts if isinstance(part, Media)]
+        words = title_of(self.opening or text_of(first.parts), media)
         answered = any(one.role == "assistant" for one in self.history)
-        return self.title if self.kept and not answered and self.title == title_of(first) else ""
+        return self.title if self.kept and not answered and self.title == words else ""
 
     def begins(self, run: str | None = None) -> tuple[Record, ...]:
         """The records that must be durable before the model is asked. run: its id."""
@@ -295,7 +297,7 @@ class Threads:
             conversation=conversation,
             thread=ask.thread,
             sub_thread=ask.sub_thread,
-            title=title_of(ask.text),
+            title=title_of(ask.text, ask.media),
             history=(),
             message=message or new_id("msg_"),
             answer=new_id("msg_"),
@@ -313,7 +315,7 @@ class Threads:
         id = ask.conversation
         if not id:
             sub = ask.sub_thread or ask.thread
-            id = (await store.found_or_made(agent, ask.thread, sub, title_of(ask.text))).id
+            id = (await store.found_or_made(agent, ask.thread, sub, title_of(ask.text, ask.media))).id
         async with self._turns.through(org, id, wait=ask.wait), self._alone(store, id, ask.wait):
             if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
                 raise StoreDown

@@ -78,7 +78,8 @@ _GIVE_BACK = "DELETE FROM conversation_turns WHERE conversation_id = $1 AND org_
 
 
 class Branch(Struct, frozen=True):
-    """A way through a conversation, by its last message. current: it is the one in use. length: messages on it."""
+    """A way through a conversation, by its last message. current: it is the one in use. length: messages on it. Deleted
+    ones are not counted, and none is the last."""
 
     message_id: str
     created_at: float
@@ -177,22 +178,26 @@ class ThreadStore:
     async def branches(self, thread: ThreadRow) -> list[Branch]:
         """Oldest end first."""
         shape = await self._shape(thread)
-        current = _head(shape, thread.current_id)
         parents = _parents(shape)
-        inner = set(parents.values())
+        there = {one.id for one in shape if one.deleted_at is None}
+        current = _last_of(there, parents, _head(shape, thread.current_id))
+        inner = {parents[id] for id in _leading(there, parents)}
         return [
-            Branch(one.id, one.created_at, _depth(parents, one.id), one.id == current)
+            Branch(one.id, one.created_at, _depth(there, parents, one.id), one.id == current)
             for one in shape
-            if one.id not in inner
+            if one.id in there and (one.id not in inner or one.id == current)
         ]
 
     async def switch(self, thread: ThreadRow, message: str) -> str:
         """Uses the branch on which that message stands, to its newest end, whose id is returned."""
         shape = await self._shape(thread)
         parents = _parents(shape)
-        if message not in parents:
+        there = {one.id for one in shape if one.deleted_at is None}
+        if message not in there:
             raise missing("message", message)
-        children = {parent: child for child, parent in parents.items()}  # in order, so the newest one is kept
+        leading = _leading(there, parents)
+        # In order, so the newest one is kept.
+        children = {parent: child for child, parent in parents.items() if child in leading}
         while message in children:
             message = children[message]
         await self._db.write([(_SWITCH, (thread.id, self._org, message))])
@@ -310,9 +315,26 @@ def _hidden(chain: Sequence[ThreadMessage]) -> frozenset[str]:
     return frozenset(id for row in chain if row.kept_back() for id in (row.id, row.parent_id) if id)
 
 
-def _depth(parents: dict[str, str], id: str) -> int:
+def _leading(there: set[str], parents: dict[str, str]) -> set[str]:
+    """The messages that are there, and the deleted ones that such a message follows."""
+    leading: set[str] = set()
+    for id in there:
+        while id in parents and id not in leading:
+            leading.add(id)
+            id = parents[id]
+    return leading
+
+
+def _last_of(there: set[str], parents: dict[str, str], id: str) -> str:
+    """The last message up to this one that is there, "" = none."""
+    while id and id not in there:
+        id = parents.get(id, "")
+    return id
+
+
+def _depth(there: set[str], parents: dict[str, str], id: str) -> int:
     depth = 0
     while id:
-        depth += 1
+        depth += id in there
         id = parents.get(id, "")
     return depth

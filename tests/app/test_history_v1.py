@@ -142,6 +142,8 @@ def test_titles_reactions_and_deletions(tmp_path: Path):
         id, message = said["conversationId"], said["messageId"]
         renamed = await ask(app, "PATCH", f"{PATH}/{id}", {"title": "A title"})
         assert renamed.json["title"] == "A title"
+        renamed = await ask(app, "PATCH", f"{PATH}/{id}", {"title": " A\n title "})
+        assert renamed.json["title"] == "A title"
         for reaction, kept in (("like", "like"), ("dislike", "dislike"), ("none", None)):
             reply = await ask(app, "POST", f"{PATH}/{id}/messages/{message}/reaction", {"reaction": reaction})
             assert reply.json == {"id": message, "reaction": kept}
@@ -250,6 +252,18 @@ def test_the_conversation_of_an_agent_that_another_one_called_is_not_the_users(t
     here(tmp_path, test)
 
 
+def test_attachments_are_shown_by_the_names_that_they_are_sent_with(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        sent = {"type": "file", "name": "a.txt", "mimeType": "text/plain", "data": "aGk="}
+        said = await talk.say("", attachments=[sent])
+        told = await talk.get(f"/{said['conversationId']}")
+        assert told["messages"][0]["attachments"] == [{name: sent[name] for name in ("type", "name", "mimeType")}]
+        assert told["title"] == "a.txt"
+
+    here(tmp_path, test)
+
+
 def test_a_thread_of_the_other_version_is_the_same_conversation(tmp_path: Path):
     async def test(app: Here) -> None:
         talk = await talks(app)
@@ -295,6 +309,7 @@ def test_what_is_not_there_not_yours_or_not_known_is_refused_in_the_faces_words(
     "method, path, body, field",
     [
         ("PATCH", "/{id}", {"title": ""}, "title"),
+        ("PATCH", "/{id}", {"title": " \n "}, "title"),
         ("PATCH", "/{id}", {"title": "x", "name": "y"}, "name"),
         ("POST", "/{id}/messages/{id}/reaction", {"reaction": "love"}, "reaction"),
         ("POST", "/{id}/branches", {"messageId": "x"}, "messageId"),

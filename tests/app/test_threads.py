@@ -487,3 +487,16 @@ def test_a_message_from_before_a_reset_is_neither_replaced_nor_answered_anew(tmp
         assert await line(store, id) == ["two b", "re: two b"]
 
     with_threads(tmp_path, test)
+
+
+def test_a_turn_of_attachments_alone_has_the_name_or_kind_of_the_first_as_its_title(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        for name, thread, title in (("a  b.png", "", "a b.png"), (None, "", "image"), (None, "t", "image")):
+            picture = Media("image", "image/png", data="AAAA", name=name)
+            ask = AgentAsk(media=(picture, picture), thread=thread)
+            async with threads.open(ORG, ask, AGENT) as opened:
+                await store.ledger.commit(*opened.begins())
+            assert (opened.title, opened.unnamed) == (title, title)
+            assert (await store.org(ORG).threads.thread(opened.conversation)).title == title
+
+    with_threads(tmp_path, test)

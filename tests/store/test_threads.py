@@ -271,6 +271,31 @@ def test_what_is_said_by_a_turn_that_began_before_a_reset_is_not_shown_and_what_
     with_tree(url, test)
 
 
+def test_branches_neither_name_nor_count_deleted_messages(url: str):
+    async def test(store: Store, threads: ThreadStore) -> None:
+        async def listed() -> list[tuple[str, int, bool]]:
+            return [
+                (one.message_id, one.length, one.current) for one in await threads.branches(await threads.thread(C))
+            ]
+
+        await threads.delete_message(C, "a3")
+        await threads.delete_message(C, "q1b")
+        assert await listed() == [("a1", 2, False), ("q2", 3, False), ("a4", 1, True)]
+        with pytest.raises(NotFound):
+            await threads.switch(await threads.thread(C), "a3")
+        assert await threads.switch(await threads.thread(C), "q1") == "q2"
+        await threads.delete_message(C, "q2")
+        await threads.delete_message(C, "a2")  # the one in use ends where another goes on
+        assert await listed() == [("q1", 1, True), ("a1", 2, False), ("a4", 1, False)]
+        assert await threads.switch(await threads.thread(C), "q1") == "a1"
+        assert await listed() == [("a1", 2, True), ("a4", 1, False)]
+        for id in ("q1", "a1", "a4"):
+            await threads.delete_message(C, id)
+        assert await listed() == []
+
+    with_tree(url, test)
+
+
 def test_what_agents_say_to_each_other_is_neither_listed_nor_found(url: str):
     async def test(store: Store) -> None:
         call = f"{new_id('run_')}:1:0"
