@@ -75,6 +75,13 @@ class AgentTurns:
         """The thread whose point the turn spends, "" = none's."""
         return "" if _type(ask, loaded) == EMBEDDING else await self._rooms.threads.named(org, ask, new)
 
+    async def line(self, caller: Caller, turn: Turn, loaded: Loaded, new: str) -> str:
+        """Of an admitted turn that is made later: the conversation in which it stands in line, "" = in none."""
+        ask = _asked(turn)
+        return (
+            "" if _type(ask, loaded) == EMBEDDING else await self._rooms.threads.line(caller.org, ask, loaded.id, new)
+        )
+
     async def _load(self, org: str, ask: AgentAsk) -> Loaded:
         """A turn that names a conversation and no agent is of that conversation's agent."""
         if not ask.agent and ask.conversation:
@@ -83,10 +90,10 @@ class AgentTurns:
 
     async def order(
         self, caller: Caller, turn: Turn, face: Face, request: Request, *, message: str = "", run: str = "",
-        again: bool = False, also: Also = nothing_else,
+        again: bool = False, also: Also = nothing_else, place: int = 0,
     ) -> Order:  # fmt: skip
         """What the run of this turn shall do and keep. message, run: ids that were promised before (then the turn has
-        been admitted). again: the run was cut and goes on. also: more records of its end."""
+        been admitted), place: in line, likewise. again: the run was cut and goes on. also: more records of its end."""
         ask = _asked(turn)
         if self._rooms.runs.draining:
             raise Busy("the server is shutting down", retry_after=5.0)
@@ -102,7 +109,7 @@ class AgentTurns:
         else:
             heard = (face, turn) if loaded.spec.type == CHATBOT else None
             act, conversation = await self._act(
-                asker, ask, loaded, turn.stream, message, run, also, heard, again=again, new=new
+                asker, ask, loaded, turn.stream, message, run, also, heard, again=again, new=new, place=place
             )
             if again:
                 self._under_way[run].bill(below.usage, below.cost)
@@ -137,13 +144,16 @@ class AgentTurns:
     async def _act(
         self, asker: Asker, ask: AgentAsk, loaded: Loaded, stream: bool, message: str = "", run: str = "",
         also: Also = nothing_else, heard: tuple[Face, Turn] | None = None, *, again: bool = False, new: str = "",
+        place: int = 0,
     ) -> tuple[Act, str | None]:  # fmt: skip
         """heard: its thread's live channel hears of its end, in this face's words."""
         held = AsyncExitStack()
         try:
             history = loaded.spec.settings.history_messages
             history = max(history, HISTORY) if history else 0  # files of what the model is not shown are kept in sight
-            opening = self._rooms.threads.open(asker.org, ask, loaded.id, history=history, message=message, new=new)
+            opening = self._rooms.threads.open(
+                asker.org, ask, loaded.id, history=history, message=message, new=new, place=place
+            )
             thread = await held.enter_async_context(opening)
             run = run or new_id("run_")
             thread = replace(thread, answer=answer_of(run))

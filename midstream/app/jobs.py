@@ -7,19 +7,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from functools import partial
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from ..core.agents import Delivery
 from ..core.dialect import Say
-from ..core.errors import Busy, MidstreamError, StoreDown
+from ..core.errors import Busy, Conflict, MidstreamError, StoreDown
 from ..core.events import Event, Failed
 from ..core.ids import new_id
 from ..core.outcome import Outcome
 from ..core.turn import Turn
 from ..core.web import Caller, Reply, Request
+from ..runs.order import Order
 from ..runs.run import Runs
 from ..store import Store
 from ..store.jobs import TRIES, Job, JobKind, Jobs
@@ -74,6 +78,8 @@ class JobRunner:
         self._clock = clock
         self._news = asyncio.Event()
         self._at_work: dict[asyncio.Task[None], JobKind] = {}
+        #: Of this process, though nobody works on them any more: the store was away when they should have ended.
+        self._left: list[Job] = []
 
     async def accept(self, caller: Caller, turn: Turn, face: Face, task: str, request: Request) -> Reply:
         """The answer goes elsewhere, later; what was asked is durable on return. Raises what would refuse the turn
@@ -81,15 +87,17 @@ class JobRunner:
         assert isinstance(face, AgentFace)
         checked(delivery_of(turn))
         job = self.job(caller, turn, face, task, request, kind="turn")
-        await self._agents.admit(caller, turn, conversation_of(job.id))
-        await self.add([job])
+        new = conversation_of(job.id)
+        loaded = await self._agents.admit(caller, turn, new)
+        await self.add([replace(job, line=await self._agents.line(caller, turn, loaded, new))])
         return Reply(face.write_accepted(turn, job.id))
 
     def job(
         self, caller: Caller, turn: Turn, face: Face, task: str, request: Request, *, kind: JobKind,
         batch: str | None = None, paid: bool = True,
     ) -> Job:  # fmt: skip
-        """A job that is not in the queue yet. paid: its point is spent already, else it is when it begins."""
+        """A job of a turn that begins a conversation, not in the queue yet. paid: its point is spent already, else it
+        is when it begins."""
         assert turn.agent is not None
         asked = Asked(
             face.NAME, task, request.path, dict(request.params),
@@ -98,7 +106,9 @@ class JobRunner:
         )  # fmt: skip
         id, now = new_id("msg_"), self._clock.wall()
         sealed = self._seal.seal(msgspec.json.encode(asked), caller.org, id)
-        return Job(id, caller.org, caller.key_id, kind, batch, new_id("run_"), sealed, None, now, now)
+        return Job(
+            id, caller.org, caller.key_id, kind, batch, new_id("run_"), sealed, None, now, now, line=conversation_of(id)
+        )
 
     async def add(self, jobs: Sequence[Job], also: Sequence[Any] = ()) -> None:
         """Several at once, with the statements that belong to them."""
@@ -111,6 +121,7 @@ class JobRunner:
         while True:
             try:
                 if self._clock.steady() - looked >= LOOK_EVERY:
+                    await self._let_go_of_left()
                     await self._jobs.requeue()
                     await self._batches.sweep()
                     looked = self._clock.steady()
@@ -141,8 +152,18 @@ class JobRunner:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a job could not be worked off: %r", error)
 
+    async def _let_go_of_left(self) -> None:
+        """Others wait behind them."""
+        while self._left:
+            await self._jobs.let_go(self._left[-1])
+            self._left.pop()
+
     async def _work(self, job: Job) -> None:
-        asked = msgspec.json.decode(self._seal.open(job.request, job.org_id, job.id), type=Asked)
+        try:
+            asked = msgspec.json.decode(self._seal.open(job.request, job.org_id, job.id), type=Asked)
+        except StoreDown as error:  # sealed with another key of the server: nobody knows where its answer should go
+            await self._lost(job, error)
+            return
         face = self._faces[asked.face]
         request = Request("POST", asked.path, {}, asked.headers, asked.params, asked.request_id, bytes(asked.body))
         caller = Caller(job.org_id, job.key_id)
@@ -160,10 +181,7 @@ class JobRunner:
             ):
                 await self._jobs.put_off(job, self._clock.wall() + wait)
                 return
-            # Its run may have begun on a server that died, or that ended in order and let go of it.
-            order = await self._agents.order(
-                caller, turn, face, request, message=job.id, run=job.run_id, again=True, also=ending
-            )
+            order = await self._order(job, caller, turn, face, request, ending)
             run = self._runs.start(order, detached=True)
         except MidstreamError as error:
             await self._failed(job, face, delivery, error)
@@ -173,17 +191,46 @@ class JobRunner:
         try:
             await self._runs.ended(run)
             if ending.put_off:
-                await self._jobs.let_go(job.id)
+                await self._jobs.let_go(job)
             else:
                 self._deliver.ended(job, delivery)
                 await self._batches.ended(job)
         finally:
             self._deliver.over(job, delivery)
 
+    async def _order(
+        self, job: Job, caller: Caller, turn: Turn, face: Face, request: Request, ending: _Ending
+    ) -> Order:
+        """Once the job has its turn in its conversation: one that only waited for it was not tried."""
+        assert turn.agent is not None
+        # Its run may have begun on a server that died, or that ended in order and let go of it.
+        order = partial(
+            self._agents.order, caller, face=face, request=request, message=job.id, run=job.run_id, again=True,
+            also=ending, place=job.place,
+        )  # fmt: skip
+        turn.agent = replace(turn.agent, wait=False)
+        try:
+            return await order(turn)
+        except Conflict as error:
+            if error.code != "conversation_busy":
+                raise
+        turn.agent = replace(turn.agent, wait=True)
+        with suppress(StoreDown):
+            await self._jobs.waits(job)
+        ready = await order(turn)
+        with suppress(StoreDown):  # its run will be told as well
+            await self._jobs.begins(job)
+        return ready
+
+    async def _lost(self, job: Job, error: MidstreamError) -> None:
+        payload = msgspec.json.encode({"success": False, "error": error.message, "message_id": job.id})
+        await self._ended(job, "failed", payload)
+        await self._batches.ended(job)
+
     async def _failed(self, job: Job, face: Face, delivery: Delivery, error: MidstreamError) -> None:
         """A failure goes where the answer would have gone; one that comes of this server's end is none."""
         if self._runs.draining and isinstance(error, Busy):
-            await self._jobs.let_go(job.id)
+            await self._jobs.let_go(job)
         else:
             await self._refused(job, delivery, failure(face, error, job.id))
 
@@ -191,11 +238,20 @@ class JobRunner:
         """The end of a job that has no run to end with."""
         try:
             records = self._deliver.records(job, delivery, payload, self._clock.wall(), failed=True)
-            await self._jobs.end(job.id, "failed", payload, records)
+            await self._ended(job, "failed", payload, records)
             self._deliver.ended(job, delivery)
             await self._batches.ended(job)
         finally:
             self._deliver.over(job, delivery)
+
+    async def _ended(
+        self, job: Job, status: Literal["done", "failed"], payload: bytes, records: Sequence[Record] = ()
+    ) -> None:
+        try:
+            await self._jobs.end(job.id, status, payload, records)
+        except StoreDown:
+            self._left.append(job)
+            raise
 
 
 class _Ending:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..core.agents import AgentAsk
-from ..core.errors import BadRequest, Conflict, MidstreamError, NotFound, StoreDown
+from ..core.errors import BadRequest, MidstreamError, NotFound, StoreDown
 from ..core.ids import new_id
 from ..core.outcome import Outcome
 from ..core.parts import Media, Message, Native, Part, Text, text_of
@@ -24,8 +23,9 @@ from ..store.reading import missing
 from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
 from ..store.searching import MAX_TEXT
 from ..store.threads import Line, ThreadStore
+from .places import Places
 from .thread_messages import asked_again, described, documents_of, said_by, shown, title_of
-from .turnstile import Turnstile, busy
+from .turnstile import Turnstile
 
 logger = logging.getLogger("midstream.threads")
 
@@ -35,12 +35,6 @@ NAME = 200
 HISTORY = 200
 #: In place of the number of a first message: the turn began before the last reset.
 BEFORE = -2
-#: Between servers: a turn is kept for so many seconds, and kept anew after each third of them.
-LEASE = 30.0
-#: Seconds after which a turn is given back again that a failing store did not take.
-AGAIN = 0.5
-#: Seconds between looks whether another server's turn has ended: at first, at most.
-LOOK, LOOK_AT_MOST = 0.02, 0.5
 
 _encode = msgspec.json.Encoder().encode
 
@@ -226,8 +220,7 @@ class Threads:
         self._read = read
         self._unsettled = unsettled
         self._now = now
-        self._shared = store.db.dialect != "sqlite"
-        self._returning: set[asyncio.Task[None]] = set()
+        self._places = Places(shared=store.db.dialect != "sqlite")
 
     async def agent_of(self, org: str, conversation: str) -> str:
         """Whose conversation it is, for a turn that names no agent; "" = nobody's. Raises NotFound."""
@@ -243,27 +236,39 @@ class Threads:
             return row.thread_id or row.id
         return ask.thread or new
 
+    async def line(self, org: str, ask: AgentAsk, agent: str, new: str) -> str:
+        """The conversation in which a turn that is made later stands in line, "" = in none; made if it is not there
+        yet. new: as of `open`. Raises BadRequest."""
+        _check_names(ask)
+        if _keeps_nothing(ask):
+            return ""
+        return ask.conversation or (await self._named(org, ask, agent) if ask.thread else new)
+
+    async def _named(self, org: str, ask: AgentAsk, agent: str) -> str:
+        sub, title = ask.sub_thread or ask.thread, title_of(ask.text, ask.media)
+        return (await self._store.org(org).threads.found_or_made(agent, ask.thread, sub, title)).id
+
     def open(
-        self, org: str, ask: AgentAsk, agent: str, *, history: int = HISTORY, message: str = "", new: str = ""
-    ) -> AbstractAsyncContextManager[Thread]:
+        self, org: str, ask: AgentAsk, agent: str, *, history: int = HISTORY, message: str = "", new: str = "",
+        place: int = 0,
+    ) -> AbstractAsyncContextManager[Thread]:  # fmt: skip
         """While the context is open, no other turn of the conversation goes on. history: most messages of it.
         message: the id that was promised for the user's message ("" = a new one); a turn that goes on after its server
         died names the one that it had. new: the id of the conversation if the ask names none ("" = any); for a promised
-        message it is the one that `conversation_of` says.
+        message it is the one that `conversation_of` says. place: in line, of a turn that was accepted
+        before (0 = behind all).
 
         Raises NotFound for a conversation or message that is not there, or not the org's; Conflict, code
         conversation_busy, when another turn is under way and the ask does not wait; BadRequest; StoreDown, also while
         the end of the last turn is still to be written."""
-        for name, value in (("thread_id", ask.thread), ("sub_thread_id", ask.sub_thread)):
-            if len(value) > NAME:
-                raise BadRequest(f"{name}: longer than {NAME} characters", param=name)
+        _check_names(ask)
         if ask.edit and ask.regenerate:
             raise BadRequest("a message is either replaced or answered anew", code="contradictory")
         if _keeps_nothing(ask):
             return self._nothing_kept(org, ask, agent, message)
         if not ask.conversation and not ask.thread:
-            return self._new(org, ask, agent, new or new_id("conv_"), history, message)
-        return self._existing(org, ask, agent, history, message)
+            return self._new(org, ask, agent, new or new_id("conv_"), history, message, place)
+        return self._existing(org, ask, agent, history, message, place)
 
     @asynccontextmanager
     async def _nothing_kept(self, org: str, ask: AgentAsk, agent: str, message: str) -> AsyncIterator[Thread]:
@@ -271,14 +276,15 @@ class Threads:
 
     @asynccontextmanager
     async def _new(
-        self, org: str, ask: AgentAsk, agent: str, id: str, history: int, message: str
+        self, org: str, ask: AgentAsk, agent: str, id: str, history: int, message: str, place: int
     ) -> AsyncIterator[Thread]:
         """A conversation that nobody else knows of yet: its thread is named as it is. The one of a promised message may
         be there already: then its server died."""
         if ask.edit or ask.regenerate:
             raise NotFound(f"no such message: {ask.edit or ask.regenerate}")
         if message and await self._begun(org, id):
-            async with self._existing(org, replace(ask, conversation=id), agent, history, message) as thread:
+            ask = replace(ask, conversation=id)
+            async with self._existing(org, ask, agent, history, message, place) as thread:
                 yield thread
             return
         ask = replace(ask, conversation=id, thread=id, sub_thread=ask.sub_thread or id)
@@ -310,13 +316,13 @@ class Threads:
         )
 
     @asynccontextmanager
-    async def _existing(self, org: str, ask: AgentAsk, agent: str, history: int, message: str) -> AsyncIterator[Thread]:
+    async def _existing(
+        self, org: str, ask: AgentAsk, agent: str, history: int, message: str, place: int
+    ) -> AsyncIterator[Thread]:
         store = self._store.org(org).threads
-        id = ask.conversation
-        if not id:
-            sub = ask.sub_thread or ask.thread
-            id = (await store.found_or_made(agent, ask.thread, sub, title_of(ask.text, ask.media))).id
-        async with self._turns.through(org, id, wait=ask.wait), self._alone(store, id, ask.wait):
+        id = ask.conversation or await self._named(org, ask, agent)
+        mine = self._places.through(store, org, id, wait=ask.wait, place=place)
+        async with mine, self._turns.through(org, id, wait=ask.wait):
             if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
                 raise StoreDown
             yield await self._load(store, await store.thread(id), org, ask, agent, history, message)
@@ -385,34 +391,6 @@ class Threads:
         head = before.parent_id if before.parent_id is not None else (shown[-1].id if shown else "")
         return Line(shown, line.seq, head, line.hidden)
 
-    @asynccontextmanager
-    async def _alone(self, store: ThreadStore, id: str, wait: bool) -> AsyncIterator[None]:
-        """Among several servers."""
-        if not self._shared:
-            yield
-            return
-        holder = new_id("turn_")
-        pause = LOOK
-        try:
-            while not await store.take_turn(id, holder, LEASE):
-                if not wait:
-                    raise busy()
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LOOK_AT_MOST)
-            keeping = asyncio.get_running_loop().create_task(_keep(store, id, holder))
-            try:
-                yield
-            finally:
-                keeping.cancel()
-                await asyncio.wait([keeping])
-        finally:
-            try:
-                await store.give_back(id, holder)
-            except StoreDown:  # the next turn is not to wait for the end of the lease
-                task = asyncio.get_running_loop().create_task(_give_back_later(store, id, holder))
-                self._returning.add(task)
-                task.add_done_callback(self._returning.discard)
-
 
 async def _named(store: ThreadStore, row: ThreadRow, id: str) -> ThreadMessage:
     """Raises NotFound, also for a message from before a reset: what follows it would be shown by itself."""
@@ -422,24 +400,10 @@ async def _named(store: ThreadStore, row: ThreadRow, id: str) -> ThreadMessage:
     return found
 
 
-async def _give_back_later(store: ThreadStore, id: str, holder: str) -> None:
-    """Until the store is back, or the lease is surely over."""
-    over = asyncio.get_running_loop().time() + LEASE
-    while asyncio.get_running_loop().time() < over:
-        await asyncio.sleep(AGAIN)
-        with contextlib.suppress(StoreDown):
-            await store.give_back(id, holder)
-            return
-
-
-async def _keep(store: ThreadStore, id: str, holder: str) -> None:
-    while True:
-        await asyncio.sleep(LEASE / 3)
-        try:
-            if not await store.take_turn(id, holder, LEASE):
-                logger.warning("a turn of %s has lost its place to another server", id)
-        except (StoreDown, Conflict) as error:
-            logger.warning("a turn of %s cannot keep its place: %s", id, error.message)
+def _check_names(ask: AgentAsk) -> None:
+    for name, value in (("thread_id", ask.thread), ("sub_thread_id", ask.sub_thread)):
+        if len(value) > NAME:
+            raise BadRequest(f"{name}: longer than {NAME} characters", param=name)
 
 
 def conversation_of(message: str) -> str:

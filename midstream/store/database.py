@@ -44,6 +44,19 @@ _CLOCK: dict[DialectName, str] = {
 }
 
 
+#: A number above all that were given before, for those who wait in line. (SQLite has one writer.)
+_PLACE: dict[DialectName, str] = {
+    "sqlite": """(SELECT 1 + max(COALESCE((SELECT max(place) FROM jobs), 0),
+        COALESCE((SELECT max(place) FROM turn_tickets), 0)))""",
+    "postgres": "nextval('turn_places')",
+}
+
+
 def with_clock(sql: str, dialect: DialectName) -> str:
     """`@clock` in a statement stands for the database's own clock."""
     return sql.replace("@clock", _CLOCK[dialect])
+
+
+def with_place(sql: str, dialect: DialectName) -> str:
+    """`@place` in a statement stands for the next place in line."""
+    return sql.replace("@place", _PLACE[dialect])

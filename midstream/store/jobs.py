@@ -2,7 +2,8 @@
 
     queued -> running -> done | failed
 
-A job whose worker died is queued again; what it had done is in its run's journal."""
+A job whose worker died is queued again; what it had done is in its run's journal. Turns of one conversation stand in
+line: none begins before those that were accepted earlier are over, whoever works on them."""
 
 # ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
 
@@ -13,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from .database import Database, Row, Statement
+from .database import Database, Row, Statement, Value, with_place
 from .ledger import JobEnded, Record, statement
 from .reading import missing
 from .shares import Line, Shares
@@ -28,7 +29,8 @@ TRIES = 5
 class Job(Struct, frozen=True):
     """id: what the caller was told. run_id: of its run, the same each time it is tried. request: JSON text of what was
     asked. delivery: JSON text of where the answer goes. result: the answer in the face's own words, once there is one.
-    Times are unix seconds."""
+    line: the conversation in which it stands in line ("" = in none). place: in the order of acceptance, given with it.
+    tries: how often its work was begun. Times are unix seconds."""
 
     id: str
     org_id: str
@@ -44,17 +46,25 @@ class Job(Struct, frozen=True):
     tries: int = 0
     result: bytes | None = None
     ended_at: float | None = None
+    line: str = ""
+    place: int = 0
 
 
 _COLUMNS = (
     "id, org_id, key_id, kind, batch_id, run_id, request, delivery, created_at, available_at, status, tries, result, "
-    "ended_at"
+    "ended_at, line, place"
 )
 _ADD = """
-INSERT INTO jobs (id, org_id, key_id, kind, batch_id, run_id, request, delivery, created_at, available_at, status)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued') ON CONFLICT (id) DO NOTHING"""
-_DUE = """
-SELECT id FROM jobs WHERE status = 'queued' AND available_at <= $1 AND kind = 'turn'
+INSERT INTO jobs (id, org_id, key_id, kind, batch_id, run_id, request, delivery, created_at, available_at, status,
+    line, place)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', $11, @place) ON CONFLICT (id) DO NOTHING"""
+#: Nobody stands before it. One that is under way is before all others, also one that was accepted while it began.
+_FIRST = """
+NOT EXISTS (SELECT 1 FROM jobs AS ahead
+    WHERE ahead.line = jobs.line AND ahead.line <> '' AND ahead.status IN ('queued', 'running') AND ahead.id <> jobs.id
+        AND (ahead.place < jobs.place OR ahead.status = 'running'))"""
+_DUE = f"""
+SELECT id FROM jobs WHERE status = 'queued' AND available_at <= $1 AND kind = 'turn' AND {_FIRST}
 ORDER BY available_at, id LIMIT $2"""
 _LINES = """
 SELECT org_id, id,
@@ -66,10 +76,11 @@ FROM batches WHERE ended_at IS NULL ORDER BY created_at, id"""
 _DUE_OF_BATCH = """
 SELECT id FROM jobs WHERE org_id = $1 AND batch_id = $2 AND status = 'queued' AND available_at <= $3
 ORDER BY available_at, id LIMIT $4"""
-_TAKE = """
-UPDATE jobs SET status = 'running', worker = $2, tries = tries + 1 WHERE id = $1 AND status = 'queued'"""
+_TAKE = f"""
+UPDATE jobs SET status = 'running', worker = $2, tries = tries + 1 WHERE id = $1 AND status = 'queued' AND {_FIRST}"""
 _TAKEN = f"SELECT {_COLUMNS} FROM jobs WHERE id = $1 AND status = 'running' AND worker = $2"
-_LET_GO = "UPDATE jobs SET status = 'queued', tries = tries - 1 WHERE id = $1 AND status = 'running' AND worker = $2"
+_LET_GO = "UPDATE jobs SET status = 'queued', tries = $3 WHERE id = $1 AND status = 'running' AND worker = $2"
+_TRIED = "UPDATE jobs SET tries = $3 WHERE id = $1 AND status = 'running' AND worker = $2"
 _PUT_OFF = """
 UPDATE jobs SET status = 'queued', worker = NULL, tries = tries - 1, available_at = $3
 WHERE id = $1 AND status = 'running' AND worker = $2"""
@@ -95,10 +106,12 @@ class Jobs:
 
     async def add(self, jobs: Sequence[Job], also: Sequence[Statement] = ()) -> None:
         """Durable on return."""
-        await self._db.write([*also, *[_added(job) for job in jobs]])
+        add = with_place(_ADD, self._db.dialect)
+        await self._db.write([*also, *[(add, _values(job)) for job in jobs]])
 
     async def take(self, limit: int) -> list[Job]:
-        """Turns that are due, now this worker's; of those that several reach for, one gets each."""
+        """Turns that are due and have nobody before them in line, now this worker's; of those that several reach for,
+        one gets each."""
         if limit <= 0:
             return []
         return await self._taken([id for (id,) in await self._db.read(_DUE, self._clock(), limit)])
@@ -129,9 +142,17 @@ class Jobs:
         records = [JobEnded(id, status, result, self._clock()), *also]
         await self._db.write([statement(record) for record in records])
 
-    async def let_go(self, id: str) -> None:
-        """This worker ends before the job does: another one may have it."""
-        await self._db.write([(_LET_GO, (id, self._worker))])
+    async def let_go(self, job: Job) -> None:
+        """This worker ends before the job does: another one may have it, as if this one had not tried."""
+        await self._db.write([(_LET_GO, (job.id, self._worker, job.tries - 1))])
+
+    async def waits(self, job: Job) -> None:
+        """It is this worker's, but cannot begin yet: while it waits, it is not being tried."""
+        await self._db.write([(_TRIED, (job.id, self._worker, job.tries - 1))])
+
+    async def begins(self, job: Job) -> None:
+        """It has waited long enough."""
+        await self._db.write([(_TRIED, (job.id, self._worker, job.tries))])
 
     async def put_off(self, job: Job, until: float) -> None:
         """It has not begun, and may not before `until` (unix seconds); nor may others of its batch."""
@@ -175,8 +196,8 @@ def _job(row: Row) -> Job:
     return Job(*row)
 
 
-def _added(job: Job) -> Statement:
-    return _ADD, (
+def _values(job: Job) -> tuple[Value, ...]:
+    return (
         job.id, job.org_id, job.key_id, job.kind, job.batch_id, job.run_id, job.request, job.delivery, job.created_at,
-        job.available_at,
+        job.available_at, job.line,
     )  # fmt: skip

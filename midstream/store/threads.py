@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from ..core.ids import new_id
-from .database import Database, Statement, with_clock
+from .database import Database, Statement, with_clock, with_place
 from .memories import forgotten
 from .reading import LAST, missing
 from .rows import FoundMessage, ThreadMessage, ThreadRow
@@ -69,12 +69,29 @@ UPDATE conversations SET
     reset_seq = (SELECT COALESCE(max(seq), -1) + 1 FROM messages WHERE conversation_id = $1 AND org_id = $2)
 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
 _SWITCH = "UPDATE conversations SET current_id = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
-_TAKE = """
-INSERT INTO conversation_turns (conversation_id, org_id, holder, until) VALUES ($1, $2, $3, @clock + $4)
+_ACCEPTED = "line = $1 AND line <> '' AND org_id = $2 AND status IN ('queued', 'running')"
+_TAKE = f"""
+INSERT INTO conversation_turns (conversation_id, org_id, holder, until)
+SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), @clock + $4
+WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE {_ACCEPTED} AND place < $5)
+    AND NOT EXISTS (SELECT 1 FROM turn_tickets WHERE conversation_id = $1 AND org_id = $2 AND place < $5
+        AND until >= @clock)
 ON CONFLICT (conversation_id) DO UPDATE SET holder = excluded.holder, until = excluded.until
 WHERE conversation_turns.until < @clock OR conversation_turns.holder = excluded.holder"""
 _HOLDER = "SELECT holder FROM conversation_turns WHERE conversation_id = $1 AND org_id = $2"
 _GIVE_BACK = "DELETE FROM conversation_turns WHERE conversation_id = $1 AND org_id = $2 AND holder = $3"
+_TICKET = """
+INSERT INTO turn_tickets (holder, org_id, conversation_id, place, until)
+VALUES ($1, $2, $3, @place, @clock + $4) ON CONFLICT (holder) DO NOTHING"""
+_PLACE_OF = "SELECT place FROM turn_tickets WHERE holder = $1 AND org_id = $2"
+_RENEW = "UPDATE turn_tickets SET until = @clock + $3 WHERE holder = $1 AND org_id = $2"
+_TEAR_UP = "DELETE FROM turn_tickets WHERE holder = $1 AND org_id = $2"
+#: Of servers that have died while somebody waited there.
+_TEAR_UP_OLD = "DELETE FROM turn_tickets WHERE until < @clock - 3600"
+_LAST_ACCEPTED = f"SELECT COALESCE(max(place), 0) FROM jobs WHERE {_ACCEPTED}"
+_STILL_ACCEPTED = f"SELECT 1 FROM jobs WHERE {_ACCEPTED} AND place <= $3 LIMIT 1"
+#: Behind all places.
+LAST_PLACE = 2**63 - 1
 
 
 class Branch(Struct, frozen=True):
@@ -253,15 +270,40 @@ class ThreadStore:
 
     # turns, where several servers share a database
 
-    async def take_turn(self, conversation: str, holder: str, seconds: float) -> bool:
-        """For so long, from now, nobody else has it. False: somebody else has it now."""
-        values = (conversation, self._org, holder, seconds)
+    async def take_turn(self, conversation: str, holder: str, seconds: float, place: int = 0) -> bool:
+        """For so long, from now, nobody else has it. False: somebody else has it now, or comes before that place: a
+        turn that was accepted earlier, or one that holds a ticket."""
+        values = (conversation, self._org, holder, seconds, place)
         await self._db.write([(with_clock(_TAKE, self._db.dialect), values)])
         rows = await self._db.look_up(_HOLDER, conversation, self._org)
         return bool(rows) and rows[0][0] == holder
 
-    async def give_back(self, conversation: str, holder: str) -> None:
-        await self._db.write([(_GIVE_BACK, (conversation, self._org, holder))])
+    async def give_back(self, conversation: str, holder: str, *, ticket: bool = False) -> None:
+        """The turn and, if it has waited for it, its ticket."""
+        statements: list[Statement] = [(_GIVE_BACK, (conversation, self._org, holder))]
+        if ticket:
+            statements.append((_TEAR_UP, (holder, self._org)))
+        await self._db.write(statements)
+
+    async def ticket(self, conversation: str, holder: str, seconds: float) -> int:
+        """A place behind all who wait for a turn of the conversation now, for so long unless it is renewed."""
+        drawn = with_clock(with_place(_TICKET, self._db.dialect), self._db.dialect)
+        old = with_clock(_TEAR_UP_OLD, self._db.dialect)
+        await self._db.write([(old, ()), (drawn, (holder, self._org, conversation, seconds))])
+        rows = await self._db.look_up(_PLACE_OF, holder, self._org)
+        return int(rows[0][0]) if rows else LAST_PLACE
+
+    async def renew_ticket(self, holder: str, seconds: float) -> None:
+        await self._db.write([(with_clock(_RENEW, self._db.dialect), (holder, self._org, seconds))])
+
+    async def last_accepted(self, conversation: str) -> int:
+        """The place of the last turn that was accepted for later and is not over; 0 = there is none."""
+        [(place,)] = await self._db.look_up(_LAST_ACCEPTED, conversation, self._org)
+        return int(place)
+
+    async def still_accepted(self, conversation: str, place: int) -> bool:
+        """One of those up to that place is not over."""
+        return bool(await self._db.look_up(_STILL_ACCEPTED, conversation, self._org, place))
 
 
 class _Node(Struct, frozen=True):

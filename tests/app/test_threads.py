@@ -19,6 +19,7 @@ from midstream.core.usage import Usage
 from midstream.store import Store, open_store
 from midstream.store.ledger import MessageAdded
 from midstream.store.rows import MessageDetail
+from midstream.store.threads import ThreadStore
 
 from ..postgres import Server, postgres
 
@@ -500,3 +501,52 @@ def test_a_turn_of_attachments_alone_has_the_name_or_kind_of_the_first_as_its_ti
             assert (await store.org(ORG).threads.thread(opened.conversation)).title == title
 
     with_threads(tmp_path, test)
+
+
+def test_turns_at_several_servers_are_made_first_come_first_served(server: Server):
+    url = server.create()
+
+    async def run() -> None:
+        stores = [await open_store(url, worker=str(n)) for n in range(2)]
+        try:
+            both = [threads_of(store) for store in stores]
+            await turn(stores[0], both[0], AgentAsk(text="begun", thread="t"))
+            order: list[int] = []
+
+            async def one(n: int, at: int, seconds: float) -> None:
+                async with both[at].open(ORG, AgentAsk(text=str(n), thread="t"), AGENT):
+                    order.append(n)
+                    await asyncio.sleep(seconds)
+
+            async with asyncio.TaskGroup() as group:
+                for n, at in enumerate((0, 1, 0, 0, 1, 0, 1, 1)):
+                    group.create_task(one(n, at, 0.02 if n else 1.2))
+                    await asyncio.sleep(0.12)
+            assert order == list(range(8))
+            assert await stores[0].db.read("SELECT * FROM turn_tickets") == []
+            assert await stores[0].db.read("SELECT * FROM conversation_turns") == []
+        finally:
+            for store in stores:
+                await store.close()
+
+    asyncio.run(asyncio.wait_for(run(), 40))
+    server.drop(url)
+
+
+def test_a_free_conversation_costs_one_statement_among_servers(server: Server, monkeypatch: pytest.MonkeyPatch):
+    url = server.create()
+    asked: list[str] = []
+    monkeypatch.setattr(ThreadStore, "ticket", lambda *_: asked.append("ticket"))
+
+    async def run() -> None:
+        store = await open_store(url, worker="1")
+        try:
+            threads = threads_of(store)
+            for text in ("one", "two"):
+                await turn(store, threads, AgentAsk(text=text, thread="t"))
+        finally:
+            await store.close()
+
+    asyncio.run(asyncio.wait_for(run(), 40))
+    server.drop(url)
+    assert asked == []

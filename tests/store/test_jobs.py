@@ -4,12 +4,13 @@ import asyncio
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from midstream.core.errors import NotFound
 from midstream.store import Store
 from midstream.store.batches import Batch, added
 from midstream.store.database import Statement
-from midstream.store.jobs import Job, JobKind, Jobs, OrgJobs
+from midstream.store.jobs import _DUE, TRIES, Job, JobKind, Jobs, OrgJobs
 
 from .turns import ORG, with_store
 
@@ -77,8 +78,8 @@ def test_a_job_that_is_let_go_is_due_again_as_if_it_had_not_been_tried(url: str)
     async def work(store: Store) -> None:
         jobs = Jobs(store.db, "w1", lambda: 5.0)
         await jobs.add([job("msg_1")])
-        await jobs.take(1)
-        await jobs.let_go("msg_1")
+        [taken] = await jobs.take(1)
+        await jobs.let_go(taken)
         assert [one.tries for one in await jobs.take(1)] == [1]
 
     with_store(url, work)
@@ -176,5 +177,109 @@ def test_items_of_two_servers_are_shared_and_each_begins_once(url: str) -> None:
             both = await asyncio.gather(one.take_items(5), two.take_items(5))
             begun += [job.id for jobs in both for job in jobs]
         assert len(begun) == len(set(begun)) == 90
+
+    with_store(url, work)
+
+
+def in_line(id: str, line: str = "conv_1", kind: JobKind = "turn") -> Job:
+    return replace(job(id, kind=kind), line=line)
+
+
+async def taken(jobs: Jobs) -> list[str]:
+    return sorted(one.id for one in await jobs.take(9))
+
+
+def test_a_turn_begins_when_those_accepted_before_it_in_its_line_are_over(url: str) -> None:
+    async def work(store: Store) -> None:
+        jobs = Jobs(store.db, "w1", lambda: 5.0)
+        for id in ("msg_c", "msg_b", "msg_a"):  # not in the order of their ids
+            await jobs.add([in_line(id)])
+        await jobs.add([in_line("msg_other", "conv_2"), in_line("msg_none", ""), in_line("msg_none2", "")])
+        assert await taken(jobs) == ["msg_c", "msg_none", "msg_none2", "msg_other"]
+        assert await taken(jobs) == []
+        await jobs.end("msg_c", "failed", b"")
+        assert await taken(jobs) == ["msg_b"]
+        await jobs.end("msg_b", "done", b"")
+        assert await taken(jobs) == ["msg_a"]
+
+    with_store(url, work)
+
+
+def test_a_turn_whose_worker_died_is_made_before_those_accepted_after_it_and_they_were_not_tried(url: str) -> None:
+    async def work(store: Store) -> None:
+        dead, mine = (Jobs(store.db, name, lambda: 5.0) for name in ("w_dead", store.worker))
+        for id in ("msg_b", "msg_a"):
+            await dead.add([in_line(id)])
+        assert await taken(dead) == ["msg_b"]
+        assert await taken(mine) == []
+        for tries in (2, 3):
+            await mine.requeue()
+            [again] = await mine.take(9)
+            assert (again.id, again.tries) == ("msg_b", tries)
+            await store.db.write([("UPDATE jobs SET worker = 'w_dead' WHERE id = 'msg_b'", ())])
+        await mine.end("msg_b", "done", b"")
+        [last] = await mine.take(9)
+        assert (last.id, last.tries) == ("msg_a", 1)
+
+    with_store(url, work)
+
+
+def test_turns_of_one_line_that_two_servers_accept_in_turn_are_given_out_in_that_order(url: str) -> None:
+    async def work(store: Store) -> None:
+        both = [Jobs(store.db, name, lambda: 5.0) for name in ("w1", "w2")]
+        ids = [f"msg_{number}" for number in (5, 2, 7, 0, 3, 6, 1, 4)]
+        for number, id in enumerate(ids):
+            await both[number % 2].add([in_line(id)])
+        given: list[str] = []
+        while len(given) < len(ids):
+            found = [job for jobs in await asyncio.gather(*(jobs.take(9) for jobs in both)) for job in jobs]
+            assert len(found) == 1
+            given.append(found[0].id)
+            await both[0].end(found[0].id, "done", b"")
+        assert given == ids
+
+    with_store(url, work)
+
+
+def test_a_turn_waits_for_the_item_of_a_batch_that_began_its_conversation(url: str) -> None:
+    async def work(store: Store) -> None:
+        jobs = Jobs(store.db, "w1", lambda: 5.0)
+        item = replace(in_line("msg_item", kind="batch"), batch_id="batch_1")
+        await jobs.add([item], [batch("1")])
+        await jobs.add([in_line("msg_turn")])
+        assert await taken(jobs) == []
+        assert [one.id for one in await jobs.take_items(9)] == ["msg_item"]
+        await jobs.end("msg_item", "done", b"")
+        assert await taken(jobs) == ["msg_turn"]
+
+    with_store(url, work)
+
+
+def test_a_turn_that_only_waits_for_its_place_is_not_tried(url: str) -> None:
+    async def work(store: Store) -> None:
+        dead, mine = (Jobs(store.db, name, lambda: 5.0) for name in ("w_dead", store.worker))
+        await dead.add([in_line("msg_1")])
+        for _ in range(TRIES + 2):  # servers that die while it waits
+            [one] = await dead.take(1)
+            await dead.waits(one)
+            await dead.waits(one)  # said twice, when the store was away
+            await mine.requeue()
+        [one] = await mine.take(1)
+        assert one.tries == 1
+        await mine.waits(one)
+        await mine.begins(one)
+        assert (await OrgJobs(store.db, ORG).job("msg_1")).tries == 1
+        await mine.waits(one)
+        await mine.let_go(one)
+        assert (await OrgJobs(store.db, ORG).job("msg_1")).tries == 0
+
+    with_store(url, work)
+
+
+def test_looking_for_who_is_before_a_turn_reads_nothing_that_is_over(url: str) -> None:
+    async def work(store: Store) -> None:
+        if store.db.dialect == "sqlite":
+            plan = await store.db.read("EXPLAIN QUERY PLAN " + _DUE, 5.0, 9)
+            assert any("jobs_in_line" in str(row) for row in plan), plan
 
     with_store(url, work)
