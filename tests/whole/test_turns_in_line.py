@@ -4,9 +4,11 @@ of them."""
 from __future__ import annotations
 
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,19 @@ def test_a_turn_that_waits_for_one_that_was_asked_directly_is_not_tried(tmp_path
         over(serving, waiting)
         assert job(serving, waiting)["tries"] == 1
         assert told(serving) == ["begun", "pace 200 say 12 words", "this is next"]
+
+
+def test_a_turn_that_nobody_can_read_any_more_fails_and_holds_up_nobody(tmp_path: Path):
+    """As it is when the server got another secret key."""
+    with Serving(tmp_path, TOML) as serving:
+        first, second = queued(serving, "t", SLOW), queued(serving, "t", "this is next")
+        serving.kill()
+        with closing(sqlite3.connect(serving.data / "midstream.db")) as database, database:
+            database.execute("UPDATE jobs SET request = x'00' WHERE id = ?", (first,))
+        serving.start()
+        over(serving, second)
+        assert job(serving, first)["status"] == "failed"
+        assert job(serving, first)["result"]["message_id"] == first
 
 
 # several servers
