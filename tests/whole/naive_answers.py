@@ -24,13 +24,14 @@ class Call:
 class Voice:
     """One choice. details: the thought as some services tell it a second time.
     stop: stop | length | tool_calls | content_filter | pause | error, as the dialect's own word says:
-    some say "stop" when tools are called."""
+    some say "stop" when tools are called. declined: its words are a refusal, where a dialect tells them apart."""
 
     text: str = ""
     thought: str = ""
     details: str = ""
     calls: list[Call] = field(default_factory=list)
     stop: str = "error"
+    declined: bool = False
 
     def called(self, id: str | None, name: str, arguments: Any) -> None:
         self.calls.append(Call(id or "", name, parsed(arguments)))
@@ -114,6 +115,7 @@ def _chat_words(voice: Voice, message: Json) -> None:
     else:
         voice.text += content if isinstance(content, str) else compact(content)
     voice.text += message.get("refusal") or ""
+    voice.declined = voice.declined or bool(message.get("refusal"))
     for detail in message.get("reasoning_details") or ():
         voice.details += detail.get("text") or detail.get("summary") or ""
     voice.thought += message.get("reasoning_content") or message.get("reasoning") or ""
@@ -351,6 +353,7 @@ def _responses(body: Json) -> Heard:
         match item["type"]:
             case "message":
                 voice.text += "".join(part.get("text") or part.get("refusal") or "" for part in item["content"])
+                voice.declined = voice.declined or any(part["type"] == "refusal" for part in item["content"])
             case "function_call":
                 voice.called(item["call_id"], item["name"], item["arguments"])
             case "custom_tool_call":

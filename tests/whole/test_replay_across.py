@@ -105,6 +105,8 @@ def voice_differences(face: str, said: Voice, came: Voice) -> Iterator[str]:
             yield f"call id {other.id!r}, not {one.id!r}"
     # That tools were called tells more than the word: a forced call says "stop" in some dialects.
     stop = "tool_calls" if said.calls and said.stop == "stop" else said.stop
+    if said.declined and stop == "stop" and face != "openai_chat":
+        stop = "content_filter"  # where a refusal is no part of its own, only the end can say that it is one
     if came.stop != _STOPS[face].get(stop, stop):
         yield f"stop {came.stop}, not {stop}"
 
