@@ -225,4 +225,5 @@ def _add_publishing(router: APIRouter, agents: _Agents) -> None:
         service = loaded.spec.service
         named = keys.get(loaded.spec.keys.get(service, ""))
         mine = named or next((one for one in keys.values() if one["service"] == service), None)
-        return json_reply(resolved(loaded, documents, mine["hint"] if mine else None))
+        has = await services.agents.tools(loaded)
+        return json_reply(resolved(loaded, has, documents, mine["hint"] if mine else None))

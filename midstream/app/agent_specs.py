@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from ..agent.offered import shown
 from ..agent.prepare import rounds_of
 from ..core.agents import Loaded, Spec, Tool
 from ..core.ids import spelled
@@ -108,10 +109,11 @@ def shown_version(version: VersionRow) -> dict[str, Any]:
     }
 
 
-def resolved(loaded: Loaded, documents: Mapping[str, str], key_hint: str | None) -> dict[str, Any]:
-    """What a turn is made from, under the names that callers of /api/v2 know. key_hint: the key, masked."""
+def resolved(loaded: Loaded, has: Sequence[Tool], documents: Mapping[str, str], key_hint: str | None) -> dict[str, Any]:
+    """What a turn is made from, under the names that callers of /api/v2 know. has: the turn's tools. key_hint: the key,
+    masked."""
     spec = loaded.spec
-    tools = [_offered(tool) for tool in loaded.tools]
+    tools = [_offered(tool) for tool in has]
     return {
         "success": True,
         "configuration": {**spec.configuration, "tools": tools},
@@ -122,7 +124,7 @@ def resolved(loaded: Loaded, documents: Mapping[str, str], key_hint: str | None)
         "variables_state": full(spec.variables_state),
         "rag_data": [{"id": id, "name": name} for id, name in documents.items()],
         "tools": tools,
-        "tool_id_and_name_mapping": {tool.name: {"id": tool.id, "kind": tool.kind} for tool in loaded.tools},
+        "tool_id_and_name_mapping": {tool.name: {"id": tool.id, "kind": tool.kind} for tool in has},
         "gpt_memory": spec.memory,
         "tool_call_count": rounds_of(spec.configuration, spec.settings),
         "settings": full(spec.settings),
@@ -135,11 +137,6 @@ def resolved(loaded: Loaded, documents: Mapping[str, str], key_hint: str | None)
 
 def _offered(tool: Tool) -> dict[str, Any]:
     """As the model sees it: without the arguments that are taken from variables."""
-    schema = dict(tool.parameters) or {"type": "object", "properties": {}}
-    if tool.mapped:
-        schema["properties"] = {
-            name: one for name, one in schema.get("properties", {}).items() if name not in tool.mapped
-        }
-        schema["required"] = [name for name in schema.get("required", []) if name not in tool.mapped]
-    function = {"name": tool.name, "description": tool.description, "parameters": schema}
+    seen = shown(tool)
+    function = {"name": seen.name, "description": seen.description or "", "parameters": seen.parameters}
     return {"type": "function", "function": function}

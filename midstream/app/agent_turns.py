@@ -8,7 +8,8 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from ..core.agents import CHATBOT, AgentAsk, Loaded
+from ..agent.offered import tools_of
+from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import Busy, LimitReached, MidstreamError, NotFound
 from ..core.ids import new_id
 from ..core.toolbox import ToolAnswer, ToolScope
@@ -70,6 +71,11 @@ class AgentTurns:
             except LimitReached as error:
                 return error.retry_after or 1.0
         return 0.0
+
+    async def tools(self, loaded: Loaded) -> tuple[Tool, ...]:
+        """Those of a turn that says nothing of tools, as its model is told of them."""
+        ask = AgentAsk()
+        return tools_of(await self._rooms.offered(loaded, ask), ask)
 
     async def _counted(self, org: str, ask: AgentAsk, loaded: Loaded, new: str) -> str:
         """The thread whose point the turn spends, "" = none's."""
