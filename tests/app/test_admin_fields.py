@@ -18,6 +18,8 @@ WRONG: tuple[Any, ...] = (
     None, "", "x", "{{secret:x}}", "http://{h}/", 0, -1, 2**53, 1e308, 0.5, True, [], ["x"], [None], [{}], [[]],
     {}, {"a": 1}, {"a": None}, {"a": {"b": []}}, {"type": None}, {"": ""},
 )  # fmt: skip
+#: Of each kind one: they are published one by one.
+FEW: tuple[Any, ...] = (None, "x", 0, 2**53, 0.5, True, [], [{}], {}, {"a": {"b": []}}, {"type": None})
 HTTP = {"url": "https://x.example.org"}
 CALLED = {"agent_id": "agt_1", "version_id": "ver_1"}
 #: A body that is taken, of each route. Braces stand for the ids of what there is.
@@ -144,14 +146,14 @@ def test_no_route_with_a_body_is_left_out(tmp_path: Path):
     here(tmp_path, test)
 
 
-@pytest.mark.parametrize("kind", ["chat", "image", "embedding"])
+@pytest.mark.parametrize("kind", ["chat", "embedding"])
 def test_publishing_any_configuration_is_an_answer_and_never_a_failure(tmp_path: Path, kind: str):
     async def test(app: Here) -> None:
         one = await agent(app, type=kind)
         path = f"/agents/{one['id']}"
         first = one["version_id"]
         for name in sorted(CONFIGURATION):
-            for wrong in WRONG:
+            for wrong in FEW:
                 version = await post(app, f"{path}/versions", {"from_version": first, "configuration": {name: wrong}})
                 answered(version, name, wrong)
                 if version.status != 201:
