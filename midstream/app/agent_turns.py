@@ -50,7 +50,7 @@ class AgentTurns:
         if ask.org and ask.org != caller.org:
             raise NotFound(f"no such organization: {ask.org}", param="org_id")
         loaded = await self._load(caller.org, ask)
-        if loaded.id:
+        if loaded.id and not ask.playground:
             thread = await self._counted(caller.org, ask, loaded, new)
             try:
                 await self._rooms.points.spend(caller.org, loaded.id, thread, loaded.spec.limits)

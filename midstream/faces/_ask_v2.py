@@ -119,6 +119,8 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
     named, whole = _tools(body.tools)
     extra = (*whole, *_extra_tools(body.extra_tools, "extra_tools"))
     _check_names(extra)
+    delivery = _delivery(body.response_format)
+    playground = playground or body.is_playground is True  # it answers directly
     return AgentAsk(
         agent=_agent(body, agent),
         version=body.version_id or "",
@@ -141,8 +143,8 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
         tool_choice=body.tool_choice,
         template=body.template_id or "",
         guardrails=body.guardrails or {},
-        playground=playground or body.is_playground is True,
-        delivery=_delivery(body.response_format),
+        playground=playground,
+        delivery=Delivery() if playground else delivery,
     )
 
 

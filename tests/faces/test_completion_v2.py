@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import asdict, replace
 
-from midstream.core.agents import AgentAsk
+from midstream.core.agents import AgentAsk, Delivery
 from midstream.core.dialect import Say
 from midstream.core.errors import MidstreamError, StoreDown
 from midstream.core.events import (
@@ -81,6 +81,16 @@ def test_the_playground_names_its_agent_in_the_path_and_keeps_nothing():
     assert (turn.agent.agent, turn.agent.playground) == ("b", True)
     with pytest.raises(MidstreamError, match="two different agents"):
         read({"user": "hi", "agent_id": "other"}, "playground", bridge_id="b")
+
+
+def test_the_playground_answers_directly_wherever_the_answer_shall_go():
+    for type, cred in (("webhook", {"url": "https://x.org"}), ("RTLayer", {"channel": "c"}), ("queue", {"name": "q"})):
+        way = {"response_format": {"type": type, "cred": cred}}
+        assert read({**HI, **way}).agent.delivery.kind != "default"
+        assert read({**HI, **way, "is_playground": True}).agent.delivery == Delivery()
+        assert read({"user": "hi", **way}, "playground", bridge_id="b").agent.delivery == Delivery()
+    with pytest.raises(MidstreamError, match="must be default, webhook"):
+        read({**HI, "response_format": {"type": "pigeon"}, "is_playground": True})
 
 
 def test_embedding_is_a_turn_of_that_type_and_never_a_stream():

@@ -309,6 +309,21 @@ def test_the_playground_keeps_no_history_and_counts_nowhere_but_in_the_attempts(
     assert agents.serving.ask("GET", "/v1/admin/metrics?group_by=agent").json == before
 
 
+@pytest.mark.parametrize("way", ["route", "field"])
+def test_the_playground_answers_directly_and_spends_no_points(agents: Agents, way: str):
+    agent = agents.agent(limits={"agent": 2, "thread": 1})
+    chat, playground = "/api/v2/model/chat/completion", f"/api/v2/model/playground/chat/completion/{agent}"
+    path, more = (playground, {}) if way == "route" else (chat, {"agent_id": agent, "is_playground": True})
+    later = {"response_format": {"type": "queue", "cred": {"name": f"play-{way}"}}}
+    for extra in ({}, later, {}):
+        reply = agents.serving.ask("POST", path, {"user": "say 2 words", "thread_id": "t", **more, **extra})
+        assert (reply.status, reply.json["data"]["content"]) == (200, "word1 word2")
+    assert agents.serving.ask("GET", f"/v1/queues/play-{way}").json["data"] == []
+    for thread in ("t", "u"):
+        assert agents.serving.ask("POST", chat, {"agent_id": agent, "user": "hi", "thread_id": thread}).status == 200
+    assert agents.serving.ask("POST", chat, {"agent_id": agent, "user": "hi", "thread_id": "v"}).status == 429
+
+
 def test_an_agent_is_called_by_another_and_its_spending_is_the_callers(agents: Agents):
     child = agents.agent(configuration={"prompt": "You help."})
     parent = agents.agent(connected_agents={"helper": {"agent_id": child, "description": "helps"}})
