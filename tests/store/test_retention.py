@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from midstream.core.events import Answer
-from midstream.store import Store, memories
+from midstream.store import Store
 from midstream.store.batches import Batch, added
 from midstream.store.jobs import Job, Jobs
 from midstream.store.ledger import ConversationAdded, ConversationMoved, DeliveryAdded
@@ -59,8 +59,11 @@ def test_what_tools_said_goes_and_a_memory_goes_with_its_thread(url: str):
         rows = (("old", "ok", OLD), ("runs", "running", OLD), ("new", "ok", NEW))
         await store.db.write([(call, (id, ORG, b"said", status, at)) for id, status, at in rows])
         await store.db.write([("UPDATE rounds SET created_at = $1 WHERE run_id = 'run_old'", (OLD,))])
-        await store.db.write([memories.remembered(ORG, "agt_1", thread, "Ada", OLD) for thread in ("gone", "used")])
-        await store.db.write([memories.remembered(ORG, "agt_1", "new", "Ada", NEW)])
+        memory = """
+        INSERT INTO memories (org_id, agent_id, thread_id, text, updated_at)
+        VALUES ($1, 'agt_1', $2, 'Ada', $3)"""
+        threads = (("gone", OLD), ("used", OLD), ("new", NEW))
+        await store.db.write([(memory, (ORG, thread, at)) for thread, at in threads])
         for id in ("gone", "used"):
             made = ConversationAdded(
                 id=f"conv_{id}", org_id=ORG, created_at=OLD, title="", agent_id="agt_1", thread_id=id, sub_thread_id=id
