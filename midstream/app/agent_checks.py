@@ -58,7 +58,7 @@ class Checks:
             *_tools(spec, found),
             *self._inside(spec, found),
             *_pre_tools(spec, found),
-            *_variables(spec, found),
+            *_variables(spec, found, later=any(not self._server(name, found) for name in spec.mcp_servers)),
             *_templates(spec, found),
             *(Problem(f"doc_ids.{n}", f"no such document: {id}") for n, id in enumerate(spec.doc_ids)
               if id not in found.documents),
@@ -231,13 +231,14 @@ def _mapped(spec: Spec, tool: Tool) -> Mapping[str, str]:
     return {**spec.variables_path.get(tool.name, {}), **spec.variables_path.get(tool.id, {})}
 
 
-def _variables(spec: Spec, found: _Found) -> list[Problem]:
+def _variables(spec: Spec, found: _Found, *, later: bool) -> list[Problem]:
+    """later: tools of MCP servers come to these, which are known only when a turn begins."""
     problems = []
     by_name = {name: tool for tool in found.tools.values() for name in (tool.id, tool.name)}
     others = {*spec.connected_agents, *spec.built_in_tools}
     for name, paths in spec.variables_path.items():
         tool = by_name.get(name)
-        if tool is None and name in others:
+        if tool is None and (name in others or later):
             continue
         if tool is None:
             problems.append(Problem(f"variables_path.{name}", "no tool of this agent has this name or id"))

@@ -190,7 +190,12 @@ def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
 
 
 #: Fields of an agent's turn by the names that they have here.
-_NAMES = {"tool_choice": "toolChoice"}
+_NAMES = {
+    "tool_choice": "toolChoice",
+    "limit_type": "limitType",
+    "current_usage": "currentUsage",
+    "limit_value": "limitValue",
+}
 #: Of conversations and messages, which are UUIDs here.
 _IDS = re.compile(r"\b(?:conv|msg)_[0-9a-f]{24}\b")
 
@@ -208,7 +213,10 @@ def more_v1(outcome: Outcome) -> dict[str, Any]:
 
 
 def error_v1(error: MidstreamError, request_id: str) -> bytes:
-    return encode({"statusCode": error.status, "message": _message_v1(error), "error": error.code})
+    """With {limitType, currentUsage, limitValue} when a limit was reached."""
+    told: dict[str, Any] = {"statusCode": error.status, "message": _message_v1(error), "error": error.code}
+    limit: dict[str, Any] = getattr(error, "limit", None) or {}
+    return encode(told | {_NAMES.get(name, name): value for name, value in limit.items()})
 
 
 def _message_v1(error: MidstreamError) -> str:

@@ -104,6 +104,17 @@ def test_agents_page_newest_first(tmp_path: Path):
     here(tmp_path, test)
 
 
+def test_variables_may_be_mapped_to_tools_of_servers_that_are_known_only_in_a_turn(tmp_path: Path):
+    async def test(app: Here) -> None:
+        await made(app, "/mcp_servers", {"name": "there", "url": "https://x.example.org"})
+        for server, status in (("there", 200), ("nowhere", 400)):
+            drafted = await agent(app, mcp_servers=[server], variables_path={"add": {"a": "user.n"}})
+            reply = await post(app, f"/agents/{drafted['id']}/publish", {"version_id": drafted["version_id"]})
+            assert reply.status == status, reply.body
+
+    here(tmp_path, test)
+
+
 def test_publishing_refuses_with_all_that_is_wrong(tmp_path: Path):
     async def test(app: Here) -> None:
         tool = await http_tool(app)

@@ -187,7 +187,9 @@ def test_a_thread_has_its_points_once_however_it_is_named_and_its_first_turn_is_
     answers = [agents.say(agent, "hi", conversationId=id), two(thread_id=conversation), two(thread_id=conversation)]
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert answers[2].json["limit_type"] == "thread"
-    assert agents.say(agent, "hi", conversationId=id).status == 429
+    refused = agents.say(agent, "hi", conversationId=id)
+    told = {"limitType": "thread", "currentUsage": 3, "limitValue": 3}
+    assert (refused.status, {name: refused.json[name] for name in told}) == (429, told)
     named = [two(thread_id="t"), two(thread_id="t"), two(thread_id="t", sub_thread_id="s"), two(thread_id="t")]
     assert [answer.status for answer in named] == [200, 200, 200, 429]
     rows = agents.serving.ask("GET", f"/api/v1/conversation/chat-history?agentId={agent}").json["data"]
