@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ..core.errors import Garbled
 from ..core.json_schema import misfit
-from ..core.json_words import read, read_object, unfenced
+from ..core.json_words import object_of, unfenced, value_of
 from ..core.parts import Message, Text, text_of
 from ..core.serving import Completed
 from ..core.turn import Format, Prompt
@@ -47,8 +47,8 @@ def examined(text: str, form: Format) -> tuple[str, Any, str | None]:
     if form.kind == "text":
         return text, text, None
     if form.kind == "json":
-        return found, *read_object(found)
-    value, problem = read(found)
+        return found, *object_of(found)
+    value, problem = value_of(found)
     return found, value, problem or misfit(form.schema or {}, value)
 
 

@@ -24,10 +24,9 @@ from .admin_keys import WORDS
 from .batch_ends import BatchAsked, BatchEnds
 from .deliver import is_web
 from .noun_paths import BATCHES
-from .nouns import Anyone, json_reply
+from .nouns import ChatCaller, json_reply
 from .serve import MAX_BODY
 from .services import Services
-from .threads import conversation_of
 
 MAX_ITEMS, MAX_TEXT = 1000, MAX_BODY
 #: Where one turn of a batch would have been asked alone.
@@ -82,14 +81,14 @@ def batch_router(services: Services, ends: BatchEnds) -> APIRouter:
     router = APIRouter(prefix=BATCHES, tags=["batches"])
 
     @router.post("/chat/completion", summary="Ask an agent many things at once; at most 1,000")
-    async def ask(caller: Anyone, new: NewBatch, http: HttpRequest) -> Response:
+    async def ask(caller: ChatCaller, new: NewBatch, http: HttpRequest) -> Response:
         services.limits.enter(caller, "chat")  # as one request: its turns wait for their agent's points
         try:
-            return await added_up(caller, new, http)
+            return await accepted(caller, new, http)
         finally:
             services.limits.leave(caller)
 
-    async def added_up(caller: Caller, new: NewBatch, http: HttpRequest) -> Response:
+    async def accepted(caller: Caller, new: NewBatch, http: HttpRequest) -> Response:
         webhook = _webhook(new.webhook)
         id = new_id("batch_")
         jobs = await _jobs(services, caller, new, id, http.scope["state"]["request_id"])
@@ -100,7 +99,7 @@ def batch_router(services: Services, ends: BatchEnds) -> APIRouter:
         return json_reply({"success": True, "batch_id": id, "messages": told})
 
     @router.get("/{batch_id}", summary="How a batch stands, and what its turns have come to")
-    async def get(caller: Anyone, batch_id: str) -> Response:
+    async def get(caller: ChatCaller, batch_id: str) -> Response:
         return json_reply(await ends.told(caller.org, batch_id))
 
     return router
@@ -128,7 +127,7 @@ async def _jobs(services: Services, caller: Caller, new: NewBatch, id: str, requ
         turn = _read(index, request)
         job = services.jobs.job(caller, turn, face, "chat", request, kind="batch", batch=id, paid=not jobs)
         if not jobs:
-            await services.agents.admit(caller, turn, conversation_of(job.id))
+            await services.agents.admit(caller, turn, job.line)
         jobs.append(job)
         if index % AT_A_TIME == 0:
             await asyncio.sleep(0)

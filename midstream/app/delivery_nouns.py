@@ -18,7 +18,7 @@ from .admin_keys import WORDS
 from .admin_scope import After, Limit, OrgId, Scope
 from .deliver import ACKNOWLEDGE, queue_target
 from .noun_paths import QUEUES
-from .nouns import Anyone, Who, json_reply, page
+from .nouns import ChatCaller, Who, json_reply, page
 from .services import Services
 
 #: Messages that are taken from a queue, or acknowledged, at once.
@@ -86,7 +86,7 @@ def queue_router(services: Services) -> APIRouter:
 
     @router.get("/{name:path}", summary="Messages that wait in a queue, oldest first; they stay until acknowledged")
     async def waiting(
-        caller: Anyone, name: str, limit: Annotated[int, Query(ge=1, le=MAX_QUEUED)] = MAX_QUEUED
+        caller: ChatCaller, name: str, limit: Annotated[int, Query(ge=1, le=MAX_QUEUED)] = MAX_QUEUED
     ) -> Response:
         if name.endswith(ACKNOWLEDGE):
             raise MethodNotAllowed.of("GET", ["POST"])
@@ -95,7 +95,7 @@ def queue_router(services: Services) -> APIRouter:
         return page(told, limit)
 
     @router.post("/{name:path}" + ACKNOWLEDGE, summary="Take messages out of a queue; twice is as good as once")
-    async def ack(caller: Anyone, name: str, body: Acknowledged) -> Response:
+    async def ack(caller: ChatCaller, name: str, body: Acknowledged) -> Response:
         gone = await deliveries(caller.org).taken(queue_target(name), body.ids)
         unknown = [id for id in dict.fromkeys(body.ids) if id not in gone]
         return json_reply({"acknowledged": gone, "unknown": unknown})

@@ -19,7 +19,7 @@ from ..faces.conversation_v1 import DIALECT, own_id
 from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
 from ..store.threads import ThreadStore
 from .noun_paths import HISTORY
-from .nouns import Anyone, json_reply, noun_app
+from .nouns import ChatCaller, json_reply, noun_app
 from .services import Services
 
 #: Conversations that are asked for by their ids at once; messages of one that are shown.
@@ -66,7 +66,7 @@ def _lists(services: Services) -> APIRouter:
 
     @router.get("/chat-history")
     async def chat_history(
-        caller: Anyone, limit: Limit = 20, after: str | None = None, agentId: str | None = None,
+        caller: ChatCaller, limit: Limit = 20, after: str | None = None, agentId: str | None = None,
     ) -> Response:  # fmt: skip
         """Newest first; `after`: the last id of the page before."""
         threads = _threads(services, caller)
@@ -76,7 +76,7 @@ def _lists(services: Services) -> APIRouter:
 
     @router.get("/search")
     async def search(
-        caller: Anyone, q: Annotated[str, Query(max_length=1000)], limit: Limit = 20, after: str | None = None
+        caller: ChatCaller, q: Annotated[str, Query(max_length=1000)], limit: Limit = 20, after: str | None = None
     ) -> Response:
         """Messages with all words of `q`, newest first."""
         found = await _threads(services, caller).search(q, after=_cursor("msg_", after), limit=limit + 1)
@@ -94,7 +94,7 @@ def _lists(services: Services) -> APIRouter:
         return _page(hits, limit)
 
     @router.get("/multiple")
-    async def multiple(caller: Anyone, ids: Annotated[list[str], Query()]) -> Response:
+    async def multiple(caller: ChatCaller, ids: Annotated[list[str], Query()]) -> Response:
         """Conversations by their ids, with commas between or `ids` again and again; those that are not there are left
         out."""
         named = [id for one in ids for id in one.split(",") if id]
@@ -117,7 +117,7 @@ def _one(services: Services) -> APIRouter:
 
     @router.get("/{id}")
     async def one(
-        caller: Anyone, id: str, all: bool = False, limit: Annotated[int, Query(ge=1, le=MESSAGES)] = MESSAGES
+        caller: ChatCaller, id: str, all: bool = False, limit: Annotated[int, Query(ge=1, le=MESSAGES)] = MESSAGES
     ) -> Response:
         """With its last messages; all: of every branch and from before a reset, too."""
         threads = _threads(services, caller)
@@ -129,28 +129,28 @@ def _one(services: Services) -> APIRouter:
         return json_reply({**shown(row), "messages": [_message(services, one) for one in messages]})
 
     @router.patch("/{id}")
-    async def change(caller: Anyone, id: str, change: _Change) -> Response:
+    async def change(caller: ChatCaller, id: str, change: _Change) -> Response:
         return json_reply(shown(await _threads(services, caller).rename(_id("conv_", id), change.title)))
 
     @router.delete("/{id}")
-    async def delete(caller: Anyone, id: str) -> Response:
+    async def delete(caller: ChatCaller, id: str) -> Response:
         await _threads(services, caller).delete(_id("conv_", id))
         return json_reply({"id": id, "deleted": True})
 
     @router.post("/{id}/reset")
-    async def reset(caller: Anyone, id: str) -> Response:
+    async def reset(caller: ChatCaller, id: str) -> Response:
         """Its agent is shown nothing of what was said so far."""
         threads = _threads(services, caller)
         await threads.reset(_id("conv_", id))
         return json_reply(shown(await threads.thread(_id("conv_", id))))
 
     @router.delete("/{id}/messages/{messageId}")
-    async def delete_message(caller: Anyone, id: str, messageId: str) -> Response:
+    async def delete_message(caller: ChatCaller, id: str, messageId: str) -> Response:
         await _threads(services, caller).delete_message(_id("conv_", id), _id("msg_", messageId))
         return json_reply({"id": messageId, "deleted": True})
 
     @router.post("/{id}/messages/{messageId}/reaction")
-    async def react(caller: Anyone, id: str, messageId: str, given: _Reaction) -> Response:
+    async def react(caller: ChatCaller, id: str, messageId: str, given: _Reaction) -> Response:
         reaction = None if given.reaction == "none" else given.reaction
         threads, message = _threads(services, caller), _id("msg_", messageId)
         row = await threads.thread(_id("conv_", id))
@@ -166,13 +166,13 @@ def _branching(services: Services) -> APIRouter:
     router = APIRouter(prefix=HISTORY)
 
     @router.get("/{id}/branches")
-    async def branches(caller: Anyone, id: str) -> Response:
+    async def branches(caller: ChatCaller, id: str) -> Response:
         """Each by its last message."""
         threads = _threads(services, caller)
         return json_reply({"data": await _branches(threads, await threads.thread(_id("conv_", id)))})
 
     @router.post("/{id}/branches")
-    async def switch(caller: Anyone, id: str, given: _Branch) -> Response:
+    async def switch(caller: ChatCaller, id: str, given: _Branch) -> Response:
         """Goes on with the branch on which that message stands."""
         threads = _threads(services, caller)
         row = await threads.thread(_id("conv_", id))

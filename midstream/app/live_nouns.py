@@ -12,7 +12,7 @@ from ..delivery.live import Hub
 from ..delivery.live_tokens import Token, write_token
 from .admin_keys import WORDS
 from .deliver import MAX_NAME
-from .nouns import Anyone, json_reply
+from .nouns import ChatCaller, json_reply
 from .protocol import LIVE
 from .services import Services
 
@@ -30,7 +30,7 @@ def live_router(services: Services, hub: Hub, key: bytes) -> APIRouter:
     router = APIRouter(prefix=LIVE, tags=["deliveries"])
 
     @router.post("/tokens", summary="A token that opens one live channel for a while", status_code=201)
-    async def mint(caller: Anyone, new: NewToken) -> Response:
+    async def mint(caller: ChatCaller, new: NewToken) -> Response:
         require(caller, "chat")
         until = services.clock.wall() + new.seconds
         told = {

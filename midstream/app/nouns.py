@@ -29,7 +29,7 @@ async def _identified(request: Request) -> Caller:
     return await services.identify(request.headers)
 
 
-async def any_caller(request: Request) -> Caller:
+async def chat_caller(request: Request) -> Caller:
     """Whoever may chat: conversations, their answers and their tools belong to that. Raises Unauthenticated, Forbidden,
     BadRequest."""
     caller = await _identified(request)
@@ -78,7 +78,7 @@ _WHY = {
     "missing": ("required", "missing_required_parameter"),
 }
 #: Parameters of a route: anyone whose key may use models; a key of an admin; one of a reader.
-Anyone = Annotated[Caller, Depends(any_caller)]
+ChatCaller = Annotated[Caller, Depends(chat_caller)]
 Who = Annotated[Caller, Depends(admin_caller)]
 Reader = Annotated[Caller, Depends(reading_caller)]
 

@@ -230,7 +230,7 @@ class Threads:
         """The thread that a turn is of, however the caller says it; "" = of none. new: as of `open`. Raises
         NotFound."""
         if _keeps_nothing(ask):
-            return ask.conversation or ask.thread
+            return ""
         if ask.conversation:
             row = await self._store.org(org).threads.thread(ask.conversation)
             return row.thread_id or row.id

@@ -20,7 +20,7 @@ from .admin_keys import WORDS
 from .admin_scope import After, Limit, OrgId, Scope
 from .agents import tool_of
 from .noun_paths import MCP_TOOLS
-from .nouns import Anyone, Who, json_reply, page
+from .nouns import ChatCaller, Who, json_reply, page
 from .services import Services
 from .tool_rooms import BUILTINS, ToolRooms
 
@@ -47,12 +47,12 @@ def mcp_router(services: Services, rooms: ToolRooms) -> APIRouter:
     router = APIRouter(prefix=MCP_TOOLS, tags=["tools"])
 
     @router.get("/list-tools", summary="Every tool that can be called here; one dead server hides nobody")
-    async def list_tools(caller: Anyone) -> Response:
+    async def list_tools(caller: ChatCaller) -> Response:
         tools, problems = await offered(services, rooms, caller.org)
         return json_reply({"tools": [_shown_tool(tool) for tool in tools], "problems": problems})
 
     @router.post("/call-tool", summary="Calls a tool; the call is in the journal like an agent's")
-    async def call_tool(caller: Anyone, asked: AskedCall) -> Response:
+    async def call_tool(caller: ChatCaller, asked: AskedCall) -> Response:
         tools, _ = await offered(services, rooms, caller.org)
         call = ToolCall(new_id("call_"), asked.name, msgspec.json.encode(asked.arguments).decode())
         scope = ToolScope(caller.org, key=caller.key_id, secrets=dict(await services.loader.secrets(caller.org)))

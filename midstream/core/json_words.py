@@ -23,7 +23,7 @@ def unfenced(text: str) -> str:
     return inner
 
 
-def read(text: str) -> tuple[Any, str | None]:
+def value_of(text: str) -> tuple[Any, str | None]:
     """The value of a JSON text, and what is wrong with it."""
     if not text:
         return None, "it is empty"
@@ -33,9 +33,9 @@ def read(text: str) -> tuple[Any, str | None]:
         return None, f"it is no JSON ({error})"
 
 
-def read_object(text: str) -> tuple[Any, str | None]:
+def object_of(text: str) -> tuple[Any, str | None]:
     """Likewise of one that shall be an object."""
-    value, why = read(text)
+    value, why = value_of(text)
     return value, why or (None if isinstance(value, dict) else "it is no JSON object")
 
 

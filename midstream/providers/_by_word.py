@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ..core.dialect import AnswerReader
 from ..core.errors import Garbled
 from ..core.events import Answer, Delta, Done, Event, Failed, PartEnded, PartStarted, Stopped, Used, Whole
-from ..core.json_words import read, read_object, unfenced
+from ..core.json_words import object_of, unfenced, value_of
 from ..core.parts import Part, Text, text_of
 
 _BLANK = "\ufeff \t\r\n"
@@ -103,7 +103,7 @@ class LookedAt:
 
 def _failure(text: str, kind: str) -> Failed | None:
     """Its words hold nothing of the answer's: they are kept where answers may not be."""
-    _, why = read_object(text) if kind == "object" else read(text)
+    _, why = object_of(text) if kind == "object" else value_of(text)
     if why is None:
         return None
     error = Garbled(f"the model's answer is not the JSON that was asked for: {why}", code="response_invalid")
