@@ -143,7 +143,6 @@ def _is_id(prefix: str, id: str) -> bool:
 def _tools(file: AgentFile, free: Set[str], secrets: dict[str, str]) -> list[tuple[str, Tool]]:
     """The file's tools, each beside the id that the file has for it. secrets: by their names there, gets those that
     they have here. Raises BadRequest."""
-
     made: list[tuple[str, Tool]] = []
     left = set(free)
     for tool in file.tools:

@@ -151,10 +151,9 @@ def is_web(url: str) -> bool:
     """Whether this can be the address of a webhook."""
     try:
         parts = urlsplit(url)
-        named = (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
-        )
-        return named and url.isprintable() and " " not in url
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            return False
+        return "@" not in parts.netloc and url.isprintable() and " " not in url
     except ValueError:  # brackets that do not pair, a port that is none
         return False
 

@@ -331,7 +331,7 @@ class Threads:
         self, store: ThreadStore, row: ThreadRow, org: str, ask: AgentAsk, agent: str, history: int, message: str
     ) -> Thread:
         answered = await self._answered_anew(store, row, ask, message)
-        edited = await _named(store, row, ask.edit) if ask.edit and answered is None else None
+        edited = await _reachable(store, row, ask.edit) if ask.edit and answered is None else None
         if edited is not None and edited.role != "user":
             raise BadRequest("only a user's message can be replaced", code="not_a_user_message")
         line = await self._line(store, row, answered or edited, history)
@@ -373,7 +373,7 @@ class Threads:
                 return await store.message(row.id, message)
         if not ask.regenerate:
             return None
-        found = await _named(store, row, ask.regenerate)
+        found = await _reachable(store, row, ask.regenerate)
         if found.role != "user":
             line = await store.line(row, 2, upto=found.id)
             before = [one for one in line.messages if one.role == "user"]
@@ -392,7 +392,7 @@ class Threads:
         return Line(shown, line.seq, head, line.hidden)
 
 
-async def _named(store: ThreadStore, row: ThreadRow, id: str) -> ThreadMessage:
+async def _reachable(store: ThreadStore, row: ThreadRow, id: str) -> ThreadMessage:
     """Raises NotFound, also for a message from before a reset: what follows it would be shown by itself."""
     found = await store.message(row.id, id)
     if found.seq < (row.reset_seq or 0):
