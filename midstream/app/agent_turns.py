@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from decimal import Decimal
 
 from msgspec.structs import replace
 
@@ -14,10 +13,8 @@ from ..core.errors import Busy, LimitReached, MidstreamError, NotFound
 from ..core.ids import new_id
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt, Turn
-from ..core.usage import Usage
 from ..core.web import Caller, Request
-from ..runs.order import Act, Order, Spent
-from ..store.rows import AttemptRow
+from ..runs.order import MAX_ATTEMPTS, Act, Order, Spent, spent_by
 from .faces import Face
 from .refused_keys import in_our_words
 from .replies import whole
@@ -29,8 +26,6 @@ from .vector_turn import VectorWork
 
 #: The type of agents that give vectors.
 EMBEDDING = "embedding"
-#: Of a run that goes on: no run makes more.
-MAX_ATTEMPTS = 10_000
 #: How much of an agent's points may be spent by turns that nobody waits for: the rest is for those that somebody does.
 PATIENT = 0.5
 
@@ -143,7 +138,8 @@ class AgentTurns:
         their own end before."""
         store = self._rooms.store.org(org)
         try:
-            return _sum(await store.attempts(run_id=run, limit=MAX_ATTEMPTS)), _sum(await store.attempts_below(run))
+            own = await store.attempts(run_id=run, limit=MAX_ATTEMPTS)
+            return spent_by(own), spent_by(await store.attempts_below(run))
         except NotFound:  # it had not begun
             return Spent(), Spent()
 
@@ -175,7 +171,7 @@ class AgentTurns:
             raise
         act = Act(
             work, thread.begins(run), work.closing, held.aclose, loaded.id, loaded.version_id, thread.thread,
-            asker.parent, run,
+            asker.parent, run, accounted=work.accounted,
         )  # fmt: skip
         return act, thread.conversation or None
 
@@ -203,12 +199,6 @@ class AgentTurns:
             follower.leave()  # when the caller is stopped, so is this
         assert fold.outcome is not None
         return ToolAnswer("ok", fold.outcome.text, fold.outcome.value)
-
-
-def _sum(rows: Sequence[AttemptRow]) -> Spent:
-    costs = [row.cost for row in rows]
-    cost = None if None in costs else f"{sum(map(Decimal, filter(None, costs)), Decimal(0)):f}"
-    return Spent(max((row.number for row in rows), default=0), sum((row.usage for row in rows), Usage()), cost)
 
 
 def _type(ask: AgentAsk, loaded: Loaded) -> object:

@@ -16,8 +16,9 @@ from ..access.limits import Limits
 from ..access.points import Points
 from ..core.errors import MidstreamError
 from ..core.registry import modules_of
-from ..core.serving import Complete, Line, Target
+from ..core.serving import Complete, Line, Priced, Target
 from ..core.turn import Plan
+from ..core.usage import Usage
 from ..egress import Egress
 from ..faces import completion_v2, conversation_v1
 from ..metering.metrics import Metrics
@@ -83,14 +84,15 @@ def all_services() -> dict[str, Service]:
 async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     """Raises errors.OurError when something cannot be opened."""
     table = asyncio.get_running_loop().run_in_executor(None, price_table, Path(config.server.data))
-    store = await open_store(
-        config.server.store_url, worker=platform.node(), full_sync=config.server.full_sync, clock=clock.wall
-    )
-    store.seal_with(secret_key(config.server))
     egress = Egress(allow=config.egress.allow)
     served = served_by(config.providers, egress)
     providers = lendable(served, all_services(), switched_off(config.providers), egress.send)
     prices = Prices(await table, {name: one.prices for name, one in config.providers.items()})
+    store = await open_store(
+        config.server.store_url, worker=platform.node(), full_sync=config.server.full_sync, clock=clock.wall,
+        price=partial(estimated, prices, providers),
+    )  # fmt: skip
+    store.seal_with(secret_key(config.server))
     faces = all_faces()
     stash = Stash()
     metrics = Metrics()
@@ -202,6 +204,14 @@ def served_by(configured: Mapping[str, ProviderConfig], egress: Egress) -> dict[
 def switched_off(configured: Mapping[str, ProviderConfig]) -> list[str]:
     """Services that the operator has and does not want used."""
     return [one.kind or name for name, one in configured.items() if not one.enabled]
+
+
+def estimated(
+    prices: Prices, providers: Mapping[str, Provider], provider: str, model: str, usage: Usage, at: float
+) -> Priced:
+    """store.recovery.Estimate. A provider that is configured no more has no vendor to ask for its price."""
+    known = providers.get(provider)
+    return prices(Target(provider, model, known.service.vendor if known is not None else ""), usage, at)
 
 
 def completing(providers: Mapping[str, Provider]) -> Complete:

@@ -23,6 +23,7 @@ from ..metering.turns import TRANSACTION, TURN, after_turn, count_turn, keep_tra
 from ..runs.run import Runs
 from ..store import Store
 from ..store.deliveries import Deliveries
+from ..store.interrupted import INTERRUPTED
 from ..store.secrets import SealingKey
 from .after import After, Topic
 from .agent_turns import AgentTurns
@@ -36,6 +37,7 @@ from .conversations import Conversations
 from .deliver import Deliver, ends_of
 from .faces import Face
 from .forgetting import forgetting
+from .interrupted import Interrupted
 from .jobs import JobRunner
 from .live_relay import LiveRelay
 from .models_of import Models
@@ -147,6 +149,7 @@ def topics_of(given: Given, webhooks: Webhooks, hub: Hub) -> dict[str, Topic]:
     remember = Remember(given.store, asides.ask, asides.instructions, given.clock.wall)
     return {
         TURN: Topic(count_turn, only_writes=True),
+        INTERRUPTED: Topic(Interrupted(given.store, given.clock.wall).handle),
         TRANSACTION: Topic(keep_transaction, only_writes=True),
         ALERT: Topic(Telling(given.store, webhooks, given.clock.wall).handle, org_of, webhooks.wake),
         MEMORY: Topic(dispensable(remember.handle), thread_of),

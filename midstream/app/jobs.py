@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from ..core.agents import Delivery
 from ..core.dialect import Say
-from ..core.errors import Busy, Conflict, MidstreamError, StoreDown
+from ..core.errors import Busy, Conflict, MidstreamError, OurError, StoreDown
 from ..core.events import Event, Failed
 from ..core.ids import new_id
 from ..core.outcome import Outcome
@@ -26,6 +26,7 @@ from ..core.web import Caller, Reply, Request
 from ..runs.order import Order
 from ..runs.run import Runs
 from ..store import Store
+from ..store.database import Statement
 from ..store.jobs import TRIES, Job, JobKind, Jobs
 from ..store.ledger import JobEnded, Record
 from ..store.secrets import SealingKey
@@ -172,7 +173,8 @@ class JobRunner:
             turn = face.read(asked.task, request)
             delivery = delivery_of(turn)
             if job.tries > TRIES:
-                raise StoreDown("this message was given up: every server that worked on it has died")
+                await self._give_up(job, face, delivery)
+                return
             ending = _Ending(job, face, turn, self._deliver, self._runs, self._clock)
             if (
                 not asked.paid
@@ -234,18 +236,28 @@ class JobRunner:
         else:
             await self._refused(job, delivery, failure(face, error, job.id))
 
-    async def _refused(self, job: Job, delivery: Delivery, payload: bytes) -> None:
+    async def _give_up(self, job: Job, face: Face, delivery: Delivery) -> None:
+        """Its run, if it ever began, has ended with the last of them."""
+        error = OurError("this message was given up: every server that worked on it has died", code="interrupted")
+        told = {"code": error.code, "message": error.message}
+        await self._refused(job, delivery, failure(face, error, job.id), self._jobs.given_up(job, told))
+
+    async def _refused(self, job: Job, delivery: Delivery, payload: bytes, also: Sequence[Statement] = ()) -> None:
         """The end of a job that has no run to end with."""
         try:
             records = self._deliver.records(job, delivery, payload, self._clock.wall(), failed=True)
-            await self._ended(job, "failed", payload, records)
+            await self._ended(job, "failed", payload, [*records, *also])
             self._deliver.ended(job, delivery)
             await self._batches.ended(job)
         finally:
             self._deliver.over(job, delivery)
 
     async def _ended(
-        self, job: Job, status: Literal["done", "failed"], payload: bytes, records: Sequence[Record] = ()
+        self,
+        job: Job,
+        status: Literal["done", "failed"],
+        payload: bytes,
+        records: Sequence[Record | Statement] = (),
     ) -> None:
         try:
             await self._jobs.end(job.id, status, payload, records)

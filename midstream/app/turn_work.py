@@ -99,6 +99,11 @@ class TurnWork:
             raise TimedOut(f"the turn took longer than {seconds:g} seconds", phase="total") from None
         desk.log(Concluded(self.outcome))
 
+    @property
+    def accounted(self) -> bool:
+        """The metrics count it: what an agent spends that another one calls is of that one's turn."""
+        return not self._ask.playground and self._asker.parent is None
+
     def calls(self, other: TurnWork) -> None:
         """What an agent that is called from here spends is this turn's spending too, however its own turn ends."""
         self._called.append(other)
@@ -348,7 +353,7 @@ class TurnWork:
                 )
         elif self.outcome is not None:
             records += thread.ends(self.outcome, self._run, version=version, configuration=sent)
-        if not self._ask.playground and self._asker.parent is None:
+        if self.accounted:
             told = self.outcome if not isinstance(end, Failed) else end.error
             assert told is not None
             account = accounted(self._account(), told)

@@ -44,7 +44,10 @@ class VectorWork:
     @property
     def act(self) -> Act:
         loaded = self._loaded
-        return Act(self, closing=self.closing, agent=loaded.id, version=loaded.version_id, run=self._run)
+        return Act(
+            self, closing=self.closing, agent=loaded.id, version=loaded.version_id, run=self._run,
+            accounted=not self._ask.playground,
+        )  # fmt: skip
 
     async def __call__(self, desk: Desk) -> None:
         """core.serving.Work."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
 from typing import Protocol
 
 from msgspec import Struct
@@ -14,6 +15,10 @@ from ..core.serving import Target, Work
 from ..core.turn import Turn
 from ..core.usage import Usage
 from ..store.ledger import ConversationTouched, Record
+from ..store.rows import AttemptRow
+
+#: No run makes more.
+MAX_ATTEMPTS = 10_000
 
 
 class Clock(Protocol):
@@ -31,12 +36,18 @@ class Spent(Struct, frozen=True):
     cost: str | None = "0"
 
 
+def spent_by(rows: Sequence[AttemptRow]) -> Spent:
+    costs = [row.cost for row in rows]
+    cost = None if None in costs else f"{sum(map(Decimal, filter(None, costs)), Decimal(0)):f}"
+    return Spent(max((row.number for row in rows), default=0), sum((row.usage for row in rows), Usage()), cost)
+
+
 class Act(Struct, frozen=True):
     """What a run does instead of one model call: an agent's turn. beginning: more records of its start, durable before
     the work begins. closing: more records of its end, given its terminal event, in the same transaction. over: awaited
     once everything is settled, whatever happened. agent, version, thread: who acts where. parent: the run that called
     this one. run: the run's id ("" = a new one). again: that run was cut and goes on;
-    before: what it had spent by then."""
+    before: what it had spent by then. accounted: the metrics count it."""
 
     work: Work
     beginning: tuple[Record, ...] = ()
@@ -49,6 +60,7 @@ class Act(Struct, frozen=True):
     run: str = ""
     again: bool = False
     before: Spent = Spent()
+    accounted: bool = False
 
 
 def as_it_is(error: MidstreamError) -> MidstreamError:

@@ -392,6 +392,7 @@ class _Owner:
                 agent_id=act.agent if act is not None else None,
                 version_id=act.version if act is not None else None,
                 parent_run_id=act.parent if act is not None else None,
+                accounted=act is not None and act.accounted,
             )
         ]
         parent = order.parent

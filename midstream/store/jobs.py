@@ -17,6 +17,7 @@ from msgspec import Struct
 from .database import Database, Row, Statement, Value, with_place
 from .ledger import JobEnded, Record, statement
 from .reading import missing
+from .recovery import given_up
 from .shares import Line, Shares
 
 JobStatus: TypeAlias = Literal["queued", "running", "done", "failed"]
@@ -137,10 +138,15 @@ class Jobs:
         taken = [await self._db.look_up(_TAKEN, id, self._worker) for id in ids]
         return [_job(rows[0]) for rows in taken if rows]
 
-    async def end(self, id: str, status: JobStatus, result: bytes, also: Sequence[Record] = ()) -> None:
+    async def end(self, id: str, status: JobStatus, result: bytes, also: Sequence[Record | Statement] = ()) -> None:
         """Of a job whose run never began; others end with their run. The first end is the one that counts."""
         records = [JobEnded(id, status, result, self._clock()), *also]
         await self._db.write([statement(record) for record in records])
+
+    def given_up(self, job: Job, error: dict[str, str]) -> list[Statement]:
+        """For its end, when nobody goes on with it: its run's end is told where that of every run is. error:
+        {code, message}."""
+        return given_up(self._db.dialect, job.run_id, error)
 
     async def let_go(self, job: Job) -> None:
         """This worker ends before the job does: another one may have it, as if this one had not tried."""

@@ -21,7 +21,8 @@ AttemptStatus: TypeAlias = Literal["started", "ok", "failed", "partial", "unknow
 
 
 class RunStarted(Struct, frozen=True, gc=False):
-    """kind: chat | embedding | count_tokens. model: as the caller named it. created_at: unix seconds."""
+    """kind: chat | embedding | count_tokens. model: as the caller named it. created_at: unix seconds. accounted: an
+    agent's turn that the metrics count, also when nobody is left to end it."""
 
     id: str
     org_id: str
@@ -35,6 +36,7 @@ class RunStarted(Struct, frozen=True, gc=False):
     agent_id: str | None = None
     version_id: str | None = None
     parent_run_id: str | None = None
+    accounted: bool = False
 
 
 class RunEnded(Struct, frozen=True, gc=False):
@@ -218,8 +220,8 @@ Record: TypeAlias = (
 
 _RUN_STARTED = """
 INSERT INTO runs (id, org_id, key_id, kind, face, model, conversation_id, request_id, created_at, agent_id, version_id,
-    parent_run_id, status, worker)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'running', $13) ON CONFLICT (id) DO NOTHING"""
+    parent_run_id, accounted, status, worker)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'running', $14) ON CONFLICT (id) DO NOTHING"""
 #: Most runs are no agent's and in no conversation. Every NULL that is not given as a value is one less to be handed
 #: over, which costs SQLite as much as three values that are something.
 _PLAIN_RUN_STARTED = """
@@ -364,7 +366,7 @@ _STATEMENTS: dict[type, Callable[..., Statement]] = {
 }
 
 
-def statement(record: Record) -> Statement:
+def statement(record: Record | Statement) -> Statement:
     """For those who write a record beside statements of their own. Not for what a worker owns."""
     return _STATEMENTS[type(record)](record, "")
 

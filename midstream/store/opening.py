@@ -24,6 +24,7 @@ from .orgs import AllOrgs, OrgStore
 from .outbox import Outbox
 from .postgres import PostgresDatabase
 from .reading import Scope
+from .recovery import Estimate, unpriced
 from .searches import Searches
 from .secrets import SealingKey, Secrets
 from .sqlite import SqliteDatabase
@@ -34,12 +35,13 @@ logger = logging.getLogger("midstream.store")
 
 class Store:
     """What is remembered. worker: this process's name in the ledger, unlike any other's.
-    clock: unix seconds, for the times of rows made here."""
+    clock: unix seconds, for the times of rows made here. price: of what dead workers left behind."""
 
-    def __init__(self, db: Database, worker: str, clock: Callable[[], float]) -> None:
+    def __init__(self, db: Database, worker: str, clock: Callable[[], float], price: Estimate = unpriced) -> None:
         self.db = db
         self.worker = worker
         self._clock = clock
+        self._price = price
         self.ledger = Ledger(db, worker)
         self.outbox = Outbox(db, worker, clock)
         self.keys = Keys(db, clock)
@@ -93,7 +95,7 @@ class Store:
         while True:
             await asyncio.sleep(recovery.HEARTBEAT)
             try:
-                await recovery.beat(self.db, self.worker, watched=through)
+                await recovery.beat(self.db, self.worker, self._price, watched=through)
                 through += 1
             except MidstreamError as error:
                 through = 0
@@ -111,17 +113,19 @@ class Store:
 
 
 async def open_store(
-    url: str, *, worker: str, full_sync: bool = False, clock: Callable[[], float] = time.time
-) -> Store:
+    url: str, *, worker: str, full_sync: bool = False, clock: Callable[[], float] = time.time,
+    price: Estimate = unpriced,
+) -> Store:  # fmt: skip
     """url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://:memory:` or `postgresql://...`.
     full_sync: on SQLite, a commit also survives the machine's power failing, at the price of a disk flush.
+    price: of the calls that a dead server left behind.
 
     Raises errors.StoreDown with the reason: the server is away, the directory is in use, the database is newer."""
     db = await _database(url, full_sync)
     try:
         await migrate(db)
-        store = Store(db, f"{worker}:{os.urandom(4).hex()}", clock)
-        await recovery.join(db, store.worker)
+        store = Store(db, f"{worker}:{os.urandom(4).hex()}", clock, price)
+        await recovery.join(db, store.worker, price)
     except BaseException:
         await db.close()
         raise

@@ -1,6 +1,6 @@
 """What a server that died left behind: its attempts become `unknown`, with their accounts, its runs `failed`, and of
 the tools that they called the unsafe ones `in_doubt`, each exactly once. A turn's question that nobody will answer any
-more is answered by that error.
+more is answered by that error, and the turn is accounted like those that ended in order.
 
 The updates only touch rows that have not ended, so two servers that do this at once, and a worker that was only
 asleep and settles later, leave one terminal state: the first."""
@@ -8,10 +8,16 @@ asleep and settles later, leave one terminal state: the first."""
 from __future__ import annotations
 
 # ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+from collections.abc import Callable
+from typing import TypeAlias
+
 import msgspec
 
 from ..core.parts import Message
+from ..core.serving import Priced
+from ..core.usage import Usage
 from .database import Database, DialectName, Statement, with_clock
+from .interrupted import INTERRUPTED, PREFIX
 from .ledger import CALLS_LEFT
 from .rows import MessageDetail
 from .tool_calls import left_behind
@@ -23,6 +29,14 @@ HEARTBEAT, SILENCE = 10.0, 30.0
 WATCHED = 3
 
 _encode = msgspec.json.Encoder().encode
+
+#: What tokens of a provider's model cost at a time, unix seconds.
+Estimate: TypeAlias = Callable[[str, str, Usage, float], Priced]
+
+
+def unpriced(provider: str, model: str, usage: Usage, at: float) -> Priced:
+    return Priced(None)
+
 
 #: Of a row's worker; $1: seconds that it may be silent.
 _DEAD = """
@@ -37,13 +51,16 @@ UPDATE attempts SET status = 'unknown', estimated = TRUE, uncached_in = estimate
 WHERE """
     + _OPEN_ATTEMPTS
 )
+_OPEN = "SELECT id, provider, model, estimate_in, started_at FROM attempts WHERE " + _OPEN_ATTEMPTS
+#: Before it ends, in the transaction that ends it.
+_PRICED = "UPDATE attempts SET cost = $2, price_snapshot = $3 WHERE id = $1 AND status = 'started'"
 #: What those who began such attempts can publish no more.
 _ACCOUNTS = (
     """
 INSERT INTO model_transactions (id, org_id, run_id, agent_id, thread_id, key_id, service, model, status, input_tokens,
     output_tokens, cached_tokens, reasoning_tokens, cost, created_at)
 SELECT attempts.id, attempts.org_id, attempts.run_id, runs.agent_id, conversations.thread_id, attempts.key_id,
-    attempts.provider, attempts.model, 'unknown', attempts.estimate_in, 0, 0, 0, NULL, @clock
+    attempts.provider, attempts.model, 'unknown', attempts.estimate_in, 0, 0, 0, attempts.cost, @clock
 FROM attempts JOIN runs ON runs.id = attempts.run_id LEFT JOIN conversations ON conversations.id = runs.conversation_id
 WHERE attempts.accounted AND """
     + _OPEN_ATTEMPTS
@@ -59,10 +76,15 @@ UPDATE runs SET status = 'failed', ended_at = @clock, error_code = 'interrupted'
 WHERE """
     + _OPEN_RUNS
 )
+_GOES_ON = "EXISTS (SELECT 1 FROM jobs WHERE jobs.run_id = runs.id AND jobs.status IN ('queued', 'running'))"
+#: Turns of agents that are still to be accounted: see app.interrupted.
+_TURNS = f"""
+INSERT INTO outbox (id, org_id, topic, payload, created_at, available_at)
+SELECT '{PREFIX}' || runs.id, runs.org_id, '{INTERRUPTED}', @nothing, @clock, @clock
+FROM runs WHERE runs.accounted AND NOT {_GOES_ON} AND """
 #: The end of a failed turn in its conversation, as app.threads has it, under the id that the answer would have had. Not
 #: of a turn that a job goes on with, or after which the conversation went on or was reset.
-_ANSWERS = (
-    """
+_ANSWERS = f"""
 INSERT INTO messages (id, org_id, conversation_id, run_id, seq, role, dialect, content, created_at, parent_id, detail)
 SELECT 'msg_' || substr(runs.id, 5), runs.org_id, runs.conversation_id, runs.id, said.seq + 1, 'assistant', '',
     @content, @clock, said.id, @detail
@@ -72,21 +94,16 @@ WHERE conversations.id = runs.conversation_id AND conversations.org_id = runs.or
     AND said.role = 'user' AND said.detail IS NOT NULL AND said.seq >= COALESCE(conversations.reset_seq, 0)
     AND NOT EXISTS (
         SELECT 1 FROM messages AS later WHERE later.conversation_id = said.conversation_id AND later.seq > said.seq)
-    AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = said.id AND jobs.status IN ('queued', 'running'))
+    AND NOT {_GOES_ON}
     AND """
-    + _OPEN_RUNS
-)
-_MOVES = (
-    """
+_MOVES = """
 UPDATE conversations SET current_id = answer.id, updated_at = @clock
 FROM runs CROSS JOIN messages AS answer
 WHERE conversations.id = runs.conversation_id AND conversations.org_id = runs.org_id
     AND answer.conversation_id = conversations.id AND answer.run_id = runs.id
     AND answer.role = 'assistant' AND answer.parent_id = conversations.current_id
     AND """
-    + _OPEN_RUNS
-)
-_BYTES: dict[DialectName, str] = {"sqlite": "{}", "postgres": "CAST({} AS BYTEA)"}
+_BYTES: dict[DialectName, str] = {"sqlite": "CAST({} AS BLOB)", "postgres": "CAST({} AS BYTEA)"}
 _CALLS = CALLS_LEFT.replace("ended_at = $1", "ended_at = @clock") + " AND run_id IN (SELECT id FROM runs WHERE "
 _FORGET = "DELETE FROM workers WHERE seen_at <= 0 OR seen_at <= @clock - $1"
 #: Nobody is dead for being silent: only for having said that it ends (`leave`).
@@ -115,24 +132,25 @@ SELECT COALESCE(
     (SELECT max(seq) FROM runs), 0)"""
 
 
-async def join(db: Database, worker: str) -> None:
+async def join(db: Database, worker: str, price: Estimate = unpriced) -> None:
     """Registers this worker and ends what dead ones left. On SQLite every other one is dead: the directory's lock
     is held by this process. On PostgreSQL those that have ended in order are; the silent ones are watched first."""
     if db.dialect == "sqlite":
-        await db.write([("UPDATE workers SET seen_at = 0", ()), *_recovery(db), _seen(db, worker)])
+        await db.write([("UPDATE workers SET seen_at = 0", ())])
+        await db.write([*await _recovery(db, price), _seen(db, worker)])
         await _advance_marks(db, worker)
     else:
-        await beat(db, worker, watched=0)
+        await beat(db, worker, price, watched=0)
 
 
-async def beat(db: Database, worker: str, *, watched: int = WATCHED) -> None:
+async def beat(db: Database, worker: str, price: Estimate = unpriced, *, watched: int = WATCHED) -> None:
     """This worker lives; what dead ones left is ended. watched: how many of its heartbeats before this one got
     through in a row."""
     if db.dialect == "sqlite":
         await _advance_marks(db, worker)
     else:
         await db.write([_seen(db, worker)])
-        await recover(db, SILENCE if watched >= WATCHED else _FOR_EVER)
+        await recover(db, SILENCE if watched >= WATCHED else _FOR_EVER, price)
 
 
 async def leave(db: Database, worker: str) -> None:
@@ -140,26 +158,52 @@ async def leave(db: Database, worker: str) -> None:
     await db.write([("UPDATE workers SET seen_at = 0 WHERE id = $1", (worker,))])
 
 
-async def recover(db: Database, silence: float = SILENCE) -> None:
+async def recover(db: Database, silence: float = SILENCE, price: Estimate = unpriced) -> None:
     """Ends what workers that are not alive had begun. Idempotent; any number of workers may do it at once."""
-    await db.write(_recovery(db, silence))
+    await db.write(await _recovery(db, price, silence))
 
 
-def _recovery(db: Database, silence: float = SILENCE) -> list[Statement]:
+def given_up(dialect: DialectName, run: str, error: dict[str, str]) -> list[Statement]:
+    """What is written beside the end of a job that nobody goes on with, whose run such a death has ended. error:
+    {code, message}."""
+    this = "runs.id = $1"
+    cut = MessageDetail(finish_reason="error", error=error)
+    found = [
+        (_TURNS + this + _ONCE, (run,)), (_ANSWERS + this + _ONCE, (run, *_answer(cut))), (_MOVES + this, (run,)),
+    ]  # fmt: skip
+    return [(_spoken(sql, dialect), values) for sql, values in found]
+
+
+async def _recovery(db: Database, price: Estimate, silence: float = SILENCE) -> list[Statement]:
     attempts, runs = _FROM_ATTEMPTS[db.dialect], _FROM_RUNS[db.dialect]
-    found: list[Statement] = [(_ACCOUNTS + attempts + _ONCE, (silence,)), (_ATTEMPTS + attempts, (silence,))]
+    found: list[Statement] = []
+    for id, provider, model, tokens, at in await db.read(_spoken(_OPEN + attempts, db.dialect), silence):
+        priced = price(provider, model, Usage(uncached_in=tokens, estimated=True), at)
+        found += [(_PRICED, (id, priced.cost, priced.snapshot))] if priced.cost is not None else []
+    found += [(_ACCOUNTS + attempts + _ONCE, (silence,)), (_ATTEMPTS + attempts, (silence,))]
     found += [
         (_CALLS + _OPEN_RUNS + runs + ")", (silence, one.status, one.error, one.result))
         for one in left_behind("", "", 0.0)
     ]
-    found += [(_answers(db.dialect) + runs + _ONCE, (silence, _encode(Message("assistant", ())), _encode(_CUT)))]
-    found += [(_MOVES + runs, (silence,)), (_RUNS + runs, (silence,)), (_FORGET, (silence,))]
-    return [(with_clock(sql, db.dialect), values) for sql, values in found]
+    found += [
+        (_TURNS + _OPEN_RUNS + runs + _ONCE, (silence,)),
+        (_ANSWERS + _OPEN_RUNS + runs + _ONCE, (silence, *_answer(_CUT))),
+        (_MOVES + _OPEN_RUNS + runs, (silence,)),
+        (_RUNS + runs, (silence,)),
+        (_FORGET, (silence,)),
+    ]
+    return [(_spoken(sql, db.dialect), values) for sql, values in found]
 
 
-def _answers(dialect: DialectName) -> str:
+def _answer(cut: MessageDetail) -> tuple[bytes, bytes]:
+    return _encode(Message("assistant", ())), _encode(cut)
+
+
+def _spoken(sql: str, dialect: DialectName) -> str:
     bytes_of = _BYTES[dialect].format
-    return _ANSWERS.replace("@content", bytes_of("$2")).replace("@detail", bytes_of("$3"))
+    for name, value in (("@content", "$2"), ("@detail", "$3"), ("@nothing", "''")):
+        sql = sql.replace(name, bytes_of(value))
+    return with_clock(sql, dialect)
 
 
 def _seen(db: Database, worker: str) -> Statement:

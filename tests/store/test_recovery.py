@@ -13,12 +13,13 @@ from msgspec.structs import replace
 
 from midstream.core.errors import StoreDown
 from midstream.core.parts import Message
+from midstream.core.serving import Priced
 from midstream.core.toolbox import IN_DOUBT, ToolAnswer
 from midstream.core.usage import Usage
-from midstream.store import Store, open_store, recovery
+from midstream.store import Store, interrupted, open_store, recovery
 from midstream.store.database import Statement
 from midstream.store.jobs import Job, Jobs
-from midstream.store.ledger import ConversationAdded, ConversationMoved, Record
+from midstream.store.ledger import ConversationAdded, ConversationMoved, Record, RunStarted
 from midstream.store.rows import MessageDetail
 from midstream.store.tool_calls import CANCELLED, CallEnded
 
@@ -201,6 +202,81 @@ def test_the_account_of_a_call_whose_server_died_is_kept_once_where_accounts_are
         columns = "id, run_id, key_id, service, status, input_tokens, output_tokens, cost"
         rows = await store.db.read(f"SELECT {columns} FROM model_transactions")
         assert rows == [("att_a", "run_a", "key_1", "local", "unknown", 17, 0, None)]
+
+    with_store(url, leave_open)
+    with_store(url, look)
+
+
+def _a_token_each(provider: str, model: str, usage: Usage, at: float) -> Priced:
+    assert (provider, usage.estimated) == ("local", True)
+    return Priced(f"{usage.input_tokens / 1000:.9f}", f'{{"{model}": {at}}}') if model == "m" else Priced(None)
+
+
+def test_a_call_whose_server_died_costs_what_its_prompt_is_estimated_at(url: str) -> None:
+    async def leave_open(store: Store) -> None:
+        await store.ledger.commit(run_started("a"), replace(attempt_started("a"), accounted=True))
+        await store.ledger.commit(attempt_started("free", model="of no price"), attempt_started("ok"))
+        await store.ledger.commit(replace(attempt_settled("ok"), cost="2"))
+
+    async def look() -> None:
+        store = await open_store(url, worker="test", price=_a_token_each)
+        for _ in range(2):
+            rows = {row.id: (row.cost, row.price_snapshot) for row in await store.org(ORG).attempts()}
+            assert rows == {
+                "att_a": ("0.017000000", f'{{"m": {NOW}}}'),
+                "att_free": (None, None),
+                "att_ok": ("2", "{}"),
+            }
+            assert await store.db.read("SELECT id, cost FROM model_transactions") == [("att_a", "0.017000000")]
+            [used] = await store.org(ORG).usage(group_by="org")
+            assert (used.cost, used.unpriced) == ("2.017", 1)
+            await recovery.recover(store.db, price=_a_token_each)
+        await store.close()
+
+    with_store(url, leave_open)
+    asyncio.run(look())
+
+
+async def _to_be_accounted(store: Store) -> list[str]:
+    rows = await store.db.read("SELECT id FROM outbox WHERE topic = 'interrupted' ORDER BY id")
+    return [interrupted.run_in(id) for (id,) in rows]
+
+
+def test_a_turn_that_ends_with_its_server_is_accounted_once_unless_a_job_goes_on_with_it(url: str) -> None:
+    async def leave_open(store: Store) -> None:
+        for name in ("counted", "job", "over"):
+            await store.ledger.commit(replace(run_started(name), agent_id="agt_1", accounted=True))
+        await store.ledger.commit(run_started("playground"), run_ended("over"))
+        await Jobs(store.db, store.worker, lambda: NOW).add(
+            [Job("msg_1", ORG, "key_1", "turn", None, "run_job", b"", None, NOW, NOW)]
+        )
+
+    async def look(store: Store) -> None:
+        for _ in range(2):
+            assert await _to_be_accounted(store) == ["run_counted"]
+            await recovery.recover(store.db)
+
+    with_store(url, leave_open)
+    with_store(url, look)
+
+
+def test_a_job_that_is_given_up_is_accounted_and_leaves_its_error_in_its_conversation(url: str) -> None:
+    job = Job("msg_q_cut", ORG, "key_1", "turn", None, "run_cut", b"", None, NOW, NOW)
+    said = {"code": "interrupted", "message": "given up"}
+
+    async def leave_open(store: Store) -> None:
+        run, *rest = _asked("cut", 0)
+        assert isinstance(run, RunStarted)
+        await store.ledger.commit(ConversationAdded(CUT, ORG, NOW), replace(run, accounted=True), *rest)
+        await Jobs(store.db, store.worker, lambda: NOW).add([job])
+
+    async def look(store: Store) -> None:
+        assert await _said(store) == [("msg_q_cut", "")]
+        jobs = Jobs(store.db, store.worker, lambda: NOW)
+        for _ in range(2):
+            await jobs.end(job.id, "failed", b"{}", jobs.given_up(job, said))
+            assert await _said(store) == [("msg_q_cut", ""), ("msg_cut", "interrupted")]
+            assert await _to_be_accounted(store) == ["run_cut"]
 
     with_store(url, leave_open)
     with_store(url, look)
