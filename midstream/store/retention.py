@@ -39,6 +39,10 @@ _ELSEWHERE = (
         "SELECT id, ended_at FROM deliveries WHERE status IN ('delivered', 'dead') AND ended_at < $1 LIMIT $2",
         "DELETE FROM deliveries WHERE id = $1 AND ended_at = $2 AND status IN ('delivered', 'dead')",
     ),
+    (  # of a queue that nobody empties: those to webhooks come to an end by themselves
+        "SELECT id FROM deliveries WHERE kind = 'queue' AND status = 'waiting' AND created_at < $1 LIMIT $2",
+        "DELETE FROM deliveries WHERE id = $1 AND kind = 'queue' AND status = 'waiting'",
+    ),
 )
 _BATCHES = "SELECT id, org_id FROM batches WHERE ended_at < $1 LIMIT $2"
 _BATCH = ("DELETE FROM jobs WHERE batch_id = $1 AND org_id = $2", "DELETE FROM batches WHERE id = $1 AND org_id = $2")
@@ -48,7 +52,7 @@ async def forget(db: Database, before: float, *, batch: int = BATCH) -> int:
     """Deletes the conversations, of all orgs, in which nothing has happened since `before` (unix seconds) or that were
     deleted before it, with their messages, and older messages that stand in no conversation: how many went. With them
     go what tools were asked and answered, memories of threads that are gone, later turns and batches that ended before
-    it, and messages to elsewhere that arrived or were given up.
+    it, messages to elsewhere that arrived or were given up, and those that wait in queues since before it.
     Small transactions, so that turns go on meanwhile; may be stopped and begun again at any time."""
     gone, place = 0, 0
     while rows := await db.read(_OLD, place, before, batch):

@@ -48,6 +48,19 @@ def test_what_was_said_goes_from_jobs_batches_and_messages_to_elsewhere_once_the
     with_store(url, work)
 
 
+def test_what_nobody_took_out_of_a_queue_goes_too(url: str):
+    async def work(store: Store) -> None:
+        await store.ledger.commit(
+            *(DeliveryAdded(id, ORG, "queue", b"t", b"said", at, at) for id, at in (("old", OLD), ("new", NEW))),
+            DeliveryAdded("webhook", ORG, "webhook", b"t", b"said", OLD, OLD),
+            DeliveryAdded("live", ORG, "live", b"t", b"said", OLD, OLD),
+        )
+        await store.all_orgs().forget(BEFORE)
+        assert await ids(store, "deliveries") == ["live", "new", "webhook"]
+
+    with_store(url, work)
+
+
 def test_what_tools_said_goes_and_a_memory_goes_with_its_thread(url: str):
     async def work(store: Store) -> None:
         journal = store.tool_calls(ORG)
