@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -40,6 +40,8 @@ TIME_IS_UP, TOO_SLOW, REFUSED = 4001, 4008, 4000
 COME_BACK = 1012
 #: Bytes of a close frame's reason (RFC 6455 §5.5).
 REASON = 123
+#: What may stand in the address.
+KNOWN = ("token", "channel", "after")
 #: The largest number that a message may have; above it, other languages' numbers are not exact.
 LAST = 2**53 - 1
 
@@ -97,10 +99,15 @@ class LiveChannels:
         """Raises NotFound, Unauthenticated, Forbidden, BadRequest."""
         if scope["path"] != LIVE:
             raise NotFound(f"no such path: {scope['path']}", code="unknown_path")
-        query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+        asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        query = {name: value for name, value in asked if value}
         bearer = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
         given = bearer[7:].strip() if bearer[:7].lower() == "bearer " else query.get("token", "")
         token = read_token(self._key, given, self._clock.wall())
+        unknown = next((name for name, _ in asked if name not in KNOWN), None)
+        if unknown is not None:  # it may have been meant as `after`
+            told = f"{unknown}: unknown query parameter; known here: {', '.join(KNOWN)}"
+            raise BadRequest(told, param=unknown, code="unknown_parameter")
         if query.get("channel", token.channel) != token.channel:
             raise Forbidden("this token opens another channel", param="channel")
         after = query.get("after")

@@ -23,10 +23,11 @@ UPGRADE = (
 
 
 class Application:
-    """Says "hello" to a WebSocket, or `floods` it until it is gone. A request is answered after `go`."""
+    """Says "hello" to a WebSocket, `floods` it until it is gone, or `refuses` it. A request is answered after `go`."""
 
     def __init__(self, floods: bool = False) -> None:
         self.floods = floods
+        self.refuses = False
         self.go = asyncio.Event()
         self.kinds: list[str] = []
         self.gone = asyncio.Event()
@@ -40,6 +41,11 @@ class Application:
             await send({"type": "http.response.body", "body": b""})
             return
         await receive()
+        if self.refuses:
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b"n", "more_body": True})
+            await send({"type": "websocket.http.response.body", "body": b"o"})
+            return
         await send({"type": "websocket.accept"})
         try:
             await send({"type": "websocket.send", "text": "hello"})
@@ -136,6 +142,20 @@ def test_an_upgrade_that_is_refused_before_the_application_is_asked_has_a_reques
         writer.close()
 
     serving(test)
+
+
+def test_a_refusal_is_sent_whole_and_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture):
+    async def test(application: Application) -> None:
+        application.refuses = True
+        reader, writer = await asyncio.open_connection("127.0.0.1", application.port)
+        writer.write(UPGRADE)
+        assert (await heard(reader)).startswith(b"HTTP/1.1 401 ")
+        assert await asyncio.wait_for(reader.read(), 5) == b"no"
+        writer.close()
+
+    with caplog.at_level("INFO"):
+        serving(test)
+    assert [record for record in caplog.records if record.levelname not in ("DEBUG", "INFO")] == []
 
 
 def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch):

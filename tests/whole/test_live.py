@@ -361,6 +361,25 @@ def test_only_tokens_open_a_channel_and_only_their_own_while_they_last(agents: A
         assert said(connection)["channel"] == channel
 
 
+def test_what_is_not_known_in_the_address_is_refused_by_name(agents: Agents, channel: str):
+    good = token(agents.serving, channel)["token"]
+    assert refusal(agents.serving, f"?token={good}&last_id=7") == (400, "unknown_parameter")
+    assert refusal(agents.serving, "?last_id=7") == (401, "invalid_token")
+
+
+def test_a_refused_listener_is_no_error_in_the_log(agents: Agents, channel: str):
+    serving = agents.serving
+    before = len(serving.log())
+    assert refusal(serving, "") == (401, "invalid_token")
+    assert refusal(serving, f"?token={token(serving, channel)['token']}&after=x") == (400, "invalid_request")
+    with connect(f"ws://127.0.0.1:{serving.port}/v1/live", origin="https://app.example") as page:  # type: ignore[arg-type]
+        assert closed(page)[0] == 4401
+    with hearing(serving, channel):  # whatever the others have left behind is written by now
+        pass
+    lines = [msgspec.json.decode(line) for line in serving.log()[before:].splitlines()]
+    assert [line for line in lines if line["level"] in ("warning", "error", "critical")] == []
+
+
 def closed(connection: ClientConnection) -> tuple[int, str]:
     with pytest.raises(ConnectionClosed) as over:
         while True:
