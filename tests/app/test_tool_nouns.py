@@ -87,7 +87,7 @@ def test_documents_are_given_found_and_deleted_within_their_org(tmp_path: Path):
         made = await app.ask("POST", "/v1/admin/documents", {"name": "bridges", "text": "Towers of 200 metres"})
         assert made.status == 201, made.body
         id = made.json["id"]
-        find = {"name": "search_documents", "arguments": {"query": "towers"}}
+        find = {"name": "search_documents", "arguments": {"queries": ["arches", "towers"], "similarityTopK": 2}}
         assert "200 metres" in (await app.ask("POST", "/mcp/v1/tools/call-tool", find)).json["content"][0]["text"]
         other = (await app.ask("POST", "/mcp/v1/tools/call-tool", find, key)).json["content"][0]["text"]
         assert other == "nothing was found"
