@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -29,8 +30,8 @@ from ._mcp_stdio import StdioLink
 
 logger = logging.getLogger("midstream.tools")
 
-#: Seconds that a list is good for, that a failure is, and that a list may take.
-FRESH, FAILED, LISTING = 300.0, 10.0, 15.0
+#: Seconds that a list is good for, that it is where a call is checked, that a failure is, and that a list may take.
+FRESH, CHECKED, FAILED, LISTING = 300.0, 10.0, 10.0, 15.0
 MAX_NAME, MAX_DESCRIPTION, MAX_SESSIONS = 64, 4096, 64
 _ODD = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -62,15 +63,24 @@ class Listed(Struct, frozen=True):
 
 
 class _Kept(Struct):
-    """What a server has said last, good until `until` and while there is no news. absent: the names that one which
-    says nothing now keeps, so that those of others stay as they are."""
+    """What a server has said last, good until `until` and while there is no news; until `checked`, for calls in the
+    session that it was said in. absent: the names that one which says nothing now keeps, so that those of others stay
+    as they are."""
 
     server: McpServer
     news: int
     tools: list[Offered]
     problem: MidstreamError | None
     until: float
+    session: McpSession | None = None
+    checked: float = float("-inf")
     absent: tuple[str, ...] = ()
+
+    def stands(self, server: McpServer, news: int) -> bool:
+        return (self.server, self.news) == (server, news)
+
+    def checks(self, session: McpSession, now: float) -> bool:
+        return self.session is session and now < self.checked
 
 
 async def silence(org: str) -> int:
@@ -135,28 +145,46 @@ class Mcp:
         news = await self._news(org)
         async with self._locks.setdefault(key, asyncio.Lock()):
             kept = self._lists.get(key)
-            if kept is not None and (kept.server, kept.news) == (server, news) and self._steady() < kept.until:
+            if kept is not None and kept.stands(server, news) and self._steady() < kept.until:
                 return kept
             try:
-                async with asyncio.timeout(min(LISTING, server.seconds)):
-                    changes = self._changes[key]
-                    tools = await self._once_more(org, server, McpSession.tools)
-                    offered = await self._pinned(org, server, [_read_tool(server, one) for one in tools], news)
-                    until = self._steady() + FRESH if changes == self._changes[key] else float("-inf")
-                    kept = _Kept(server, news, offered, None, until)
-            except TimeoutError:
-                kept = await self._silent(org, server, news, Cut(f"the MCP server {server.name} does not answer"))
+                async with _in_time(server):
+                    kept = await self._once_more(org, server, partial(self._read, org, server, news))
             except MidstreamError as error:
-                kept = await self._silent(org, server, news, error)
-            self._lists[key] = kept
+                kept = self._lists[key] = await self._silent(org, server, news, error)
             return kept
+
+    async def _current(self, org: str, server: McpServer, news: int, session: McpSession) -> list[Offered]:
+        """What this session has listed a moment ago, or lists now: what a call in it is checked against."""
+        key = (org, server.id)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            kept = self._lists.get(key)
+            for _ in range(2):  # read once more if it says meanwhile that its list has changed
+                if kept is not None and kept.stands(server, news) and kept.checks(session, self._steady()):
+                    break
+                async with _in_time(server):
+                    kept = await self._read(org, server, news, session)
+            assert kept is not None
+            return kept.tools
+
+    async def _read(self, org: str, server: McpServer, news: int, session: McpSession) -> _Kept:
+        """Lists, and remembers it."""
+        key = (org, server.id)
+        changes = self._changes[key]
+        tools = [_read_tool(server, one) for one in await session.tools()]
+        kept = _Kept(server, news, await self._pinned(org, server, tools, news), None, float("-inf"))
+        if changes == self._changes[key]:
+            now = self._steady()
+            kept = msgspec.structs.replace(kept, until=now + FRESH, session=session, checked=now + CHECKED)
+        self._lists[key] = kept
+        return kept
 
     async def _silent(self, org: str, server: McpServer, news: int, problem: MidstreamError) -> _Kept:
         try:
             absent = tuple(await self._approvals(org).of(server.id))
         except StoreDown:
             absent = ()
-        return _Kept(server, news, [], problem, self._steady() + FAILED, absent)
+        return _Kept(server, news, [], problem, self._steady() + FAILED, absent=absent)
 
     async def _pinned(self, org: str, server: McpServer, offered: Sequence[Offered], news: int) -> list[Offered]:
         """The first list of a server is what was agreed to when it was set up; from then on changes are asked for."""
@@ -203,22 +231,24 @@ class Mcp:
         self, tool: Tool, arguments: dict[str, Any], scope: ToolScope, key: str, note: Callable[[str], None]
     ) -> ToolAnswer:
         server = await self._server(scope.org, str(tool.target.get("server", "")))
-        name = str(tool.target.get("tool") or tool.name)
         kept = await self._offered(scope.org, server)
         if kept.problem is not None:
             raise kept.problem.with_traceback(None)
-        offered = next((one for one in kept.tools if one.name == name), None)
-        if offered is None:
-            return failed(f"the MCP server {server.name} has no tool {name} any more", "mcp_unknown_tool")
-        if not offered.approved and tool.approved != offered.hash:
-            text = f"the tool {name} has changed since it was approved; somebody has to approve it again"
-            return failed(text, "mcp_not_approved", "denied")
-        answer = await self._once_more(
-            scope.org,
-            server,
-            partial(McpSession.call, name=name, arguments=arguments, schema=offered.schema, note=note),
-        )
-        return read_answer(answer)
+
+        async def call(session: McpSession) -> ToolAnswer:
+            # Checked here, so that a session that is begun for the call is asked what its tools are first.
+            name = str(tool.target.get("tool") or tool.name)
+            found = await self._current(scope.org, server, kept.news, session)
+            offered = next((one for one in found if one.name == name), None)
+            if offered is None:
+                return failed(f"the MCP server {server.name} has no tool {name} any more", "mcp_unknown_tool")
+            if not offered.approved and tool.approved != offered.hash:
+                text = f"the tool {name} has changed since it was approved; somebody has to approve it again"
+                return failed(text, "mcp_not_approved", "denied")
+            return read_answer(await session.call(name, arguments, offered.schema, note))
+
+        answer: ToolAnswer = await self._once_more(scope.org, server, call)
+        return answer
 
     async def _once_more(self, org: str, server: McpServer, ask: Callable[[McpSession], Awaitable[Any]]) -> Any:
         """Asks in the kept session, or a new one; when the server has forgotten the kept one, it has done nothing, and
@@ -231,7 +261,8 @@ class Mcp:
             try:
                 return await ask(session)
             except NotFound as ended:
-                self._sessions.pop(key, None)
+                if self._sessions.get(key) == (server, session):  # and not one that another call has begun since
+                    del self._sessions[key]
                 if last or ended.code != "mcp_session_ended":
                     raise
         raise AssertionError("the last try returns or raises")
@@ -291,6 +322,16 @@ class Mcp:
         """Ends every session and every process."""
         sessions, self._sessions = list(self._sessions.values()), {}
         await asyncio.gather(*(session.link.close() for _, session in sessions), return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _in_time(server: McpServer) -> AsyncIterator[None]:
+    """Raises Cut when a list takes too long."""
+    try:
+        async with asyncio.timeout(min(LISTING, server.seconds)):
+            yield
+    except TimeoutError:
+        raise Cut(f"the MCP server {server.name} does not answer") from None
 
 
 def _streams(server: McpServer) -> bool:
