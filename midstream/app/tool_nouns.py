@@ -16,6 +16,7 @@ from ..core.toolbox import ToolScope
 from ..core.web import Caller
 from ..store.documents import DocumentRow
 from ..store.tool_calls import CallRow
+from ..tools.mcp import Offered, digest_of
 from .admin_keys import WORDS
 from .admin_scope import After, Limit, OrgId, Scope
 from .agents import tool_of
@@ -33,6 +34,13 @@ class AskedCall(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     name: str = Field(min_length=1, max_length=200, pattern=WORDS)
     arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class Approval(BaseModel):
+    """digest: of the tools that were looked at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    digest: str | None = Field(None, min_length=1, max_length=64, pattern=WORDS)
 
 
 class NewDocument(BaseModel):
@@ -91,10 +99,15 @@ def tool_admin_router(services: Services, rooms: ToolRooms) -> APIRouter:
         rows = await store.tool_calls(org).page(after=after, limit=limit + 1, run_id=run_id)
         return page([_shown_call(row) for row in rows], limit)
 
-    @router.post("/mcp_servers/{server}/approve", summary="Agree to every tool of an MCP server as it is now")
-    async def approve(caller: Who, server: str, org_id: OrgId = None) -> Response:
+    @router.get("/mcp_servers/{server}/tools", summary="What an MCP server says of its tools now, and its digest")
+    async def of_server(caller: Who, server: str, org_id: OrgId = None) -> Response:
+        tools = await rooms.mcp.now((await scope.of(caller, org_id)).org_id, server)
+        return json_reply({"id": server, "digest": digest_of(tools), "tools": [_shown_offer(one) for one in tools]})
+
+    @router.post("/mcp_servers/{server}/approve", summary="Agree to every tool of an MCP server as it was looked at")
+    async def approve(caller: Who, server: str, asked: Approval | None = None, org_id: OrgId = None) -> Response:
         org = (await scope.of(caller, org_id)).org_id
-        tools = await rooms.mcp.approve(org, server)
+        tools = await rooms.mcp.approve(org, server, asked.digest if asked is not None else None)
         services.loader.forget(org)
         return json_reply({"id": server, "approved": [{"name": one.name, "hash": one.hash} for one in tools]})
 
@@ -148,6 +161,18 @@ def _shown_tool(tool: Tool) -> dict[str, Any]:
         "effect": tool.effect,
         "server": tool.target.get("server") if tool.kind == "mcp" else None,
         "approved": bool(tool.approved) if tool.kind == "mcp" else True,
+    }
+
+
+def _shown_offer(one: Offered) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "description": one.description,
+        "inputSchema": one.schema,
+        "annotations": one.hints,
+        "effect": one.effect,
+        "hash": one.hash,
+        "approved": one.approved,
     }
 
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core.agents import Tool
-from ..core.errors import Cut, MidstreamError, NotFound, StoreDown
+from ..core.errors import Conflict, Cut, MidstreamError, NotFound, StoreDown
 from ..core.http import Send
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..store.approvals import Approvals
@@ -42,13 +42,14 @@ News: TypeAlias = Callable[[str], Awaitable[int]]
 
 
 class Offered(Struct, frozen=True):
-    """A tool as its server describes it. hash: of everything that a model is told of it.
+    """A tool as its server describes it. hints: its annotations. hash: of everything that the server says of it.
     approved: what it says now is what the org has agreed to."""
 
     server: str
     name: str
     description: str
     schema: dict[str, Any]
+    hints: dict[str, Any]
     effect: str
     hash: str
     approved: bool = False
@@ -123,16 +124,31 @@ class Mcp:
         tools = [(_tool(name, one), one) for name, one in zip(names, [one for _, one in offered], strict=True)]
         return Listed(tuple(tools), problems)
 
-    async def approve(self, org: str, server: str) -> tuple[Offered, ...]:
-        """Agrees to every tool of a server as it is now. Raises NotFound, UpstreamError."""
+    async def now(self, org: str, server: str) -> tuple[Offered, ...]:
+        """The tools of a server, asked anew. Raises NotFound, UpstreamError."""
         one = await self._server(org, server)
         self._lists.pop((org, one.id), None)
         kept = await self._offered(org, one)
         if kept.problem is not None:
             raise kept.problem.with_traceback(None)
-        await self._approvals(org).approve(one.id, {tool.name: tool.hash for tool in kept.tools})
+        return tuple(kept.tools)
+
+    async def approve(self, org: str, server: str, digest: str | None = None) -> tuple[Offered, ...]:
+        """Agrees to every tool of a server as it is now. digest: of the list that was looked at (`digest_of`); None:
+        this process's last one. Raises NotFound, UpstreamError, and Conflict when the server says something else."""
+        one = await self._server(org, server)
+        last = self._lists.get((org, one.id))
+        if digest is None and last is not None and last.problem is None:
+            digest = digest_of(last.tools)
+        tools = await self.now(org, server)
+        if digest_of(tools) != digest:
+            raise Conflict(
+                f"what {one.name} says of its tools is not what was looked at: look again, and approve of its digest",
+                code="mcp_tools_changed",
+            )
+        await self._approvals(org).approve(one.id, {tool.name: tool.hash for tool in tools})
         self._lists.pop((org, one.id), None)
-        return tuple(msgspec.structs.replace(tool, approved=True) for tool in kept.tools)
+        return tuple(msgspec.structs.replace(tool, approved=True) for tool in tools)
 
     async def _server(self, org: str, name: str) -> McpServer:
         for server in await self._servers(org):
@@ -334,6 +350,11 @@ async def _in_time(server: McpServer) -> AsyncIterator[None]:
         raise Cut(f"the MCP server {server.name} does not answer") from None
 
 
+def digest_of(tools: Sequence[Offered]) -> str:
+    """Of everything that a server says of its tools, in whichever order."""
+    return hashlib.sha256(" ".join(sorted(one.hash for one in tools)).encode()).hexdigest()
+
+
 def _streams(server: McpServer) -> bool:
     """The older transport, by its word or by the address that every server of it has."""
     return not server.command and (
@@ -352,7 +373,7 @@ def _read_tool(server: McpServer, one: dict[str, Any]) -> Offered:
     description = str(one.get("description") or "")
     told = {"name": one["name"], "description": description, "schema": schema, "hints": hints}
     digest = hashlib.sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()
-    return Offered(server.id, one["name"], cut(description, MAX_DESCRIPTION), schema, effect, digest)
+    return Offered(server.id, one["name"], cut(description, MAX_DESCRIPTION), schema, hints, effect, digest)
 
 
 def _tool(name: str, one: Offered) -> Tool:

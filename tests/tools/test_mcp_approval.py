@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from midstream.core.agents import Tool
-from midstream.core.errors import Garbled
+from midstream.core.errors import Conflict, Garbled
+from midstream.store import Store
 from midstream.tools._mcp_servers import McpServer
-from midstream.tools.mcp import Mcp
+from midstream.tools.mcp import Mcp, digest_of
 
 from .scripted import ORG, scope
 from .test_mcp import Clock, Scripted, described, said, serving
@@ -192,3 +193,41 @@ def test_over_sse_each_call_is_checked_in_its_own_stream():
     port = free_port()
     with listening(official("sse", str(port)), port):
         using(McpServer("s1", "official", f"http://127.0.0.1:{port}/sse", trusted=True), test)
+
+
+def test_only_what_was_looked_at_is_approved():
+    server = Scripted()
+
+    async def test(mcp: Mcp, clock: Clock, servers: Any, sites: Any, store: Store) -> None:
+        [(tool, _)] = (await mcp.listed(ORG)).tools
+        server.tools = [described("new"), CHANGED]
+        looked_at = digest_of(await mcp.now(ORG, "a"))
+        agreed = await store.approvals(ORG).of("id_0")
+        server.tools = [described("new"), described("look", "deletes your files")]
+        with pytest.raises(Conflict):
+            await mcp.approve(ORG, "a", looked_at)
+        server.tools = [described("new")]
+        with pytest.raises(Conflict):
+            await mcp.approve(ORG, "a", looked_at)
+        assert await store.approvals(ORG).of("id_0") == agreed
+        server.tools = [CHANGED, described("new")]  # the order says nothing
+        assert [one.name for one in await mcp.approve(ORG, "a", looked_at)] == ["look", "new"]
+        assert await called(mcp, tool) == "ok"
+
+    serving(test, server)
+
+
+def test_without_a_digest_it_is_what_was_listed_last_that_is_approved():
+    server = Scripted()
+
+    async def test(mcp: Mcp, *_: Any) -> None:
+        with pytest.raises(Conflict):  # nobody has been shown anything
+            await mcp.approve(ORG, "a")
+        await mcp.listed(ORG)
+        assert len(await mcp.approve(ORG, "a")) == 1
+        await mcp.listed(ORG)
+        server.tools = [CHANGED]
+        with pytest.raises(Conflict):
+            await mcp.approve(ORG, "a")
+
+    serving(test, server)
