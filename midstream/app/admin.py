@@ -19,7 +19,7 @@ from .admin_agents import agents_router
 from .admin_cases import cases_router
 from .admin_events import history
 from .admin_keys import keys_router
-from .admin_metrics import metrics_router
+from .admin_metrics import Since, Until, metrics_router
 from .admin_nouns import nouns_router
 from .admin_tools import tools_router
 from .docs_page import HEADERS, docs_page
@@ -60,8 +60,8 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
     @app.get("/v1/admin/usage", tags=["accounts"], summary="Tokens and cost, summed by group")
     async def usage(
         caller: Reader,
-        since: Annotated[float | None, Query(alias="from", description="unix seconds")] = None,
-        until: Annotated[float | None, Query(alias="to", description="unix seconds")] = None,
+        since: Since = 0.0,
+        until: Until = None,
         group_by: UsageGroup = "model",
     ) -> Response:
         rows = await _reader(services, caller).usage(since=since, until=until, group_by=group_by)

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..access.identify import OPERATOR
-from ..core.errors import NotFound
+from ..core.errors import BadRequest, NotFound
 from ..core.ids import spelled
 from ..core.web import Caller
 from ..store.memories import Memories
@@ -21,7 +21,7 @@ from .admin_keys import WORDS
 from .nouns import Reader, Who, json_reply, page
 from .services import Services
 
-MAX_PAGE = 1000
+MAX_PAGE, RAW_PAGE = 1000, 100
 #: Of one memory, in characters.
 MAX_MEMORY = 8_000
 Bucket: TypeAlias = Literal["none", "5min", "day", "raw"]
@@ -69,13 +69,17 @@ def _add_metrics(router: APIRouter, services: Services) -> None:
         until: Until = None,
         agent_id: str = "",
         after: str | None = None,
-        limit: Limit = 100,
+        limit: Limit | None = None,
     ) -> Response:
-        """bucket raw: one row a turn, oldest first, paged by `after` and `limit`; group_by says nothing then."""
+        """bucket raw: one row a turn, oldest first, paged by `after` and `limit` (100); group_by says nothing then."""
         asked = await period(caller, since, until, agent_id)
         if bucket == "raw":
+            limit = limit or RAW_PAGE
             turns = await reader(caller).turns(asked, after=after, limit=limit + 1)
             return page([_turn(row) for row in turns], limit)
+        for name, given in (("after", after), ("limit", limit)):
+            if given is not None:
+                raise BadRequest(f"{name}: sums are not paged, only turns are (bucket=raw)", param=name)
         rows = await reader(caller).sums(group_by, _SPANS[bucket], asked)
         return json_reply({"data": [_sum(row) for row in rows]})
 

@@ -136,8 +136,8 @@ def transaction_added(one: Transaction) -> Statement:
 
 
 class MetricsRow(Struct, frozen=True):
-    """Sums over the turns of a group. start: of their bucket, unix seconds; None without buckets.
-    cost: decimal USD of turns whose cost is known. latency_ms: of all turns together."""
+    """Sums over the turns of a group (None: those that have no such thing). start: of their bucket, unix seconds, None
+    without buckets. cost: decimal USD of turns whose cost is known. latency_ms: of all turns together."""
 
     cost: str
     group: str | None
@@ -191,22 +191,39 @@ _GROUPS: dict[MetricsGroup, str] = {
 #: Groups that the sums do not know: there would be as many of them as turns.
 FINE: tuple[MetricsGroup, ...] = ("thread", "user")
 _START: dict[DialectName, str] = {
-    "sqlite": "CAST(created_at / @span AS INTEGER) * @span",
-    "postgres": "CAST(floor(created_at / @span) * @span AS BIGINT)",
+    "sqlite": "CAST(began / @span AS INTEGER) * @span",
+    "postgres": "CAST(floor(began / @span) * @span AS BIGINT)",
 }
-_SUMS = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in _COUNTED.split(", ")[:-1])
-_FROM_SUMS = f"""
-SELECT CAST(sum(cost_nano) AS BIGINT), @group, @start, CAST(sum(turns) AS BIGINT), CAST(sum(failures) AS BIGINT),
-    {_SUMS} FROM metrics_rollups WHERE @scope AND span = @rows
-    AND start >= CAST($2 AS DOUBLE PRECISION) AND start < CAST($3 AS DOUBLE PRECISION)
-    AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
-GROUP BY 2, 3 ORDER BY 3, 2"""
+_CHOSEN = "@scope AND (CAST($2 AS TEXT) = '' OR agent_id = $2)"
+_KEYS = "org_id, agent_id, version_id, service, model, key_id"
 _FROM_RAW = f"""
-SELECT CAST(sum(cost_nano) AS BIGINT), @group, @start, count(*),
-    CAST(sum(CASE WHEN success THEN 0 ELSE 1 END) AS BIGINT), {_SUMS}
-FROM metrics_raw_data
-WHERE @scope AND created_at >= $2 AND created_at < $3 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
-GROUP BY 2, 3 ORDER BY 3, 2"""
+SELECT @keys, created_at AS began, 1 AS turns, CASE WHEN success THEN 0 ELSE 1 END AS failures, {_COUNTED}
+FROM metrics_raw_data WHERE {_CHOSEN}
+    AND created_at >= CAST(@first AS DOUBLE PRECISION) AND created_at < CAST(@end AS DOUBLE PRECISION)"""
+_FROM_SUMS = f"""
+SELECT {_KEYS}, start AS began, turns, failures, {_COUNTED} FROM metrics_rollups WHERE {_CHOSEN} AND span = @rows
+    AND start >= CAST(CAST(@first AS DOUBLE PRECISION) AS BIGINT)
+    AND start < CAST(CAST(@end AS DOUBLE PRECISION) AS BIGINT)"""
+
+
+def _between(sql: str, first: str, end: str) -> str:
+    return sql.replace("@first", first).replace("@end", end)
+
+
+#: Turns begun between the edges $3 to $8, see `_edges`: each is in one part.
+_PARTS = " UNION ALL ".join(
+    (
+        _between(_FROM_RAW, "$3", "$4"),
+        _between(_FROM_SUMS.replace("@rows", "300"), "$4", "$5"),
+        _between(_FROM_SUMS.replace("@rows", "86400"), "$5", "$6"),
+        _between(_FROM_SUMS.replace("@rows", "300"), "$6", "$7"),
+        _between(_FROM_RAW, "$7", "$8"),
+    )
+).replace("@keys", _KEYS)
+_SUMS = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in ("turns", "failures", *_COUNTED.split(", ")[:-1]))
+_SUMMED = f"""
+SELECT CAST(sum(cost_nano) AS BIGINT), NULLIF(@group, ''), @start, {_SUMS}
+FROM (@parts) AS begun GROUP BY 2, 3 ORDER BY 3, 2"""
 _TURNS = Question(f"""
 SELECT {TurnRow.COLUMNS} FROM metrics_raw_data
 WHERE @scope AND created_at >= $2 AND created_at < $3 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
@@ -220,12 +237,10 @@ _TRANSACTION_PLACE = Question("SELECT created_at FROM model_transactions WHERE @
 
 
 def _sums(group: MetricsGroup, span: Span | None, dialect: DialectName) -> Question:
-    if group in FINE:
-        start = "CAST(NULL AS BIGINT)" if span is None else _START[dialect].replace("@span", f"{span}")
-        return Question(_FROM_RAW.replace("@group", _GROUPS[group]).replace("@start", start))
-    start = "CAST(NULL AS BIGINT)" if span is None else "start"
-    rows = f"{SPANS[0] if span is None else span}"
-    return Question(_FROM_SUMS.replace("@group", _GROUPS[group]).replace("@start", start).replace("@rows", rows))
+    start = "CAST(NULL AS BIGINT)" if span is None else _START[dialect].replace("@span", f"{span}")
+    parts = _between(_FROM_RAW, "$3", "$4").replace("@keys", "@group") if group in FINE else _PARTS
+    asked = _SUMMED.replace("@parts", parts).replace("@start", start)
+    return Question(asked.replace("@group", _GROUPS[group]))
 
 
 _SUMS_BY: dict[tuple[str, str, int | None], Question] = {
@@ -244,6 +259,21 @@ class Period(Struct, frozen=True):
     agent: str = ""
 
 
+def _edges(period: Period, span: Span | None) -> tuple[float, ...]:
+    """Where a period is cut so that as much of it as can be is read from the sums: its beginning, that of its first
+    whole five minutes and of its first whole day, the ends of its last ones, its end. A part that it has not is empty.
+    span: of the buckets asked for; five minutes are not read from days."""
+    since, until = period.since, period.until
+    fine, coarse = SPANS
+    first, last = -_start(-since, fine), _start(until, fine)
+    if first >= last:
+        return since, until, until, until, until, until
+    whole, end = -_start(-first, coarse), _start(last, coarse)
+    if span == fine or whole >= end:
+        whole = end = last
+    return tuple(map(float, (since, first, whole, end, last, until)))
+
+
 class Metrics:
     """scope: one org, or None for the operator's view of all."""
 
@@ -252,9 +282,10 @@ class Metrics:
         self._scope = scope
 
     async def sums(self, group: MetricsGroup, span: Span | None, period: Period) -> list[MetricsRow]:
-        """By bucket, then by group. Buckets count when they begin in the period."""
+        """By bucket, then by group: of the raw rows of the period, also where it cuts a bucket."""
         question = _SUMS_BY[self._db.dialect, group, span]
-        rows = await question.read(self._db, self._scope, period.since, period.until, period.agent)
+        edges = (period.since, period.until) if group in FINE else _edges(period, span)
+        rows = await question.read(self._db, self._scope, period.agent, *edges)
         return [MetricsRow(plain(Decimal(nanos).scaleb(-9)), *row) for nanos, *row in rows]
 
     async def turns(self, period: Period, *, after: str | None = None, limit: int = 100) -> list[TurnRow]:

@@ -81,8 +81,9 @@ _GROUPS: dict[UsageGroup, str] = {
     "model": "model", "provider": "provider", "org": "org_id", "key": "key_id",
     "agent": "(SELECT runs.agent_id FROM runs WHERE runs.id = attempts.run_id)",
 }  # fmt: skip
+#: Of an agent's run without an agent the id is '', of other runs it is none: that is one group.
 _USAGE = """
-SELECT @group, count(*), sum(CASE WHEN status <> 'started' AND cost IS NULL THEN 1 ELSE 0 END),
+SELECT NULLIF(@group, ''), count(*), sum(CASE WHEN status <> 'started' AND cost IS NULL THEN 1 ELSE 0 END),
     CAST(@cost AS TEXT), max(CASE WHEN estimated THEN 1 ELSE 0 END), @sums
 FROM attempts WHERE @scope AND started_at >= $2 AND started_at < $3 GROUP BY 1 ORDER BY 1"""
 _SUMS = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in USAGE_COLUMNS.split(", "))

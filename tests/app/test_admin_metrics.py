@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from midstream.core.account import TurnAccount
 from midstream.core.usage import Usage
 from midstream.store.ledger import AttemptStarted, RunStarted
-from midstream.store.metrics import Transaction, transaction_added, turn_counted
+from midstream.store.metrics import MetricsGroup, Transaction, transaction_added, turn_counted
+from midstream.store.reading import UsageGroup
 
 from .asgi import Here, here
 
@@ -57,6 +58,36 @@ def test_metrics_are_summed_by_group_and_bucket(tmp_path):
     here(tmp_path, test)
 
 
+def test_sums_between_two_times_are_those_of_the_turns_that_began_between_them(tmp_path):
+    async def test(app: Here) -> None:
+        await fill(app)  # at 1, 1 and 400 seconds of the day
+        for bounds, began in (
+            (f"from={DAY + 2}", [400]), (f"to={DAY + 400}", [1, 1]), (f"from={DAY + 1}&to={DAY + 400.5}", [1, 1, 400]),
+            (f"from={DAY + 1.5}&to={DAY + 300}", []), (f"from={DAY + 400}&to={DAY + 1}", []),
+        ):  # fmt: skip
+            raw = (await app.ask("GET", f"/v1/admin/metrics?bucket=raw&{bounds}")).json["data"]
+            assert [row["created_at"] - DAY for row in raw] == began
+            for bucket in ("none", "5min", "day"):
+                for group in ("org", "thread"):
+                    query = f"/v1/admin/metrics?bucket={bucket}&group_by={group}&{bounds}"
+                    rows = (await app.ask("GET", query)).json["data"]
+                    assert sum(row["turns"] for row in rows) == len(began), query
+
+    here(tmp_path, test)
+
+
+def test_sums_are_not_paged_and_say_so(tmp_path):
+    async def test(app: Here) -> None:
+        await fill(app)
+        for query in ("limit=5", "after=run_1", "bucket=day&limit=5", "bucket=5min&after=run_1"):
+            reply = await app.ask("GET", f"/v1/admin/metrics?{query}")
+            name = "limit" if "limit" in query else "after"
+            assert (reply.status, reply.json["error"]["param"]) == (400, name)
+            assert "bucket=raw" in reply.json["error"]["message"]
+
+    here(tmp_path, test)
+
+
 def test_raw_turns_and_transactions_are_paged_and_an_org_sees_its_own(tmp_path):
     async def test(app: Here) -> None:
         key = await fill(app)
@@ -82,6 +113,15 @@ def test_what_is_no_group_bucket_or_time_is_refused_by_name(tmp_path):
         for query in ("group_by=mood", "bucket=week", "from=x", "to=-1", "limit=0", "from=nan"):
             reply = await app.ask("GET", f"/v1/admin/metrics?{query}")
             assert (reply.status, reply.json["error"]["param"]) == (400, query.partition("=")[0])
+        for query in ("group_by=mood", "from=x", "to=-1", "from=nan"):
+            reply = await app.ask("GET", f"/v1/admin/usage?{query}")
+            assert (reply.status, reply.json["error"]["param"]) == (400, query.partition("=")[0])
+        for path, known in (("metrics", get_args(MetricsGroup)), ("usage", get_args(UsageGroup))):
+            for group in known:
+                assert (await app.ask("GET", f"/v1/admin/{path}?group_by={group}")).status == 200
+            for wrong in ("mood", "", "Model"):
+                told = (await app.ask("GET", f"/v1/admin/{path}?group_by={wrong}")).json["error"]["message"]
+                assert all(repr(group) in told for group in known), told
         plain = (await app.ask("POST", "/v1/admin/keys", {"name": "plain"}, content_type="application/json")).json[
             "key"
         ]
@@ -129,14 +169,14 @@ def test_memories_are_seen_changed_and_forgotten_within_their_org(tmp_path):
     here(tmp_path, test)
 
 
-def test_usage_is_summed_by_agent(tmp_path):
+def test_usage_is_summed_by_agent_and_what_has_none_is_one_group(tmp_path):
     async def test(app: Here) -> None:
-        for name, agent in (("1", "agt_1"), ("2", "agt_1"), ("3", None)):
+        for name, agent in (("1", "agt_1"), ("2", "agt_1"), ("3", None), ("4", "")):
             await app.services.store.ledger.commit(
                 RunStarted(f"run_{name}", ORG, "k", "chat", "f", "m", None, "req", DAY, agent),
                 AttemptStarted(f"att_{name}", f"run_{name}", ORG, "k", 1, "p", "m", 5, DAY),
             )
         rows = (await app.ask("GET", "/v1/admin/usage?group_by=agent")).json["data"]
-        assert {row["group"]: row["attempts"] for row in rows} == {"agt_1": 2, None: 1}
+        assert sorted((row["group"] or "none", row["attempts"]) for row in rows) == [("agt_1", 2), ("none", 2)]
 
     here(tmp_path, test)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from midstream.store import Store, open_store
 from midstream.store.metrics import (
     SPANS,
     MetricsGroup,
+    MetricsRow,
     Period,
     Transaction,
     nano,
@@ -89,6 +91,16 @@ def expected(turns: Iterable[TurnAccount], field: str, span: int | None) -> dict
     return dict(sums)
 
 
+def summed(rows: Iterable[MetricsRow]) -> dict[Any, list[int]]:
+    return {
+        (row.group, row.start): [
+            row.turns, row.failures, row.attempts, row.input_tokens, row.output_tokens, row.cached_tokens,
+            row.reasoning_tokens, row.latency_ms, nano(row.cost),
+        ]
+        for row in rows
+    }  # fmt: skip
+
+
 FIELDS = dict(zip(get_args(MetricsGroup), get_args(MetricsGroup), strict=True))
 
 
@@ -100,15 +112,56 @@ def test_sums_equal_the_raw_rows_in_any_order_and_however_often_a_turn_is_told(a
         for group in get_args(MetricsGroup):
             for span in (None, *SPANS):
                 rows = await store.metrics(None).sums(group, span, Period())
-                got = {
-                    (row.group, row.start): [
-                        row.turns, row.failures, row.attempts, row.input_tokens, row.output_tokens, row.cached_tokens,
-                        row.reasoning_tokens, row.latency_ms, nano(row.cost),
-                    ]
-                    for row in rows
-                }  # fmt: skip
-                assert got == expected(turns, FIELDS[group], span), (group, span)
+                assert summed(rows) == expected(turns, FIELDS[group], span), (group, span)
         assert len(await store.metrics(None).turns(Period(), limit=1000)) == len(turns)
+
+    with_store(any_url, work)
+
+
+def some_bounds(chance: random.Random, turns: list[TurnAccount]) -> Period:
+    """Anywhere, on the edges of buckets, at turns themselves, the wrong way round, or none."""
+
+    def bound() -> float:
+        at = DAY + chance.uniform(-1, 4) * 86400
+        span = chance.choice([1, *SPANS])
+        return chance.choice(
+            [at, at // span * span, chance.choice(turns).created_at, math.nextafter(at // 300 * 300, 0)]
+        )
+
+    since, until = sorted([bound(), chance.choice([bound(), Period().until])])
+    if chance.random() < 0.2:
+        since, until = chance.choice(
+            [(until, since), (since, since), (0.0, until), (since, since + chance.random() * 600)]
+        )
+    return Period(since, until, chance.choice(["", "agt_1"]))
+
+
+def test_sums_are_those_of_the_raw_rows_of_the_same_bounds_wherever_these_cut_a_bucket(any_url):
+    async def work(store: Store) -> None:
+        chance = random.Random(11)
+        turns = some_turns(200)
+        turns += [a_turn(f"on {n}", created_at=DAY + n * 300) for n in (-1, 0, 1, 287, 288, 289, 576)]
+        await count(store, turns)
+        told = {turn.run: turn for turn in turns}
+        for _ in range(60):
+            period, group, span = (
+                some_bounds(chance, turns),
+                chance.choice(get_args(MetricsGroup)),
+                chance.choice((None, *SPANS)),
+            )
+            raw = [told[row.id] for row in await store.metrics("org_a").turns(period, limit=1000)]
+            rows = await store.metrics("org_a").sums(group, span, period)
+            assert summed(rows) == expected(raw, FIELDS[group], span), (period, group, span)
+
+    with_store(any_url, work)
+
+
+def test_turns_without_a_user_a_thread_or_an_agent_are_one_group_that_has_no_name(any_url):
+    async def work(store: Store) -> None:
+        await count(store, [a_turn("1", agent="", version="", user="", thread="", key=""), a_turn("2")])
+        for group in ("agent", "version", "user", "thread", "key"):
+            rows = await store.metrics("org_a").sums(group, None, Period())
+            assert {row.group: row.turns for row in rows} == {None: 1, getattr(a_turn("2"), group): 1}
 
     with_store(any_url, work)
 
