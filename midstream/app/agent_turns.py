@@ -113,7 +113,7 @@ class AgentTurns:
                 asker, ask, loaded, turn.stream, message, run, also, heard, again=again, new=new, place=place
             )
             if again:
-                self._under_way[run].bill(below.usage, below.cost)
+                self._under_way[run].bill(below.attempts, below.usage, below.cost)
         return Order(
             org=caller.org,
             key_id=caller.key_id,

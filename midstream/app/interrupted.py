@@ -59,7 +59,7 @@ class Interrupted:
             success=False,
             failure=turn.failure,
             failure_message=turn.failure_message,
-            attempts=own[-1].number if own else 0,
+            attempts=spent.attempts,
             usage=spent.usage,
             cost=spent.cost,
             latency_ms=round((turn.ended_at - turn.created_at) * 1000),

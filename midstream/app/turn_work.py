@@ -80,6 +80,7 @@ class TurnWork:
         self._first_error = ""
         self._said = ""
         self._passed = False
+        self._children_attempts = 0
         self._children = Usage()
         self._children_cost: Decimal | None = Decimal(0)
         self._called: list[TurnWork] = []
@@ -108,8 +109,9 @@ class TurnWork:
         """What an agent that is called from here spends is this turn's spending too, however its own turn ends."""
         self._called.append(other)
 
-    def bill(self, usage: Usage, cost: str | None) -> None:
+    def bill(self, attempts: int, usage: Usage, cost: str | None) -> None:
         """The same of agents that were called before the server died."""
+        self._children_attempts += attempts
         self._children += usage
         known = self._children_cost is not None and cost is not None
         self._children_cost = self._children_cost + Decimal(cost) if known else None  # type: ignore[operator, arg-type]
@@ -123,6 +125,11 @@ class TurnWork:
         usage = sum((usage for usage, _ in spent), self._children)
         known = [cost for cost in costs if cost is not None]
         return usage, f"{sum(known, Decimal(0)):f}" if len(known) == len(costs) else None
+
+    def _attempts(self) -> int:
+        """Those whose tokens and cost are `_spent`."""
+        own = self._desk.attempts if self._desk is not None else 0
+        return own + self._children_attempts + sum(other._attempts() for other in self._called)
 
     async def _turn(self, desk: Desk) -> Outcome:
         self._loaded = await self._rooms.offered(self._loaded, self._ask)
@@ -401,7 +408,7 @@ class TurnWork:
             face=asker.face,
             service=prepared.service if prepared is not None else loaded.spec.service,
             model=prepared.model if prepared is not None else "",
-            attempts=self._desk.attempts if self._desk is not None else 0,
+            attempts=self._attempts(),
             usage=usage,
             cost=cost,
             latency_ms=self._laps.whole(),

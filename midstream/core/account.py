@@ -14,8 +14,8 @@ from .usage import Usage
 
 class TurnAccount(Struct, frozen=True, omit_defaults=True):
     """Payload of the outbox topic "turn", JSON. id: the user's message's, the run's when nothing is kept.
-    service, model: who answered, or who was asked when nobody did. key: the caller's key id. usage, cost: of all
-    model calls, failed ones and children included (cost: decimal USD, None when one has no known price).
+    service, model: who answered, or who was asked when nobody did. key: the caller's key id. attempts, usage, cost: of
+    all model calls, failed ones and children included (cost: decimal USD, None when one has no known price).
     failure: the error's code. latency_ms: of the whole turn; steps_ms: of its steps by name ("prepare", "model",
     "tools", ...). parameters: what was sent, by name. tools: names of those that were called, each once.
     asked, answered: the texts, for memory, titles and alerts ("" when content is not kept). type: the agent's.

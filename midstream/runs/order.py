@@ -29,7 +29,8 @@ class Clock(Protocol):
 
 
 class Spent(Struct, frozen=True):
-    """What a run has spent before: number of its last attempt, tokens, decimal USD (None = not known)."""
+    """What a run has spent before: number of its last attempt, tokens, decimal USD (None = not known). Of several runs:
+    these together."""
 
     attempts: int = 0
     usage: Usage = Usage()
@@ -37,9 +38,10 @@ class Spent(Struct, frozen=True):
 
 
 def spent_by(rows: Sequence[AttemptRow]) -> Spent:
+    last = {row.run_id: row.number for row in sorted(rows, key=lambda row: row.number)}
     costs = [row.cost for row in rows]
     cost = None if None in costs else f"{sum(map(Decimal, filter(None, costs)), Decimal(0)):f}"
-    return Spent(max((row.number for row in rows), default=0), sum((row.usage for row in rows), Usage()), cost)
+    return Spent(sum(last.values()), sum((row.usage for row in rows), Usage()), cost)
 
 
 class Act(Struct, frozen=True):

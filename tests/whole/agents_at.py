@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -58,18 +59,17 @@ class Agents:
         body = {"agentId": agent, "message": message, "stream": False, **more}
         return self.serving.ask("POST", "/api/v1/conversation", body, key=key)
 
-    def events(self, path: str, body: Any) -> Iterator[tuple[str, Any]]:
-        """Events of an SSE answer as they come."""
+    def events(self, path: str, body: Any) -> Generator[tuple[str, Any], None, None]:
+        """Events of an SSE answer as they come. Whoever closes the iterator hangs up."""
         connection = http.client.HTTPConnection("127.0.0.1", self.serving.port, timeout=30)
         headers = {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"}
         connection.request("POST", path, msgspec.json.encode(body), headers)
-        reply = connection.getresponse()
-        assert reply.status == 200, reply.read()
-        name = ""
-        for line in reply:
-            text = line.decode().rstrip("\n")
-            if text.startswith("event: "):
-                name = text[7:]
-            elif text.startswith("data: "):
-                yield name, msgspec.json.decode(text[6:])
-        connection.close()
+        with closing(connection), connection.getresponse() as reply:
+            assert reply.status == 200, reply.read()
+            name = ""
+            for line in reply:
+                text = line.decode().rstrip("\n")
+                if text.startswith("event: "):
+                    name = text[7:]
+                elif text.startswith("data: "):
+                    yield name, msgspec.json.decode(text[6:])

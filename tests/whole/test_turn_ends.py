@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -223,14 +225,22 @@ def test_the_answer_of_the_agent_that_goes_on_has_the_form_that_was_asked_for(
     assert len(upstream.asked) == before + 1  # it had the form
 
 
-def spent_lately(agents: Agents) -> tuple[int, Decimal]:
-    """By the newest turn and by all that it has called: tokens, USD."""
+def attempts_lately(agents: Agents) -> list[dict[str, Any]]:
+    """By the newest turn and by all that it has called."""
     runs = agents.serving.ask("GET", "/v1/admin/runs?limit=50").json["data"]
     top = next(run["id"] for run in runs if run["face"] == "completion_v2")
     ids = {run["id"] for run in runs if top in (run["id"], run["request_id"])}
-    rows = [row for row in agents.serving.attempts() if row["run_id"] in ids]
-    tokens = sum(row["usage"]["input_tokens"] + row["usage"]["output_tokens"] for row in rows)
-    return tokens, sum((Decimal(row["cost"]) for row in rows), Decimal(0))
+    return [row for row in agents.serving.attempts() if row["run_id"] in ids]
+
+
+def tokens_of(rows: list[dict[str, Any]]) -> int:
+    return sum(row["usage"]["input_tokens"] + row["usage"]["output_tokens"] for row in rows)
+
+
+def spent_lately(agents: Agents) -> tuple[int, Decimal]:
+    """The same: tokens, USD."""
+    rows = attempts_lately(agents)
+    return tokens_of(rows), sum((Decimal(row["cost"]) for row in rows), Decimal(0))
 
 
 def test_what_an_agent_has_spent_that_failed_counts_as_that_of_one_that_did_not(
@@ -265,6 +275,54 @@ def test_what_an_agent_has_spent_that_was_stopped_counts_as_well(agents: Agents,
     tokens, cost = spent_lately(agents)
     assert tokens > 2 * SPENT
     assert (reply["usage"]["total_tokens"], Decimal(reply["usage"]["cost"])) == (tokens, cost)
+
+
+@pytest.mark.parametrize("how", ["too late", "left"])
+def test_the_attempts_of_an_agent_that_was_stopped_count_where_its_tokens_do(agents: Agents, model: Model, how: str):
+    slow = up(agents, configuration={"model": "slow"})
+    seconds = 0.3 if how == "too late" else 9.0
+    name = f"ask_slow_{how.replace(' ', '_')}"
+    made = {"name": name, "kind": "agent", "agent": {"agent_id": slow}, "timeout_seconds": seconds}
+    agent = up(agents, tool_ids=[agents.post("/v1/admin/tools", made)["id"]])
+    model.calls = [called(name, message="go on")]
+    if how == "too late":
+        assert asked(agents, agent).status == 200
+    else:
+        told = agents.events(ASK, {"agent_id": agent, "user": "Hello.", "stream": True})
+        assert next(told)[0] == "tool_call"
+        time.sleep(0.3)
+        told.close()
+
+    [row] = until(lambda: raw_of(agents, agent))
+    assert row["attempts"] == len(attempts_lately(agents)) == (3 if how == "too late" else 2)
+    assert (row["input_tokens"] + row["output_tokens"], Decimal(row["cost"])) == spent_lately(agents)
+
+
+@pytest.mark.parametrize("how", ["goes on", "is over"])
+def test_a_turn_whose_server_was_killed_counts_the_attempts_of_agents_that_it_had_called(
+    agents: Agents, model: Model, upstream: Upstream, how: str
+):
+    slow = up(agents, configuration={"model": "slow"})
+    agent = up(agents, connected_agents={"other": {"agent_id": slow, "description": "takes its time"}})
+    model.calls = [called("other", message="go on")]
+    later = {"response_format": {"type": "queue", "cred": {"name": "after-a-kill"}}} if how == "goes on" else {}
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(asked, agents, agent, **later)
+        until(lambda: [one.json["model"] for one in upstream.asked] == ["x", "slow"])
+        agents.serving.kill()
+        agents.serving.start()
+        assert (asking.exception() is None) == (how == "goes on")
+    [row] = until(lambda: raw_of(agents, agent), 30)
+    attempts = attempts_lately(agents)
+    assert row["success"] is (how == "goes on")
+    assert "unknown" in {one["status"] for one in attempts}
+    assert len(attempts) > 1
+    assert (row["attempts"], row["input_tokens"] + row["output_tokens"]) == (len(attempts), tokens_of(attempts))
+    assert Decimal(row["cost"]) == spent_lately(agents)[1]
+
+
+def raw_of(agents: Agents, agent: str) -> list[dict[str, Any]]:
+    return list(agents.serving.ask("GET", f"/v1/admin/metrics?bucket=raw&agent_id={agent}").json["data"])
 
 
 def metered(agents: Agents, agent: str) -> int:
