@@ -16,6 +16,7 @@ from ..core.turn import Prompt, Turn
 from ..core.web import Caller, Request
 from ..runs.order import MAX_ATTEMPTS, Act, Order, Spent, spent_by
 from .faces import Face
+from .places import PLAIN, Standing
 from .refused_keys import in_our_words
 from .replies import whole
 from .thread_channel import ThreadChannel
@@ -37,6 +38,10 @@ class AgentTurns:
         self._rooms = rooms
         #: Turns under way by their run, for what agents called from them spend.
         self._under_way: dict[str, TurnWork] = {}
+
+    def shut(self) -> None:
+        """The server ends: turns that wait for others of their conversation are refused."""
+        self._rooms.threads.shut()
 
     async def admit(self, caller: Caller, turn: Turn, new: str) -> Loaded:
         """The agent of a turn that may be made. new: the id that its conversation will have if there is none yet.
@@ -91,10 +96,11 @@ class AgentTurns:
 
     async def order(
         self, caller: Caller, turn: Turn, face: Face, request: Request, *, message: str = "", run: str = "",
-        again: bool = False, also: Also = nothing_else, place: int = 0,
+        again: bool = False, also: Also = nothing_else, standing: Standing = PLAIN,
     ) -> Order:  # fmt: skip
-        """What the run of this turn shall do and keep. message, run: ids that were promised before (then the turn has
-        been admitted), place: in line, likewise. again: the run was cut and goes on. also: more records of its end."""
+        """What the run of this turn shall do and keep, once it is its turn. message, run: ids that were promised before
+        (then the turn has been admitted). again: the run was cut and goes on. also: more records of its end. standing:
+        in its conversation's line."""
         ask = _asked(turn)
         if self._rooms.runs.draining:
             raise Busy("the server is shutting down", retry_after=5.0)
@@ -110,7 +116,7 @@ class AgentTurns:
         else:
             heard = (face, turn) if loaded.spec.type == CHATBOT else None
             act, conversation = await self._act(
-                asker, ask, loaded, turn.stream, message, run, also, heard, again=again, new=new, place=place
+                asker, ask, loaded, turn.stream, message, run, also, heard, again=again, new=new, standing=standing
             )
             if again:
                 self._under_way[run].bill(below.attempts, below.usage, below.cost)
@@ -146,7 +152,7 @@ class AgentTurns:
     async def _act(
         self, asker: Asker, ask: AgentAsk, loaded: Loaded, stream: bool, message: str = "", run: str = "",
         also: Also = nothing_else, heard: tuple[Face, Turn] | None = None, *, again: bool = False, new: str = "",
-        place: int = 0,
+        standing: Standing = PLAIN,
     ) -> tuple[Act, str | None]:  # fmt: skip
         """heard: its thread's live channel hears of its end, in this face's words."""
         held = AsyncExitStack()
@@ -154,7 +160,7 @@ class AgentTurns:
             history = loaded.spec.settings.history_messages
             history = max(history, HISTORY) if history else 0  # files of what the model is not shown are kept in sight
             opening = self._rooms.threads.open(
-                asker.org, ask, loaded.id, history=history, message=message, new=new, place=place
+                asker.org, ask, loaded.id, history=history, message=message, new=new, standing=standing
             )
             thread = await held.enter_async_context(opening)
             run = run or new_id("run_")

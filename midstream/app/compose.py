@@ -67,6 +67,7 @@ class Process:
     async def drain(self, seconds: float) -> None:
         """No new work; runs under way get so long to end."""
         await self.workers.stop_jobs()
+        self.services.agents.shut()
         await self.services.runs.drain(seconds)
 
     async def close(self) -> None:

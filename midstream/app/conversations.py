@@ -14,7 +14,7 @@ from ..core.turn import Turn
 from ..core.web import Caller
 from ..store import Store
 from .faces import Face
-from .turnstile import Turnstile
+from .turnstile import Turnstile, Waiting
 
 TITLE = 60
 HISTORY = 1000
@@ -52,17 +52,17 @@ class Conversations:
         self._by_dialect = {face.NAME: face for face in faces.values()}
         self.turns = Turnstile() if turns is None else turns
 
-    def open(self, caller: Caller, turn: Turn) -> AbstractAsyncContextManager[Opened]:
-        """Raises NotFound for a conversation that is not this org's, StoreDown for one whose last turn is still to be
-        written."""
-        return _NOTHING if turn.conversation is None else self._open(caller, turn)
+    def open(self, caller: Caller, turn: Turn, waiting: Waiting = nullcontext) -> AbstractAsyncContextManager[Opened]:
+        """waiting: entered while it waits. Raises NotFound for a conversation that is not this org's, StoreDown for one
+        whose last turn is still to be written."""
+        return _NOTHING if turn.conversation is None else self._open(caller, turn, waiting)
 
     @asynccontextmanager
-    async def _open(self, caller: Caller, turn: Turn) -> AsyncIterator[Opened]:
+    async def _open(self, caller: Caller, turn: Turn, waiting: Waiting) -> AsyncIterator[Opened]:
         if not turn.conversation:
             yield await self._create(caller, turn)
             return
-        async with self.turns.through(caller.org, turn.conversation):
+        async with self.turns.through(caller.org, turn.conversation, waiting=waiting):
             yield await self._load(caller, turn.conversation)
 
     async def _create(self, caller: Caller, turn: Turn) -> Opened:

@@ -11,7 +11,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ..access.identify import require_operator, require_reader
+from ..core.dialect import Say
 from ..core.errors import Bug, Cancelled, MidstreamError, NotFound, WrongContentType, forget_frames
+from ..core.events import Failed
 from ..core.http import HEADER_NAME
 from ..core.ids import new_id
 from ..core.web import Reply, Request
@@ -124,12 +126,12 @@ class Edge:
             _require_json(headers)
             await serve(self._services, face, route, request, exchange)
         except MidstreamError as error:
-            await self._refuse(exchange, face.DIALECT.write_error if face else write_error, error, request_id)
+            await self._refuse(exchange, face, write_error, error, request_id)
             forget_frames(error)
         except Exception:  # boundary: a request never ends without an answer
             bug = Bug(new_id("bug_"))
             logger.error("bug %s in request %s\n%s", bug.bug_id, request_id, traceback.format_exc())
-            await self._refuse(exchange, face.DIALECT.write_error if face else write_error, bug, request_id)
+            await self._refuse(exchange, face, write_error, bug, request_id)
         finally:
             exchange.over()
 
@@ -151,12 +153,18 @@ class Edge:
         await nouns.application(scope, given, send_named)
 
     async def _refuse(
-        self, exchange: Exchange, write_error: WriteError, error: MidstreamError, request_id: str
+        self, exchange: Exchange, face: Face | None, write_error: WriteError, error: MidstreamError, request_id: str
     ) -> None:
+        """write_error: where no face was asked."""
+        if face is not None and exchange.early:
+            writer = face.DIALECT.answer_writer(Say("", 0, "", request_id=request_id))
+            await exchange.end(writer.write([Failed(error)]))
+            return
         if exchange.sent:
             if not isinstance(error, Cancelled):
                 raise error  # the server cuts the connection: the client must not take this for an end
             return
+        write_error = face.DIALECT.write_error if face is not None else write_error
         await exchange.reply(Reply(write_error(error, request_id), error.status, error_headers(error)))
 
     def _face_for(self, path: str) -> Face | None:

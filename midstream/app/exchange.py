@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from ..core.dialect import AnswerWriter
@@ -24,9 +25,13 @@ Pairs = Iterable[tuple[str, str]]
 
 
 class Exchange:
-    """sent: something has gone out, so an error can no longer be a status. began: steady seconds."""
+    """sent: something has gone out, so an error can no longer be a status. early: that is a stream's head, because its
+    turn waited for others; there is nothing in it yet. began: steady seconds."""
 
-    __slots__ = ("_direct", "_receive", "_send", "always", "began", "gone", "headers", "scope", "sent")
+    __slots__ = (
+        "_direct", "_ping", "_receive", "_send", "_type", "always", "began", "early", "gone", "headers", "scope",
+        "sent",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -40,7 +45,9 @@ class Exchange:
         self._direct: Direct | None = scope.get("extensions", {}).pop("midstream.direct", None)
         self._receive = receive
         self._send = send
-        self.sent = False
+        self._type = ""
+        self._ping = b""
+        self.sent = self.early = False
         self.began = began
         self.gone: asyncio.Task[None] | None = None
         #: Headers of every answer (request id, CORS).
@@ -78,6 +85,7 @@ class Exchange:
         if register is not None:
             register(callback)
         else:  # another ASGI server: ask it
+            self.over()
             self.gone = asyncio.get_running_loop().create_task(self._watch(callback))
 
     async def _watch(self, callback: Callable[[], None]) -> None:
@@ -103,42 +111,83 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": reply.body})
 
-    async def stream(
-        self, content_type: str, ping: bytes, writer: AnswerWriter, follower: Follower,
-        headers: Callable[[Attempted | None], Pairs],
-    ) -> None:  # fmt: skip
-        """Writes a run's events as they come; ping keeps a silent stream alive. Raises the error of a run that fails
-        before its first output."""
+    def streams(self, content_type: str, ping: bytes) -> None:
+        """Its answer will be a stream; ping is what keeps it alive while it is silent."""
+        self._type, self._ping = content_type, ping
         if self._direct is not None and not self._direct.streams:
             self._direct = None
+
+    @asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        """app.turnstile.Waiting: a stream is kept alive, which may begin its answer. Raises Cancelled when the client
+        goes away."""
+        loop = asyncio.get_running_loop()
+        alive = loop.create_task(self._keep_alive()) if self._type else None
+        waits = True
+
+        def gone() -> None:
+            if waits:
+                limit.reschedule(loop.time())
+
+        try:
+            async with asyncio.timeout(None) as limit:
+                self.on_gone(gone)
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise Cancelled("the client went away") from None
+        finally:
+            waits = False
+            if alive is not None:
+                alive.cancel()
+
+    async def _keep_alive(self) -> None:
+        if not self.sent:
+            await asyncio.sleep(HOLD_SECONDS)
+            self.early = True
+            await self._start(())  # of the run nothing is known yet
+        while True:
+            await self._chunk(self._ping)
+            await asyncio.sleep(PING_SECONDS)
+
+    async def stream(
+        self, writer: AnswerWriter, follower: Follower, headers: Callable[[Attempted | None], Pairs]
+    ) -> None:
+        """Writes a run's events as they come. Raises the error of a run that fails before its first output, where that
+        can still be a status."""
         lane = _Lane(follower, writer, self._direct)
         try:
-            events, said = await _first(follower, writer)
-            await self._start(content_type, headers(_attempted(events)))
+            if self.early:
+                self.early = False
+                await self._chunk(self._ping)  # its own silence begins now
+            events, said = await _first(follower, writer, begun=self.sent)
+            if not self.sent:
+                await self._start(headers(_attempted(events)))
             if self._direct is not None:
                 follower.deliver = lane.deliver
             while not (events and type(events[-1]) in _ENDS):
                 if events:
                     await self._chunk(said, lane)
                 elif lane.due:
-                    await self._chunk(ping, lane)
+                    await self._chunk(self._ping, lane)
                 else:
                     break
                 del events  # not held while there is nothing to do
                 events = await follower.take()
                 said = writer.write(events)
-            await self._end(said)
+            await self.end(said)
         finally:
             follower.deliver = None
             lane.stop()
             if self._direct is not None:
                 self._direct.leave()  # an error that cuts the stream does not cut what was said before it
 
-    async def _start(self, content_type: str, headers: Pairs) -> None:
+    async def _start(self, headers: Pairs) -> None:
         self.sent = True
         pairs = [
             *self.always,
-            (b"content-type", content_type.encode()),
+            (b"content-type", self._type.encode()),
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),
             *((name.encode(), value.encode("latin-1", "replace")) for name, value in headers),
@@ -148,7 +197,7 @@ class Exchange:
         else:
             await self._send({"type": "http.response.start", "status": 200, "headers": pairs})
 
-    async def _chunk(self, data: bytes, lane: _Lane) -> None:
+    async def _chunk(self, data: bytes, lane: _Lane | None = None) -> None:
         if not data:
             return
         if self._direct is not None:
@@ -156,9 +205,11 @@ class Exchange:
             self._direct.chunk(data)
         else:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        lane.reset()
+        if lane is not None:
+            lane.reset()
 
-    async def _end(self, data: bytes) -> None:
+    async def end(self, data: bytes) -> None:
+        """data: the last piece of a stream."""
         if self._direct is not None:
             await self._direct.room()
             self._direct.end(data)
@@ -166,9 +217,10 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
 
-async def _first(follower: Follower, writer: AnswerWriter) -> tuple[list[Event], bytes]:
+async def _first(follower: Follower, writer: AnswerWriter, *, begun: bool) -> tuple[list[Event], bytes]:
     """The first events that are not about the beginning of an agent's turn alone, and what is said of all so far.
-    Raises the error of a run that fails before anything is said: it can still be a status."""
+    Raises the error of a run that fails before anything is said, unless the stream has begun: else it can still be a
+    status."""
     said, message = b"", ""
     while True:
         events = await follower.take()
@@ -176,7 +228,7 @@ async def _first(follower: Follower, writer: AnswerWriter) -> tuple[list[Event],
         if events and isinstance(events[0], Opened):
             message = events[0].message
             said, rest = writer.write(events[:1]), events[1:]
-        if rest and isinstance(rest[0], Failed) and not said:
+        if rest and isinstance(rest[0], Failed) and not said and not begun:
             rest[0].error.message_id = message
             raise rest[0].error
         said += writer.write(rest)

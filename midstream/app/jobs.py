@@ -35,6 +35,7 @@ from .batch_ends import BatchEnds
 from .clock import Clock
 from .deliver import Deliver, checked, delivery_of, failure
 from .faces import AgentFace, Face
+from .places import Standing
 from .threads import conversation_of
 
 logger = logging.getLogger("midstream.jobs")
@@ -208,7 +209,7 @@ class JobRunner:
         # Its run may have begun on a server that died, or that ended in order and let go of it.
         order = partial(
             self._agents.order, caller, face=face, request=request, message=job.id, run=job.run_id, again=True,
-            also=ending, place=job.place,
+            also=ending, standing=Standing(job.place),
         )  # fmt: skip
         turn.agent = replace(turn.agent, wait=False)
         try:

@@ -8,14 +8,16 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from itertools import count
 from typing import Protocol, TypeAlias
 
-from ..core.errors import Conflict, StoreDown
+from msgspec import Struct
+
+from ..core.errors import Busy, Conflict, StoreDown
 from ..core.ids import new_id
 from ..store.threads import LAST_PLACE, ThreadStore
-from .turnstile import busy
+from .turnstile import Waiting, busy
 
 logger = logging.getLogger("midstream.places")
 
@@ -30,10 +32,24 @@ LOOK, LOOK_AT_MOST = 0.02, 0.5
 Place: TypeAlias = tuple[int, int]
 
 
-class _Line:
-    """Those of one conversation who are here. door: they come in one after another. waiting: their places."""
+class Standing(Struct, frozen=True):
+    """How a turn stands in line. place: that was given before, 0 = behind all who are there. waiting: entered while it
+    waits."""
 
-    def __init__(self) -> None:
+    place: int = 0
+    waiting: Waiting = nullcontext
+
+
+#: Of a turn that nobody has accepted before, and nobody keeps company.
+PLAIN = Standing()
+
+
+class _Line:
+    """Those of one conversation who are here. door: they come in one after another. waiting: their places. shut: the
+    server ends, so nobody need wait."""
+
+    def __init__(self, shut: asyncio.Event) -> None:
+        self.shut = shut
         self.door = asyncio.Lock()
         self.here = 0
         self.inside = False
@@ -71,17 +87,25 @@ class Places:
         self._lines: dict[tuple[str, str], _Line] = {}
         self._numbers = count(1)
         self._returning: set[asyncio.Task[None]] = set()
+        self._shut = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._lines)
 
+    def shut(self) -> None:
+        """The server ends: those who wait are refused, which they would be when their turn came."""
+        self._shut.set()
+        for line in self._lines.values():
+            line.stir()
+
     @asynccontextmanager
     async def through(
-        self, store: ThreadStore, org: str, id: str, *, wait: bool = True, place: int = 0
-    ) -> AsyncIterator[None]:
-        """place: that was given before (0 = behind all who are there). wait False: raises Conflict instead, code
-        conversation_busy."""
-        line = self._lines.setdefault((org, id), _Line())
+        self, store: ThreadStore, org: str, id: str, *, wait: bool = True, place: int = 0,
+        waiting: Waiting = nullcontext,
+    ) -> AsyncIterator[None]:  # fmt: skip
+        """place, waiting: as in Standing. wait False: raises Conflict instead, code conversation_busy. Raises Busy when
+        the server ends before its turn comes."""
+        line = self._lines.setdefault((org, id), _Line(self._shut))
         line.here += 1
         given = (place, 0) if place else None
         turn: _Turn = (
@@ -91,7 +115,7 @@ class Places:
         )
         entered = False
         try:
-            await _enter(line, turn, wait)
+            await _enter(line, turn, wait, waiting)
             entered = True
             yield
         finally:
@@ -106,7 +130,7 @@ class Places:
                     del self._lines[org, id]
 
 
-async def _enter(line: _Line, turn: _Turn, wait: bool) -> None:
+async def _enter(line: _Line, turn: _Turn, wait: bool, waiting: Waiting) -> None:
     async with line.door:
         before = [one for one in line.waiting if turn.place is None or one < turn.place]
         if not line.inside and not before and await turn.take():
@@ -117,7 +141,8 @@ async def _enter(line: _Line, turn: _Turn, wait: bool) -> None:
         place = turn.place or await turn.draw(line)
         line.waiting.add(place)
     try:
-        await _wait(line, turn, place)
+        async with waiting():
+            await _wait(line, turn, place)
     finally:
         line.waiting.discard(place)
         line.stir()
@@ -126,6 +151,8 @@ async def _enter(line: _Line, turn: _Turn, wait: bool) -> None:
 async def _wait(line: _Line, turn: _Turn, place: Place) -> None:
     pause = LOOK
     while True:
+        if line.shut.is_set():
+            raise Busy("the server is shutting down", retry_after=5.0)
         changed = line.changed
         first = not line.inside and min(line.waiting) == place
         if first and await turn.take():

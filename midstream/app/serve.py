@@ -7,6 +7,7 @@ from ..core.turn import Turn
 from ..core.web import Caller, Request, Route
 from .exchange import Exchange
 from .faces import Face
+from .places import Standing
 from .replies import Reading, whole, written
 from .services import Services
 
@@ -15,7 +16,7 @@ MAX_BODY = 20 * 1024 * 1024
 
 
 async def serve(services: Services, face: Face, route: Route, request: Request, exchange: Exchange) -> None:
-    """Answers one request of a face. Raises MidstreamError while nothing has been sent."""
+    """Answers one request of a face. Raises MidstreamError while nothing has been said."""
     caller = await services.identify(request.headers, request.query if face.KEY_IN_QUERY else None)
     services.limits.enter(caller, route.scope)
     try:
@@ -30,12 +31,16 @@ async def _run(services: Services, caller: Caller, face: Face, task: str, reques
     if turn.agent is not None and turn.agent.delivery.kind != "default":
         await exchange.reply(await services.jobs.accept(caller, turn, face, task, request))
         return
+    if turn.stream:
+        exchange.streams(*stream_form(face, turn))
     targets = await services.targets(caller, turn, face)
-    async with services.conversations.open(caller, turn) as opened:
+    async with services.conversations.open(caller, turn, exchange.waiting) as opened:
         if turn.agent is None:
             order = services.order(caller, turn, face, request, targets, opened)
         else:
-            order = await services.agents.order(caller, turn, face, request)
+            order = await services.agents.order(
+                caller, turn, face, request, standing=Standing(waiting=exchange.waiting)
+            )
         request.body = b""  # the turn has what it needs of it
         run = services.runs.start(order)
         follower = run.log.follow()
@@ -43,10 +48,8 @@ async def _run(services: Services, caller: Caller, face: Face, task: str, reques
         reading = Reading(run, turn, request.id, face, opened, exchange.began)
         try:
             if turn.stream:
-                say = reading.say(services.clock.wall())
-                writer = face.writer(turn, say)
-                form, ping = stream_form(face, turn)
-                await exchange.stream(form, ping, writer, follower, reading.headers)
+                writer = face.writer(turn, reading.say(services.clock.wall()))
+                await exchange.stream(writer, follower, reading.headers)
             else:
                 answered = await whole(follower)
                 await exchange.reply(written(reading, *answered, services.clock))

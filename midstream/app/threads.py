@@ -23,7 +23,7 @@ from ..store.reading import missing
 from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
 from ..store.searching import MAX_TEXT
 from ..store.threads import Line, ThreadStore
-from .places import Places
+from .places import PLAIN, Places, Standing
 from .thread_messages import asked_again, described, documents_of, said_by, shown, title_of
 from .turnstile import Turnstile
 
@@ -222,6 +222,10 @@ class Threads:
         self._now = now
         self._places = Places(shared=store.db.dialect != "sqlite")
 
+    def shut(self) -> None:
+        """The server ends: turns that wait are refused."""
+        self._places.shut()
+
     async def agent_of(self, org: str, conversation: str) -> str:
         """Whose conversation it is, for a turn that names no agent; "" = nobody's. Raises NotFound."""
         return (await self._store.org(org).threads.thread(conversation)).agent_id or ""
@@ -250,25 +254,24 @@ class Threads:
 
     def open(
         self, org: str, ask: AgentAsk, agent: str, *, history: int = HISTORY, message: str = "", new: str = "",
-        place: int = 0,
+        standing: Standing = PLAIN,
     ) -> AbstractAsyncContextManager[Thread]:  # fmt: skip
         """While the context is open, no other turn of the conversation goes on. history: most messages of it.
         message: the id that was promised for the user's message ("" = a new one); a turn that goes on after its server
         died names the one that it had. new: the id of the conversation if the ask names none ("" = any); for a promised
-        message it is the one that `conversation_of` says. place: in line, of a turn that was accepted
-        before (0 = behind all).
+        message it is the one that `conversation_of` says. standing: in the conversation's line.
 
         Raises NotFound for a conversation or message that is not there, or not the org's; Conflict, code
-        conversation_busy, when another turn is under way and the ask does not wait; BadRequest; StoreDown, also while
-        the end of the last turn is still to be written."""
+        conversation_busy, when another turn is under way and the ask does not wait; BadRequest; Busy when the server
+        ends while it waits; StoreDown, also while the end of the last turn is still to be written."""
         _check_names(ask)
         if ask.edit and ask.regenerate:
             raise BadRequest("a message is either replaced or answered anew", code="contradictory")
         if _keeps_nothing(ask):
             return self._nothing_kept(org, ask, agent, message)
         if not ask.conversation and not ask.thread:
-            return self._new(org, ask, agent, new or new_id("conv_"), history, message, place)
-        return self._existing(org, ask, agent, history, message, place)
+            return self._new(org, ask, agent, new or new_id("conv_"), history, message, standing)
+        return self._existing(org, ask, agent, history, message, standing)
 
     @asynccontextmanager
     async def _nothing_kept(self, org: str, ask: AgentAsk, agent: str, message: str) -> AsyncIterator[Thread]:
@@ -276,7 +279,7 @@ class Threads:
 
     @asynccontextmanager
     async def _new(
-        self, org: str, ask: AgentAsk, agent: str, id: str, history: int, message: str, place: int
+        self, org: str, ask: AgentAsk, agent: str, id: str, history: int, message: str, standing: Standing
     ) -> AsyncIterator[Thread]:
         """A conversation that nobody else knows of yet: its thread is named as it is. The one of a promised message may
         be there already: then its server died."""
@@ -284,7 +287,7 @@ class Threads:
             raise NotFound(f"no such message: {ask.edit or ask.regenerate}")
         if message and await self._begun(org, id):
             ask = replace(ask, conversation=id)
-            async with self._existing(org, ask, agent, history, message, place) as thread:
+            async with self._existing(org, ask, agent, history, message, standing) as thread:
                 yield thread
             return
         ask = replace(ask, conversation=id, thread=id, sub_thread=ask.sub_thread or id)
@@ -317,12 +320,13 @@ class Threads:
 
     @asynccontextmanager
     async def _existing(
-        self, org: str, ask: AgentAsk, agent: str, history: int, message: str, place: int
+        self, org: str, ask: AgentAsk, agent: str, history: int, message: str, standing: Standing
     ) -> AsyncIterator[Thread]:
         store = self._store.org(org).threads
         id = ask.conversation or await self._named(org, ask, agent)
-        mine = self._places.through(store, org, id, wait=ask.wait, place=place)
-        async with mine, self._turns.through(org, id, wait=ask.wait):
+        wait, waiting = ask.wait, standing.waiting
+        mine = self._places.through(store, org, id, wait=wait, place=standing.place, waiting=waiting)
+        async with mine, self._turns.through(org, id, wait=wait, waiting=waiting):
             if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
                 raise StoreDown
             yield await self._load(store, await store.thread(id), org, ask, agent, history, message)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TypeAlias
 
 from ..core.errors import Conflict
+
+#: What is entered while somebody waits, and by nobody else. It may end the wait: by cancelling it, then raising.
+Waiting: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 
 
 def busy() -> Conflict:
@@ -24,7 +28,9 @@ class Turnstile:
         return len(self._turns)
 
     @asynccontextmanager
-    async def through(self, org: str, conversation: str, *, wait: bool = True) -> AsyncIterator[None]:
+    async def through(
+        self, org: str, conversation: str, *, wait: bool = True, waiting: Waiting = nullcontext
+    ) -> AsyncIterator[None]:
         """In the order of asking. wait False: raises Conflict instead, code conversation_busy."""
         name = (org, conversation)
         lock, inside = self._turns.get(name, (asyncio.Lock(), 0))
@@ -32,8 +38,15 @@ class Turnstile:
             raise busy()
         self._turns[name] = (lock, inside + 1)
         try:
-            async with lock:
+            if inside:
+                async with waiting():
+                    await lock.acquire()
+            else:
+                await lock.acquire()
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             lock, inside = self._turns.pop(name)
             if inside > 1:

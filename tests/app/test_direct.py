@@ -125,8 +125,9 @@ def test_a_stream_that_breaks_has_sent_what_it_said_before():
         log = EventLog()
         follower = log.follow()
         log.append([Started("id", "m")])
+        exchange.streams("text/event-stream", b"")
         with pytest.raises(RuntimeError):
-            await exchange.stream("text/event-stream", b"", Breaking(log), follower, lambda attempted: [])
+            await exchange.stream(Breaking(log), follower, lambda attempted: [])
         assert b"".join(data for _, data in writes).endswith(b"5\r\nfirst\r\n")
 
     asyncio.run(test())

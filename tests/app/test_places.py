@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from midstream.app import places as module
 from midstream.app.places import Places
-from midstream.core.errors import Conflict
+from midstream.core.errors import Busy, Conflict
 from midstream.store import Store, open_store
 from midstream.store.jobs import Job, Jobs
 from midstream.store.threads import ThreadStore
@@ -46,8 +47,8 @@ class Line:
         self.jobs = Jobs(store.db, store.worker, lambda: 5.0)
         self.order: list[str] = []
 
-    async def turn(self, name: str, place: int = 0, seconds: float = 0.0) -> None:
-        async with self.places.through(self.threads, ORG, C, place=place):
+    async def turn(self, name: str, place: int = 0, seconds: float = 0.0, **more: Any) -> None:
+        async with self.places.through(self.threads, ORG, C, place=place, **more):
             self.order.append(name)
             await asyncio.sleep(seconds)
 
@@ -139,6 +140,50 @@ def test_who_stops_waiting_holds_up_nobody(url: str):
         tasks[1].cancel()
         await asyncio.wait(tasks)
         assert line.order == ["one", "three"]
+
+    with_line(url, test)
+
+
+def test_who_waits_is_kept_company_and_nobody_else(url: str):
+    async def test(line: Line) -> None:
+        seen: list[str] = []
+
+        @asynccontextmanager
+        async def waiting() -> AsyncIterator[None]:
+            seen.append("waits")
+            yield
+            seen.append("has waited")
+
+        await line.turn("alone", waiting=waiting)
+        first = asyncio.create_task(line.turn("first", seconds=0.2, waiting=waiting))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Conflict):
+            await line.turn("hurried", wait=False, waiting=waiting)
+        assert seen == []
+        behind = asyncio.create_task(line.turn("behind", waiting=waiting))
+        await asyncio.sleep(0.05)
+        assert seen == ["waits"]
+        await asyncio.gather(first, behind)
+        assert seen == ["waits", "has waited"]
+
+    with_line(url, test)
+
+
+def test_a_server_that_ends_refuses_those_who_wait_and_lets_go_of_their_places(url: str):
+    async def test(line: Line) -> None:
+        first = asyncio.create_task(line.turn("first", seconds=0.4))
+        await asyncio.sleep(0.05)
+        waiting = [asyncio.create_task(line.turn("waiting")) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        line.places.shut()
+        async with asyncio.timeout(0.2):
+            assert {type(error) for error in await asyncio.gather(*waiting, return_exceptions=True)} == {Busy}
+        with pytest.raises(Busy):
+            await line.turn("late")
+        assert await line.store.db.read("SELECT holder FROM turn_tickets") == []
+        await first
+        await line.turn("free")
+        assert line.order == ["first", "free"]
 
     with_line(url, test)
 

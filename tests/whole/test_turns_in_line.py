@@ -9,13 +9,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ..postgres import PrivateServer, private_postgres
-from .serving import Serving
+from .agents_at import Agents
+from .serving import ADMIN_KEY, Serving
 from .waiting import until
 
 ASK = "/api/v2/model/chat/completion"
@@ -125,6 +128,123 @@ def test_a_turn_that_nobody_can_read_any_more_fails_and_holds_up_nobody(tmp_path
         assert job(serving, first)["result"]["message_id"] == first
 
 
+# streams that wait
+
+
+class Heard:
+    """A stream as its client hears it. after: seconds until its head came, 0.0 = not yet."""
+
+    def __init__(self, serving: Serving, body: dict[str, Any], path: str = ASK) -> None:
+        self._began = time.monotonic()
+        self._connection = HTTPConnection("127.0.0.1", serving.port, timeout=30)
+        headers = {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"}
+        self._connection.request("POST", path, msgspec.json.encode(body), headers)
+        self.after = 0.0
+
+    def head(self) -> Heard:
+        self._reply = self._connection.getresponse()
+        self.after = time.monotonic() - self._began
+        self.status = self._reply.status
+        self.headers = {name.lower() for name, _ in self._reply.getheaders()}
+        return self
+
+    def piece(self) -> bytes:
+        """What comes next."""
+        return self._reply.read1()
+
+    def rest(self) -> bytes:
+        with closing(self._connection), self._reply:
+            return self._reply.read()
+
+    def hangs_up(self) -> None:
+        self._connection.close()
+
+
+def asks(thread: str, user: str) -> dict[str, Any]:
+    return {"user": user, "service": "midstream", "model": "rehearsal", "thread_id": thread, "stream": True}
+
+
+def failed(body: bytes) -> str:
+    """The code of the error event that is all there is in a stream."""
+    name, data = body.replace(PING, b"").strip().split(b"\ndata: ")
+    assert name == b"event: error"
+    return str(msgspec.json.decode(data)["code"])
+
+
+#: Longer than nothing is said to those who wait.
+LONG = "pace 500 say 26 words"
+HELD = 10.0
+PING = b": keepalive\n\n"
+
+
+def test_a_stream_that_waits_for_its_turn_is_kept_alive_until_it_begins(tmp_path: Path):
+    with Serving(tmp_path, TOML) as serving, ThreadPoolExecutor() as pool:
+        agent = Agents(serving).agent(service="midstream", configuration={"model": "rehearsal"})
+        v1 = "/api/v1/conversation"
+        begun = serving.ask("POST", v1, {"agentId": agent, "message": "begun", "stream": False}).json
+        asked(serving, "t", "begun")
+        said = {"agentId": agent, "conversationId": begun["conversationId"]}
+        first = [
+            Heard(serving, {**said, "message": LONG}, v1).head(), Heard(serving, asks("t", LONG)).head()
+        ]  # fmt: skip
+        at_once = Heard(serving, {**said, "message": "now", "waitForTurn": False}, v1).head()
+        assert b"conversation_busy" in at_once.rest()
+        assert (at_once.status, at_once.after < 2) == (409, True)
+        nobody = Heard(serving, {**asks("t", "this is next"), "agent_id": "nobody"}).head()
+        assert b"agent_not_found" in nobody.rest()
+        assert (nobody.status, nobody.after < 2) == (404, True)
+        waiting = [Heard(serving, {**said, "message": "this is next"}, v1), Heard(serving, asks("t", "this is next"))]
+        for one in pool.map(Heard.head, waiting):
+            assert HELD - 0.5 < one.after < HELD + 1.5
+            assert one.status == 200
+            assert "x-request-id" in one.headers
+            assert not one.headers & {"x-run-id", "x-midstream-attempts"}
+            assert one.piece() == PING
+        told_v1, told_v2 = [one.rest().replace(PING, b"") for one in waiting]
+        assert told_v1.startswith(b"event: conversation\n")
+        assert b"event: done" in told_v1
+        assert b"event: done" in told_v2
+        assert all(b"event: done" in one.rest() for one in first)
+
+
+def test_who_hangs_up_while_it_waits_leaves_the_line_and_nothing_is_asked(tmp_path: Path):
+    with Serving(tmp_path, TOML + "[limits]\norg_in_flight = 2\n") as serving:
+        asked(serving, "t", "begun")
+        first = Heard(serving, asks("t", "pace 200 say 30 words")).head()
+
+        def answered() -> int:
+            """To one who asks for something else meanwhile."""
+            return serving.ask("POST", ASK, {**asks("u", "hi"), "is_playground": True}).status
+
+        for stream in (True, False):
+            waiting = Heard(serving, {**asks("t", "never mind"), "stream": stream})
+            until(lambda: answered() == 429)  # it is under way
+            waiting.hangs_up()
+            until(lambda: answered() == 200, 2)
+        assert [one["status"] for one in serving.attempts()].count("started") == 1  # the first still is
+        assert b"event: done" in first.rest()
+        asked(serving, "t", "this is next")
+        assert told(serving) == ["begun", "pace 200 say 30 words", "this is next"]
+        runs = serving.ask("GET", "/v1/admin/runs?limit=100").json["data"]
+        assert {one["status"] for one in runs} == {"completed"}
+
+
+def test_a_server_that_stops_tells_those_who_wait_in_their_stream(tmp_path: Path):
+    with Serving(tmp_path, TOML.replace("0.3", "30")) as serving:
+        asked(serving, "t", "begun")
+        first = Heard(serving, asks("t", LONG)).head()
+        waiting = Heard(serving, asks("t", "never mind")).head()
+        plain = Heard(serving, {**asks("t", "never mind"), "stream": False})
+        time.sleep(0.3)
+        assert serving.process is not None
+        serving.process.send_signal(signal.SIGTERM)
+        assert failed(waiting.rest()) == "server_busy"
+        assert b"server_busy" in plain.head().rest()
+        assert plain.status == 503
+        assert b"event: done" in first.rest()  # which had its time
+        assert serving.process.wait(20) == 0
+
+
 # several servers
 
 
@@ -171,3 +291,42 @@ def test_what_a_killed_server_had_begun_is_made_by_the_other_one_before_what_wai
     over(two, first, second, seconds=120)
     assert told(two) == [SLOW, "this is next"]
     one.start()
+
+
+def test_a_stream_that_waits_for_a_turn_at_another_server_is_kept_alive_until_it_begins(
+    servers: tuple[Serving, Serving],
+):
+    one, two = servers
+    for thread in ("f", "g"):
+        asked(one, thread, "begun")
+    firsts = [Heard(one, asks(thread, LONG)).head() for thread in ("f", "g")]
+    waiting = [Heard(two, asks(thread, "this is next")) for thread in ("f", "g")]
+    gone = Heard(two, asks("f", "never mind"))
+    time.sleep(0.5)
+    gone.hangs_up()
+    for each in waiting:
+        assert HELD - 0.5 < each.head().after < HELD + 1.5
+        assert each.piece() == PING
+    assert b"event: done" in waiting[0].rest()
+    assert b"event: done" in waiting[1].rest()
+    assert all(b"event: done" in first.rest() for first in firsts)
+    assert told(one) == ["begun", LONG, "this is next"]
+
+
+def test_a_server_that_stops_tells_those_who_wait_for_a_turn_at_another_one(servers: tuple[Serving, Serving]):
+    one, two = servers
+    asked(one, "h", "begun")
+    first = Heard(one, asks("h", LONG)).head()
+    waiting = Heard(two, asks("h", "never mind")).head()
+    soon = Heard(two, asks("h", "never mind"))
+    time.sleep(0.3)
+    assert two.process is not None
+    two.process.send_signal(signal.SIGTERM)
+    assert failed(waiting.rest()) == "server_busy"
+    assert b"server_busy" in soon.head().rest()
+    assert soon.status == 503
+    assert two.process.wait(20) == 0
+    two.start()
+    assert b"event: done" in first.rest()
+    asked(two, "h", "this is next")
+    assert told(one) == ["begun", LONG, "this is next"]
