@@ -75,8 +75,9 @@ def _add_making(router: APIRouter, agents: _Agents) -> None:
     @router.post("/import", status_code=201, summary="Make an agent from a file that another one was exported to")
     async def import_(caller: Who, file: AgentFile) -> Response:
         org = await agents.scope.of(caller, file.org_id)
+        await agents.services.loader.ready(org.org_id)
         try:
-            row, version, ids, missing = await read(org, file)
+            row, version, ids, missing = await read(org, file, agents.services.checks)
         finally:
             agents.changed(org)
         return json_reply({**shown_agent(row, version), "tools": ids, "missing": missing}, 201)
@@ -193,7 +194,7 @@ def _add_publishing(router: APIRouter, agents: _Agents) -> None:
         await services.loader.ready(org.org_id)
         problems = await services.checks.problems(org, agent, spec_of(row))
         if problems:
-            said = [msgspec.structs.asdict(one) for one in problems]
+            said = [{"path": one.path, "message": one.message} for one in problems]
             message = f"the version cannot be published: {said[0]['path']}: {said[0]['message']}"
             more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
             error = {"code": "version_invalid", "message": message + more, "param": said[0]["path"], "problems": said}

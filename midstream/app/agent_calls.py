@@ -19,12 +19,13 @@ MAX_AGENTS = 1000
 
 
 class Call(Struct, frozen=True):
-    """path: of what calls. agent_path, version_path: of what names the agent and its version. by: the tool that calls,
-    in words. version: "" = the published one."""
+    """path: of what calls. agent_path, version_path: of what names the agent and its version. tool: the id of the one
+    that calls, "" = the version itself. by: that tool in words. version: "" = the published one."""
 
     path: str
     agent_path: str
     version_path: str
+    tool: str
     by: str
     agent: str
     version: str
@@ -39,7 +40,7 @@ def calls_of(spec: Spec, tools: Mapping[str, Tool]) -> list[Call]:
     for path, id in tools_named(spec):
         tool = tools.get(id)
         if tool is not None and tool.kind == "agent":
-            made.append(_call(tool.target, path, path, path, f"the tool {tool.name}: "))
+            made.append(_call(tool.target, path, path, path, tool))
     return made
 
 
@@ -49,9 +50,10 @@ def tools_named(spec: Spec) -> list[tuple[str, str]]:
     return named + [(f"pre_tools.{place}.tool_id", one.tool_id) for place, one in enumerate(spec.pre_tools)]
 
 
-def _call(said: Mapping[str, Any], path: str, agent_path: str, version_path: str, by: str = "") -> Call:
+def _call(said: Mapping[str, Any], path: str, agent_path: str, version_path: str, tool: Tool | None = None) -> Call:
     agent, version = str(said.get("agent_id") or ""), str(said.get("version_id") or "")
-    return Call(path, agent_path, version_path, by, spelled("agt_", agent), spelled("ver_", version))
+    id, by = (tool.id, f"the tool {tool.name}: ") if tool is not None else ("", "")
+    return Call(path, agent_path, version_path, id, by, spelled("agt_", agent), spelled("ver_", version))
 
 
 async def circle(org: OrgStore, start: str, first: Call) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,8 +15,8 @@ from ..core.errors import BadRequest, CallerError
 from ..store.agents import AgentRow, VersionRow
 from ..store.nouns import KINDS, NounRow
 from ..store.orgs import OrgStore
-from ..tools.http import secrets_in
-from .agent_calls import calls_of, circle, tools_named
+from ..tools.http import owner_of, secrets_in
+from .agent_calls import Call, calls_of, circle, tools_named
 from .agents import own_tools, search_of, tool_of
 from .models_of import Models
 
@@ -25,10 +25,15 @@ _ANY = "?"
 
 
 class Problem(Struct, frozen=True):
-    """path: of the field, e.g. "pre_tools.0.args.city"."""
+    """path: of the field, e.g. "pre_tools.0.args.city". id: of what is named and absent, "" = something else is wrong.
+    place: where that is named or kept, when it is not the field, e.g. "tools.tool_1.mcp.server", "secrets". header: the
+    one that needs its value anew."""
 
     path: str
     message: str
+    id: str = ""
+    place: str = ""
+    header: str = ""
 
 
 class _Found(Struct, frozen=True):
@@ -52,7 +57,16 @@ class Checks:
     async def problems(self, org: OrgStore, agent: AgentRow, spec: Spec) -> list[Problem]:
         """Empty when the version can be published. The org's models are known to `Models` already."""
         found = await _found(org, spec)
-        problems = [
+        problems = [*await self._fields(org, spec, found, agent.id), *await _circles(org, agent, spec, found)]
+        named = {problem.path for problem in problems}
+        return problems + [problem for problem in _turns(agent, spec, found) if problem.path not in named]
+
+    async def absent(self, org: OrgStore, spec: Spec, tools: Sequence[Tool] = ()) -> list[Problem]:
+        """What the version and its tools name and the org does not have. tools: that it will have."""
+        return [one for one in await self._fields(org, spec, await _found(org, spec, tools), "") if one.id]
+
+    async def _fields(self, org: OrgStore, spec: Spec, found: _Found, agent_id: str) -> list[Problem]:
+        return [
             *self._model(org.org_id, spec),
             *_keys(spec, found),
             *_tools(spec, found),
@@ -60,14 +74,12 @@ class Checks:
             *_pre_tools(spec, found),
             *_variables(spec, found, later=any(not self._server(name, found) for name in spec.mcp_servers)),
             *_templates(spec, found),
-            *(Problem(f"doc_ids.{n}", f"no such document: {id}") for n, id in enumerate(spec.doc_ids)
+            *(Problem(f"doc_ids.{n}", f"no such document: {id}", id) for n, id in enumerate(spec.doc_ids)
               if id not in found.documents),
             *self._named(spec, found),
             *self._choice(spec, found),
-            *await _agents(org, agent, spec, found),
+            *await _agents(org, agent_id, spec, found),
         ]  # fmt: skip
-        named = {problem.path for problem in problems}
-        return problems + [problem for problem in _turns(agent, spec, found) if problem.path not in named]
 
     def _model(self, org: str, spec: Spec) -> list[Problem]:
         problems = []
@@ -83,13 +95,14 @@ class Checks:
                 beside = path.removesuffix("model") + "service" if "fall_back" in path else "service"
                 where = beside if is_service else "keys" if error.param == "apikey" else path
                 if error.code != "key_missing" or spec.keys:  # a request may bring its own key
-                    problems.append(Problem(where, error.message))
+                    absent = "" if error.param == "apikey" else service if is_service else name
+                    problems.append(Problem(where, error.message, absent))
         return problems
 
     def _named(self, spec: Spec, found: _Found) -> list[Problem]:
-        servers = [(f"mcp_servers.{place}", self._server(name, found)) for place, name in enumerate(spec.mcp_servers)]
-        builtins = [(f"built_in_tools.{place}", self._builtin(name)) for place, name in enumerate(spec.built_in_tools)]
-        return [Problem(path, why) for path, why in (*servers, *builtins) if why]
+        servers = [(f"mcp_servers.{n}", name, self._server(name, found)) for n, name in enumerate(spec.mcp_servers)]
+        builtins = [(f"built_in_tools.{n}", name, self._builtin(name)) for n, name in enumerate(spec.built_in_tools)]
+        return [Problem(path, why, name) for path, name, why in (*servers, *builtins) if why]
 
     def _choice(self, spec: Spec, found: _Found) -> list[Problem]:
         """A tool that shall be called and that the version does not have. Those of MCP servers are known in a turn."""
@@ -98,11 +111,13 @@ class Checks:
             return []
         tools = own_tools(spec, found.tools, self._builtins)
         try:
-            choice_of(
-                spec.configuration.get("tool_choice"), [*tools, *search_of(spec, tools, self._builtins.values())], path
-            )
+            name = chosen_name(spec.configuration.get("tool_choice"), path)
+        except BadRequest:  # it is told with the rest of what turns would be refused with
+            return []
+        try:
+            choice_of(name, [*tools, *search_of(spec, tools, self._builtins.values())], path)
         except BadRequest as error:
-            return [Problem(path, error.message.removeprefix(f"{path}: "))]
+            return [Problem(path, error.message.removeprefix(f"{path}: "), name)]
         return []
 
     def _server(self, name: str, found: _Found) -> str:
@@ -121,19 +136,24 @@ class Checks:
         for path, id in tools_named(spec):
             tool = found.tools.get(id)
             if tool is not None:
-                problems += [Problem(path, f"the tool {tool.name}: {why}") for why in self._kind(tool, found) if why]
-        return problems
+                problems += [
+                    Problem(path, f"the tool {tool.name}: {why}", absent, f"tools.{id}.{field}")
+                    for field, absent, why in self._kind(tool, found)
+                    if why
+                ]
+        return problems + _secrets(spec, found)
 
-    def _kind(self, tool: Tool, found: _Found) -> list[str]:
-        if tool.http is not None and tool.kind == "http":
-            named = secrets_in(tool.http.headers)
-            return [f"no such secret: {name}" for name in named if name not in found.secrets]
+    def _kind(self, tool: Tool, found: _Found) -> list[tuple[str, str, str]]:
+        """(field, what it names, what is wrong with that, "" = nothing)"""
         if tool.kind == "knowledge":
-            return [f"no such document: {id}" for id in _documents(tool) if id not in found.documents]
+            gone = [id for id in _documents(tool) if id not in found.documents]
+            return [("knowledge.document_ids", id, f"no such document: {id}") for id in gone]
         if tool.kind == "mcp":
-            return [self._server(str(tool.target.get("server", "")), found)]
+            server = str(tool.target.get("server", ""))
+            return [("mcp.server", server, self._server(server, found))]
         if tool.kind == "builtin":
-            return [self._builtin(str(tool.target.get("name", "")))]
+            name = str(tool.target.get("name", ""))
+            return [("builtin.name", name, self._builtin(name))]
         return []
 
 
@@ -149,9 +169,10 @@ def _fallback(spec: Spec) -> list[tuple[str, str, str]]:
     return [(f"{place}.fall_back.model", fallback.service or spec.service, fallback.model)]
 
 
-async def _found(org: OrgStore, spec: Spec) -> _Found:
+async def _found(org: OrgStore, spec: Spec, more: Iterable[Tool] = ()) -> _Found:
+    """more: tools that are there as well."""
     rows = await org.tools.some(dict.fromkeys(id for _, id in tools_named(spec)))
-    tools = {id: tool_of(row) for id, row in rows.items()}
+    tools = {id: tool_of(row) for id, row in rows.items()} | {tool.id: tool for tool in more}
     documents = [*spec.doc_ids, *(id for tool in tools.values() for id in _documents(tool))]
     return _Found(
         tools,
@@ -166,12 +187,31 @@ def _documents(tool: Tool) -> list[str]:
     return list(tool.target.get("document_ids") or ()) if tool.kind == "knowledge" else []
 
 
+def _secrets(spec: Spec, found: _Found) -> list[Problem]:
+    """What headers of the stored tools have no value for. What was sealed with a tool can only be given to it anew."""
+    problems = []
+    for path, id in tools_named(spec):
+        tool = found.tools.get(id)
+        if tool is None or tool.http is None or tool.kind != "http":
+            continue
+        for header, text in tool.http.headers.items():
+            for name in secrets_in({header: text}):
+                own = owner_of(name) == id
+                why = f"the header {header} needs a value" if own else f"no such secret: {name}"
+                problem = Problem(path, f"the tool {tool.name}: {why}", name, "secrets")
+                if own:
+                    problem = replace(problem, id=id, place=f"tools.{id}.http.headers", header=header)
+                if name not in found.secrets and problem not in problems:
+                    problems.append(problem)
+    return problems
+
+
 def _keys(spec: Spec, found: _Found) -> list[Problem]:
     known = {row.id: str(row.value()["service"]) for row in found.nouns["service_key"]}
     problems = []
     for service, id in spec.keys.items():
         if id not in known:
-            problems.append(Problem(f"keys.{service}", f"no such service key: {id}"))
+            problems.append(Problem(f"keys.{service}", f"no such service key: {id}", id))
         elif known[id] != service:
             problems.append(Problem(f"keys.{service}", f"the key {id} is one of {known[id]}"))
     return problems
@@ -183,7 +223,7 @@ def _tools(spec: Spec, found: _Found) -> list[Problem]:
     for place, id in enumerate(spec.tool_ids):
         tool = found.tools.get(id)
         if tool is None:
-            problems.append(Problem(f"tool_ids.{place}", f"no such tool: {id}"))
+            problems.append(Problem(f"tool_ids.{place}", f"no such tool: {id}", id))
             continue
         if tool.name in names:
             problems.append(Problem(f"tool_ids.{place}", f"another tool of this agent is called {tool.name} as well"))
@@ -200,7 +240,7 @@ def _pre_tools(spec: Spec, found: _Found) -> list[Problem]:
         tool = found.tools.get(one.tool_id)
         path = f"pre_tools.{place}"
         if tool is None:
-            problems.append(Problem(f"{path}.tool_id", f"no such tool: {one.tool_id}"))
+            problems.append(Problem(f"{path}.tool_id", f"no such tool: {one.tool_id}", one.tool_id))
             continue
         known = _arguments(tool)
         problems += [
@@ -241,7 +281,7 @@ def _variables(spec: Spec, found: _Found, *, later: bool) -> list[Problem]:
         if tool is None and (name in others or later):
             continue
         if tool is None:
-            problems.append(Problem(f"variables_path.{name}", "no tool of this agent has this name or id"))
+            problems.append(Problem(f"variables_path.{name}", "no tool of this agent has this name or id", name))
             continue
         known = _arguments(tool)
         problems += [
@@ -256,7 +296,7 @@ def _templates(spec: Spec, found: _Found) -> list[Problem]:
     id = spec.configuration.get("template_id")
     if not id or not isinstance(id, str) or id in {row.id for row in found.nouns["template"]}:
         return []  # what is no text is told with the rest of what turns would be refused with
-    return [Problem("configuration.template_id", f"no such template: {id}")]
+    return [Problem("configuration.template_id", f"no such template: {id}", id)]
 
 
 def _turns(agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
@@ -304,19 +344,31 @@ def _without(spec: Spec, path: str) -> Spec | None:
     return replace(spec, configuration=rest) if rest != spec.configuration else None
 
 
-async def _agents(org: OrgStore, agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
+async def _agents(org: OrgStore, agent_id: str, spec: Spec, found: _Found) -> list[Problem]:
     problems = []
     for call in calls_of(spec, found.tools):
         there = found.agents.get(call.agent)
         if there is None:
-            problems.append(Problem(call.agent_path, f"{call.by}no such agent: {call.agent}"))
-            continue
-        if call.version:
+            why = f"no such agent: {call.agent}"
+            problems.append(Problem(call.agent_path, f"{call.by}{why}", call.agent, _place(call, "agent_id")))
+        elif call.version:
             named = await org.agents.found(call.agent, call.agent, call.version)
             if named is None or named[1] is None:
-                problems.append(Problem(call.version_path, f"{call.by}no such version: {call.version}"))
-        elif there[1] is None and call.agent != agent.id:
-            problems.append(Problem(call.agent_path, f"{call.by}the agent {there[0].slug} is not published"))
+                why = f"no such version: {call.version}"
+                problems.append(Problem(call.version_path, f"{call.by}{why}", call.version, _place(call, "version_id")))
+        elif there[1] is None and call.agent != agent_id:
+            why = f"the agent {there[0].slug} is not published"
+            problems.append(Problem(call.agent_path, f"{call.by}{why}", call.agent, _place(call, "agent_id")))
+    return problems
+
+
+def _place(call: Call, field: str) -> str:
+    return f"tools.{call.tool}.agent.{field}" if call.tool else ""
+
+
+async def _circles(org: OrgStore, agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
+    problems = []
+    for call in calls_of(spec, found.tools):
         if way := await circle(org, agent.id, call):
             ring = " -> ".join(way)
             problems.append(Problem(call.path, f"{call.by}these agents call each other in a circle: {ring}"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 from pydantic import Field
 
+from ..agent.offered import chosen_name
 from ..core.agents import PreTool, Spec, Tool
-from ..core.errors import Conflict
+from ..core.errors import BadRequest, Conflict
 from ..core.ids import new_id, spelled
 from ..store.agents import AgentRow, VersionRow
 from ..store.database import Statement
@@ -21,6 +22,7 @@ from ..store.tools import ToolRow
 from ..tools.http import owner_of
 from .admin_fields import Body, Name, NewTool, Slug, VersionFields, Word
 from .admin_tools import body_of, sealed, tool_from
+from .agent_checks import Checks, Problem
 from .agent_specs import spec_from
 from .agents import tool_of
 
@@ -92,24 +94,25 @@ def _tool_written(tool: Tool) -> dict[str, Any]:
 # reading
 
 
-async def read(org: OrgStore, file: AgentFile) -> tuple[AgentRow, VersionRow, dict[str, str], list[dict[str, str]]]:
-    """Makes the tools and a draft, all or nothing. What ids became, and what the org has to be given: [{path, id}].
+async def read(
+    org: OrgStore, file: AgentFile, checks: Checks
+) -> tuple[AgentRow, VersionRow, dict[str, str], list[dict[str, str]]]:
+    """Makes the tools and a draft, all or nothing. What ids became, and what the org has to be given, see `_missing`.
 
-    An id that is free is kept: what names it elsewhere goes on working. Raises errors.Conflict when the slug is in use.
-    """
+    An id that is free is kept: what names it elsewhere goes on working. Documents that the org does not have are left
+    out. The org's models are known to `Models` already. Raises errors.Conflict when the slug is in use."""
     while True:
         free = await _free(org, file)
-        secrets = {name: name for name in file.secrets}
-        made = _tools(file, free, secrets)
+        made = _tools(file, free)
         ids = {old: tool.id for old, tool in made}
         fields = file.agent.given()
         name, slug, wanted = fields.pop("name"), fields.pop("slug"), _agent_id(fields.pop("id", None))
         spec = spec_from(Spec(), fields)
         renamed = {**ids, **{spelled("tool_", old): new for old, new in ids.items()}}
-        spec, missing = await _settled(org, _renamed(spec, renamed))
-        missing += [{"path": "keys", "id": key.id, "service": key.service, "name": key.name} for key in file.keys]
-        stored = await org.secrets.names()
-        missing += [{"path": "secrets", "id": one} for one in secrets.values() if one not in stored]
+        spec = _renamed(spec, renamed)
+        absent = await checks.absent(org, spec, [tool for _, tool in made])
+        spec = _without(spec, {one.id for one in absent if _is_document(one)})
+        missing = _missing(file, absent, await org.secrets.names())
         also = [one for _, tool in made for one in _adding(org, tool)]
         id = wanted if wanted in free else None
         try:
@@ -140,9 +143,8 @@ def _is_id(prefix: str, id: str) -> bool:
     return id.startswith(prefix) and _ID.fullmatch(id) is not None
 
 
-def _tools(file: AgentFile, free: Set[str], secrets: dict[str, str]) -> list[tuple[str, Tool]]:
-    """The file's tools, each beside the id that the file has for it. secrets: by their names there, gets those that
-    they have here. Raises BadRequest."""
+def _tools(file: AgentFile, free: Set[str]) -> list[tuple[str, Tool]]:
+    """The file's tools, each beside the id that the file has for it. Raises BadRequest."""
     made: list[tuple[str, Tool]] = []
     left = set(free)
     for tool in file.tools:
@@ -151,7 +153,7 @@ def _tools(file: AgentFile, free: Set[str], secrets: dict[str, str]) -> list[tup
         wanted = _tool_id(fields.pop("id"))
         id = wanted if wanted in left else new_id("tool_")
         left.discard(wanted)
-        secrets |= _own_secrets(fields, wanted, id)
+        _rename_own_secrets(fields, wanted, id)
         made.append((tool.id, tool_from(Tool(id, ""), fields)))
     return made
 
@@ -162,14 +164,16 @@ def _adding(org: OrgStore, tool: Tool) -> list[Statement]:
     return org.tools.adding(tool.id, tool.name, tool.kind, body_of(tool), secrets)
 
 
-def _own_secrets(fields: dict[str, Any], old: str, new: str) -> dict[str, str]:
-    """What a tool's own secrets become when the tool gets another id; its headers then name them so."""
+def _rename_own_secrets(fields: dict[str, Any], old: str, new: str) -> None:
+    """A tool that gets another id names its own secrets by that one."""
     headers = (fields.get("http") or {}).get("headers") or {}
-    named = {name for text in headers.values() for name in _SECRET.findall(text) if owner_of(name) == old}
-    renamed = {name: new + name.removeprefix(old) for name in named}
+
+    def renamed(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"{{{{secret:{new + name.removeprefix(old) if owner_of(name) == old else name}}}}}"
+
     for header, text in headers.items():
-        headers[header] = _SECRET.sub(lambda found: f"{{{{secret:{renamed.get(found[1], found[1])}}}}}", text)
-    return renamed
+        headers[header] = _SECRET.sub(renamed, text)
 
 
 def _renamed(spec: Spec, ids: Mapping[str, str]) -> Spec:
@@ -178,15 +182,44 @@ def _renamed(spec: Spec, ids: Mapping[str, str]) -> Spec:
         tool_ids=tuple(ids.get(id, id) for id in spec.tool_ids),
         pre_tools=tuple(PreTool(ids.get(one.tool_id, one.tool_id), one.args, one.into) for one in spec.pre_tools),
         variables_path={ids.get(name, name): paths for name, paths in spec.variables_path.items()},
+        configuration={**spec.configuration, **_choice(spec.configuration, ids)},
         keys={},
     )
 
 
-async def _settled(org: OrgStore, spec: Spec) -> tuple[Spec, list[dict[str, str]]]:
-    """Without the documents that this org does not have."""
-    documents = await org.agents.documents(spec.doc_ids)
-    gone = [{"path": "doc_ids", "id": id} for id in spec.doc_ids if id not in documents]
-    return replace(spec, doc_ids=tuple(documents)), gone
+def _choice(configuration: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
+    """The tool that shall be called, where it is named by its id."""
+    choice = configuration.get("tool_choice")
+    try:
+        name = chosen_name(choice, "configuration.tool_choice")
+    except BadRequest:  # publishing tells it
+        return {}
+    return {"tool_choice": ids[name]} if name in ids else {}
+
+
+def _is_document(problem: Problem) -> bool:
+    """Is it one of the version's own?"""
+    return problem.path.startswith("doc_ids.")
+
+
+def _without(spec: Spec, documents: Set[str]) -> Spec:
+    return replace(spec, doc_ids=tuple(id for id in spec.doc_ids if id not in documents))
+
+
+def _missing(file: AgentFile, absent: Iterable[Problem], stored: Sequence[str]) -> list[dict[str, str]]:
+    """{path, id, message}, of a service key {path, id, service, name} and of a header {path, id, header, message}: each
+    once. stored: the names of the org's secrets."""
+    missing = [{"path": "keys", "id": key.id, "service": key.service, "name": key.name} for key in file.keys]
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
+    for one in absent:
+        path = "doc_ids" if _is_document(one) else one.place or one.path
+        header = {"header": one.header} if one.header else {}
+        found.setdefault((path, one.id, one.header), {"path": path, "id": one.id, **header, "message": one.message})
+    for name in file.secrets:
+        if name not in stored and not owner_of(name):  # a tool's own are told by their headers
+            said = {"path": "secrets", "id": name, "message": f"no such secret: {name}"}
+            found.setdefault(("secrets", name, ""), said)
+    return missing + list(found.values())
 
 
 # comparing
