@@ -201,7 +201,7 @@ def pre_call(
     loaded: Loaded, ask: AgentAsk, pre: PreTool, tool: Tool, variables: Mapping[str, Any]
 ) -> tuple[Tool, dict[str, Any]]:
     """How one of loaded.pre_tools is called before the first model call. variables: the turn's, see variables_of."""
-    return mapped(tool, loaded, ask), {name: filled(one, variables) for name, one in pre.args.items()}
+    return mapped(tool, loaded, ask), filled(pre.args, variables, _optional(loaded, variables))
 
 
 # configuration
@@ -341,7 +341,8 @@ def _system(
     styles = [name for name in ("response_style", "responseStyle") if name in values]
     style = _text(values, styles[0]) if styles else settings.response_style
     written = (prompt, ask.instructions, manner(tone, style))
-    text, missing = substitute("\n\n".join(piece for piece in written if piece.strip()), _optional(loaded, variables))
+    text = "\n\n".join(piece for piece in written if piece.strip())
+    text, missing = substitute(text, variables, _optional(loaded, variables))
     rest = [reminder(given.memory) if loaded.spec.memory else "", JSON_ONLY if form and form.kind == "json" else ""]
     # A picture is drawn of all that is said.
     if loaded.id and not _draws(loaded, values) and "current_time" not in placeholders(prompt):
@@ -361,17 +362,17 @@ def _template(loaded: Loaded, id: str) -> str:
     return loaded.templates[id]
 
 
-def _optional(loaded: Loaded, variables: dict[str, Any]) -> dict[str, Any]:
-    """Variables that the version says may be left out are then nothing, not a placeholder."""
+def _optional(loaded: Loaded, variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """Variables without a value that the version says may be left out: they are nothing, not a placeholder."""
     states = loaded.spec.variables_state.items()
-    absent = {name: "" for name, one in states if not one.required and value_at(variables, name) is NOTHING}
-    return {**absent, **variables} if absent else variables
+    return tuple(name for name, one in states if not one.required and value_at(variables, name) is NOTHING)
 
 
 def _missing(loaded: Loaded, variables: Mapping[str, Any], in_prompt: tuple[str, ...]) -> tuple[str, ...]:
     states = loaded.spec.variables_state.items()
     required = [name for name, one in states if one.required and value_at(variables, name) is NOTHING]
-    in_arguments = [name for pre, _ in loaded.pre_tools for name in unfilled(pre.args, variables)]
+    optional = _optional(loaded, variables)
+    in_arguments = [name for pre, _ in loaded.pre_tools for name in unfilled(pre.args, variables, optional)]
     return tuple(dict.fromkeys((*required, *in_prompt, *in_arguments)))
 
 

@@ -1,10 +1,11 @@
 """`{{name}}` and `{{a.b}}` in a text, replaced by the turn's variables. Nothing else is a template here: no logic, no
-second pass, so what a value holds is never read as a placeholder. What has no value stays as it was written."""
+second pass, so what a value holds is never read as a placeholder. What has no value stays as it was written, unless it
+is optional, or a member of something optional: then it is nothing."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -48,40 +49,50 @@ def written(value: Any) -> str:
     return value if isinstance(value, str) else _encode(value).decode()
 
 
-def substitute(text: str, variables: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """The text with its values put in, once; and the names without a value, whose placeholders are left in it."""
+def substitute(text: str, variables: Mapping[str, Any], optional: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
+    """The text with its values put in, once; and the names without a value, whose placeholders are left in it.
+    optional: variables without a value that need none."""
     if "{{" not in text:
         return text, ()
     missing: dict[str, None] = {}
 
     def put(match: re.Match[str]) -> str:
         value = value_at(variables, match[1])
-        if value is NOTHING:
-            missing[match[1]] = None
-            return match[0]
-        return written(value)
+        if value is not NOTHING:
+            return written(value)
+        if _belongs(match[1], optional):
+            return ""
+        missing[match[1]] = None
+        return match[0]
 
     return _PLACEHOLDER.sub(put, text), tuple(missing)
 
 
-def unfilled(value: Any, variables: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names without a value in JSON-ready arguments, at any depth, each once."""
+def _belongs(name: str, optional: Collection[str]) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in optional)
+
+
+def unfilled(value: Any, variables: Mapping[str, Any], optional: Collection[str] = ()) -> tuple[str, ...]:
+    """The names without a value in JSON-ready arguments, at any depth, each once; but for those of `optional`."""
     if isinstance(value, str):
-        return tuple(name for name in placeholders(value) if value_at(variables, name) is NOTHING)
+        return substitute(value, variables, optional)[1]
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return tuple(dict.fromkeys(name for one in inner for name in unfilled(one, variables)))
+    return tuple(dict.fromkeys(name for one in inner for name in unfilled(one, variables, optional)))
 
 
-def filled(value: Any, variables: Mapping[str, Any]) -> Any:
+def filled(value: Any, variables: Mapping[str, Any], optional: Collection[str] = ()) -> Any:
     """JSON-ready arguments with their texts substituted, at any depth. A text that is one placeholder and nothing
-    else becomes the value itself, of whatever type."""
+    else becomes the value itself, of whatever type; where that is nothing (see `substitute`) it becomes NOTHING, and a
+    member or an item that does is left out."""
     if isinstance(value, str):
         whole = _PLACEHOLDER.fullmatch(value)
-        if whole is not None and (found := value_at(variables, whole[1])) is not NOTHING:
-            return found
-        return substitute(value, variables)[0]
+        if whole is None:
+            return substitute(value, variables, optional)[0]
+        found = value_at(variables, whole[1])
+        return value if found is NOTHING and not _belongs(whole[1], optional) else found
     if isinstance(value, Mapping):
-        return {name: filled(one, variables) for name, one in value.items()}
+        inner = {name: filled(one, variables, optional) for name, one in value.items()}
+        return {name: one for name, one in inner.items() if one is not NOTHING}
     if isinstance(value, list | tuple):
-        return [filled(one, variables) for one in value]
+        return [one for item in value if (one := filled(item, variables, optional)) is not NOTHING]
     return value

@@ -321,6 +321,26 @@ def test_what_arguments_of_pre_tools_want_and_nobody_has_is_missing():
     assert prepared(loaded, variables={"other": 1}).missing == ("place", "user.city")
 
 
+def test_a_variable_that_may_be_left_out_is_never_missing_and_is_nothing_in_arguments_too():
+    args = {"city": "{{city}}", "days": "{{days}}", "in": ["{{user.zip}}", "at {{user.city}}{{ days }}!"], "x": None}
+    pre = PreTool("tool_1", args)
+    spec = Spec(
+        service="s",
+        configuration={"model": "m", "prompt": "{{user.name}}|{{days}}|{{daystar}}"},
+        variables_state={"user": Variable(), "days": Variable(), "city": Variable(required=True)},
+    )
+    loaded = an_agent(spec, pre_tools=((pre, WEATHER),))
+    ask = AgentAsk(text="Hi")
+    assert prepared(loaded, ask).missing == ("city", "daystar")
+    assert system_of(prepared(loaded, ask)).startswith("||{{daystar}}\n")
+    told = {"city": "{{city}}", "in": ["at !"], "x": None}
+    assert pre_call(loaded, ask, pre, WEATHER, variables_of(loaded, ask)) == (WEATHER, told)
+    given = replace(ask, variables={"user": {"zip": 5}, "days": 3, "city": "Bonn"})
+    assert prepared(loaded, given).missing == ("user.name", "daystar", "user.city")
+    told = {"city": "Bonn", "days": 3, "in": [5, "at {{user.city}}3!"], "x": None}
+    assert pre_call(loaded, given, pre, WEATHER, variables_of(loaded, given)) == (WEATHER, told)
+
+
 # tools
 
 

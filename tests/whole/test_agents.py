@@ -252,6 +252,23 @@ def test_a_pre_tools_result_stands_in_the_prompt_and_its_failure_is_text(agents:
     assert len(tools.to("/fail")) == 1
 
 
+def test_a_variable_that_may_be_left_out_is_missing_in_no_version(agents: Agents, tools: ToolServer):
+    both = {"city": {"type": "string"}, "days": {"type": "integer"}}
+    tool = agents.tool("ahead", f"{tools.url}/echo/ahead", parameters={"type": "object", "properties": both})
+    agent = agents.agent(
+        configuration={"prompt": "{{nickname}} {{user.city}} {{name}}"},
+        variables_state={"name": "required", "nickname": {}, "user": "optional", "days": {"required": False}},
+        pre_tools=[{"tool_id": tool, "args": {"city": "in {{user.city}}", "days": "{{days}}"}}],
+    )
+    told = agents.say(agent, "hello")
+    assert told.json["missingVariables"] == ["name"]
+    assert "missingVariables" not in agents.say(agent, "hello", variables={"name": "Ada"}).json
+    asked = {"agent_id": agent, "user": "hello"}
+    reply = agents.serving.ask("POST", "/api/v2/model/chat/completion", asked)
+    assert reply.json["data"]["missing_variables"] == ["name"]
+    assert [call["body"] for call in tools.to("/echo/ahead")] == [{"city": "in "}] * 3
+
+
 def test_a_turn_without_an_agent_runs_its_tools_by_name_and_always_ends_in_text(agents: Agents, tools: ToolServer):
     agents.tool("adder", f"{tools.url}/echo/adder")
     body = {
