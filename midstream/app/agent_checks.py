@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -10,8 +11,10 @@ from msgspec.structs import replace
 from ..agent.guardrails import guardrails_of
 from ..agent.offered import choice_of, chosen_name
 from ..agent.prepare import Given, embedded, fall_back_of, model_of, prepare
+from ..agent.variables import unfilled
 from ..core.agents import AgentAsk, Loaded, Spec, Tool
 from ..core.errors import BadRequest, CallerError
+from ..core.json_schema import misfit
 from ..store.agents import AgentRow, VersionRow
 from ..store.nouns import KINDS, NounRow
 from ..store.orgs import OrgStore
@@ -20,6 +23,8 @@ from .agent_calls import Call, calls_of, circle, tools_named
 from .agents import own_tools, search_of, tool_of
 from .models_of import Models
 
+#: What a schema says of each argument alone, and what that may refer to.
+_EACH_ALONE = ("$schema", "$id", "$defs", "definitions", "properties", "patternProperties", "additionalProperties")
 #: A model's name in the place of one that is none.
 _ANY = "?"
 
@@ -254,7 +259,22 @@ def _pre_tools(spec: Spec, found: _Found) -> list[Problem]:
             for name in tool.parameters.get("required", [])
             if name not in one.args and name not in mapped
         ]
+        given = {name: value for name, value in one.args.items() if name not in mapped}
+        problems += [
+            Problem(f"{path}.args.{name}", f"the tool {tool.name} does not take this: {why}")
+            for name, why in _wrong_constants(tool, given).items()
+            if known is None or name in known
+        ]
     return problems
+
+
+def _wrong_constants(tool: Tool, args: Mapping[str, Any]) -> dict[str, str]:
+    """By argument, why the tool's schema does not take its value. What has placeholders is known only in a turn, and so
+    is all that the schema says of several arguments together."""
+    schema = {word: tool.parameters[word] for word in _EACH_ALONE if word in tool.parameters}
+    constants = ((name, value) for name, value in args.items() if not unfilled(value, {}))
+    told = {name: misfit(schema, {name: value}) for name, value in constants}
+    return {name: why for name, why in told.items() if why is not None}
 
 
 def _arguments(tool: Tool) -> frozenset[str] | None:

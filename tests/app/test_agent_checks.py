@@ -106,6 +106,51 @@ def test_a_circle_of_agents_that_goes_through_a_tool_is_not_published(tmp_path: 
     here(tmp_path, test)
 
 
+_DAYS = {
+    "$defs": {"few": {"type": "integer", "maximum": 7}},
+    "type": "object",
+    "properties": {
+        "city": {"type": "string"}, "days": {"$ref": "#/$defs/few"}, "key": {"type": "string"},
+        "tags": {"type": "array", "items": {"type": "string"}}, "unit": {"enum": ["C", "F"]},
+    },
+    "required": ["city", "days"],
+    "allOf": [{"required": ["tags"]}],
+}  # fmt: skip
+
+
+def test_a_constant_of_a_pre_tool_that_its_schema_does_not_take_is_told_before_it_is_published(tmp_path: Path):
+    async def test(app: Here) -> None:
+        http = {"url": "https://x.org"}
+        tool = (await made(app, "/tools", {"name": "ahead", "parameters": _DAYS, "http": http}))["id"]
+        loose = {"type": "object", "additionalProperties": {"type": "integer"}}
+        other = (await made(app, "/tools", {"name": "loose", "parameters": loose, "http": http}))["id"]
+        wrong: list[tuple[str, dict[str, Any]]] = [
+            (tool, {"city": 5, "days": 9, "tags": ["a", 1], "unit": None}),
+            (tool, {"city": "Bonn", "days": "3"}),
+            (other, {"n": "x"}),
+        ]
+        right: list[tuple[str, dict[str, Any]]] = [
+            (tool, {"city": "Bonn", "days": 3, "tags": ["a"], "unit": "C"}),
+            (tool, {"city": "{{where}}", "days": "{{days}}", "tags": ["{{tag}}", 1], "key": 5}),
+            (other, {"n": 1, "m": "{{m}}"}),
+        ]
+        mapped = {"ahead": {"key": "user.key"}}
+        pre_tools = [{"tool_id": id, "args": args} for id, args in (*wrong, *right)]
+        one = await agent(app, pre_tools=pre_tools, variables_path=mapped)
+        assert await refusals(app, one["id"], one["version_id"]) == [
+            ("pre_tools.0.args.city", "the tool ahead does not take this: city: 5 is not of type 'string'"),
+            ("pre_tools.0.args.days", "the tool ahead does not take this: days: 9 is greater than the maximum of 7"),
+            ("pre_tools.0.args.tags", "the tool ahead does not take this: tags.1: 1 is not of type 'string'"),
+            ("pre_tools.0.args.unit", "the tool ahead does not take this: unit: None is not one of ['C', 'F']"),
+            ("pre_tools.1.args.days", "the tool ahead does not take this: days: '3' is not of type 'integer'"),
+            ("pre_tools.2.args.n", "the tool loose does not take this: n: 'x' is not of type 'integer'"),
+        ]
+        fit = [{"tool_id": id, "args": args} for id, args in right]
+        await published(app, "fit", pre_tools=fit, variables_path=mapped)
+
+    here(tmp_path, test)
+
+
 @pytest.mark.parametrize(
     "kind, configuration, paths",
     [

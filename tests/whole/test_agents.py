@@ -252,6 +252,14 @@ def test_a_pre_tools_result_stands_in_the_prompt_and_its_failure_is_text(agents:
     assert len(tools.to("/fail")) == 1
 
 
+def test_a_pre_tool_that_could_never_be_called_is_not_published(agents: Agents, tools: ToolServer):
+    tool = agents.tool("plan", f"{tools.url}/echo/plan")
+    agent = agents.agent(publish=False, pre_tools=[{"tool_id": tool, "args": {"city": 5}}])
+    version = agents.serving.ask("GET", f"/v1/admin/agents/{agent}").json["version_id"]
+    refused = agents.serving.ask("POST", f"/v1/admin/agents/{agent}/publish", {"version_id": version})
+    assert (refused.status, refused.json["error"]["param"]) == (400, "pre_tools.0.args.city")
+
+
 def test_a_variable_that_may_be_left_out_is_missing_in_no_version(agents: Agents, tools: ToolServer):
     both = {"city": {"type": "string"}, "days": {"type": "integer"}}
     tool = agents.tool("ahead", f"{tools.url}/echo/ahead", parameters={"type": "object", "properties": both})
