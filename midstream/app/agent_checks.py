@@ -110,7 +110,8 @@ class Checks:
         return [Problem(path, why, name) for path, name, why in (*servers, *builtins) if why]
 
     def _choice(self, spec: Spec, found: _Found) -> list[Problem]:
-        """A tool that shall be called and that the version does not have. Those of MCP servers are known in a turn."""
+        """A tool that shall be called and that the version does not have. Those of MCP servers are known in a turn;
+        those that a request brings are no version's to choose, as requests without them could not do what it says."""
         path = "configuration.tool_choice"
         if spec.mcp_servers or "embedding" in (spec.configuration.get("type"), spec.type):
             return []
@@ -122,7 +123,8 @@ class Checks:
         try:
             choice_of(name, [*tools, *search_of(spec, tools, self._builtins.values())], path)
         except BadRequest as error:
-            return [Problem(path, error.message.removeprefix(f"{path}: "), name)]
+            why = f"{error.message.removeprefix(f'{path}: ')}; one that a request brings is chosen by that request"
+            return [Problem(path, why, name)]
         return []
 
     def _server(self, name: str, found: _Found) -> str:

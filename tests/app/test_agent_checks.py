@@ -178,7 +178,8 @@ def test_a_tool_that_must_be_called_and_is_none_of_the_agents_is_not_published(t
             app, tool_ids=[await http_tool(app)], configuration={"model": "rehearsal", "tool_choice": choice}
         )
         told = await refusals(app, one["id"], one["version_id"])
-        assert told == [("configuration.tool_choice", "no such tool: nosuch")]
+        why = "no such tool: nosuch; one that a request brings is chosen by that request"
+        assert told == [("configuration.tool_choice", why)]
 
     here(tmp_path, test)
 

@@ -477,3 +477,27 @@ def test_a_tool_that_is_chosen_must_be_there_also_when_the_turn_has_none(agents:
     stored = agents.agent(configuration={"tool_choice": "far"}, tool_ids=[agents.tool("far", f"{tools.url}/echo/far")])
     told = ask("POST", v2, {"agent_id": stored, "user": "hi", "tools": []}).json["data"]
     assert (told["tools_data"], told["dropped_parameters"]) == ({}, ["tool_choice"])
+
+
+def test_a_tool_that_only_a_request_brings_is_chosen_by_that_request_and_by_no_published_agent(
+    agents: Agents, tools: ToolServer
+):
+    ask, v2 = agents.serving.ask, "/api/v2/model/chat/completion"
+    own = agents.tool("near", f"{tools.url}/echo/near")
+    agent = agents.agent(tool_ids=[own])
+    choosing = {"configuration": {"tool_choice": "extra"}}
+    version = agents.post(f"/v1/admin/agents/{agent}/versions", choosing)["version_id"]
+    refused = ask("POST", f"/v1/admin/agents/{agent}/publish", {"version_id": version})
+    assert refused.json["problems"] == [
+        {
+            "path": "configuration.tool_choice",
+            "message": "no such tool: extra; one that a request brings is chosen by that request",
+        }
+    ]
+    extra = {"name": "extra", "url": f"{tools.url}/echo/extra", "parameters": {"type": "object", "properties": {}}}
+    asked = {"agent_id": agent, "user": "hi", "extra_tools": [extra]}
+    for chosen in ({"tool_choice": "extra"}, {"version_id": version}):
+        told = ask("POST", v2, {**asked, **chosen}).json["data"]
+        assert [one["name"] for one in told["tools_data"].values()] == ["extra"]
+    without = ask("POST", v2, {"agent_id": agent, "user": "hi", "version_id": version})
+    assert (without.status, without.json["code"]) == (400, "tool_choice_invalid")
