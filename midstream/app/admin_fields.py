@@ -330,6 +330,10 @@ class Copy(Body):
 # nouns
 
 
+#: What a model may read.
+Modality = Literal["text", "image", "audio", "video", "file"]
+
+
 class RangeFields(Body):
     min: float | None = Field(None, allow_inf_nan=False)
     max: float | None = Field(None, allow_inf_nan=False)
@@ -371,7 +375,7 @@ class ModelFields(Body):
     model: Word | None = None
     own: bool | None = None
     parameters: Annotated[dict[Word, RangeFields | None], Field(max_length=100)] | None = None
-    modalities: Annotated[list[Word], Field(max_length=20)] | None = None
+    modalities: Annotated[list[Modality], Field(min_length=1, max_length=20)] | None = None
     context: int | None = Field(None, ge=1, le=1_000_000_000)
     output: int | None = Field(None, ge=1, le=1_000_000_000)
 

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from ..core.errors import BadRequest, Forbidden
+from ..core.errors import BadRequest
 from ..core.ids import spelled
 from ..store.nouns import KINDS, NounRow
 from ..store.orgs import OrgStore
@@ -31,7 +31,8 @@ from .admin_fields import (
     TemplateFields,
 )
 from .admin_scope import After, Limit, OrgId, Scope, check_model, hidden
-from .models_of import OwnModel
+from .model_checks import check as check_model_document
+from .models_of import OwnModel, own_model
 from .nouns import Who, json_reply, page
 from .services import Services
 
@@ -149,7 +150,7 @@ class _Kept:
         for name in ("name", "service", "url", "template", "type", "webhook"):
             if name in row.value() and name not in body:
                 raise BadRequest(f"{name}: cannot be null", param=name)
-        await self._check(kind, body, org)
+        await self._check(kind, body, org, id)
         if kind == "alert" and "agent_ids" in given:
             body["agent_ids"] = await self._agents(body.get("agent_ids") or (), org)
         row = await org.nouns.change(row, body["name"], msgspec.json.encode(body), secret=secret)
@@ -184,24 +185,16 @@ class _Kept:
                 raise BadRequest(f"{path}: there is no agent {names[place]!r}", code="agent_not_found", param=path)
         return [agent.id for agent in found if agent is not None]
 
-    async def _check(self, kind: Kind, body: dict[str, Any], org: OrgStore) -> None:
+    async def _check(self, kind: Kind, body: dict[str, Any], org: OrgStore, id: str = "") -> None:
+        """id: of the one that is changed."""
         models = self._services.models
         if kind in ("service_key", "model") and not models.is_service(body["service"]):
             raise BadRequest(f"service: {body['service']!r} is unknown here", code="service_unknown", param="service")
         if kind != "model":
             return
         await self._services.loader.ready(org.org_id)
-        model = msgspec.convert(body, OwnModel)
-        if not model.own:
-            return
-        if not models.ownable(model.service, model.upstream):
-            raise BadRequest(f"model: {model.upstream!r} is for everybody: describe it with own = false", param="model")
-        if models.owner(model) not in (None, org.org_id):
-            raise Forbidden(
-                f"this organization may not use the model {model.upstream!r}",
-                code="organization_not_permitted",
-                param="model",
-            )
+        others = [own_model(row) for row in (await org.nouns.all())["model"] if row.id != id]
+        check_model_document(msgspec.convert(body, OwnModel), others, org.org_id, models)
 
 
 def _add_secrets(router: APIRouter, services: Services) -> None:

@@ -7,13 +7,14 @@ import hashlib
 import hmac
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..agent.parameters import field_of
 from ..core.agents import ModelDocument, Range
 from ..core.errors import BadRequest, Forbidden, NotFound
 from ..core.http import Send
@@ -31,14 +32,15 @@ ORGS = 10_000
 
 class OwnModel(Struct, frozen=True, omit_defaults=True):
     """The body of a noun "model". name: as callers write it. model: the upstream's name, "" = the same.
-    own: a custom or fine-tuned model that only this org may use; else only what is known of a public one."""
+    own: a custom or fine-tuned model that only this org may use; else only what is known of a public one.
+    parameters, modalities, context, output: as in core.agents.ModelDocument."""
 
     name: str
     service: str
     model: str = ""
     own: bool = True
     parameters: dict[str, Range | None] = {}
-    modalities: tuple[str, ...] = ("text",)
+    modalities: tuple[str, ...] = ()
     context: int | None = None
     output: int | None = None
 
@@ -139,6 +141,12 @@ class Models:
     def owner(self, model: OwnModel) -> str | None:
         return self._owners.get(self._property(model))
 
+    def collide(self, one: OwnModel, other: OwnModel) -> bool:
+        """Do both say what a model of one name is, so that only the first of them would ever be read?"""
+        if one.name != other.name or not (self.is_service(one.service) and self.is_service(other.service)):
+            return False
+        return self._provider(one.service, one.upstream) is self._provider(other.service, other.upstream)
+
     def _property(self, model: OwnModel) -> tuple[str, str]:
         return self._vendor(self._provider(model.service, model.upstream)), model.upstream
 
@@ -183,25 +191,39 @@ class Models:
         return self._providers[target.provider].service.spare(target.model)
 
     def document(self, org: str, service: str, model: str) -> ModelDocument:
-        """What the model takes: the org's own words over the service's. Empty for a service that is not known."""
-        known = self._orgs.get(org, OrgModels()).models
+        """What the model takes: the org's own words over the service's. model: by its name here, or the upstream's.
+        Empty for a service that is not known."""
         if not service:
-            own = next((one for one in known if one.name == model), None)
-            provider_name = own.service if own is not None else model.partition("/")[0]
-            if not self.is_service(provider_name):
-                return ModelDocument()
-            upstream = model if own is not None else model.partition("/")[2]
-            return self.document(org, provider_name, upstream)
+            return self._document_by_name(org, model)
         if not self.is_service(service):
             return ModelDocument()
         provider = self._provider(service, model)
         usual = ModelDocument(dict(provider.service.parameters(model)))
-        own = self._described(org, provider, model)
+        own = self._described(org, provider, model) or self._tuned(org, provider, model)
         if own is None:
             return usual
-        usual = ModelDocument(dict(provider.service.parameters(own.upstream)))
-        parameters = {**usual.parameters, **own.parameters}
+        said = {field_of(name) for name in own.parameters}  # whichever of a parameter's names the org has used
+        usually = provider.service.parameters(own.upstream)
+        parameters = {name: one for name, one in usually.items() if field_of(name) not in said} | own.parameters
         return ModelDocument(parameters, own.modalities, own.context, own.output)
+
+    def _document_by_name(self, org: str, model: str) -> ModelDocument:
+        """The model's whose name alone says who has it. Of an alias, what the org says of its first target."""
+        known = self._orgs.get(org, OrgModels()).models
+        own = next((one for one in known if one.name == model and self.is_service(one.service)), None)
+        if own is not None:
+            return self.document(org, own.service, model)
+        provider_name, _, upstream = model.partition("/")
+        if self.is_service(provider_name):
+            return self.document(org, provider_name, upstream)
+        if not known:
+            return ModelDocument()
+        try:
+            first = self._catalog.targets(model, AGENT)[0]
+        except NotFound:
+            return ModelDocument()
+        is_described = self._described(org, self._providers[first.provider], first.model) is not None
+        return self.document(org, first.provider, first.model) if is_described else ModelDocument()
 
     # how it is found
 
@@ -247,11 +269,19 @@ class Models:
         return found if found is not None and found.own else None
 
     def _described(self, org: str, provider: Provider, model: str) -> OwnModel | None:
-        named = (one for one in self._orgs.get(org, OrgModels()).models if one.name == model)
-        for one in named:
-            if self.is_service(one.service) and self._provider(one.service, one.upstream).service is provider.service:
-                return one
-        return None
+        """By its name here. What is said of the very provider, else of another one of its kind."""
+        named = [one for one in self._orgs.get(org, OrgModels()).models if one.name == model]
+        return self._nearest(named, provider)
+
+    def _tuned(self, org: str, provider: Provider, model: str) -> OwnModel | None:
+        """One of the org's own by the name that the upstream knows it by, as a configuration may name what it tuned."""
+        models = self._orgs.get(org, OrgModels()).models
+        return self._nearest([one for one in models if one.own and one.upstream == model], provider)
+
+    def _nearest(self, models: Sequence[OwnModel], provider: Provider) -> OwnModel | None:
+        at = [(one, self._provider(one.service, one.upstream)) for one in models if self.is_service(one.service)]
+        of_kind = [one for one, its in at if its.service is provider.service]
+        return next((one for one, its in at if its is provider), of_kind[0] if of_kind else None)
 
     def _check(self, org: str, provider: Provider, model: str) -> None:
         """Raises unless the provider has the model and everybody may use it."""

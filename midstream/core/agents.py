@@ -231,9 +231,10 @@ class Range(Struct, frozen=True, omit_defaults=True):
 
 class ModelDocument(Struct, frozen=True, omit_defaults=True):
     """What is known of a model. parameters: by neutral name, None = it does not take that one; a name that is not
-    here is sent as it is. modalities: what it reads. context, output: tokens, None = not known."""
+    here is sent as it is. modalities: text and the kinds of media that it reads, () = not known. context: tokens of
+    the prompt and the answer together; output: of the answer; None = not known."""
 
     parameters: dict[str, Range | None] = {}
-    modalities: tuple[str, ...] = ("text",)
+    modalities: tuple[str, ...] = ()
     context: int | None = None
     output: int | None = None

@@ -129,6 +129,20 @@ def test_a_model_of_one_orgs_own_is_refused_to_the_others(tmp_path: Path):
         ("models", {"parameters": {"creativity_level": {"mni": 0}}}, "parameters.creativity_level.mni"),
         ("models", {"service": "nobody"}, "service"),
         ("models", {"context": 0}, "context"),
+        ("models", {"parameters": {"creativity_level": {"min": 2, "max": 1}}}, "parameters.creativity_level.min"),
+        (
+            "models",
+            {"parameters": {"creativity_level": {"max": 1, "default": 2}}},
+            "parameters.creativity_level.default",
+        ),
+        ("models", {"parameters": {"top_p": {"min": 0.5, "default": 0}}}, "parameters.top_p.default"),
+        ("models", {"parameters": {"top_p": {}, "probability_cutoff": None}}, "parameters.probability_cutoff"),
+        ("models", {"parameters": {"warmth": {"max": 1}}}, "parameters.warmth"),
+        ("models", {"parameters": {"max_tokens": {"min": 20}}, "output": 10}, "parameters.max_tokens.min"),
+        ("models", {"context": 1000, "output": 1001}, "output"),
+        ("models", {"modalities": ["text", "smell"]}, "modalities.1"),
+        ("models", {"modalities": []}, "modalities"),
+        ("models", {"name": "gpt-4o", "model": "gpt-4o-mini", "own": False}, "model"),
     ],
 )
 def test_a_mistake_is_named_and_nothing_is_made(tmp_path: Path, path: str, body: dict[str, Any], param: str):
@@ -136,6 +150,33 @@ def test_a_mistake_is_named_and_nothing_is_made(tmp_path: Path, path: str, body:
         reply = await post(app, f"/{path}", {**BODIES[path], **body})
         assert (reply.status, reply.json["error"]["param"]) == (400, param)
         assert (await app.ask("GET", f"/v1/admin/{path}")).json["data"] == []
+
+    here(tmp_path, test)
+
+
+def test_a_model_is_described_once(tmp_path: Path):
+    async def test(app: Here) -> None:
+        body = {"name": "gpt-4o", "service": "openai", "own": False}
+        first = await made(app, "/models", body)
+        again = await post(app, "/models", body)
+        assert (again.status, again.json["error"]["param"]) == (409, "name")
+        assert (await post(app, f"/models/{first['id']}", {"context": 1000}, method="PATCH")).status == 200
+        other = await made(app, "/models", {**body, "name": "gpt-4o-mini"})
+        renamed = await post(app, f"/models/{other['id']}", {"name": "gpt-4o"}, method="PATCH")
+        assert (renamed.status, renamed.json["error"]["param"]) == (409, "name")
+        _, boss = await other_org(app)
+        await made(app, "/models", body, boss)
+
+    here(tmp_path, test)
+
+
+def test_a_change_that_would_make_a_model_contradict_itself_is_refused(tmp_path: Path):
+    async def test(app: Here) -> None:
+        one = await made(app, "/models", {"name": "gpt-4o", "service": "openai", "own": False, "context": 1000})
+        for body, param in (({"output": 2000}, "output"), ({"model": "gpt-4o-mini"}, "model")):
+            refused = await post(app, f"/models/{one['id']}", body, method="PATCH")
+            assert (refused.status, refused.json["error"]["param"]) == (400, param)
+        assert (await app.ask("GET", f"/v1/admin/models/{one['id']}")).json == one
 
     here(tmp_path, test)
 

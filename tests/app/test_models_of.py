@@ -10,7 +10,7 @@ from midstream import providers as kinds
 from midstream.app import models_of
 from midstream.app.catalog import Catalog, Served
 from midstream.app.models_of import Models, OrgModels, OwnModel, ServiceKey, lendable
-from midstream.core.agents import Range
+from midstream.core.agents import ModelDocument, Range
 from midstream.core.errors import BadRequest, Busy, CallerError, Forbidden, NotFound, Unreachable
 from midstream.core.registry import modules_of
 from midstream.core.secret import Secret
@@ -216,3 +216,24 @@ def test_a_document_is_the_orgs_own_words_over_the_services():
     assert f.models.document(OTHER, "openai", "gpt-4o").context is None
     assert f.models.document(ORG, "", "openai/o3").parameters["creativity_level"] is None
     assert f.models.document(ORG, "nobody", "x").parameters == f.models.document(ORG, "", "fast").parameters == {}
+
+
+def test_a_document_is_found_by_each_of_its_models_names():
+    f = Fixture()
+    f.own(
+        OwnModel("support", "openai", "ft:gpt-4o:acme", context=1000),
+        OwnModel("llama-3", "local", own=False, context=2000),
+    )
+    for service, model in (("openai", "support"), ("", "support"), ("openai", "ft:gpt-4o:acme")):
+        assert f.models.document(ORG, service, model).context == 1000
+    for service, model in (("local", "llama-3"), ("openai_compatible", "llama-3"), ("", "llama-3"), ("", "fast")):
+        assert f.models.document(ORG, service, model).context == 2000
+    assert f.models.document(ORG, "", "qwen-2") == f.models.document(ORG, "", "nothing") == ModelDocument()
+
+
+def test_what_an_org_says_of_a_parameter_holds_by_whichever_of_its_names():
+    f = Fixture()
+    f.own(OwnModel("gpt-4o", "openai", own=False, parameters={"temperature": Range(0, 1)}))
+    parameters = f.models.document(ORG, "openai", "gpt-4o").parameters
+    assert parameters["temperature"] == Range(0, 1)
+    assert "creativity_level" not in parameters
