@@ -53,11 +53,17 @@ NUMBERS = (*_REAL, *_WHOLE)
 
 
 class Fitted(Struct, frozen=True):
-    """dropped: names, as the caller wrote them, that the model does not take. noted: what was clamped, in words."""
+    """dropped: names, as the caller wrote them, that the model does not take. names: of the others, by field.
+    clamped: by field, in words, what was done to those that were out of range."""
 
     params: Params
     dropped: tuple[str, ...] = ()
-    noted: tuple[str, ...] = ()
+    names: dict[str, str] = {}
+    clamped: dict[str, str] = {}
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        return tuple(self.clamped.values())
 
 
 class Given(Struct, frozen=True):
@@ -91,7 +97,7 @@ def fit(given: Mapping[str, Given], model: ModelDocument) -> Fitted:
     """given: by field, the ones that win. Raises BadRequest with the path of a value of the wrong type."""
     values: dict[str, Any] = {}
     dropped: list[str] = []
-    noted: list[str] = []
+    clamped: dict[str, str] = {}
     for field, one in given.items():
         known, limits = _limits(field, one.name, model)
         if known and limits is None:
@@ -100,9 +106,13 @@ def fit(given: Mapping[str, Given], model: ModelDocument) -> Fitted:
         value = _chosen(one, field, limits or Range(), dropped)
         if value is None:
             continue
-        value = _READ[field](value, one.path)
-        values[field] = _clamped(value, limits, one.name, noted) if field in NUMBERS else value
-    return Fitted(Params(**values), tuple(dropped), tuple(noted))
+        values[field] = value = _READ[field](value, one.path)
+        if field in NUMBERS and limits is not None:
+            values[field] = nearest = _nearest(value, limits)
+            if nearest != value:
+                clamped[field] = f"{one.name} {value} is outside of what the model takes: {nearest} was used"
+    names = {field: given[field].name for field in values}
+    return Fitted(Params(**values), tuple(dropped), names, clamped)
 
 
 def _limits(field: str, name: str, model: ModelDocument) -> tuple[bool, Range | None]:
@@ -131,16 +141,12 @@ def _whole_if_it_is(value: float | None) -> float | int | None:
     return int(value) if value is not None and float(value).is_integer() else value
 
 
-def _clamped(value: float, limits: Range | None, name: str, noted: list[str]) -> float:
-    if limits is None:
-        return value
+def _nearest(value: float, limits: Range) -> float:
     nearest = value
     if limits.max is not None and value > limits.max:
         nearest = type(value)(math.floor(limits.max) if isinstance(value, int) else limits.max)
     if limits.min is not None and value < limits.min:
         nearest = type(value)(math.ceil(limits.min) if isinstance(value, int) else limits.min)
-    if nearest != value:
-        noted.append(f"{name} {value} is outside of what the model takes: {nearest} was sent")
     return nearest
 
 

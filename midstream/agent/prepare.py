@@ -37,6 +37,8 @@ _OTHERS = frozenset(
 )  # fmt: skip
 #: What a version's configuration may hold; its service stands beside it.
 CONFIGURATION = (_OTHERS | NAMES) - {"service"}
+#: The answer's form by providers' names -> by the caller's.
+_FORM = dict.fromkeys(("format", "response_format"), "response_type")
 #: The type of agents that give pictures.
 IMAGE = "image"
 
@@ -59,7 +61,8 @@ class Prepared(Struct, frozen=True):
     """What a turn's loop works with. service: "" = whoever has the model. tools: as the toolbox wants them, with all
     mapped arguments. rounds: of tool calls. missing: required variables and placeholders without a value.
     dropped: parameters that the model does not take, in the caller's words. noted: what was changed (clamped values,
-    an unknown time zone), in words. format: None = text. variables: all of the turn, for tools' mapped arguments.
+    an unknown time zone), in words. names: the caller's of the parameters that are sent, by field; clamped: by field,
+    those of `noted` that are about one. format: None = text. variables: all of the turn, for tools' mapped arguments.
     fall_back: another model that is configured. falls_back: False where it is switched off that another one answers.
     guardrails: see agent.guardrails. parameters: what is sent, by name, for the accounts."""
 
@@ -72,6 +75,8 @@ class Prepared(Struct, frozen=True):
     missing: tuple[str, ...]
     dropped: tuple[str, ...]
     noted: tuple[str, ...]
+    names: dict[str, str]
+    clamped: dict[str, str]
     format: Format | None
     variables: dict[str, Any]
     fall_back: Fallback | None
@@ -132,6 +137,8 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
             *(n for n in VECTOR if n in values),
         ),
         noted=tuple(noted),
+        names=fitted.names,
+        clamped=fitted.clamped,
         format=form,
         variables=variables,
         fall_back=fall_back_of(values, settings),
@@ -140,6 +147,15 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
         settings=settings,
         parameters=_sent(params),
     )
+
+
+def reported(prepared: Prepared, late: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(dropped, noted) of a turn, in the caller's words. late: what the provider left out besides, by its names; None:
+    no model was asked. What a parameter was changed to is said only of one that counted."""
+    fields = {name: field_of(name) for name in late or ()}
+    words = [prepared.names.get(field or "", _FORM.get(name, name)) for name, field in fields.items()]
+    idle = {note for field, note in prepared.clamped.items() if late is None or field in fields.values()}
+    return tuple(dict.fromkeys((*prepared.dropped, *words))), tuple(note for note in prepared.noted if note not in idle)
 
 
 def _choice(

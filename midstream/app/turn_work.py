@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..agent.guardrails import Classifier, Webhook, guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
-from ..agent.prepare import Given, Prepared, chosen, guarded, pre_call, prepare, variables_of
+from ..agent.prepare import Given, Prepared, chosen, guarded, pre_call, prepare, reported, variables_of
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import NotFound, TimedOut
@@ -313,7 +313,8 @@ class TurnWork:
         choice = ended.answer.choices[0] if ended.answer.choices else Choice()
         target = completed.target if completed is not None else None
         usage, cost = self._spent()
-        late = completed.dropped if completed is not None else ()
+        late = completed.dropped if completed is not None else () if ended.calls else None
+        dropped, noted = reported(prepared, late)
         return Outcome(
             text=judged.text,
             value=judged.value,
@@ -331,8 +332,8 @@ class TurnWork:
             fallback=bool(self._first_error),
             first_error=self._first_error,
             missing=prepared.missing,
-            dropped=tuple(dict.fromkeys((*prepared.dropped, *late))),
-            noted=prepared.noted,
+            dropped=dropped,
+            noted=noted,
             id=thread.answer,
             conversation=thread.conversation,
             thread=thread.thread,

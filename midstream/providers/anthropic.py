@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from ..core.agents import Range
 from ..core.turn import Plan
@@ -20,6 +21,13 @@ def _write_count(plan: Plan) -> bytes:
 
 
 _TAKES = taken(temperature=1.0, top_k=Range(0), penalties=None, answers=None)
+#: Newer models sample as they see fit.
+_NEWER_TAKES = _TAKES | dict.fromkeys(("creativity_level", "probability_cutoff", "token_selection_limit"))
+
+
+def _parameters(model: str) -> Mapping[str, Range | None]:
+    return _TAKES if anthropic_messages.quirks_of(model).sampling else _NEWER_TAKES
+
 
 SERVICE = Service(
     dialect=anthropic_messages,
@@ -34,6 +42,6 @@ SERVICE = Service(
     models_path="/v1/models",
     read_models=anthropic_messages.read_models,
     vendor="anthropic",
-    parameters=lambda model: _TAKES,
+    parameters=_parameters,
     claims=re.compile(r"claude-"),
 )

@@ -73,8 +73,8 @@ def test_out_of_range_is_clamped_and_said():
     made = fitted({"temperature": 3.5, "max_tokens": 100_000})
     assert made.params == Params(temperature=2.0, max_tokens=4096)
     assert made.noted == (
-        "temperature 3.5 is outside of what the model takes: 2.0 was sent",
-        "max_tokens 100000 is outside of what the model takes: 4096 was sent",
+        "temperature 3.5 is outside of what the model takes: 2.0 was used",
+        "max_tokens 100000 is outside of what the model takes: 4096 was used",
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from midstream.agent.history import LOST, tokens_of, window, with_results
-from midstream.agent.prepare import CONFIGURATION, Given, embedded, pre_call, prepare, variables_of
+from midstream.agent.prepare import CONFIGURATION, Given, embedded, pre_call, prepare, reported, variables_of
 from midstream.core.agents import (
     AgentAsk,
     Fallback,
@@ -126,7 +126,24 @@ def test_parameters_are_fitted_to_the_model_and_what_was_done_is_said():
     made = prepared(configured(creativity_level=2, top_k=4), model=model)
     assert made.parameters == {"temperature": 1}
     assert made.dropped == ("top_k",)
-    assert made.noted == ("creativity_level 2 is outside of what the model takes: 1 was sent",)
+    assert made.noted == ("creativity_level 2 is outside of what the model takes: 1 was used",)
+
+
+def test_what_a_provider_leaves_out_is_reported_in_the_callers_words():
+    made = prepared(configured(probability_cutoff=0.5, reasoning="low", stop=["a"], response_type="json", top_k=None))
+    late = ("top_p", "reasoning_effort", "stop", "response_format", "tools.x")
+    assert reported(made, late) == (("probability_cutoff", "reasoning", "stop", "response_type", "tools.x"), ())
+
+
+def test_what_a_parameter_was_changed_to_is_said_only_where_it_counted():
+    made = prepared(
+        configured(creativity_level=2, topP=3), model=ModelDocument({"temperature": Range(0, 1), "top_p": Range(0, 1)})
+    )
+    heat, cut = made.noted
+    assert cut == "topP 3 is outside of what the model takes: 1 was used"
+    assert reported(made, ()) == ((), (heat, cut))
+    assert reported(made, ("top_p",)) == (("topP",), (heat,))
+    assert reported(made, None) == ((), ())  # a guardrail answered
 
 
 def test_what_a_version_may_say_is_what_a_turn_reads():

@@ -207,6 +207,8 @@ def test_a_document_is_the_orgs_own_words_over_the_services():
     usual = f.models.document(ORG, "anthropic", "claude-x").parameters
     assert usual["creativity_level"] == Range(0, 1, 1)
     assert usual["repetition_penalty"] is None
+    newer = f.models.document(ORG, "anthropic", "claude-opus-4-7").parameters
+    assert newer["creativity_level"] is newer["probability_cutoff"] is newer["token_selection_limit"] is None
     assert f.models.document(ORG, "openai", "o3").parameters["creativity_level"] is None
     assert f.models.document(ORG, "openai", "gpt-4o").parameters["creativity_level"] == Range(0, 2, 1)
     f.own(OwnModel("gpt-4o", "openai", own=False, parameters={"response_count": None}, context=128_000))
