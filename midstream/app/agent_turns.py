@@ -111,7 +111,8 @@ class AgentTurns:
         made, conversation = turn, None
         if _type(ask, loaded) == EMBEDDING:
             turn.stream = False  # it does not answer: it gives the vector of what was said, in one piece
-            vectors = VectorWork(self._rooms, asker, ask, loaded, run or new_id("run_"), message, also)
+            dropped = ("stream",) if bytes(turn.fields.get("stream", b"")) == b"true" else ()
+            vectors = VectorWork(self._rooms, asker, ask, loaded, run or new_id("run_"), message, also, dropped)
             act, made = vectors.act, vectors.turn
         else:
             heard = (face, turn) if loaded.spec.type == CHATBOT else None

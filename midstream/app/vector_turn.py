@@ -20,12 +20,14 @@ from .turn_work import DIALECT, Also, Asker, Laps
 
 class VectorWork:
     """Nothing of it is kept but the accounts. run: the id of its run. message: the id that was promised for a later
-    answer ("" = none). also: more records of its end. turn: the model call. outcome: once it is known.
+    answer ("" = none). also: more records of its end. dropped: what was asked for and no vector has.
+    turn: the model call. outcome: once it is known.
     Raises what the turn is refused with before any work."""
 
     def __init__(
-        self, rooms: TurnRooms, asker: Asker, ask: AgentAsk, loaded: Loaded, run: str, message: str, also: Also
-    ) -> None:
+        self, rooms: TurnRooms, asker: Asker, ask: AgentAsk, loaded: Loaded, run: str, message: str, also: Also,
+        dropped: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         self._rooms = rooms
         self._asker = asker
         self._ask = ask
@@ -33,6 +35,7 @@ class VectorWork:
         self._run = run
         self._message = message
         self._also = also
+        self._dropped = dropped
         self._laps = Laps(rooms.clock.steady)
         self._began_at = rooms.clock.wall()
         self._desk: Desk | None = None
@@ -63,6 +66,7 @@ class VectorWork:
             service=completed.target.provider,
             usage=desk.usage,
             cost=desk.cost,
+            dropped=self._dropped,
             message=self._message,
         )
         desk.log(Concluded(self.outcome))

@@ -169,7 +169,7 @@ def vectors_of(result: Embedded) -> Outcome:
 
 
 def vectors_v1(outcome: Outcome) -> bytes:
-    return encode({"embeddings": outcome.vectors, "usage": usage_v1(outcome.usage, outcome.cost)})
+    return encode({"embeddings": outcome.vectors, "usage": usage_v1(outcome.usage, outcome.cost), **more_v1(outcome)})
 
 
 def spoken(parts: Iterable[Part]) -> str:

@@ -81,8 +81,9 @@ def _reply(outcome: Outcome, say: Say) -> dict[str, Any]:
 
 def _vector(outcome: Outcome, vectors: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Of the one text that was given; message_id only where one was promised: the text itself is not kept."""
+    more = {"message_id": outcome.message, "dropped_parameters": outcome.dropped}
     data = {"embedding": vectors[0] if vectors else (), "model": outcome.model}
-    return data | ({"message_id": outcome.message} if outcome.message else {})
+    return data | {name: value for name, value in more.items() if value}
 
 
 def _data(outcome: Outcome, say: Say) -> dict[str, Any]:

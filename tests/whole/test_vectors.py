@@ -127,6 +127,17 @@ def test_a_vector_says_what_it_has_cost(agents: Agents, path: str):
     assert Decimal(agents.post(path, ask)["usage"]["cost"]) == COST
 
 
+@pytest.mark.parametrize("path", [ASK, "/api/v2/model/embedding", "/api/v1/conversation"])
+def test_a_vector_that_shall_be_streamed_is_json_and_says_that_it_was_not(agents: Agents, path: str):
+    agent, older = vectors(agents), "v1" in path
+    ask = {"agentId": agent, "message": "two words"} if older else {"agent_id": agent, "user": "two words"}
+    answer = agents.serving.ask("POST", path, {**ask, "stream": True})
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert (answer.json["droppedParameters"] if older else answer.json["data"]["dropped_parameters"]) == ["stream"]
+    for quiet in ({}, {"stream": None}, {"stream": False}):
+        assert b"ropped" not in agents.serving.ask("POST", path, {**ask, **quiet}).body
+
+
 def test_a_vector_that_comes_later_has_the_id_that_was_promised(agents: Agents):
     id, payload = delivered(agents, vectors(agents), "promised")
     assert payload["data"] == {"embedding": [3.0, 4.0], "model": "e", "message_id": id}
