@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.agents import ModelDocument, Range
 from ..core.errors import BadRequest
@@ -117,10 +118,13 @@ def fit(given: Mapping[str, Given], model: ModelDocument) -> Fitted:
 
 def _limits(field: str, name: str, model: ModelDocument) -> tuple[bool, Range | None]:
     """Does the document say anything of it, and what?"""
-    for word in (name, _SHOWN.get(field, field), field):
-        if word in model.parameters:
-            return True, model.parameters[word]
-    return False, None
+    words = (name, _SHOWN.get(field, field), field)
+    said = next((word for word in words if word in model.parameters), None)
+    limits = model.parameters[said] if said is not None else None
+    if field == "max_tokens" and model.output is not None and (said is None or limits is not None):
+        most = limits.max if limits is not None else None
+        return True, replace(limits or Range(), max=model.output if most is None else min(most, model.output))
+    return said is not None, limits
 
 
 def _chosen(one: Given, field: str, limits: Range, dropped: list[str]) -> Any:

@@ -14,13 +14,14 @@ from msgspec.structs import replace
 from ..core.agents import AgentAsk, AgentType, Fallback, Loaded, ModelDocument, PreTool, Settings, Tool
 from ..core.errors import BadRequest
 from ..core.json_words import JSON_ONLY
-from ..core.parts import Media, Message, Part, Text
+from ..core.parts import Media, Message, Part, Text, media_in
 from ..core.turn import PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
+from .fitting import answerable, check_media, readable, room, unread_in
 from .formats import format_of
-from .history import left_files, window
+from .history import MEDIA_TOKENS, left_files, tokens_of, window
 from .memory import reminder
 from .offered import MODES, choice_of, chosen_name, mapped, shown, tools_of
-from .parameters import NAMES, NUMBERS, field_of, fit, gathered
+from .parameters import NAMES, NUMBERS, Fitted, field_of, fit, gathered
 from .parameters import Given as GivenParameter
 from .template import current_time, manner, within, zone_of
 from .variables import NOTHING, filled, placeholders, substitute, unfilled, value_at
@@ -64,7 +65,8 @@ class Prepared(Struct, frozen=True):
     an unknown time zone), in words. names: the caller's of the parameters that are sent, by field; clamped: by field,
     those of `noted` that are about one. format: None = text. variables: all of the turn, for tools' mapped arguments.
     fall_back: another model that is configured. falls_back: False where it is switched off that another one answers.
-    guardrails: see agent.guardrails. parameters: what is sent, by name, for the accounts."""
+    guardrails: see agent.guardrails. parameters: what is sent, by name, for the accounts. document: the model's.
+    past: how many messages of the prompt, after the `first` ones, may be left out when it grows."""
 
     service: str
     model: str
@@ -84,6 +86,9 @@ class Prepared(Struct, frozen=True):
     guardrails: dict[str, Any]
     settings: Settings
     parameters: dict[str, Any]
+    document: ModelDocument
+    first: int
+    past: int
 
 
 class _Merged(Struct):
@@ -96,7 +101,8 @@ class _Merged(Struct):
 
 def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
     """Raises BadRequest: user_message_missing, model_unknown, configuration_invalid, response_type_invalid,
-    tool_unknown, tool_choice_invalid, template_unknown; `param` is the field's path."""
+    tool_unknown, tool_choice_invalid, template_unknown, unsupported_media; `param` is the field's path. And
+    context_length_exceeded."""
     if not said(ask, given.history):
         raise BadRequest("user: a message is needed", code="user_message_missing", param="user")
     merged = _merge(loaded, ask)
@@ -107,20 +113,16 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
     response_type = _place("response_type", ask.response_type)
     form = format_of(values.get("response_type"), values.get("json_schema"), response_type)
     fitted = fit(merged.parameters, given.model)
-    noted = list(fitted.noted)
+    noted: list[str] = []
     system, missing = _system(loaded, ask, given, values, variables, form, noted)
     params = replace(fitted.params, format=form)
     pictured = {name: values[name] for name in PICTURE if name in values}
     draws = _draws(loaded, values)
     if draws:
         params = replace(params, modalities=("text", "image"))
-    prompt = Prompt(
-        messages=(*system, *_messages(ask, given, settings)),
-        tools=tuple(shown(tool) for tool in tools),
-        tool_choice=choice,
-        params=params,
-        extras=pictured if draws else {},
-    )
+    bare = Prompt(system, tuple(shown(tool) for tool in tools), choice, params, pictured if draws else {})
+    prompt, past = _told(bare, ask, given, settings)
+    clamped = _lowered(prompt.params, merged.parameters, fitted)
     return Prepared(
         service=_text(values, "service"),
         model=_text(values, "model"),
@@ -133,20 +135,37 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
             *fitted.dropped,
             *merged.unknown,
             *unmet,
-            *(() if draws else pictured),
-            *(n for n in VECTOR if n in values),
+            *_of_other_types(values, draws),
+            *unread_in(prompt.messages),
         ),
-        noted=tuple(noted),
+        noted=(*clamped.values(), *noted),
         names=fitted.names,
-        clamped=fitted.clamped,
+        clamped=clamped,
         format=form,
         variables=variables,
         fall_back=fall_back_of(values, settings),
         falls_back=_falls_back(values, settings),
         guardrails=ask.guardrails or _object(values, "guardrails") or settings.guardrails,
         settings=settings,
-        parameters=_sent(params),
+        parameters=_sent(prompt.params),
+        document=given.model,
+        first=len(system),
+        past=past,
     )
+
+
+def _of_other_types(values: Mapping[str, Any], draws: bool) -> list[str]:
+    """Names of what agents of other types look at."""
+    return [name for name in (*(() if draws else PICTURE), *VECTOR) if name in values]
+
+
+def _lowered(params: Params, given: Mapping[str, GivenParameter], fitted: Fitted) -> dict[str, str]:
+    """What was done to parameters that are out of range, and to an answer that would be longer than there is room."""
+    most, name = params.max_tokens, "max_tokens"
+    if most == fitted.params.max_tokens:
+        return fitted.clamped
+    one = given[name]
+    return fitted.clamped | {name: f"{one.name} {one.value} is more than the model's context leaves: {most} was used"}
 
 
 def reported(prepared: Prepared, late: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -395,20 +414,35 @@ def _missing(loaded: Loaded, variables: Mapping[str, Any], in_prompt: tuple[str,
 # messages
 
 
-def _messages(ask: AgentAsk, given: Given, settings: Settings) -> tuple[Message, ...]:
-    before: tuple[Message, ...] = tuple(ask.messages)
-    kept: tuple[Media, ...] = ()
-    if not before:
-        before = window(given.history, settings.history_messages, settings.history_tokens)
-        kept = left_files(given.history, before) if settings.history_messages else ()
-    own = _own(ask, given.documents, kept)
-    return (*before, own) if own is not None else before
+def _told(prompt: Prompt, ask: AgentAsk, given: Given, settings: Settings) -> tuple[Prompt, int]:
+    """The prompt with what is said now and, as far as its model holds that, with what was said before; and how many
+    messages that is."""
+    model = given.model
+    check_media(ask.media, ask.places or ("user",), model)
+    for place, message in enumerate(ask.messages):
+        check_media(media_in(message.parts), (f"messages[{place}]",), model)
+    history = readable(() if ask.messages else given.history, model)
+    own = _own(ask, given.documents)
+    again = () if own else history[-1:]  # without another message the last one is answered once more
+    history = history[: len(history) - len(again)]
+    now = (*ask.messages, *again)
+    space = room(replace(prompt, messages=(*prompt.messages, *now, *own)), model)
+    tokens = min((one for one in (settings.history_tokens, space) if one is not None), default=None)
+    before = window(history, settings.history_messages, tokens)
+    if settings.history_messages:
+        files = left_files(history, before)
+        if space is not None:
+            files = files[max(0, len(files) - (space - sum(map(tokens_of, before))) // MEDIA_TOKENS) :]
+        own = _own(ask, given.documents, files)
+    messages = (*prompt.messages, *before, *now, *own)
+    return answerable(replace(prompt, messages=messages), model), len(before)
 
 
-def _own(ask: AgentAsk, documents: Sequence[tuple[str, str]], kept: Sequence[Media]) -> Message | None:
-    """The user's message, after what is attached to it. kept: files of the thread that the model would not see else."""
+def _own(ask: AgentAsk, documents: Sequence[tuple[str, str]], kept: Sequence[Media] = ()) -> tuple[Message, ...]:
+    """The user's message, after what is attached to it, if there is one. kept: files of the thread that the model would
+    not see else."""
     parts: list[Part] = [Text(f"Attached document {name}:\n\n{text}") for name, text in documents]
     parts += ask.media
     if ask.text:
         parts.append(Text(ask.text))
-    return Message("user", (*(one for one in kept if one not in parts), *parts)) if parts else None
+    return (Message("user", (*(one for one in kept if one not in parts), *parts)),) if parts else ()

@@ -51,6 +51,7 @@ def asked_again(ask: AgentAsk, row: ThreadMessage, read: Callable[[Message | Nat
         ask,
         text=text_of(parts),
         media=media,
+        places=(),
         document_ids=ask.document_ids or detail.document_ids,
         variables=ask.variables or detail.variables,
     )

@@ -34,6 +34,7 @@ from .suggestions import hurried, suggestions
 from .threads import Thread
 from .titles import TITLE
 from .turn_checks import Judged, TurnChecks, shown
+from .turn_models import TurnModels
 from .turn_rooms import TurnRooms
 
 #: The round of the tools that run before the first model call.
@@ -134,17 +135,18 @@ class TurnWork:
     async def _turn(self, desk: Desk) -> Outcome:
         self._loaded = await self._rooms.offered(self._loaded, self._ask)
         found = await self._before(desk)
-        prepared = self._prepared = prepare(self._loaded, self._ask, await self._given(found))
-        targets = self._rooms.targets(self._asker.org, self._loaded, self._ask, prepared)
-        checks = self._checks(desk, prepared, targets)
+        given = await self._given(found)
+        prepared = self._prepared = prepare(self._loaded, self._ask, given)
+        models = self._models_of(prepared, given)
+        checks = self._checks(desk, prepared, models)
         self._laps.lap("prepare")
         refused = await checks.of_input(self._ask.text)
         if refused is not None:
             desk.log(*shown(refused.text))
-            return self._outcome(prepared, Ended(Answer(), None, 0, 0), refused)
+            return self._outcome(models, Ended(Answer(), None, 0, 0), refused)
         self._passed = True
         # What may still be refused or mended is not shown before it has passed.
-        ask = self._asking(desk, prepared, targets, quiet=checks.judges_output)
+        ask = self._asking(desk, prepared, models, quiet=checks.judges_output)
         journal = self._rooms.journal(self._asker.org)
         ended = await loop(
             prepared.prompt,
@@ -161,8 +163,17 @@ class TurnWork:
             desk.log(*shown(judged.text))
         self._laps.lap("checks")
         self._said = judged.text
-        following = await self._following(desk, prepared, targets, judged)
-        return replace(self._outcome(prepared, ended, judged), suggestions=following)
+        following = await self._following(desk, prepared, models.targets, judged)
+        return replace(self._outcome(models, ended, judged), suggestions=following)
+
+    def _models_of(self, prepared: Prepared, given: Given) -> TurnModels:
+        org, rooms = self._asker.org, self._rooms
+        return TurnModels(
+            rooms.targets(org, self._loaded, self._ask, prepared),
+            prepared,
+            lambda target: rooms.models.document(org, target.provider, target.model),
+            lambda known: prepare(self._loaded, self._ask, replace(given, model=known)),
+        )
 
     async def _following(
         self, desk: Desk, prepared: Prepared, targets: Sequence[Target], judged: Judged
@@ -178,17 +189,18 @@ class TurnWork:
         self._laps.lap("suggestions")
         return found
 
-    def _asking(self, desk: Desk, prepared: Prepared, targets: Sequence[Target], *, quiet: bool) -> Ask:
+    def _asking(self, desk: Desk, prepared: Prepared, models: TurnModels, *, quiet: bool) -> Ask:
         async def ask(prompt: Prompt) -> Completed:
+            turn, targets = models.asks(prompt, lambda made: asked(made, prepared.model, self._stream))
             if any(media_in(message.parts) for message in prompt.messages):
                 await desk.write()  # they may have to be fetched before the call leaves
-            completed = await desk.complete(asked(prompt, prepared.model, self._stream), targets, quiet=quiet)
+            completed = await desk.complete(turn, targets, quiet=quiet)
             self._first_error = self._first_error or _why_another(targets[0], completed)
             return completed
 
         return ask
 
-    def _checks(self, desk: Desk, prepared: Prepared, targets: Sequence[Target]) -> TurnChecks:
+    def _checks(self, desk: Desk, prepared: Prepared, models: TurnModels) -> TurnChecks:
         rooms, org = self._rooms, self._asker.org
 
         async def classify(classifier: Classifier, prompt: Prompt) -> str:
@@ -201,7 +213,7 @@ class TurnWork:
             return await rooms.consult(webhook, question)
 
         rails = guardrails_of(prepared.guardrails)
-        aside = self._asking(desk, prepared, targets, quiet=True)
+        aside = self._asking(desk, prepared, models, quiet=True)
         return TurnChecks(prepared, rails, aside, classify, consult)
 
     # before the first call
@@ -308,10 +320,11 @@ class TurnWork:
 
     # the end
 
-    def _outcome(self, prepared: Prepared, ended: Ended, judged: Judged) -> Outcome:
+    def _outcome(self, models: TurnModels, ended: Ended, judged: Judged) -> Outcome:
         thread, completed = self._thread, ended.completed
         choice = ended.answer.choices[0] if ended.answer.choices else Choice()
         target = completed.target if completed is not None else None
+        prepared = models.prepared(target)
         usage, cost = self._spent()
         late = completed.dropped if completed is not None else () if ended.calls else None
         dropped, noted = reported(prepared, late)

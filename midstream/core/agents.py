@@ -181,7 +181,8 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     org: the one that the caller names, which must be its own ("" = it names none). usual_fallback: without a configured
     fallback, the service's usual one answers when the model fails.
     calls: most model calls that the face allows, the last one without tools (None = the agent's own limit of rounds).
-    text, media: the user's message. messages: a whole transcript instead of it (core.parts.Message values).
+    text, media: the user's message. places: where each of media stands in the request. messages: a whole transcript
+    instead of it (core.parts.Message values).
     tools: names or ids that replace the agent's set (None = the agent's own). extra_tools: whole tools for this call.
     conversation: id of the conversation, "" = a new one, None = found by thread. wait: False = 409 when another turn of
     the conversation is under way. edit: id of the message that this one replaces (a new branch); regenerate: answer
@@ -193,6 +194,7 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     usual_fallback: bool = False
     text: str = ""
     media: tuple[Media, ...] = ()
+    places: tuple[str, ...] = ()
     messages: tuple[Any, ...] = ()
     instructions: str = ""
     user: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Raw, Struct
@@ -130,6 +131,9 @@ class EmbedAsk(Struct, frozen=True, omit_defaults=True):
     extras: dict[str, Any] = {}
 
 
+_NOTHING: Mapping[tuple[str, str], Turn] = MappingProxyType({})
+
+
 class Turn:
     """One request as its caller wrote it. `prompt` is read from `fields` when first needed: a provider of the
     same dialect gets the fields themselves, so most turns never pay for it.
@@ -144,11 +148,12 @@ class Turn:
     as_array: the stream shall be one JSON array (Gemini without alt=sse).
     agent: what it asks of an agent; the run is then that agent's turn instead of one model call.
     amend: applied to the prompt when it is read (puts back what the caller's dialect cannot carry).
-    examined: who asks looks at the form of the answer himself."""
+    examined: who asks looks at the form of the answer himself. instead: what other models are asked in its place, by
+    provider and model."""
 
     __slots__ = (
         "_embed", "_prompt", "_read", "agent", "amend", "as_array", "conversation", "dialect", "examined", "fields",
-        "fresh", "headers", "include_usage", "kind", "model", "store", "stream", "strict",
+        "fresh", "headers", "include_usage", "instead", "kind", "model", "store", "stream", "strict",
     )  # fmt: skip
 
     def __init__(
@@ -188,6 +193,7 @@ class Turn:
         self.agent = agent
         self.amend: Callable[[Prompt], Prompt] | None = None
         self.examined = False
+        self.instead: Mapping[tuple[str, str], Turn] = _NOTHING
 
     @property
     def prompt(self) -> Prompt:

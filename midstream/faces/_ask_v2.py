@@ -128,6 +128,7 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
         usual_fallback=True,
         text=text,
         media=media,
+        places=tuple(_places(images=body.images, files=body.files, user_urls=body.user_urls)),
         thread=body.thread_id or "",
         sub_thread=body.sub_thread_id or "",
         variables=body.variables or {},
@@ -156,6 +157,11 @@ def _agent(body: Body, path: str) -> str:
     if body.version_id and not named:
         raise BadRequest("agent_id: says whose version it is", param="agent_id", code="missing_required_parameter")
     return named.pop() if named else ""
+
+
+def _places(**lists: list[Raw] | None) -> Iterator[str]:
+    for name, raws in lists.items():
+        yield from (f"{name}[{place}]" for place in range(len(raws or ())))
 
 
 def _media(raws: list[Raw] | None, kind: str, path: str) -> list[Media]:

@@ -104,6 +104,7 @@ def read(task: str, request: Request) -> Turn:
         agent=body.agent_id or "",
         text=text,
         media=media,
+        places=tuple(f"attachments[{place}]" for place in range(len(media))),
         conversation=conversation,
         wait=body.wait_for_turn is not False,
         edit=edit,

@@ -373,6 +373,7 @@ class _Owner:
             self._order.turn.release()
 
     def _plan(self, target: Target, turn: Turn) -> Plan:
+        turn = turn.instead.get((target.provider, target.model), turn)
         return Plan(turn, target.model, turn.stream, self._order.history, target.max_tokens)
 
     def _beginning(self, now: float) -> list[Record]:

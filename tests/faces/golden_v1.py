@@ -75,6 +75,7 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
                 Media("file", "application/pdf", data="aGk=", name="a.pdf"),
                 Media("audio", "audio/wav", data="aGk="),
             ),
+            "places": ("attachments[0]", "attachments[1]", "attachments[2]"),
         },
     ),
     (

@@ -76,9 +76,13 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
                 Media("file", "application/pdf", url="https://example.org/a.pdf", name="a.pdf"),
                 Media("audio", url="https://example.org/b.wav"), Media("file", url="https://example.org/c"),
             ),
+            "places": ("images[0]", "images[1]", "files[0]", "user_urls[0]", "user_urls[1]"),
         },
     ),
-    ({"images": ["https://example.org/a.png"]}, {"media": (Media("image", url="https://example.org/a.png"),)}),
+    (
+        {"images": ["https://example.org/a.png"]},
+        {"media": (Media("image", url="https://example.org/a.png"),), "places": ("images[0]",)},
+    ),
     (
         {
             "user": "hi",

@@ -1,0 +1,118 @@
+"""A prompt fitted to what its model's document says that it reads and holds. Sizes are tokens, by estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import msgspec
+from msgspec.structs import replace
+
+from ..core.agents import ModelDocument
+from ..core.errors import BadRequest
+from ..core.parts import Media, MediaKind, Message, Part, Text, ToolResult, media_in
+from ..core.turn import Prompt
+from .history import BYTES_PER_TOKEN, tokens_of, window
+
+#: Kept free for an answer of which nobody has said how long it may be.
+ANSWER = 1024
+#: In the place of media. They are known by what they are, not by what they say.
+_WORDS = {kind: Text(f"({kind}: you cannot read what stands here)") for kind in get_args(MediaKind)}
+
+
+def size_of(prompt: Prompt) -> int:
+    """Its messages, tools and form."""
+    beside = [told for told in (prompt.tools, prompt.params.format) if told]
+    size = sum(len(msgspec.json.encode(told)) for told in beside)
+    return sum(map(tokens_of, prompt.messages)) + size // BYTES_PER_TOKEN
+
+
+def most(prompt: Prompt, model: ModelDocument) -> int | None:
+    """How long the answer may be; None = nothing is known. Raises BadRequest, code context_length_exceeded, when there
+    is no room for any."""
+    if model.context is None:
+        return model.output
+    left = _left(prompt, model.context)
+    return left if model.output is None else min(left, model.output)
+
+
+def room(prompt: Prompt, model: ModelDocument) -> int | None:
+    """For what was said before, beside this prompt and its answer; None = as much as there is. An answer takes no more
+    than half of the context from it. Raises as `most` does."""
+    if model.context is None:
+        return None
+    wanted = min(prompt.params.max_tokens or ANSWER, model.output or model.context, model.context // 2)
+    return max(0, _left(prompt, model.context) - wanted)
+
+
+def _left(prompt: Prompt, context: int) -> int:
+    size = size_of(prompt)
+    if size >= context:
+        raise BadRequest(
+            f"the prompt is too long for the model: by estimate it has {size} tokens, and with its answer it may have "
+            f"{context}, the model's context",
+            code="context_length_exceeded",
+        )
+    return context - size
+
+
+def answerable(prompt: Prompt, model: ModelDocument) -> Prompt:
+    """With an answer no longer than there is room for. Raises as `most` does."""
+    bound, wanted = most(prompt, model), prompt.params.max_tokens
+    if bound is None or wanted is None or wanted <= bound:
+        return prompt
+    return replace(prompt, params=replace(prompt.params, max_tokens=bound))
+
+
+def held(prompt: Prompt, first: int, past: int, model: ModelDocument) -> Prompt:
+    """A prompt that has grown: of the `past` messages after the `first` ones, the oldest are left out as far as needed.
+    Raises as `most` does."""
+    if model.context is None:
+        return prompt
+    begin, end = prompt.messages[:first], prompt.messages[first + past :]
+    space = room(replace(prompt, messages=(*begin, *end)), model)
+    before = window(prompt.messages[first : first + past], tokens=space)
+    return answerable(replace(prompt, messages=(*begin, *before, *end)), model)
+
+
+# media
+
+
+def check_media(media: Sequence[Media], paths: Sequence[str], model: ModelDocument) -> None:
+    """paths: where each was written, the last for all that follow. Raises BadRequest, code unsupported_media."""
+    for place, one in enumerate(media):
+        if not _reads(model, one):
+            path, known = paths[min(place, len(paths) - 1)], ", ".join(model.modalities)
+            why = f"the model reads nothing of the kind {one.kind}, only {known}"
+            raise BadRequest(f"{path}: {why}", param=path, code="unsupported_media")
+
+
+def readable(messages: Sequence[Message], model: ModelDocument) -> tuple[Message, ...]:
+    """Messages in which words stand for the media that the model does not read."""
+    if not model.modalities:
+        return tuple(messages)
+    return tuple(_readable(message, model) for message in messages)
+
+
+def unread_in(messages: Sequence[Message]) -> tuple[str, ...]:
+    """What words stand for in these, as it is reported."""
+    parts: list[Part] = [part for message in messages for part in message.parts]
+    parts += [one for part in parts if type(part) is ToolResult for one in part.parts]
+    standing = {id(part) for part in parts}
+    return tuple(f"messages.{kind}" for kind, word in _WORDS.items() if id(word) in standing)
+
+
+def _readable(message: Message, model: ModelDocument) -> Message:
+    if all(_reads(model, media) for media in media_in(message.parts)):
+        return message
+    return Message(message.role, tuple(_legible(part, model) for part in message.parts), message.name)
+
+
+def _legible(part: Any, model: ModelDocument) -> Any:
+    if type(part) is ToolResult:
+        return replace(part, parts=tuple(_legible(one, model) for one in part.parts))
+    return part if type(part) is not Media or _reads(model, part) else _WORDS[part.kind]
+
+
+def _reads(model: ModelDocument, media: Media) -> bool:
+    return not model.modalities or media.kind in model.modalities

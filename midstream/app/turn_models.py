@@ -1,0 +1,82 @@
+"""Whom a turn's model calls may go to, and what each of them is asked: a model that answers in another's place has a
+document of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from ..agent.fitting import held, most, readable, unread_in
+from ..agent.prepare import Prepared
+from ..core.agents import ModelDocument
+from ..core.errors import BadRequest
+from ..core.serving import Target
+from ..core.turn import Prompt, Turn
+
+
+class TurnModels:
+    """targets: in order. first: what the first of them is asked. document: of a target. again: what one with that
+    document is asked; raises BadRequest."""
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        first: Prepared,
+        document: Callable[[Target], ModelDocument],
+        again: Callable[[ModelDocument], Prepared],
+    ) -> None:
+        self._first = first
+        self._made = [(targets[0], first)]
+        for target in targets[1:]:
+            known = document(target)
+            try:
+                self._made.append((target, first if known == first.document else again(known)))
+            except BadRequest:  # it could not be asked this
+                continue
+        #: What the newest call of each is asked.
+        self._asked: dict[int, Prompt] = {}
+
+    @property
+    def targets(self) -> list[Target]:
+        return [target for target, _ in self._made]
+
+    def prepared(self, answered: Target | None) -> Prepared:
+        """What the one that answered was asked first, and what it was not shown later; None = nobody has."""
+        made = self._first
+        if answered is not None:
+            made = next(one for target, one in self._made if _key(target) == _key(answered))
+        asked = self._asked.get(id(made), made.prompt)
+        return replace(made, dropped=(*made.dropped, *unread_in(asked.messages)))
+
+    def asks(self, prompt: Prompt, asked: Callable[[Prompt], Turn]) -> tuple[Turn, list[Target]]:
+        """One model call. prompt: what the first is asked, with what has come to it in the turn.
+        Raises BadRequest, context_length_exceeded, when the first model does not hold that any more."""
+        fitted: dict[int, Turn] = {}
+        turns: dict[tuple[str, str], Turn] = {}
+        targets: list[Target] = []
+        for target, made in self._made:
+            try:
+                turn = fitted.get(id(made)) or asked(self._fitted(prompt, made))
+                bound = most(turn.prompt, made.document)
+            except BadRequest:
+                if not targets:
+                    raise
+                continue
+            fitted[id(made)] = turns[_key(target)] = turn
+            targets.append(target if bound is None else replace(target, max_tokens=min(target.max_tokens, bound)))
+        first = turns[_key(targets[0])]
+        first.instead = {key: turn for key, turn in turns.items() if turn is not first}
+        return first, targets
+
+    def _fitted(self, prompt: Prompt, made: Prepared) -> Prompt:
+        first = self._first.prompt
+        since = readable(prompt.messages[len(first.messages) :], made.document)
+        params = prompt.params if made is self._first else made.prompt.params
+        grown = replace(prompt, messages=(*made.prompt.messages, *since), params=params)
+        fitted = self._asked[id(made)] = held(grown, made.first, made.past, made.document)
+        return fitted
+
+
+def _key(target: Target) -> tuple[str, str]:
+    return target.provider, target.model
