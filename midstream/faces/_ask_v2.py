@@ -17,7 +17,8 @@ from ..core.ids import spelled
 from ..core.json_schema import broken
 from ..core.parts import Media
 from ..core.secret import NAMING, Secret
-from ._own import decode, media_of
+from ._media import media_of
+from ._own import decode
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 #: What a caller names a way of answering -> what it is.

@@ -10,7 +10,8 @@ from msgspec import Raw, Struct
 from ..core.errors import BadRequest
 from ..core.parts import Media, Message, Part, Role, Text, ToolCall, ToolResult
 from ..core.turn import Tool, ToolChoice
-from ._own import decode, encode, media_of
+from ._media import media_of
+from ._own import decode, encode
 
 _ROLES: dict[str, Role] = {
     "system": "system", "developer": "developer", "user": "user", "assistant": "assistant", "tool": "tool",

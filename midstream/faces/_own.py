@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -32,7 +31,7 @@ from ..core.events import (
 from ..core.ids import as_uuid
 from ..core.misread import member_of
 from ..core.outcome import Outcome, Step, StopReason
-from ..core.parts import Media, MediaKind, Message, Part, Refusal, Text, address, text_of
+from ..core.parts import Media, Message, Part, Refusal, Text, address, text_of
 from ..core.turn import Fields, Prompt
 from ..core.usage import Usage
 from ..wire.sse import write_frame
@@ -106,38 +105,6 @@ def no_prompt(fields: Fields) -> Prompt:
 def said_by_user(text: str, media: tuple[Media, ...]) -> Callable[[Fields], Prompt]:
     parts: tuple[Part, ...] = (*media, Text(text)) if text else media
     return lambda fields: Prompt((Message("user", parts),))
-
-
-def media_of(kind: str, url: str | None, data: str | None, mime: str, name: str | None, path: str) -> Media:
-    """kind: image, audio, video, file, or "" = told by the type. url: http(s), or a data: URL. data: base64.
-    Raises BadRequest."""
-    if url is not None and url.startswith("data:"):
-        head, comma, rest = url[5:].partition(",")
-        if not comma or not head.endswith(";base64"):
-            raise BadRequest(f"{path}.url: a data: URL must be base64", param=f"{path}.url")
-        url, data, mime = None, rest if data is None else data, mime or head[: -len(";base64")]
-    if (url is None) == (data is None):
-        raise BadRequest(f"{path}: either url or data is needed", param=path)
-    if url is not None and not re.match(r"https?://[^/\s]", url):
-        raise BadRequest(f"{path}.url: must begin with https:// or http://", param=f"{path}.url")
-    if data is not None:
-        _check_base64(data, mime, path)
-    kinds: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video", "file": "file"}
-    told = kinds.get(kind or mime.partition("/")[0], "file")
-    if kind and kind not in kinds:
-        raise BadRequest(f"{path}.type: must be image, audio, video or file", param=f"{path}.type")
-    return Media(told, mime, data=data, url=url, name=name)
-
-
-def _check_base64(data: str, mime: str, path: str) -> None:
-    if not mime:
-        raise BadRequest(f"{path}.mimeType: needed with data", param=f"{path}.mimeType")
-    try:
-        decoded = binascii.a2b_base64(data.encode("ascii", "replace"), strict_mode=True)
-    except binascii.Error:
-        decoded = b""
-    if not decoded:
-        raise BadRequest(f"{path}.data: not base64", param=f"{path}.data")
 
 
 # what is answered

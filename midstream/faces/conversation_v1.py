@@ -17,6 +17,7 @@ from ..core.outcome import Outcome
 from ..core.parts import Media
 from ..core.turn import Turn
 from ..core.web import Request, Route
+from ._media import media_of
 from ._own import (
     CALLS_V1,
     HEARTBEAT,
@@ -29,7 +30,6 @@ from ._own import (
     event,
     failed_v1,
     finish_word,
-    media_of,
     more_v1,
     no_prompt,
     outcome_of,

@@ -10,12 +10,14 @@ from msgspec.structs import replace
 
 from ..core.errors import BadRequest, MidstreamError
 from ..core.http import Outgoing, Send, Timeouts
-from ..core.parts import Media, Message, Part, ToolResult, media_in
+from ..core.parts import Media, Message, Part, ToolResult, kind_of, media_in
 from ..core.turn import Prompt
 
 MAX_BYTES = 20 * 1024 * 1024
 FETCH = Timeouts(connect=5.0, first_byte=15.0, between=10.0, total=20.0)
 REDIRECTS = 3
+#: Says nothing about what it is.
+OCTETS = "application/octet-stream"
 #: Beginnings by which a type is known whatever the other side claims.
 _SIGNS = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -44,7 +46,10 @@ def _with(message: Message, fetched: dict[str, tuple[str, str]]) -> Message:
 def _replaced(part: Part, fetched: dict[str, tuple[str, str]]) -> Part:
     if isinstance(part, Media) and part.url is not None and part.url in fetched:
         mime, data = fetched[part.url]
-        return replace(part, mime=mime, data=data, url=None)
+        mime = part.mime if mime == OCTETS and part.mime else mime
+        # Nobody may have said what stands there: a picture that is sent as a file is refused.
+        kind = kind_of(mime) if part.kind == "file" else part.kind
+        return replace(part, kind=kind, mime=mime, data=data, url=None)
     if isinstance(part, ToolResult):
         return replace(part, parts=tuple(_replaced(one, fetched) for one in part.parts))
     return part
@@ -70,7 +75,7 @@ async def _fetch(url: str, send: Send) -> tuple[str, str]:
     mime = next((mime for sign, mime in _SIGNS if body.startswith(sign)), claimed)
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         mime = "image/webp"
-    return mime or "application/octet-stream", base64.b64encode(body).decode()
+    return mime or OCTETS, base64.b64encode(body).decode()
 
 
 def _shown(url: str) -> str:

@@ -41,6 +41,7 @@ SERVICE = Service(
     counting=Counting(lambda model: "/v1/messages/count_tokens", _write_count, anthropic_messages.read_count),
     models_path="/v1/models",
     read_models=anthropic_messages.read_models,
+    fetches=lambda media: not media.mime.startswith("text/"),  # of documents by address, it reads only PDFs
     vendor="anthropic",
     parameters=_parameters,
     claims=re.compile(r"claude-"),

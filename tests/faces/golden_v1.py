@@ -66,6 +66,7 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
                 {"type": "image", "url": "https://example.org/a.png"},
                 {"data": "aGk=", "mimeType": "application/pdf", "name": "a.pdf"},
                 {"url": "data:audio/wav;base64,aGk="},
+                {"url": "https://example.org/a.mp4"},
             ],
         },
         {
@@ -74,6 +75,7 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
                 Media("image", url="https://example.org/a.png"),
                 Media("file", "application/pdf", data="aGk=", name="a.pdf"),
                 Media("audio", "audio/wav", data="aGk="),
+                Media("video", "video/mp4", url="https://example.org/a.mp4"),
             ),
             "places": ("attachments[0]", "attachments[1]", "attachments[2]"),
         },

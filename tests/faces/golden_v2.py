@@ -67,7 +67,10 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {
             "user": "see", "images": ["https://example.org/a.png", {"url": "data:image/png;base64,aGk="}],
             "files": [{"url": "https://example.org/a.pdf", "mime_type": "application/pdf", "name": "a.pdf"}],
-            "user_urls": [{"url": "https://example.org/b.wav", "type": "audio"}, "https://example.org/c"],
+            "user_urls": [
+                {"url": "https://example.org/b.wav", "type": "audio"}, "https://example.org/c",
+                "https://example.org/d.PNG?e=.pdf",
+            ],
         },
         {
             "text": "see",
@@ -75,6 +78,7 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
                 Media("image", url="https://example.org/a.png"), Media("image", "image/png", data="aGk="),
                 Media("file", "application/pdf", url="https://example.org/a.pdf", name="a.pdf"),
                 Media("audio", url="https://example.org/b.wav"), Media("file", url="https://example.org/c"),
+                Media("image", "image/png", url="https://example.org/d.PNG?e=.pdf"),
             ),
             "places": ("images[0]", "images[1]", "files[0]", "user_urls[0]", "user_urls[1]"),
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
 
 from .conftest import TOML
 from .serving import Serving
@@ -12,11 +13,20 @@ from .upstream import Asked, Said, Upstream, whole
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
 ANSWER = {"candidates": [{"content": {"role": "model", "parts": [{"text": "a cat"}]}, "finishReason": "STOP"}]}
 
+CHAT = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "a cat"}, "finish_reason": "stop"}]}
+MESSAGE = {
+    "id": "msg_1", "type": "message", "role": "assistant", "model": "x", "content": [{"type": "text", "text": "a cat"}],
+    "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1},
+}  # fmt: skip
+ANSWERS = {"/v1/chat/completions": CHAT, "/v1/messages": MESSAGE}
+
 
 def _answer(asked: Asked) -> Said:
     if asked.path.startswith("/picture"):
         return Said((PNG,), content_type="text/html")
-    return whole(ANSWER)
+    if asked.path.startswith("/notes"):
+        return Said((b"Of a link.",), content_type="application/octet-stream")
+    return whole(ANSWERS.get(asked.path, ANSWER))
 
 
 def _ask(serving: Serving, url: str) -> int:
@@ -33,6 +43,41 @@ def test_an_image_is_fetched_and_inlined_by_what_it_is_not_by_what_is_claimed(tm
         sent = upstream.asked[-1].json["contents"][0]["parts"][1]["inlineData"]
         assert sent == {"mimeType": "image/png", "data": base64.b64encode(PNG).decode()}
         assert all("goog" not in name for name in upstream.asked[0].headers)
+
+
+def _sent(serving: Serving, upstream: Upstream, service: str, url: str) -> list[Any]:
+    """What an agent's model is sent of a link of which nothing is said."""
+    body = {"service": service, "model": "x", "user": "what?", "user_urls": [url]}
+    reply = serving.ask("POST", "/api/v2/model/chat/completion", {**body, "configuration": {"max_tokens": 9}})
+    assert reply.status == 200, reply.body
+    asked = upstream.asked[-1].json
+    said = asked["contents"] if "contents" in asked else asked["messages"]
+    parts: list[Any] = said[-1]["parts" if "contents" in asked else "content"]
+    return parts[:-1]
+
+
+def test_a_link_of_which_nothing_is_said_is_sent_as_what_it_is(tmp_path: Path):
+    png = base64.b64encode(PNG).decode()
+    with Upstream(_answer) as upstream:
+        toml = TOML.format(url=upstream.url) + f'[egress]\nallow = ["127.0.0.1:{upstream.port}"]\n'
+        toml += f'[providers.ai]\nkind = "openai"\nbase_url = "{upstream.url}/v1"\napi_key = "sk"\n'
+        with Serving(tmp_path, toml) as serving:
+            named, unnamed = upstream.url + "/picture.PNG?x=.pdf", upstream.url + "/picture"
+            # by its name
+            assert _sent(serving, upstream, "ai", named) == [{"type": "image_url", "image_url": {"url": named}}]
+            source = {"type": "url", "url": named}
+            assert _sent(serving, upstream, "claude", named) == [{"type": "image", "source": source}]
+            # by what stands there, where that is fetched
+            inlined = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}}
+            assert _sent(serving, upstream, "ai", unnamed) == [inlined]
+            [part] = _sent(serving, upstream, "flash", unnamed)
+            assert part == {"inlineData": {"mimeType": "image/png", "data": png}}
+            # a text whose server says nothing of it
+            assert _sent(serving, upstream, "ai", upstream.url + "/notes.txt") == [
+                {"type": "text", "text": "Of a link."}
+            ]
+            [block] = _sent(serving, upstream, "claude", upstream.url + "/notes.txt")
+            assert block["source"] == {"type": "text", "media_type": "text/plain", "data": "Of a link."}
 
 
 def test_an_image_at_a_private_address_is_refused_and_nothing_is_dialled(serving: Serving, upstream: Upstream):
