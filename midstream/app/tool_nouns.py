@@ -16,6 +16,7 @@ from ..core.toolbox import ToolScope
 from ..core.web import Caller
 from ..store.documents import DocumentRow
 from ..store.tool_calls import CallRow
+from ..tools._mcp_content import content_of
 from ..tools.mcp import Offered, digest_of
 from .admin_keys import WORDS
 from .admin_scope import After, Limit, OrgId, Scope
@@ -70,9 +71,8 @@ def mcp_router(services: Services, rooms: ToolRooms) -> APIRouter:
                 "id": call.id,
                 "name": asked.name,
                 "status": answer.status,
-                "content": [{"type": "text", "text": answer.text}],
+                "content": content_of(answer),
                 "value": answer.value,
-                "media": answer.media,
                 "isError": answer.status != "ok",
                 "error": answer.error or None,
                 "ms": answer.ms,

@@ -1,4 +1,4 @@
-"""What an MCP tool answers, as a core ToolAnswer."""
+"""What an MCP tool answers, as a core ToolAnswer, and back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from ..core.parts import Media
 from ..core.toolbox import ToolAnswer
 from ..wire.jsonrpc import Fault, Result
 from ._answers import failed, told
+
+OCTETS = "application/octet-stream"
+#: The address of a resource whose server gave none.
+NOWHERE = "about:blank"
 
 
 def read_answer(answer: Result | Fault) -> ToolAnswer:
@@ -34,6 +38,19 @@ def read_answer(answer: Result | Fault) -> ToolAnswer:
     return ToolAnswer("ok", text, value=structured, media=tuple(media))
 
 
+def content_of(answer: ToolAnswer) -> list[dict[str, Any]]:
+    """An answer's content as MCP writes it: one text, then an image, audio or resource (a blob) for each media."""
+    said = [{"type": "text", "text": answer.text}] if answer.text or not answer.media else []
+    return [*said, *map(_block, answer.media)]
+
+
+def _block(media: Media) -> dict[str, Any]:
+    mime = media.mime or OCTETS
+    if media.kind in ("image", "audio"):
+        return {"type": media.kind, "data": media.data or "", "mimeType": mime}
+    return {"type": "resource", "resource": {"uri": media.name or NOWHERE, "mimeType": mime, "blob": media.data or ""}}
+
+
 def _read_block(block: Mapping[str, Any], texts: list[str], media: list[Media]) -> None:
     kind, mime = block.get("type"), str(block.get("mimeType") or "")
     if kind == "text" and isinstance(block.get("text"), str):
@@ -47,7 +64,7 @@ def _read_block(block: Mapping[str, Any], texts: list[str], media: list[Media]) 
         if isinstance(resource.get("text"), str):
             texts.append(resource["text"])
         elif isinstance(resource.get("blob"), str):
-            mime = str(resource.get("mimeType") or "application/octet-stream")
+            mime = str(resource.get("mimeType") or OCTETS)
             media.append(Media("file", mime, data=resource["blob"], name=str(resource.get("uri") or "")))
     else:
         texts.append(f"[a part of type {str(kind)[:40]}, which is not known here]")

@@ -5,7 +5,15 @@ from __future__ import annotations
 import sys
 
 from mcp.server.mcpserver import Context, Image, MCPServer
-from mcp_types import ToolAnnotations
+from mcp_types import (
+    AudioContent,
+    BlobResourceContents,
+    ContentBlock,
+    EmbeddedResource,
+    ImageContent,
+    TextContent,
+    ToolAnnotations,
+)
 
 server = MCPServer("official")
 
@@ -34,6 +42,18 @@ def fail() -> str:
 def picture() -> Image:
     """Gives a picture."""
     return Image(data=b"\x89PNG....", format="png")
+
+
+@server.tool()
+def parts() -> list[ContentBlock]:
+    """Gives some of everything."""
+    book = BlobResourceContents(uri="file:///book.pdf", mime_type="application/pdf", blob="JVBERi0=")
+    return [
+        TextContent(text="some of everything"),
+        ImageContent(data="iVBORw0KGgo=", mime_type="image/png"),
+        AudioContent(data="UklGRg==", mime_type="audio/wav"),
+        EmbeddedResource(resource=book),
+    ]
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ async def everything_works(mcp: Mcp, tells: bool = True) -> None:
     listed = await mcp.listed(ORG)
     assert listed.problems == {}
     tools = {tool.name: tool for tool, _ in listed.tools}
-    assert set(tools) == {"add", "count", "fail", "picture"}
+    assert set(tools) == {"add", "count", "fail", "parts", "picture"}
     assert (tools["add"].effect, tools["count"].effect) == ("pure", "unsafe")
     assert tools["add"].description == "Adds two numbers."
     notes: list[str] = []
