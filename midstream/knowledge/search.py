@@ -9,18 +9,20 @@ from typing import Any
 import msgspec
 
 from ..core.errors import BadRequest, TooLarge
+from ..store.cjk import in_signs, words_in
 from ..store.documents import DocumentRow, Documents
 from .pieces import pieces
 
 #: Bytes of a document, words of a query, pieces of an answer.
 MAX_TEXT, MAX_WORDS, MAX_FOUND = 8 * 1024 * 1024, 64, 20
-_WORD = re.compile(r"[^\W_]+")
 #: Words of questions that say nothing of what is looked for: PostgreSQL's rank would count them like any other.
 _EMPTY = frozenset(
     {"a", "an", "and", "are", "as", "at", "be", "by", "can", "did", "do", "does", "for", "from", "has", "have", "how",
      "i", "in", "is", "it", "its", "me", "my", "of", "on", "or", "our", "that", "the", "their", "there", "this", "to",
      "was", "we", "what", "when", "where", "which", "who", "why", "will", "with", "you", "your"}
 )  # fmt: skip
+
+_HIRAGANA = re.compile("[\u3041-\u309f]+")
 
 
 class Knowledge:
@@ -43,7 +45,17 @@ class Knowledge:
         return await self._documents(org).add(name, found)
 
     async def __call__(self, org: str, query: str, document_ids: Sequence[str], limit: int) -> list[dict[str, Any]]:
-        words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query)))[:MAX_WORDS]
+        words = list(dict.fromkeys(word.lower() for word in words_in(query)))
         words = [word for word in words if word not in _EMPTY] or words
+        words = list(dict.fromkeys(part for word in words for part in _parts(word)))[:MAX_WORDS]
         rows = await self._documents(org).search(words, document_ids, max(1, min(limit, MAX_FOUND)))
         return [msgspec.to_builtins(row) for row in rows]
+
+
+def _parts(word: str) -> list[str]:
+    """Nobody can see where words end that are written in signs: any two side by side may be one. Those of hiragana
+    alone are endings of other words."""
+    if not in_signs(word):
+        return [word]
+    pairs = [word[at : at + 2] for at in range(max(1, len(word) - 1))]
+    return [pair for pair in pairs if not _HIRAGANA.fullmatch(pair)] or pairs

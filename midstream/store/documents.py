@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core.ids import new_id
+from .cjk import apart
 from .database import Database, DialectName
 from .reading import LAST, missing
 
@@ -124,7 +125,8 @@ class Documents:
         ])  # fmt: skip
 
     async def search(self, words: Sequence[str], document_ids: Sequence[str], limit: int) -> list[PieceRow]:
-        """Pieces with any of the words, nearest first. words: letters and digits only. document_ids: [] = all."""
+        """Pieces with any of the words, nearest first. words: as of cjk.words_in, or parts of one.
+        document_ids: [] = all."""
         among = None
         if document_ids:
             # What is no id of ours is no document's, and might not be text to the database.
@@ -132,15 +134,20 @@ class Documents:
             among = msgspec.json.encode(known[:MOST_IDS]).decode()
         if not words:
             return []
-        mark = " OR " if self._db.dialect == "sqlite" else " | "
-        if self._db.dialect == "postgres":  # in the locale C it folds ASCII only
-            words = [form for word in words for form in dict.fromkeys((word, word.capitalize(), word.upper()))]
-        # Quoted, so that neither database reads a word as one of its own.
-        query = mark.join(f'"{word}"' if self._db.dialect == "sqlite" else f"'{word}'" for word in words)
-        rows = await self._db.read(_SEARCH[self._db.dialect], self._org, query, among, limit)
+        rows = await self._db.read(_SEARCH[self._db.dialect], self._org, _any(words, self._db.dialect), among, limit)
         return [PieceRow(*row) for row in rows]
 
 
 def _row(id: str, name: str, body: bytes, created_at: float) -> DocumentRow:
     sizes = msgspec.json.decode(body, type=_Body)
     return DocumentRow(id, name, sizes.bytes, sizes.pieces, created_at)
+
+
+def _any(words: Sequence[str], dialect: DialectName) -> str:
+    """A query for any of the words, quoted, so that neither database reads one as its own. Signs, each of which is a
+    word there, stand side by side."""
+    if dialect == "sqlite":
+        return " OR ".join(f'"{apart(word)}"' for word in words)
+    # In the locale C it folds ASCII only.
+    forms = [form for word in words for form in dict.fromkeys((word, word.capitalize(), word.upper()))]
+    return " | ".join("(" + " <-> ".join(f"'{sign}'" for sign in apart(form).split()) + ")" for form in forms)

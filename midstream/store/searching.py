@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-import re
+import msgspec
 
 from ..core.errors import BadRequest
+from .cjk import in_signs, words_in
 from .database import Database, DialectName
 from .reading import LAST, missing
 from .rows import FoundMessage
@@ -19,31 +20,37 @@ BEFORE, AFTER = 40, 120
 #: A thread with the name of a tool's call (`run_…:1:0`): in it an agent was asked by another one, not by a user.
 OF_A_CALL = "LIKE 'run!_________________________:%:%' ESCAPE '!'"
 
-_WORD = re.compile(r"[^\W_]+")
 _FOUND = f"""
 SELECT m.id, m.conversation_id, c.title, m.role, t.text, m.created_at
 FROM message_texts t JOIN messages m ON m.id = t.message_id JOIN conversations c ON c.id = m.conversation_id
 WHERE t.org_id = $1 AND m.org_id = $1 AND c.org_id = $1 AND m.deleted_at IS NULL AND c.deleted_at IS NULL
     AND COALESCE(c.thread_id, '') NOT {OF_A_CALL} AND (m.created_at, m.id) < ($3, $4) AND @match
 ORDER BY m.created_at DESC, m.id DESC LIMIT $5"""
+#: $2: the query; $6: JSON text of an array, the words in signs, which the index holds sign by sign.
 _MATCH: dict[DialectName, str] = {
-    "sqlite": "t.seq IN (SELECT rowid FROM message_words WHERE message_words MATCH $2)",
-    "postgres": "t.words @@ to_tsquery('simple', $2)",
+    "sqlite": "t.seq IN (SELECT rowid FROM message_words WHERE message_words MATCH $2) "
+    "AND NOT EXISTS (SELECT 1 FROM json_each($6) WHERE instr(t.text, value) = 0)",
+    "postgres": "t.words @@ to_tsquery('simple', $2) AND NOT EXISTS ("
+    "SELECT 1 FROM jsonb_array_elements_text(CAST(CAST($6 AS TEXT) AS jsonb)) AS word WHERE strpos(t.text, word) = 0)",
 }
 _BY_DIALECT: dict[DialectName, str] = {name: _FOUND.replace("@match", match) for name, match in _MATCH.items()}
-_AND: dict[DialectName, tuple[str, str]] = {"sqlite": ('"{}"*', " "), "postgres": ("'{}':*", " & ")}
+#: How a word stands in a query, how the beginning of one, and what stands between two.
+_AND: dict[DialectName, tuple[str, str, str]] = {
+    "sqlite": ('"{}"', '"{}"*', " "), "postgres": ("'{}'", "'{}':*", " & "),
+}  # fmt: skip
 _PLACE = "SELECT created_at, id FROM messages WHERE id = $1 AND org_id = $2"
 
 
 def words_of(text: str) -> list[str]:
     """What is searched for: letters and digits only, so that no word means anything to a query language."""
-    return [word[:MAX_WORD] for word in _WORD.findall(text)][:MAX_WORDS]
+    return [word[:MAX_WORD] for word in words_in(text)][:MAX_WORDS]
 
 
 def query_of(words: list[str], dialect: DialectName) -> str:
-    """Every word, or one that begins with it, in any order."""
-    one, between = _AND[dialect]
-    return between.join(one.format(word) for word in words)
+    """Every word, or one that begins with it, in any order; of a word in signs, every sign."""
+    whole, begun, between = _AND[dialect]
+    asked = [[whole.format(sign) for sign in word] if in_signs(word) else [begun.format(word)] for word in words]
+    return between.join(dict.fromkeys(one for some in asked for one in some))
 
 
 def snippet(text: str, words: list[str]) -> str:
@@ -67,7 +74,8 @@ async def search_messages(db: Database, org: str, text: str, after: str | None, 
         if not rows:
             raise missing("message", after)
         time, id = rows[0]
-    found = await db.read(_BY_DIALECT[db.dialect], org, query_of(words, db.dialect), time, id, limit)
+    together = msgspec.json.encode([word for word in words if in_signs(word)]).decode()
+    found = await db.read(_BY_DIALECT[db.dialect], org, query_of(words, db.dialect), time, id, limit, together)
     hits = [FoundMessage(*row) for row in found]
     return [
         FoundMessage(hit.message_id, hit.conversation_id, hit.title, hit.role, snippet(hit.text, words), hit.created_at)

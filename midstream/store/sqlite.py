@@ -19,6 +19,7 @@ from queue import SimpleQueue
 
 from ..core.errors import BadRequest, Conflict, StoreDown
 from .checkpoint import PATIENCE, Checkpointer
+from .cjk import apart
 from .database import DialectName, Row, Statement, Value
 from .exact import ExactSum
 from .group import Entry, Flusher, Group, batched
@@ -82,6 +83,8 @@ def connect(path: str, *, full_sync: bool = False, patience: float = READER_PATI
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute("PRAGMA cache_size = -1024")  # what is written lies together, and readers come seldom
     connection.create_aggregate("exact_sum", 1, ExactSum)  # type: ignore[arg-type]
+    connection.execute("PRAGMA trusted_schema = ON")  # triggers call the next
+    connection.create_function("apart", 1, apart, deterministic=True)
     return connection
 
 

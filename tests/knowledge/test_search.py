@@ -34,6 +34,27 @@ def test_a_document_is_found_by_its_words_in_its_own_org_only(any_url: str):
     with_store(any_url, work)
 
 
+def test_what_is_written_without_spaces_is_found_by_what_stands_side_by_side(any_url: str):
+    async def work(store: Store) -> None:
+        knowledge = Knowledge(store.documents)
+        await knowledge.add(ORG, "tower", "東京タワーの高さは333メートルです。")
+        await knowledge.add(ORG, "bridge", "明石海峡大橋は、神戸と淡路島を結ぶ橋です。")
+        await knowledge.add(ORG, "glued", "設定はKubernetesにあります。")
+        await knowledge.add("org_2", "secret", "東京タワー")
+
+        async def names(query: str) -> list[str]:
+            return [one["name"] for one in await knowledge(ORG, query, [], 5)]
+
+        assert await names("東京") == ["tower"]
+        assert await names("東京タワーはどのくらい高いですか") == ["tower"]
+        assert await names("橋") == ["bridge"]
+        assert (await names("神戸の橋はどこですか"))[0] == "bridge"
+        assert await names("kubernetes") == ["glued"]
+        assert await names("京東") == []
+
+    with_store(any_url, work)
+
+
 @pytest.mark.parametrize(
     "query",
     ["", "!!!", '"', "'", "a AND", "NOT", "NEAR(", "text:a", "a*", "-a", "a & | !", "\\", "x' OR '1'='1", ":*", "\0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -37,6 +38,23 @@ def test_a_history_is_listed_read_searched_renamed_and_deleted(agents: Agents):
     gone = ask("GET", f"{AT}/{first}")
     assert (gone.status, gone.json["message"]) == (404, f"no such conversation: {first}")
     assert ask("GET", f"{AT}/search?q=zebra").json["data"] == []
+
+
+def test_what_is_written_without_spaces_is_found_in_its_own_org(agents: Agents):
+    ask, agent = agents.serving.ask, agents.agent()
+    said = agents.say(agent, "昨日、東京タワーに登りました。").json["conversationId"]
+    agents.say(agent, "京都")
+    found = ask("GET", f"{AT}/search?q={quote('東京')}").json["data"]
+    assert {row["conversationId"] for row in found} == {said}
+    assert all("東京タワー" in row["snippet"] for row in found)
+    agents.post("/v1/admin/documents", {"name": "tower", "text": "東京タワーの高さは333メートルです。"})
+    asked = {"name": "search_documents", "arguments": {"query": "タワーはどのくらい高いですか"}}
+    assert "333メートル" in agents.post("/mcp/v1/tools/call-tool", asked)["content"][0]["text"]
+    org = agents.post("/v1/admin/orgs", {"name": "elsewhere"})["id"]
+    key = agents.post("/v1/admin/keys", {"name": "k", "org_id": org, "scopes": ["admin", "chat"]})["key"]
+    assert ask("GET", f"{AT}/search?q={quote('東京')}", key=key).json["data"] == []
+    reply = ask("POST", "/mcp/v1/tools/call-tool", asked, key=key).json
+    assert reply["content"][0]["text"] == "nothing was found"
 
 
 def test_conversations_of_an_agent_are_listed_by_any_of_its_names(agents: Agents):

@@ -1,0 +1,22 @@
+-- Each sign of Chinese and Japanese is a word of its own (store/cjk.py): they are written without spaces.
+-- Marks beyond ASCII part words too, which PostgreSQL takes for letters in the locale C.
+-- sqlite: DROP TRIGGER message_texts_in;
+-- sqlite: DROP TRIGGER message_texts_out;
+-- sqlite: INSERT INTO message_words (message_words) VALUES ('delete-all');
+-- sqlite: INSERT INTO message_words (rowid, text) SELECT seq, apart(text) FROM message_texts;
+-- sqlite: CREATE TRIGGER message_texts_in AFTER INSERT ON message_texts BEGIN INSERT INTO message_words (rowid, text) VALUES (new.seq, apart(new.text)); END;
+-- sqlite: CREATE TRIGGER message_texts_out AFTER DELETE ON message_texts BEGIN INSERT INTO message_words (message_words, rowid, text) VALUES ('delete', old.seq, apart(old.text)); END;
+-- sqlite: DROP TRIGGER pieces_in;
+-- sqlite: DROP TRIGGER pieces_out;
+-- sqlite: INSERT INTO pieces_words (pieces_words) VALUES ('delete-all');
+-- sqlite: INSERT INTO pieces_words (rowid, text) SELECT seq, apart(text) FROM pieces;
+-- sqlite: CREATE TRIGGER pieces_in AFTER INSERT ON pieces BEGIN INSERT INTO pieces_words (rowid, text) VALUES (new.seq, apart(new.text)); END;
+-- sqlite: CREATE TRIGGER pieces_out AFTER DELETE ON pieces BEGIN INSERT INTO pieces_words (pieces_words, rowid, text) VALUES ('delete', old.seq, apart(old.text)); END;
+-- postgres: DROP INDEX message_texts_by_words;
+-- postgres: ALTER TABLE message_texts DROP COLUMN words;
+-- postgres: ALTER TABLE message_texts ADD COLUMN words tsvector GENERATED ALWAYS AS (to_tsvector('simple', regexp_replace(regexp_replace(translate(text, '!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~', '                                '), '[\u00a0-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7\u2000-\u206f\u3000-\u3004\u3008-\u3020\u3030\u3036-\u3037\u303d-\u303f\u309b\u309c\u30a0\u30fb\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\uffe0-\uffee]', ' ', 'g'), '([\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af])', ' \1 ', 'g'))) STORED;
+-- postgres: CREATE INDEX message_texts_by_words ON message_texts USING GIN (words);
+-- postgres: DROP INDEX pieces_by_words;
+-- postgres: ALTER TABLE pieces DROP COLUMN words;
+-- postgres: ALTER TABLE pieces ADD COLUMN words tsvector GENERATED ALWAYS AS (to_tsvector('simple', regexp_replace(regexp_replace(translate(text, '!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~', '                                '), '[\u00a0-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7\u2000-\u206f\u3000-\u3004\u3008-\u3020\u3030\u3036-\u3037\u303d-\u303f\u309b\u309c\u30a0\u30fb\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\uffe0-\uffee]', ' ', 'g'), '([\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af])', ' \1 ', 'g'))) STORED;
+-- postgres: CREATE INDEX pieces_by_words ON pieces USING GIN (words);
