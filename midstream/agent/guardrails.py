@@ -14,6 +14,8 @@ Expressions are run by RE2, in time that grows with the text alone."""
 
 from __future__ import annotations
 
+import base64
+import codecs
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
@@ -25,7 +27,7 @@ from msgspec import Struct
 
 from ..core.errors import BadRequest, MidstreamError
 from ..core.misread import member_of, place_of
-from ..core.parts import Message, Text
+from ..core.parts import Media, Message, Text
 from ..core.turn import Params, Prompt
 
 Stage: TypeAlias = Literal["input", "output"]
@@ -61,9 +63,12 @@ class Checks(Struct, frozen=True, forbid_unknown_fields=True):
     webhook: Webhook | None = None
 
 
+NO_CHECKS = Checks()
+
+
 class Guardrails(Struct, frozen=True, forbid_unknown_fields=True):
-    input: Checks = Checks()
-    output: Checks = Checks()
+    input: Checks = NO_CHECKS
+    output: Checks = NO_CHECKS
     message: str = MESSAGE
     on_failure: Literal["block", "pass"] = "block"
 
@@ -102,6 +107,35 @@ async def blocked(rails: Guardrails, stage: Stage, text: str, classify: Classify
     except MidstreamError as error:
         return None if rails.on_failure == "pass" else f"a check could not be made: {error.message}"[:MAX_REASON]
     return reason
+
+
+def said_in(message: Message) -> str:
+    """All words of a user's message as a model may read them: the user's own first, then those of its text files and
+    documents, with their names. Of files in another form (PDF, pictures) and of links only the name."""
+    said: list[str] = []
+    for part in reversed(message.parts):
+        if isinstance(part, Text):
+            said.append(part.text)
+        elif isinstance(part, Media):
+            said += [part.name or "", _written_in(part)]
+    return "\n\n".join(one for one in said if one)
+
+
+def _written_in(media: Media) -> str:
+    """The text of a file, whatever its type says, when it is one. Of a type that says so, as much of it as is UTF-8."""
+    is_text = media.mime.lower().startswith("text/")
+    if media.data is None or not (is_text or media.kind == "file"):
+        return ""
+    try:
+        data = base64.b64decode(media.data)
+    except ValueError:
+        return ""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace") if is_text else ""
 
 
 def asking(classifier: Classifier, stage: Stage, text: str) -> Prompt:

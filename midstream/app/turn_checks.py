@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..agent.guardrails import Classify, Consult, Guardrails, Stage, blocked
+from ..agent.guardrails import NO_CHECKS, Classify, Consult, Guardrails, Stage, blocked, said_in
 from ..agent.loop import Ended
 from ..agent.prepare import Prepared
 from ..agent.structured import structured
@@ -42,11 +42,13 @@ class TurnChecks:
     @property
     def judges_output(self) -> bool:
         """May the text still change once the model has said it?"""
-        return self._prepared.format is not None or self._rails.output != type(self._rails.output)()
+        return self._prepared.format is not None or self._rails.output != NO_CHECKS
 
-    async def of_input(self, text: str) -> Judged | None:
-        """What to answer instead, None when the text may go to the model."""
-        reason = await self._blocked("input", text)
+    async def of_input(self) -> Judged | None:
+        """What to answer instead, None when what the user says, with all that is attached, may go to the model."""
+        if self._rails.input == NO_CHECKS:
+            return None
+        reason = await self._blocked("input", said_in(self._prepared.prompt.messages[-1]))
         return Judged(self._rails.message, blocked=reason) if reason is not None else None
 
     async def of_output(self, ended: Ended) -> Judged:

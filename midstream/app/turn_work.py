@@ -140,7 +140,7 @@ class TurnWork:
         models = self._models_of(prepared, given)
         checks = self._checks(desk, prepared, models)
         self._laps.lap("prepare")
-        refused = await checks.of_input(self._ask.text)
+        refused = await checks.of_input()
         if refused is not None:
             desk.log(*shown(refused.text))
             return self._outcome(models, Ended(Answer(), None, 0, 0), refused)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
 
-from midstream.agent.guardrails import Classifier, Guardrails, Webhook, blocked, guardrails_of
+from midstream.agent.guardrails import Classifier, Guardrails, Webhook, blocked, guardrails_of, said_in
 from midstream.core.errors import BadRequest, MidstreamError, TimedOut
-from midstream.core.parts import text_of
+from midstream.core.parts import Media, Message, Text, text_of
 from midstream.core.turn import Prompt
 
 
@@ -136,3 +137,40 @@ def test_the_cheap_checks_come_first():
     assert (world.asked, world.posted) == ([], [])
     assert reason(raw, "good", world=world) == "x"
     assert world.posted == []
+
+
+def file(text: str | bytes, mime: str = "text/plain", **more: Any) -> Media:
+    data = text if isinstance(text, bytes) else text.encode()
+    return Media(more.pop("kind", "file"), mime, data=base64.b64encode(data).decode(), **more)
+
+
+def test_the_users_own_words_come_first_then_what_is_attached_with_its_name():
+    parts = (Text("Attached document plan:\n\nthe plan"), file("some notes", name="notes.txt"), Text("^read"))
+    assert said_in(Message("user", parts)) == "^read\n\nnotes.txt\n\nsome notes\n\nAttached document plan:\n\nthe plan"
+    assert said_in(Message("user", (Text("only this"),))) == "only this"
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        file("secret"), file("\ufeffsecret"), file("secret".encode("utf-16")),
+        file("sécret, or secret".encode("latin-1")),
+        file("secret", "TEXT/csv; charset=utf-8"), file("{'a': 'secret'}", "application/json"),
+        file("secret", "application/octet-stream"), file("secret", "text/plain", kind="audio"),
+        Media("file", "application/pdf", data="aGk=", name="secret.pdf"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_text_is_read_whatever_its_type_says(media: Media):
+    assert "secret" in said_in(Message("user", (media, Text("look"))))
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        file(b"%PDF-1.7\n\xe2\xe3\xcf\xd3 secret", "application/pdf"), file("secret", "image/png", kind="image"),
+        Media("file", "text/plain", url="https://example.org/a"), Media("file", "text/plain", data="%"),
+        Media("file", file_id="file_1"),
+    ],
+)  # fmt: skip
+def test_of_what_is_no_text_only_the_name_is_read(media: Media):
+    assert said_in(Message("user", (media, Text("look")))) == "look"

@@ -1,0 +1,69 @@
+"""Guardrails of an agent whose users attach files and documents, on a real server."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .agents_at import Agents
+from .serving import Serving
+from .tool_server import ToolServer
+from .upstream import Upstream, whole
+
+ANSWER = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream(lambda asked: whole(ANSWER)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hooks() -> Iterator[ToolServer]:
+    with ToolServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def agents(upstream: Upstream, hooks: ToolServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
+    toml = f'[egress]\nallow = ["127.0.0.1:{hooks.port}"]\n'
+    toml += f'[providers.up]\nkind = "openai_compatible"\nbase_url = "{upstream.url}/v1"\napi_key = "sk"\n'
+    with Serving(tmp_path_factory.mktemp("guarded"), toml) as serving:
+        yield Agents(serving)
+
+
+def guarded(agents: Agents, checks: dict[str, Any]) -> str:
+    rails = {"input": checks, "message": "Not that."}
+    return agents.agent(service="up", configuration={"model": "x"}, settings={"guardrails": rails})
+
+
+def attached(text: str, mime: str = "text/plain") -> dict[str, Any]:
+    return {"data": base64.b64encode(text.encode()).decode(), "mimeType": mime, "name": "notes.txt"}
+
+
+def test_what_is_attached_is_checked_before_any_model_sees_it(agents: Agents, upstream: Upstream):
+    agent = guarded(agents, {"patterns": ["bomb"]})
+    document = agents.post("/v1/admin/documents", {"name": "plan", "text": "How to build a bomb."})["id"]
+    upstream.asked.clear()
+    for more in ({"attachments": [attached("a bomb")]}, {"documentIds": [document]}):
+        reply = agents.say(agent, "Summarize it.", **more).json
+        assert (reply["text"], reply["blocked"], reply["finishReason"]) == (
+            "Not that.",
+            "it matches bomb",
+            "content_filter",
+        )
+    body = {"agent_id": agent, "user": "Summarize it.", "files": [f"data:text/csv;base64,{attached('x,bomb')['data']}"]}
+    assert agents.post("/api/v2/model/chat/completion", body)["data"]["blocked"] == "it matches bomb"
+    assert upstream.asked == []
+    assert agents.say(agent, "Summarize it.", attachments=[attached("a cake")]).json["text"] == "ok"
+
+
+def test_a_webhook_is_told_of_all_that_a_user_says(agents: Agents, hooks: ToolServer):
+    agent = guarded(agents, {"webhook": {"url": f"{hooks.url}/check"}})
+    agents.say(agent, "Summarize it.", attachments=[attached("a cake")])
+    [call] = hooks.to("/check")
+    assert call["body"] == {"stage": "input", "text": "Summarize it.\n\nnotes.txt\n\na cake"}
