@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+from msgspec.structs import replace
+
 from ..core.parts import Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 
 #: Rough enough to be called an estimate: bytes of text per token, and tokens of a picture or file.
 BYTES_PER_TOKEN, MEDIA_TOKENS, MESSAGE_TOKENS = 4, 1000, 4
 #: Of a thread that stay in sight when their messages do not.
 FILES = 10
+#: Pictures of its own that a model which draws is shown again.
+DRAWINGS = 4
 LOST = "No result of this call was recorded."
 
 
@@ -61,6 +65,45 @@ def left_files(messages: Sequence[Message], shown: Sequence[Message]) -> tuple[M
             if type(part) is Media and part.kind == "file" and id(part) not in seen and part not in found:
                 found.append(part)
     return tuple(reversed(found[:FILES]))
+
+
+def with_drawings(messages: Sequence[Message], count: int) -> tuple[Message, ...]:
+    """Of what models have drawn, the newest `count` pictures; other media of answers and addresses, which services give
+    for an hour, are left out, and so is an answer of which nothing is left."""
+    out: list[Message] = []
+    for message in reversed(messages):
+        if message.role == "assistant":
+            parts: list[Part] = []
+            for part in reversed(message.parts):
+                if type(part) is Media:
+                    if part.kind != "image" or part.data is None or count <= 0:
+                        continue
+                    count -= 1
+                parts.append(part)
+            if len(parts) < len(message.parts):
+                message = replace(message, parts=tuple(reversed(parts)), native=None)
+        if message.parts:
+            out.append(message)
+    return tuple(reversed(out))
+
+
+def shown_to_user(messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Media, ...]]:
+    """What was drawn stands in the user's next message: an answer has no place for it in most formats, and Gemini's
+    wants its signature there. Besides, the pictures after which the user has not spoken yet."""
+    out: list[Message] = []
+    held: tuple[Media, ...] = ()
+    for message in messages:
+        if message.role == "assistant":
+            drawn = tuple(replace(part, state=None) for part in message.parts if type(part) is Media)
+            if drawn:
+                held += drawn
+                rest = tuple(part for part in message.parts if type(part) is not Media)
+                message = replace(message, parts=rest, native=None)
+        elif message.role == "user" and held:
+            message, held = replace(message, parts=(*held, *message.parts), native=None), ()
+        if message.parts:
+            out.append(message)
+    return tuple(out), held
 
 
 def _within(messages: Sequence[Message], tokens: int) -> int:

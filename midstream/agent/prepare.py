@@ -18,7 +18,7 @@ from ..core.parts import Media, Message, Part, Text, media_in
 from ..core.turn import PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
 from .fitting import answerable, check_media, readable, room, unread_in
 from .formats import format_of
-from .history import MEDIA_TOKENS, left_files, tokens_of, window
+from .history import DRAWINGS, MEDIA_TOKENS, left_files, shown_to_user, tokens_of, window, with_drawings
 from .memory import reminder
 from .offered import MODES, choice_of, chosen_name, mapped, shown, tools_of
 from .parameters import NAMES, NUMBERS, Fitted, field_of, fit, gathered
@@ -121,7 +121,7 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
     if draws:
         params = replace(params, modalities=("text", "image"))
     bare = Prompt(system, tuple(shown(tool) for tool in tools), choice, params, pictured if draws else {})
-    prompt, past = _told(bare, ask, given, settings)
+    prompt, past = _told(bare, ask, given, settings, DRAWINGS if draws else 0)
     clamped = _lowered(prompt.params, merged.parameters, fitted)
     return Prepared(
         service=_text(values, "service"),
@@ -414,33 +414,31 @@ def _missing(loaded: Loaded, variables: Mapping[str, Any], in_prompt: tuple[str,
 # messages
 
 
-def _told(prompt: Prompt, ask: AgentAsk, given: Given, settings: Settings) -> tuple[Prompt, int]:
+def _told(prompt: Prompt, ask: AgentAsk, given: Given, settings: Settings, drawings: int) -> tuple[Prompt, int]:
     """The prompt with what is said now and, as far as its model holds that, with what was said before; and how many
-    messages that is."""
+    messages that is. drawings: pictures that models have drawn, of those that are shown again."""
     model = given.model
     check_media(ask.media, ask.places or ("user",), model)
     for place, message in enumerate(ask.messages):
         check_media(media_in(message.parts), (f"messages[{place}]",), model)
-    history = readable(() if ask.messages else given.history, model)
+    history = readable(with_drawings(() if ask.messages else given.history, drawings), model)
     own = _own(ask, given.documents)
     again = () if own else history[-1:]  # without another message the last one is answered once more
     history = history[: len(history) - len(again)]
-    now = (*ask.messages, *again)
-    space = room(replace(prompt, messages=(*prompt.messages, *now, *own)), model)
+    space = room(replace(prompt, messages=(*prompt.messages, *ask.messages, *again, *own)), model)
     tokens = min((one for one in (settings.history_tokens, space) if one is not None), default=None)
     before = window(history, settings.history_messages, tokens)
-    if settings.history_messages:
-        files = left_files(history, before)
-        if space is not None:
-            files = files[max(0, len(files) - (space - sum(map(tokens_of, before))) // MEDIA_TOKENS) :]
-        own = _own(ask, given.documents, files)
-    messages = (*prompt.messages, *before, *now, *own)
-    return answerable(replace(prompt, messages=messages), model), len(before)
+    files = left_files(history, before) if settings.history_messages else ()
+    if space is not None:
+        files = files[max(0, len(files) - (space - sum(map(tokens_of, before))) // MEDIA_TOKENS) :]
+    before, drawn = shown_to_user((*before, *again))
+    messages = (*prompt.messages, *before, *ask.messages, *_own(ask, given.documents, (*files, *drawn)))
+    return answerable(replace(prompt, messages=messages), model), len(before) - len(again)
 
 
 def _own(ask: AgentAsk, documents: Sequence[tuple[str, str]], kept: Sequence[Media] = ()) -> tuple[Message, ...]:
-    """The user's message, after what is attached to it, if there is one. kept: files of the thread that the model would
-    not see else."""
+    """The user's message, after what is attached to it, if there is one. kept: files and pictures of the thread that
+    the model would not see else."""
     parts: list[Part] = [Text(f"Attached document {name}:\n\n{text}") for name, text in documents]
     parts += ask.media
     if ask.text:

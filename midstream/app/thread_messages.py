@@ -33,14 +33,6 @@ def described(media: Media) -> dict[str, str]:
     return {name: value for name, value in known.items() if value}
 
 
-def shown(message: Message) -> Message:
-    """A stored message as the model is shown it: of what it said itself, no pictures."""
-    if message.role != "assistant":
-        return message
-    parts = tuple([part for part in message.parts if type(part) is not Media])
-    return message if len(parts) == len(message.parts) else replace(message, parts=parts)
-
-
 def asked_again(ask: AgentAsk, row: ThreadMessage, read: Callable[[Message | Native], tuple[Message, ...]]) -> AgentAsk:
     """With the words and attachments of a message that is stored already, and with its documents and variables where
     none are given anew."""

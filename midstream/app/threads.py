@@ -24,7 +24,7 @@ from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
 from ..store.searching import MAX_TEXT
 from ..store.threads import Line, ThreadStore
 from .places import PLAIN, Places, Standing
-from .thread_messages import asked_again, described, documents_of, said_by, shown, title_of
+from .thread_messages import asked_again, described, documents_of, said_by, title_of
 from .turnstile import Turnstile
 
 logger = logging.getLogger("midstream.threads")
@@ -346,7 +346,7 @@ class Threads:
             ask = asked_again(ask, answered, self._read)
         first = next((one for one in line.messages if one.role == "user"), None)
         visible = line.shown()
-        said = [shown(message) for one in visible for message in self._read(one.spoken())]
+        said = [message for one in visible for message in self._read(one.spoken())]
         attached = [*visible, answered] if answered is not None and not own else visible
         return Thread(
             org=org,

@@ -34,7 +34,23 @@ def _embedding(quirks: Quirks) -> Embedding:
 EMBEDDING = _embedding(openai_chat.OPENAI)
 
 #: OpenAI's way, whichever of its formats the words are spoken in.
-DRAWING = Drawing("/images/generations", openai_chat.write_drawing, openai_chat.read_drawing)
+DRAWING = Drawing(lambda plan: "/images/generations", openai_chat.write_drawing, openai_chat.read_drawing)
+
+#: OpenAI's models that are shown pictures as JSON. DALL-E takes one at the most, in another form.
+_SEES = re.compile(r"(chat)?gpt-image")
+
+
+def _edits(plan: Plan) -> bool:
+    """Such a model is asked elsewhere when there are any."""
+    return _SEES.match(plan.model) is not None and bool(openai_chat.pictures_of(plan.turn.prompt))
+
+
+#: The same of OpenAI itself.
+EDITING = Drawing(
+    lambda plan: "/images/edits" if _edits(plan) else "/images/generations",
+    lambda plan: openai_chat.write_drawing(plan, shown=_edits(plan)),
+    openai_chat.read_drawing,
+)
 
 
 def _fetches(quirks: Quirks) -> Callable[[Media], bool]:
@@ -54,7 +70,7 @@ def chat_service(
     write: Callable[[Plan], Asked] | None = None,
     headers: Headers = (),
     embeds: bool = True,
-    draws: bool = False,
+    drawing: Drawing | None = None,
     keyless: bool = False,
     parameters: Callable[[str], Mapping[str, Range | None]] | None = None,
     claims: re.Pattern[str] | None = None,
@@ -71,7 +87,7 @@ def chat_service(
         write=write or partial(openai_chat.write_ask, quirks=quirks),
         headers=headers,
         embedding=_embedding(quirks) if embeds else None,
-        drawing=DRAWING if draws else None,
+        drawing=drawing,
         models_path="/models",
         read_models=openai_chat.read_models,
         vendor=vendor,

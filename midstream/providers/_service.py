@@ -51,7 +51,7 @@ class Counting(Struct, frozen=True):
 class Drawing(Struct, frozen=True):
     """How a service gives pictures, where it does so elsewhere than where it answers."""
 
-    path: str
+    path: Callable[[Plan], str]
     write: Callable[[Plan], Asked]
     read: Callable[[bytes], Answer]
 
@@ -204,7 +204,7 @@ class Provider:
         asked = way.write(plan)
         self._all_honoured(asked, plan)
         await line.leaving()
-        incoming = await self._exchange("POST", way.path, key, asked.body)
+        incoming = await self._exchange("POST", way.path(plan), key, asked.body)
         try:
             body = await incoming.read()
         finally:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ..core.agents import Range
 from ..core.turn import Asked, Plan
 from ..wire.openai_chat import Quirks, write_ask
-from ._chat import chat_service
+from ._chat import EDITING, chat_service
 from ._parameters import taken
 from ._spares import spare
 
@@ -53,7 +53,7 @@ SERVICE = chat_service(
     url_env="OPENAI_BASE_URL",
     vendor="openai",
     write=_write,
-    draws=True,
+    drawing=EDITING,
     parameters=parameters,
     claims=CLAIMS,
     spare=spare,

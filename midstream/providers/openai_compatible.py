@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ._chat import LOCAL, chat_service
+from ._chat import DRAWING, LOCAL, chat_service
 
-SERVICE = chat_service(quirks=LOCAL, keyless=True, draws=True)
+SERVICE = chat_service(quirks=LOCAL, keyless=True, drawing=DRAWING)

@@ -6,7 +6,7 @@ import re
 
 from ..core.agents import Range
 from ..wire import openai_chat, openai_responses
-from ._chat import DRAWING, EMBEDDING
+from ._chat import EDITING, EMBEDDING
 from ._parameters import taken
 from ._service import Service
 from ._spares import spare
@@ -26,7 +26,7 @@ SERVICE = Service(
     key_env="OPENAI_API_KEY",
     path=lambda model, stream: "/responses",
     embedding=EMBEDDING,
-    drawing=DRAWING,
+    drawing=EDITING,
     models_path="/models",
     read_models=openai_chat.read_models,
     vendor="openai",

@@ -22,7 +22,7 @@ from midstream.core.agents import (
     Variable,
 )
 from midstream.core.errors import BadRequest
-from midstream.core.parts import Media, Message, Text, ToolCall, ToolResult, text_of
+from midstream.core.parts import Media, Message, State, Text, ToolCall, ToolResult, media_in, text_of
 from midstream.core.turn import Format, Params, ToolChoice
 
 PLAIN = Settings()
@@ -522,6 +522,49 @@ def test_history_is_cut_by_tokens():
     made = prepared(configured(Settings(history_tokens=450)), history=history)
     assert made.prompt.messages[1:-1] == history[-4:]
     assert sum(tokens_of(message) for message in made.prompt.messages[1:-1]) <= 450
+
+
+def drawing(n: int) -> Media:
+    return Media("image", "image/png", data=f"{n:04}")
+
+
+def painter(**settings: Any) -> Loaded:
+    spec = Spec(service="s", configuration={"model": "m"}, settings=Settings(**settings), type="image")
+    return an_agent(spec)
+
+
+def test_a_model_that_draws_sees_its_newest_pictures_as_its_users():
+    history = tuple(one for n in range(6) for one in (user(f"q{n}"), assistant(f"a{n}", drawing(n))))
+    made = prepared(painter(), history=history)
+    assert [one.parts for one in made.prompt.messages if one.role == "user"] == [
+        (Text("q0"),), (Text("q1"),), (Text("q2"),), (drawing(2), Text("q3")), (drawing(3), Text("q4")),
+        (drawing(4), Text("q5")), (drawing(5), Text("Hello")),
+    ]  # fmt: skip
+    assert [one for one in made.prompt.messages if one.role == "assistant"] == [assistant(f"a{n}") for n in range(6)]
+    # as a picture of anybody, without what its service had signed: nor twice when it is sent again
+    signed = replace(drawing(5), state=State("gemini", {"thoughtSignature": "x"}))
+    history = (*history[:-1], assistant("a5", signed))
+    again = prepared(painter(), AgentAsk(text="bluer", media=(drawing(5),)), history=history)
+    assert again.prompt.messages[-1].parts == (drawing(5), Text("bluer"))
+
+
+def test_pictures_are_seen_as_far_as_the_history_is():
+    history = (user("q0"), assistant(drawing(0)), user("q1"), assistant(drawing(1), "a1"))
+    assert prepared(painter(history_messages=2), history=history).prompt.messages == (
+        user("q1"), assistant("a1"), Message("user", (drawing(1), Text("Hello"))),
+    )  # fmt: skip
+    assert prepared(painter(history_messages=0), history=history).prompt.messages == (user("Hello"),)
+    cut = prepared(painter(history_tokens=1100), history=history).prompt.messages
+    assert [one for message in cut for one in media_in(message.parts)] == [drawing(1)]
+
+
+def test_a_model_that_does_not_draw_is_shown_no_pictures_of_answers_and_addresses_that_die_are_left_out():
+    link, sound = Media("image", url="https://example.org/a.png"), Media("audio", "audio/wav", data="AA==")
+    history = (user("q0"), assistant(drawing(0)), user("q1"), assistant(link, sound, "a1"))
+    asked = prepared(configured(), history=history).prompt.messages[-4:]
+    assert asked == (user("q0"), user("q1"), assistant("a1"), user("Hello"))
+    drawn = prepared(painter(), history=history).prompt.messages
+    assert [one for message in drawn for one in media_in(message.parts)] == [drawing(0)]
 
 
 def test_a_call_is_never_cut_from_its_result():

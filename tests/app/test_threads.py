@@ -333,7 +333,7 @@ def test_while_a_turns_end_is_still_to_be_written_the_next_is_refused(tmp_path: 
     with_threads(tmp_path, test)
 
 
-def test_a_message_of_another_face_is_history_too_and_answers_pictures_are_not(tmp_path: Path):
+def test_a_message_of_another_face_is_history_too_and_so_are_answers_pictures(tmp_path: Path):
     async def test(store: Store, threads: Threads) -> None:
         async with threads.open(ORG, AgentAsk(text="0"), AGENT) as thread:
             image = Media("image", "image/png", data="AAAA")
@@ -342,7 +342,7 @@ def test_a_message_of_another_face_is_history_too_and_answers_pictures_are_not(t
         await store.ledger.commit(other)
         async with threads.open(ORG, AgentAsk(text="1", conversation=thread.conversation), AGENT) as thread:
             assert [one.parts for one in thread.history] == [
-                (Text("0"),), (Text("see"),), (Text("in other words"),),
+                (Text("0"),), (Text("see"), image), (Text("in other words"),),
             ]  # fmt: skip
             assert (thread.parent, thread.seq) == ("msg_o", 3)
 

@@ -15,7 +15,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 
 
 def answered(asked: Asked) -> Said:
-    if asked.path.endswith("/images/generations"):
+    if asked.path.endswith(("/images/generations", "/images/edits")):
         return whole(
             {
                 "created": 1,
@@ -23,6 +23,10 @@ def answered(asked: Asked) -> Said:
                 "usage": {"input_tokens": 9, "output_tokens": 272, "total_tokens": 281},
             }
         )
+    if asked.path.startswith("/router"):
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+        message = {"role": "assistant", "content": "Here.", "images": [picture]}
+        return whole({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
     part = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
     usage = {"promptTokenCount": 9, "candidatesTokenCount": 1290, "totalTokenCount": 1299}
     content = {"role": "model", "parts": [{"text": "Here."}, part]}
@@ -40,6 +44,8 @@ def agents(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iter
     toml = (
         f'[providers.openai]\napi_key = "sk-a"\nbase_url = "{upstream.url}/v1"\n'
         f'[providers.gemini]\napi_key = "g"\nbase_url = "{upstream.url}"\n'
+        f'[providers.router]\nkind = "open_router"\napi_key = "r"\nbase_url = "{upstream.url}/router"\n'
+        f'[providers.local]\nkind = "openai_compatible"\nbase_url = "{upstream.url}/local"\n'
         f'[providers.anthropic]\napi_key = "a"\nbase_url = "{upstream.url}"\n'
     )
     with Serving(tmp_path_factory.mktemp("pictures"), toml) as serving:
@@ -97,27 +103,60 @@ def test_where_the_model_itself_draws_it_is_asked_to(agents: Agents, upstream: U
     assert "size" in data["dropped_parameters"]
 
 
-def test_where_the_model_itself_draws_it_sees_pictures_that_users_gave_and_one_of_its_own_that_is_sent_again(
-    agents: Agents, upstream: Upstream
-):
+DATA = f"data:image/png;base64,{PIXEL}"
+
+
+def test_where_the_model_itself_draws_it_sees_pictures_that_users_gave_and_its_own(agents: Agents, upstream: Upstream):
     made = agents.agent(type="image", service="gemini", configuration={"model": "gemini-2.5-flash-image"})
-    first = drawn(agents, made, images=[f"data:image/png;base64,{PIXEL}"]).json["data"]
+    first = drawn(agents, made, images=[DATA]).json["data"]
 
     def shown() -> list[str]:
         said = [(one["role"], part) for one in upstream.asked[-1].json["contents"] for part in one["parts"]]
         return [role for role, part in said if "inlineData" in part]
 
     assert drawn(agents, made, user="Make it blue.", thread_id=first["thread_id"]).status == 200
-    assert shown() == ["user"]
+    assert shown() == ["user", "user"]
+    last = upstream.asked[-1].json["contents"][-1]["parts"]
+    assert last == [{"inlineData": {"mimeType": "image/png", "data": PIXEL}}, {"text": "Make it blue."}]
+    # one that is sent again is not shown twice
     again = {"user": "Make it blue.", "thread_id": first["thread_id"], "images": first["images"]}
     assert drawn(agents, made, **again).status == 200
-    assert shown() == ["user", "user"]
+    assert shown() == ["user", "user", "user"]
 
 
-def test_a_picture_that_a_service_cannot_be_shown_is_named_as_dropped(agents: Agents):
-    made = agents.agent(type="image", service="openai", configuration={"model": "gpt-image-1"})
-    reply = drawn(agents, made, images=[f"data:image/png;base64,{PIXEL}"])
-    assert reply.json["data"]["dropped_parameters"] == ["images"]
+def test_where_a_chat_draws_it_sees_what_it_drew(agents: Agents, upstream: Upstream):
+    made = agents.agent(type="image", service="router", configuration={"model": "google/gemini-2.5-flash-image"})
+    thread = drawn(agents, made).json["data"]["thread_id"]
+    assert drawn(agents, made, user="Make it blue.", thread_id=thread).status == 200
+    assert upstream.asked[-1].json["messages"][-1] == {
+        "role": "user",
+        "content": [{"type": "image_url", "image_url": {"url": DATA}}, {"type": "text", "text": "Make it blue."}],
+    }
+
+
+def test_openais_models_change_the_pictures_that_came_before(agents: Agents, upstream: Upstream):
+    made = agents.agent(type="image", service="openai", configuration={"model": "gpt-image-1", "size": "1024x1024"})
+    thread = drawn(agents, made).json["data"]["thread_id"]
+    assert upstream.asked[-1].path == "/v1/images/generations"
+    data = drawn(agents, made, user="Make it blue.", thread_id=thread).json["data"]
+    assert (upstream.asked[-1].path, data["images"]) == ("/v1/images/edits", [DATA])
+    assert upstream.asked[-1].json == {
+        "model": "gpt-image-1", "size": "1024x1024", "images": [{"image_url": DATA}],
+        "prompt": "Said before in this conversation:\nUser: A cat.\n\nDraw now: Make it blue.",
+    }  # fmt: skip
+    assert not data["dropped_parameters"]
+    drawn(agents, made, images=[DATA])
+    assert upstream.asked[-1].json["images"] == [{"image_url": DATA}]
+
+
+@pytest.mark.parametrize("service, model", [("openai", "dall-e-3"), ("local", "sd-xl")])
+def test_a_picture_that_a_service_cannot_be_shown_is_named_as_dropped(agents: Agents, service: str, model: str):
+    made = agents.agent(type="image", service=service, configuration={"model": model})
+    first = drawn(agents, made, images=[DATA]).json["data"]
+    assert first["dropped_parameters"] == ["images"]
+    made = agents.agent(type="image", service=service, configuration={"model": model})
+    thread = drawn(agents, made).json["data"]["thread_id"]
+    assert drawn(agents, made, user="Make it blue.", thread_id=thread).json["data"]["dropped_parameters"] == ["images"]
 
 
 def test_the_picture_is_found_again_in_the_history(agents: Agents):

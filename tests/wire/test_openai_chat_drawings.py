@@ -76,6 +76,27 @@ def test_what_means_nothing_to_a_picture_is_named():
     assert set(write_drawing(plan(prompt)).dropped) == {"temperature", "max_tokens", "images", "tools", "unheard"}
 
 
+def test_a_model_that_is_shown_pictures_gets_the_conversations_newest_as_addresses():
+    pictures = [Media("image", "image/png", data=f"{n:04}") for n in range(16)]
+    link, sound = Media("image", url="https://example.org/a.png"), Media("audio", "audio/wav", data="AA==")
+    prompt = Prompt(
+        (Message("user", (*pictures, sound, Text("A cat."))), Message("user", (link, Text("Make it blue.")))),
+        extras={"style": "vivid", "size": "1024x1024"},
+    )
+    asked = write_drawing(plan(prompt), shown=True)
+    body = json.loads(asked.body)
+    assert [one["image_url"] for one in body["images"]] == [
+        *(f"data:image/png;base64,{n:04}" for n in range(1, 16)), "https://example.org/a.png",
+    ]  # fmt: skip
+    assert (body["size"], "style" in body) == ("1024x1024", False)
+    assert set(asked.dropped) == {"images", "files", "style"}  # one too many, a sound
+
+
+def test_pictures_of_earlier_messages_that_are_not_shown_are_named_too():
+    before = Message("user", (Media("image", "image/png", data="AA=="), Text("A cat.")))
+    assert write_drawing(plan(Prompt((before, said("user", "Make it blue."))))).dropped == ("images",)
+
+
 def test_without_words_nothing_is_asked():
     with pytest.raises(BadRequest) as refused:
         write_drawing(plan(Prompt((Message("user", (Media("image", "image/png", data="AA=="),)),))))

@@ -1,4 +1,4 @@
-"""POST /v1/images/generations, asked by us: pictures from words."""
+"""POST /v1/images/generations and /v1/images/edits, asked by us: pictures from words, and from words and pictures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from ...core.errors import BadRequest, Garbled
 from ...core.events import Answer, Choice
-from ...core.parts import Media, Message, Part, Text, text_of
-from ...core.turn import PICTURE, Asked, Plan
+from ...core.parts import Media, Message, Part, Text, address, media_in, text_of
+from ...core.turn import PICTURE, Asked, Plan, Prompt
 from ...core.usage import Usage
 from .dropped import Dropped
 from .errors import error_in_reply
@@ -21,6 +21,8 @@ _encode = msgspec.json.Encoder().encode
 _KEPT = frozenset({"n", "user", "modalities"})
 #: Characters of a prompt that what was said before may fill: models take 4,000 and more.
 MAX_WORDS = 4000
+#: Pictures that a model is shown.
+MAX_PICTURES = 16
 _SPEAKERS = {"user": "User", "assistant": "Assistant"}
 
 
@@ -52,8 +54,15 @@ class _Body(Struct):
 _body = msgspec.json.Decoder(_Body).decode
 
 
-def write_drawing(plan: Plan) -> Asked:
-    """What the system says, what was said before, then the user's last words. Raises BadRequest when there are none."""
+def pictures_of(prompt: Prompt) -> list[Media]:
+    """Those of the conversation that can be shown, oldest first."""
+    media = [part for message in prompt.messages for part in media_in(message.parts)]
+    return [one for one in media if one.kind == "image" and address(one) is not None][-MAX_PICTURES:]
+
+
+def write_drawing(plan: Plan, *, shown: bool = False) -> Asked:
+    """What the system says, what was said before, then the user's last words. Raises BadRequest when there are none.
+    shown: with the pictures, for /v1/images/edits."""
     prompt, dropped = plan.turn.prompt, Dropped(plan.turn.dialect)
     said = _words(prompt.messages)
     if not said:
@@ -64,15 +73,19 @@ def write_drawing(plan: Plan) -> Asked:
     if prompt.params.user is not None:
         body["user"] = prompt.params.user
     for name, value in prompt.extras.items():
-        if name in PICTURE:
+        if name in PICTURE and not (shown and name == "style"):  # of the models that see nothing
             body[name] = value
         else:
             dropped.add(name)
     for name in msgspec.to_builtins(prompt.params):  # those that were given
         if name not in _KEPT:
             dropped.add(name)
-    if any(isinstance(part, Media) for part in prompt.messages[-1].parts):
-        dropped.add("images")
+    pictures = pictures_of(prompt) if shown else []
+    if pictures:
+        body["images"] = [{"image_url": address(one)} for one in pictures]
+    for one in (media for message in prompt.messages for media in media_in(message.parts)):
+        if one not in pictures:
+            dropped.add("images" if one.kind == "image" else "files")
     if prompt.tools:
         dropped.add("tools")
     return Asked(_encode(body), dropped.names())
