@@ -57,6 +57,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "patch /mcp_servers/{id}": {},
     "post /models": {"name": "m", "service": "openai", "model": "ft:x", "parameters": {"seed": {}}},
     "patch /models/{id}": {"parameters": {"seed": {}}},
+    "post /mcp_servers/{server}/approve": {"digest": "x"},
     "post /alerts": {"name": "a", "type": "Error", "webhook": HTTP},
     "patch /alerts/{id}": {"webhook": HTTP},
     "post /secrets": {"name": "s", "value": "x"},

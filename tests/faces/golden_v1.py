@@ -77,7 +77,7 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
                 Media("audio", "audio/wav", data="aGk="),
                 Media("video", "video/mp4", url="https://example.org/a.mp4"),
             ),
-            "places": ("attachments[0]", "attachments[1]", "attachments[2]"),
+            "places": ("attachments[0]", "attachments[1]", "attachments[2]", "attachments[3]"),
         },
     ),
     (

@@ -80,7 +80,7 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
                 Media("audio", url="https://example.org/b.wav"), Media("file", url="https://example.org/c"),
                 Media("image", "image/png", url="https://example.org/d.PNG?e=.pdf"),
             ),
-            "places": ("images[0]", "images[1]", "files[0]", "user_urls[0]", "user_urls[1]"),
+            "places": ("images[0]", "images[1]", "files[0]", "user_urls[0]", "user_urls[1]", "user_urls[2]"),
         },
     ),
     (
