@@ -548,6 +548,12 @@ def test_a_model_that_draws_sees_its_newest_pictures_as_its_users():
     assert again.prompt.messages[-1].parts == (drawing(5), Text("bluer"))
 
 
+def test_a_question_that_is_answered_once_more_has_the_picture_that_came_before_it():
+    history = (user("q0"), assistant(drawing(0)), user("bluer"))
+    made = prepared(painter(), AgentAsk(regenerate="msg_1"), history=history)
+    assert made.prompt.messages == (user("q0"), Message("user", (drawing(0), Text("bluer"))))
+
+
 def test_pictures_are_seen_as_far_as_the_history_is():
     history = (user("q0"), assistant(drawing(0)), user("q1"), assistant(drawing(1), "a1"))
     assert prepared(painter(history_messages=2), history=history).prompt.messages == (

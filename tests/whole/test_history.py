@@ -48,7 +48,7 @@ def test_what_is_written_without_spaces_is_found_in_its_own_org(agents: Agents):
     assert {row["conversationId"] for row in found} == {said}
     assert all("東京タワー" in row["snippet"] for row in found)
     agents.post("/v1/admin/documents", {"name": "tower", "text": "東京タワーの高さは333メートルです。"})
-    asked = {"name": "search_documents", "arguments": {"query": "タワーはどのくらい高いですか"}}
+    asked = {"name": "search_documents", "arguments": {"queries": ["タワーはどのくらい高いですか"]}}
     assert "333メートル" in agents.post("/mcp/v1/tools/call-tool", asked)["content"][0]["text"]
     org = agents.post("/v1/admin/orgs", {"name": "elsewhere"})["id"]
     key = agents.post("/v1/admin/keys", {"name": "k", "org_id": org, "scopes": ["admin", "chat"]})["key"]
