@@ -13,6 +13,8 @@ from .database import Database, DialectName
 from .reading import LAST, missing
 
 PAGE = 100
+#: Pieces that are written at once: other writes wait for no more of a large document than that.
+AT_ONCE = 200
 #: Documents that one search may be limited to.
 MOST_IDS = 100
 
@@ -89,14 +91,17 @@ class Documents:
         self._clock = clock
 
     async def add(self, name: str, pieces: Sequence[str]) -> DocumentRow:
-        """All of it, or nothing. Texts hold no NUL."""
+        """All of it is found afterwards, or nothing: its pieces come first, and none is found without it. Texts hold no
+        NUL."""
         row = DocumentRow(
             new_id("doc_"), name, sum(len(piece.encode()) for piece in pieces), len(pieces), self._clock()
         )
         body = msgspec.json.encode(_Body(row.bytes, row.pieces))
         adding = [(_ADD_PIECE, (f"{row.id}:{place}", self._org, row.id, place, text))
                   for place, text in enumerate(pieces)]  # fmt: skip
-        await self._db.write([(_ADD, (row.id, self._org, name, body, row.created_at)), *adding])
+        for begin in range(0, len(adding), AT_ONCE):
+            await self._db.write(adding[begin : begin + AT_ONCE])
+        await self._db.write([(_ADD, (row.id, self._org, name, body, row.created_at))])
         return row
 
     async def one(self, id: str) -> DocumentRow:

@@ -21,6 +21,8 @@ ACQUIRE_TIMEOUT, CONNECT_TIMEOUT, READ_TIMEOUT, ALTER_TIMEOUT = 2.0, 5.0, 10.0, 
 #: Seconds for what a request waits for: a look-up, a commit. After a server has let that pass without a word, those who
 #: ask within SILENT seconds of it get HURRIED each, so that nobody queues behind others who wait in vain.
 PATIENCE, HURRIED, SILENT = 3.0, 1.0, 10.0
+#: Seconds in which whoever uses a connection that was cut has to notice: the driver does not while it waits to send.
+NOTICED = 0.5
 #: Seconds between looks whether a connection that only listens still does.
 LOOK = 5.0
 #: Times that a batch is run again when other servers' transactions got in its way.
@@ -109,7 +111,8 @@ class PostgresDatabase:
 
         timer = loop.call_later(seconds, give_up)
         try:
-            yield connection
+            async with asyncio.timeout(seconds + NOTICED):
+                yield connection
             self._gave_up = -math.inf
         except _ANY as error:
             if given_up:

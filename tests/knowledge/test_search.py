@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from midstream.core.errors import BadRequest, NotFound, TooLarge
+from midstream.core.errors import BadRequest, NotFound, StoreDown, TooLarge
 from midstream.knowledge import Knowledge
 from midstream.store import Store
+from midstream.store.database import Statement
+from midstream.store.documents import AT_ONCE
 from tests.store.turns import ORG, with_store
 
 BRIDGES = "The longest bridge of Norway is Hardanger. " * 40 + "\n\nIts towers are 200 metres high."
@@ -91,6 +94,37 @@ def test_documents_are_listed_shown_and_deleted_and_a_foreign_one_does_not_exist
             await documents.one(rows[0].id)
         assert len(await knowledge(ORG, "shared", [], 20)) == 3
         assert await knowledge(ORG, "word0", [], 20) == []
+
+    with_store(any_url, work)
+
+
+def test_a_document_of_8_mib_is_kept_and_found(any_url: str):
+    async def work(store: Store) -> None:
+        text = "".join(f"line {n} of many words in a large document\n" for n in range(180_000))[: 8 * 1024 * 1024]
+        row = await Knowledge(store.documents).add(ORG, "large", text)
+        [found] = await Knowledge(store.documents)(ORG, "154321", [row.id], 1)
+        assert "line 154321 of" in found["text"]
+
+    with_store(any_url, work)
+
+
+def test_nothing_is_found_of_a_document_whose_writing_broke_off(any_url: str, monkeypatch: pytest.MonkeyPatch):
+    async def work(store: Store) -> None:
+        documents, write, writes = store.documents(ORG), store.db.write, 0
+
+        async def twice(statements: Sequence[Statement]) -> None:
+            nonlocal writes
+            writes += 1
+            if writes > 2:
+                raise StoreDown
+            await write(statements)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store.db, "write", twice)
+            with pytest.raises(StoreDown):
+                await documents.add("large", [f"word {n}" for n in range(AT_ONCE * 2)])
+        assert await documents.page() == []
+        assert await documents.search(["word"], [], 9) == []
 
     with_store(any_url, work)
 

@@ -242,6 +242,20 @@ def test_a_server_that_stands_still_is_given_up_soon_and_used_again_when_it_goes
     with_store(postgres_url, work)
 
 
+def test_a_write_that_is_too_much_for_a_slow_server_is_given_up_and_the_next_one_is_made(postgres_url: str) -> None:
+    slow = "INSERT INTO orgs (id, name, created_at) SELECT $1, $2, 0 FROM pg_sleep(0.1)"
+
+    async def work(store: Store) -> None:
+        large = asyncio.ensure_future(store.db.write([(slow, (f"o{n}", "x" * 200_000)) for n in range(200)]))
+        await asyncio.wait([large], timeout=10)
+        assert large.done(), "it waits for ever, and every write behind it"
+        assert isinstance(large.exception(), StoreDown)
+        await store.ledger.commit(*begin("after"))
+        assert await store.db.read("SELECT id FROM orgs WHERE id LIKE 'o%' AND name LIKE 'x%'") == []
+
+    with_store(postgres_url, work)
+
+
 def test_two_servers_in_each_others_way_both_get_through(postgres_url: str) -> None:
     async def run() -> None:
         one, two = [await open_store(postgres_url, worker="w") for _ in range(2)]
