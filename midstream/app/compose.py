@@ -45,7 +45,6 @@ from .noun_paths import BATCHES, HISTORY, MCP_TOOLS, QUEUES, Application, Later,
 from .offered import Offered
 from .operations import Operations, plain_error
 from .protocol import LIVE
-from .serve import MAX_BODY
 from .services import Services
 from .stash import Stash
 from .tool_rooms import BUILTINS
@@ -166,7 +165,7 @@ def _edge(process: Process, given: Given, metrics: Metrics) -> Edge:
 def _nouns(later: Later) -> tuple[Nouns, ...]:
     """What is listed, read and changed beside the faces' own routes."""
     plain = [Nouns(prefix, later.of(prefix), plain_error) for prefix in (MCP_TOOLS, QUEUES, LIVE)]
-    batches = Nouns(BATCHES, later.of(BATCHES), completion_v2.DIALECT.write_error, MAX_BODY)
+    batches = Nouns(BATCHES, later.of(BATCHES), completion_v2.DIALECT.write_error)
     return (*plain, batches, Nouns(HISTORY, later.of(HISTORY), conversation_v1.DIALECT.write_error))
 
 

@@ -27,7 +27,7 @@ from .operations import Operations, plain_error
 from .protocol import MAX_HEADERS
 from .replies import error_headers
 from .routing import Routes
-from .serve import serve
+from .serve import MAX_BODY, serve
 from .services import Services
 
 logger = logging.getLogger("midstream.edge")
@@ -38,8 +38,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 ADMIN = ("/v1/admin", "/openapi.json", "/docs")
-#: Bytes of a body there.
-ADMIN_BODY = 1024 * 1024
+#: Bytes of a body where nobody has to say who asks.
+OPEN_BODY = 1024 * 1024
 #: What a preflight is told that names no headers, or none that could be sent.
 ALLOWED_HEADERS = (
     b"authorization, content-type, x-api-key, api-key, x-goog-api-key, anthropic-version, anthropic-beta, "
@@ -102,9 +102,11 @@ class Edge:
                 await exchange.reply(await self._operations.answer(scope["method"], path))
                 return
             if path.startswith(ADMIN):
+                most = OPEN_BODY
                 if path.startswith(ADMIN[0]):  # who asks is known before a body is read
                     require_reader(await self._services.identify(headers), scope["method"])
-                await self._give(self._admin, scope, receive, send, exchange)
+                    most = MAX_BODY
+                await self._give(self._admin, scope, receive, send, exchange, most)
                 return
             try:
                 method = "GET" if scope["method"] == "HEAD" else scope["method"]
@@ -114,7 +116,7 @@ class Edge:
                 if noun is not None and isinstance(error, NotFound):
                     write_error = noun.write_error
                     await self._services.identify(headers)  # who asks is known before a body is read
-                    await self._give(noun, scope, receive, send, exchange)
+                    await self._give(noun, scope, receive, send, exchange, MAX_BODY)
                     return
                 face = self._face_for(path)
                 raise not_built(path) or error from None
@@ -135,9 +137,11 @@ class Edge:
         finally:
             exchange.over()
 
-    async def _give(self, nouns: Nouns, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+    async def _give(
+        self, nouns: Nouns, scope: Scope, receive: Receive, send: Send, exchange: Exchange, most: int
+    ) -> None:
         """Lets another application answer, with our own headers on its reply. The server leaves out the body of an
-        answer to HEAD, here as with a face's."""
+        answer to HEAD, here as with a face's. most: bytes of the request's body."""
 
         async def send_named(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -145,7 +149,7 @@ class Edge:
                 message["headers"] = [*message.get("headers", ()), *exchange.always]
             await send(message)
 
-        given = _given(await exchange.body(nouns.max_body or ADMIN_BODY), receive)
+        given = _given(await exchange.body(most), receive)
         request_id = exchange.always[0][1].decode()
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         if scope["method"] == "HEAD":

@@ -18,13 +18,11 @@ MCP_TOOLS, QUEUES, HISTORY, BATCHES = "/mcp/v1/tools", "/v1/queues", "/api/v1/co
 
 
 class Nouns(Struct, frozen=True):
-    """Paths below `prefix` that no face's route has are answered by `application`.
-    max_body: bytes; None = as many as the operator's routes take."""
+    """Paths below `prefix` that no face's route has are answered by `application`."""
 
     prefix: str
     application: Application
     write_error: WriteError
-    max_body: int | None = None
 
 
 class Later:

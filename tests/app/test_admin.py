@@ -76,7 +76,7 @@ def test_a_body_that_is_no_request_is_refused(tmp_path: Path, body: bytes):
 def test_who_asks_is_known_before_a_body_is_read_and_no_body_is_endless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(edge, "ADMIN_BODY", 100)
+    monkeypatch.setattr(edge, "MAX_BODY", 100)
 
     async def test(app: Here) -> None:
         long = b'{"name":"' + b"x" * 100 + b'"}'

@@ -132,6 +132,32 @@ def test_a_body_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     here(tmp_path, test)
 
 
+def test_a_body_has_at_most_20_mib_wherever_it_goes(tmp_path: Path):
+    paths = [
+        "/v1/chat/completions", "/v1/messages", "/v1beta/models/m:generateContent", "/api/v1/conversation",
+        "/api/v1/agent/run", "/api/v2/model/chat/completion", "/api/v2/model/batch/chat/completion",
+        "/api/v1/conversation/one/messages", "/mcp/v1/tools/call-tool", "/v1/queues/q", "/v1/live/tokens",
+        "/v1/admin/agents", "/v1/admin/agents/import", "/v1/admin/documents", "/v1/admin/tools",
+    ]  # fmt: skip
+    most = b"{}" + b" " * (20 * 1024 * 1024 - 2)
+
+    async def test(app: Here) -> None:
+        for path in paths:
+            assert (await app.ask("POST", path, most, content_type=JSON)).status in (400, 404, 405), path
+            assert (await app.ask("POST", path, most + b" ", content_type=JSON)).status == 413, path
+
+    here(tmp_path, test)
+
+
+def test_who_does_not_say_who_asks_sends_little(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for path in ("/docs", "/openapi.json"):
+            assert (await app.ask("GET", path, b" " * 1024 * 1024, key="")).status == 200
+            assert (await app.ask("GET", path, b" " * (1024 * 1024 + 1), key="")).status == 413
+
+    here(tmp_path, test)
+
+
 ORIGIN = "https://app.example.org"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from .agents_at import Agents
@@ -18,6 +19,7 @@ allow = ["127.0.0.1:{port}"]
 kind = "openai_compatible"
 base_url = "http://127.0.0.1:9/v1"
 """
+MODEL = {"model": "rehearsal"}
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +84,6 @@ class Importing:
         self._draft |= {"tool_ids": self.ask("PATCH", path, fields)["tool_ids"]}
 
 
-MODEL = {"model": "rehearsal"}
-
-
 def test_an_agent_that_has_got_what_its_import_says_is_missing_is_published_and_answers_in_another_org(
     agents: Agents, tools: ToolServer
 ):
@@ -127,3 +126,26 @@ def test_an_agent_that_has_got_what_its_import_says_is_missing_is_published_and_
     assert [call["body"] for call in calls] == [{"city": "Bonn"}] * 2  # before the model, and by it
     for call in calls:
         assert (call["headers"]["authorization"], call["headers"]["x-org"]) == ("Bearer of here", "secret of here")
+
+
+def test_a_file_and_a_document_may_be_as_large_as_the_guide_says(agents: Agents):
+    ask = agents.serving.ask
+    tools = [
+        {"id": f"t{n}", "name": f"t{n}", "description": "x" * 500_000, "http": {"url": "https://x.org"}}
+        for n in range(41)
+    ]
+    ids = [tool["id"] for tool in tools]
+    agent = {"name": "Big", "slug": "big", "service": "midstream", "configuration": MODEL, "tool_ids": ids}
+    file = msgspec.json.encode({"format": "midstream.agent", "agent": agent, "tools": tools})
+    file += b" " * (20 * 1024 * 1024 - len(file))
+    imported = ask("POST", "/v1/admin/agents/import", file)
+    assert (imported.status, len(imported.json["tool_ids"])) == (201, 41)
+    again = ask("GET", "/v1/admin/agents/big/export").json
+    assert ask("POST", "/v1/admin/agents/import", {**again, "slug": "big-2"}).status == 201
+
+    text = "the quick brown fox\n" * (8 * 1024 * 1024 // 20)
+    document = ask("POST", "/v1/admin/documents", {"name": "d", "text": text})
+    assert document.status == 201, document.body
+    call = {"name": "search_documents", "arguments": {"queries": ["fox"]}}
+    found = ask("POST", "/mcp/v1/tools/call-tool", call)
+    assert document.json["id"] in found.body.decode()
