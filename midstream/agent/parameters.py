@@ -109,7 +109,7 @@ def fit(given: Mapping[str, Given], model: ModelDocument) -> Fitted:
             continue
         values[field] = value = _READ[field](value, one.path)
         if field in NUMBERS and limits is not None:
-            values[field] = nearest = _nearest(value, limits)
+            values[field] = nearest = _nearest(field, value, limits)
             if nearest != value:
                 clamped[field] = f"{one.name} {value} is outside of what the model takes: {nearest} was used"
     names = {field: given[field].name for field in values}
@@ -145,13 +145,15 @@ def _whole_if_it_is(value: float | None) -> float | int | None:
     return int(value) if value is not None and float(value).is_integer() else value
 
 
-def _nearest(value: float, limits: Range) -> float:
+def _nearest(field: str, value: float, limits: Range) -> float | int | None:
+    """Rounded only where the field is a whole number: a temperature of 1 may well be lowered to 0.9."""
+    is_whole = field in _WHOLE
     nearest = value
     if limits.max is not None and value > limits.max:
-        nearest = type(value)(math.floor(limits.max) if isinstance(value, int) else limits.max)
+        nearest = math.floor(limits.max) if is_whole else limits.max
     if limits.min is not None and value < limits.min:
-        nearest = type(value)(math.ceil(limits.min) if isinstance(value, int) else limits.min)
-    return nearest
+        nearest = math.ceil(limits.min) if is_whole else limits.min
+    return _whole_if_it_is(nearest) if isinstance(value, int) else float(nearest)
 
 
 # readers: the value of a field, or BadRequest with the path

@@ -79,6 +79,20 @@ def test_out_of_range_is_clamped_and_said():
 
 
 @pytest.mark.parametrize(
+    "limits, value, sent", [((0.2, 0.9), 1, 0.9), ((0.2, 0.9), 0, 0.2), ((0, 1.5), 2, 1.5), ((0, 2.0), 3, 2)]
+)
+def test_a_whole_number_that_is_out_of_range_is_clamped_into_it(limits, value, sent):
+    made = fitted({"creativity_level": value}, ModelDocument({"creativity_level": Range(*limits)}))
+    assert made.params == Params(temperature=sent)
+    assert made.noted == (f"creativity_level {value} is outside of what the model takes: {sent} was used",)
+
+
+def test_what_is_counted_stays_a_whole_number_when_it_is_clamped():
+    model = ModelDocument({"max_tokens": Range(1.5, 99.5), "top_k": Range(1.5, 99.5)})
+    assert fitted({"max_tokens": 500, "top_k": 1}, model).params == Params(max_tokens=99, top_k=2)
+
+
+@pytest.mark.parametrize(
     "configuration, path",
     [
         ({"temperature": "hot"}, "configuration.temperature"),
