@@ -116,6 +116,15 @@ def fit(given: Mapping[str, Given], model: ModelDocument) -> Fitted:
     return Fitted(Params(**values), tuple(dropped), names, clamped)
 
 
+def one_answer(fitted: Fitted) -> Fitted:
+    """Of a turn that tells one answer: more of them would be paid for and thrown away, whatever the model takes."""
+    if (fitted.params.n or 1) == 1 and "n" not in fitted.clamped:
+        return fitted
+    rest = {field: name for field, name in fitted.names.items() if field != "n"}
+    clamped = {field: words for field, words in fitted.clamped.items() if field != "n"}
+    return Fitted(replace(fitted.params, n=None), (*fitted.dropped, fitted.names["n"]), rest, clamped)
+
+
 def _limits(field: str, name: str, model: ModelDocument) -> tuple[bool, Range | None]:
     """Does the document say anything of it, and what?"""
     words = (name, _SHOWN.get(field, field), field)

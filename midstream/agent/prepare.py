@@ -21,7 +21,7 @@ from .formats import format_of
 from .history import DRAWINGS, MEDIA_TOKENS, left_files, shown_to_user, tokens_of, window, with_drawings
 from .memory import reminder
 from .offered import MODES, choice_of, chosen_name, mapped, shown, tools_of
-from .parameters import NAMES, NUMBERS, Fitted, field_of, fit, gathered
+from .parameters import NAMES, NUMBERS, Fitted, field_of, fit, gathered, one_answer
 from .parameters import Given as GivenParameter
 from .template import current_time, manner, within, zone_of
 from .variables import NOTHING, filled, placeholders, substitute, unfilled, value_at
@@ -64,7 +64,8 @@ class Prepared(Struct, frozen=True):
     dropped: parameters that the model does not take, in the caller's words. noted: what was changed (clamped values,
     an unknown time zone), in words. names: the caller's of the parameters that are sent, by field; clamped: by field,
     those of `noted` that are about one. format: None = text. variables: all of the turn, for tools' mapped arguments.
-    fall_back: another model that is configured. falls_back: False where it is switched off that another one answers.
+    fall_back: another model that is configured. falls_back: False where no usual one answers in the model's place: that
+    is switched off, or it draws.
     guardrails: see agent.guardrails. parameters: what is sent, by name, for the accounts. document: the model's.
     past: how many messages of the prompt, after the `first` ones, may be left out when it grows."""
 
@@ -110,14 +111,17 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
     variables = variables_of(loaded, ask, given.variables)
     tools = tools_of(loaded, ask, given.built_in)
     choice, unmet = _choice(values, ask, tools)
-    response_type = _place("response_type", ask.response_type)
-    form = format_of(values.get("response_type"), values.get("json_schema"), response_type)
+    draws = _draws(loaded, values)
+    form = _form(values, ask)
+    if form is not None and draws:  # a picture has none
+        form, unmet = None, (*unmet, "response_type")
     fitted = fit(merged.parameters, given.model)
+    if not draws:
+        fitted = one_answer(fitted)
     noted: list[str] = []
     system, missing = _system(loaded, ask, given, values, variables, form, noted)
     params = replace(fitted.params, format=form)
     pictured = {name: values[name] for name in PICTURE if name in values}
-    draws = _draws(loaded, values)
     if draws:
         params = replace(params, modalities=("text", "image"))
     bare = Prompt(system, tuple(shown(tool) for tool in tools), choice, params, pictured if draws else {})
@@ -144,7 +148,7 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
         format=form,
         variables=variables,
         fall_back=fall_back_of(values, settings),
-        falls_back=_falls_back(values, settings),
+        falls_back=_falls_back(values, settings) and not draws,
         guardrails=ask.guardrails or _object(values, "guardrails") or settings.guardrails,
         settings=settings,
         parameters=_sent(prompt.params),
@@ -175,6 +179,11 @@ def reported(prepared: Prepared, late: Sequence[str] | None) -> tuple[tuple[str,
     words = [prepared.names.get(field or "", _FORM.get(name, name)) for name, field in fields.items()]
     idle = {note for field, note in prepared.clamped.items() if late is None or field in fields.values()}
     return tuple(dict.fromkeys((*prepared.dropped, *words))), tuple(note for note in prepared.noted if note not in idle)
+
+
+def _form(values: Mapping[str, Any], ask: AgentAsk) -> Format | None:
+    path = _place("response_type", ask.response_type)
+    return format_of(values.get("response_type"), values.get("json_schema"), path)
 
 
 def _choice(

@@ -129,6 +129,21 @@ def test_parameters_are_fitted_to_the_model_and_what_was_done_is_said():
     assert made.noted == ("creativity_level 2 is outside of what the model takes: 1 was used",)
 
 
+@pytest.mark.parametrize("limits", [Range(1, 128, 1), Range(1, 1, 1), None])
+@pytest.mark.parametrize("count", [3, "max"])
+def test_a_turn_tells_one_answer_and_asks_for_no_more(limits, count):
+    model = ModelDocument({"response_count": limits} if limits else {})
+    made = prepared(configured(response_count=count), model=model)
+    if (limits, count) == (Range(1, 1, 1), "max"):
+        assert (made.prompt.params.n, made.dropped) == (1, ())  # and that is one
+    else:
+        assert (made.prompt.params.n, made.dropped, made.noted) == (None, ("response_count",), ())
+    assert prepared(configured(n=1), model=model).dropped == ()
+    if count == 3 and limits != Range(1, 1, 1):
+        spec = Spec(service="s", configuration={"model": "m", "n": 3}, type="image")
+        assert prepared(an_agent(spec), model=model).prompt.params.n == 3  # all pictures are told
+
+
 def test_what_a_provider_leaves_out_is_reported_in_the_callers_words():
     made = prepared(configured(probability_cutoff=0.5, reasoning="low", stop=["a"], response_type="json", top_k=None))
     late = ("top_p", "reasoning_effort", "stop", "response_format", "tools.x")
@@ -531,6 +546,16 @@ def drawing(n: int) -> Media:
 def painter(**settings: Any) -> Loaded:
     spec = Spec(service="s", configuration={"model": "m"}, settings=Settings(**settings), type="image")
     return an_agent(spec)
+
+
+def test_an_agent_that_draws_has_no_form_of_its_answer_and_no_usual_fallback():
+    made = prepared(painter(), AgentAsk(text="Hi", response_type="json"))
+    assert (made.format, made.prompt.params.format, made.dropped) == (None, None, ("response_type",))
+    assert "JSON" not in system_of(made)
+    assert not made.falls_back
+    assert refusal(painter(), AgentAsk(text="Hi", response_type="xml"))[0] == "response_type_invalid"
+    named = AgentAsk(text="Hi", configuration={"fall_back": {"model": "gpt-image-1"}})
+    assert prepared(painter(), named).fall_back == Fallback("", "gpt-image-1")
 
 
 def test_a_model_that_draws_sees_its_newest_pictures_as_its_users():

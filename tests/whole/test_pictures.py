@@ -15,6 +15,8 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 
 
 def answered(asked: Asked) -> Said:
+    if asked.path.endswith("/images/generations") and asked.json["model"] == "gpt-image-0":
+        return whole({"error": {"message": "not today"}}, 500)
     if asked.path.endswith(("/images/generations", "/images/edits")):
         return whole(
             {
@@ -93,6 +95,21 @@ def test_several_pictures_and_a_stream_of_one(agents: Agents, upstream: Upstream
     assert len(drawn(agents, made).json["data"]["images"]) == 2
     told = [*agents.events("/api/v2/model/chat/completion", {"agent_id": made, "user": "A cat.", "stream": True})]
     assert len(told[-1][1]["data"]["images"]) == 2
+
+
+def test_a_picture_has_no_form_so_one_is_drawn_and_that_is_said(agents: Agents, upstream: Upstream):
+    made = agents.agent(type="image", service="openai", configuration={"model": "gpt-image-1"})
+    upstream.asked.clear()
+    data = drawn(agents, made, response_type="json").json["data"]
+    assert (data["images"], data["dropped_parameters"]) == ([f"data:image/png;base64,{PIXEL}"], ["response_type"])
+    assert len(upstream.asked) == 1
+
+
+def test_no_model_that_talks_is_asked_for_a_picture_in_the_place_of_one_that_draws(agents: Agents, upstream: Upstream):
+    made = agents.agent(type="image", service="openai", configuration={"model": "gpt-image-0"})
+    upstream.asked.clear()
+    assert drawn(agents, made).status == 500
+    assert {one.json["model"] for one in upstream.asked} == {"gpt-image-0"}
 
 
 def test_where_the_model_itself_draws_it_is_asked_to(agents: Agents, upstream: Upstream):

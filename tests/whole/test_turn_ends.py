@@ -168,6 +168,14 @@ def test_a_model_that_was_not_even_asked_has_not_answered(agents: Agents):
     assert data["firstAttemptError"] == "away/x was not asked: it is failing or over its limit"
 
 
+def test_of_several_answers_one_would_be_told_so_one_is_asked_for(agents: Agents, upstream: Upstream):
+    agent = agents.agent(service="usual", configuration={"model": "x", "response_count": "max"})
+    data = asked(agents, agent).json["data"]
+    assert (data["content"], data["dropped_parameters"]) == ("Hello.", ["response_count"])
+    assert asked(agents, agent, configuration={"response_count": 1}).json["data"]["dropped_parameters"] == []
+    assert [one.json.get("n") for one in upstream.asked] == [None, 1]
+
+
 # another agent
 
 
