@@ -38,6 +38,7 @@ _OTHERS = frozenset(
 )  # fmt: skip
 #: What a version's configuration may hold; its service stands beside it.
 CONFIGURATION = (_OTHERS | NAMES) - {"service"}
+_FALL_BACK = {"service": str, "model": str, "is_enable": bool}
 #: The answer's form by providers' names -> by the caller's.
 _FORM = dict.fromkeys(("format", "response_format"), "response_type")
 #: The type of agents that give pictures.
@@ -346,13 +347,17 @@ def _fall_back(values: Mapping[str, Any], settings: Settings) -> Fallback | None
     """All that is said of it; None = nothing."""
     if values.get("fall_back") is None:
         return settings.fall_back
-    one = _object(values, "fall_back")
-    known = {"service", "model", "is_enable"}
-    for name in one:
-        if name not in known:
+    one = {name: value for name, value in _object(values, "fall_back").items() if value is not None}
+    for name, value in one.items():
+        kind = _FALL_BACK.get(name)
+        if kind is None:
             raise _wrong(f"fall_back.{name}", "not known here")
-    is_enabled = one.get("is_enable", True) is not False
-    return Fallback(str(one.get("service") or ""), str(one.get("model") or ""), is_enabled)
+        if not isinstance(value, kind):
+            raise _wrong(f"fall_back.{name}", "must be true or false" if kind is bool else "must be text")
+    told = Fallback(**one)
+    if told.is_enable and told.service and not told.model:
+        raise _wrong("fall_back.model", "a model is needed")
+    return told
 
 
 def _sent(params: Params) -> dict[str, Any]:

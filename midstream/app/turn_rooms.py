@@ -12,7 +12,7 @@ from ..agent.guardrails import Consult
 from ..agent.prepare import Prepared
 from ..core.account import TurnAccount
 from ..core.agents import AgentAsk, Loaded, Tool
-from ..core.errors import MidstreamError
+from ..core.errors import BadRequest, CallerError
 from ..core.serving import Target
 from ..core.toolbox import Toolbox
 from ..delivery.live import Hub
@@ -75,8 +75,9 @@ class TurnRooms:
 
     def targets(self, org: str, loaded: Loaded, ask: AgentAsk, prepared: Prepared) -> tuple[Target, ...]:
         """The turn's model, then what answers in its place: the configured fallback, else the service's usual one
-        where the face has one; none where that is switched off. A fallback that cannot be asked (no key) is left out.
-        """
+        where the face has one; none where that is switched off. One without a key is left out, and so is one that a
+        version names and that is gone since it was published; what the request itself names must be there.
+        Raises as Models.targets does, and BadRequest, configuration_invalid."""
         keys, models = loaded.spec.keys, self.models
         first = models.targets(org, prepared.service, prepared.model, keys, ask.api_key)
         spare = prepared.fall_back
@@ -89,6 +90,14 @@ class TurnRooms:
         key = ask.api_key if service in ("", prepared.service) else None
         try:
             rest = models.targets(org, service or prepared.service, model, keys, key)
-        except MidstreamError:
+        except CallerError as error:
+            if error.code != "key_missing" and ask.configuration.get("fall_back") is not None:
+                raise _not_to_be_had(error) from None
             return first
         return (*first, *(target for target in rest if target not in first))
+
+
+def _not_to_be_had(error: CallerError) -> BadRequest:
+    """Why what a request's own `fall_back` names cannot answer."""
+    path = f"configuration.fall_back.{'model' if error.param == 'model' else 'service'}"
+    return BadRequest(f"{path}: {error.message}", code="configuration_invalid", param=path)

@@ -112,6 +112,18 @@ def test_the_fallback_is_the_versions_or_the_requests_and_can_be_switched_off():
     assert prepared(configured(stored), AgentAsk(text="Hi", configuration={"fall_back": {}})).fall_back is None
 
 
+@pytest.mark.parametrize(
+    "wrong, path",
+    [
+        ({"service": 5, "model": "x"}, ".service"), ({"service": "groq", "model": ["x"]}, ".model"),
+        ({"is_enable": "no"}, ".is_enable"), ({"service": "groq"}, ".model"), ({"modle": "x"}, ".modle"), ("x", ""),
+    ],
+)  # fmt: skip
+def test_a_fallback_that_could_not_be_read_is_refused_with_its_path(wrong, path):
+    asked = AgentAsk(text="Hi", configuration={"fall_back": wrong})
+    assert refusal(None, asked) == ("configuration_invalid", f"configuration.fall_back{path}", 400)
+
+
 def test_that_no_other_model_answers_is_told_from_none_being_named():
     off, on = Settings(fall_back=Fallback(is_enable=False)), Settings(fall_back=Fallback("openai", "gpt"))
     switched = AgentAsk(text="Hi", configuration={"fall_back": {"is_enable": False}})

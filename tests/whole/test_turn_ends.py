@@ -157,6 +157,39 @@ def test_where_falling_back_is_switched_off_the_usual_model_does_not_answer(
     assert (data["model"], data["fallback"]) == ("gpt-4o", True)
 
 
+@pytest.mark.parametrize(
+    "named, field",
+    [
+        ({"service": "nobody", "model": "y"}, "service"),
+        ({"service": "usual", "model": "claude-sonnet-4-5"}, "model"),
+        ({"service": "usual", "model": "ft:gpt-4o:theirs"}, "model"),
+        ({"service": 5, "model": "y"}, "service"),
+    ],
+)
+def test_a_fallback_of_the_request_that_could_never_answer_is_refused_and_nobody_is_asked(
+    agents: Agents, upstream: Upstream, named: dict[str, Any], field: str
+):
+    if str(named["model"]).startswith("ft:"):
+        org = agents.post("/v1/admin/orgs", {"name": "theirs"})["id"]
+        own = {"name": "theirs", "service": "usual", "model": named["model"], "org_id": org}
+        agents.post("/v1/admin/models", own)
+    agent, other = (agents.agent(service="usual", configuration={"model": "x"}) for _ in range(2))
+    refused = asked(agents, agent, configuration={"fall_back": named})
+    assert (refused.status, refused.json["code"]) == (400, "configuration_invalid")
+    assert refused.json["param"] == f"configuration.fall_back.{field}"
+    assert upstream.asked == []
+    # nor is a version published that says so
+    draft = agents.post(f"/v1/admin/agents/{other}/versions", {"configuration": {"fall_back": named}})
+    told = agents.serving.ask("POST", f"/v1/admin/agents/{other}/publish", {"version_id": draft["id"]})
+    assert [one["path"] for one in told.json["problems"]] == [f"configuration.fall_back.{field}"]
+
+
+def test_a_fallback_without_a_key_is_left_out(agents: Agents, upstream: Upstream):
+    agent = up(agents)
+    named = {"fall_back": {"service": "groq", "model": "llama-3.3-70b"}}
+    assert asked(agents, agent, configuration=named).json["data"]["content"] == "Hello."
+
+
 def test_a_model_that_was_not_even_asked_has_not_answered(agents: Agents):
     agent = agents.agent(
         service="away", configuration={"model": "x"}, settings={"fall_back": {"service": "spare", "model": "y"}}
