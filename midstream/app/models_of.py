@@ -235,7 +235,7 @@ class Models:
             found = self._catalog.targets(model, AGENT)
         except NotFound as error:
             raise NotFound(error.message, code="model_unknown", param="model") from None
-        if api_key is not None and len({target.provider for target in found}) > 1:
+        if api_key is not None and not self._says_whose(model, found):
             raise BadRequest("apikey: say which service it is for", code="service_missing", param="service")
         for target in found:
             self._refuse_foreign(org, self._providers[target.provider], target.model)
@@ -244,6 +244,15 @@ class Models:
             for target in found
             if (provider := self._providers[target.provider])
         )
+
+    def _says_whose(self, model: str, found: Sequence[Target]) -> bool:
+        """Does the name alone tell who gets a key that is sent with it? Not when it is one that anybody could have and
+        went to the provider that takes all of those."""
+        if len({target.provider for target in found}) > 1:
+            return False
+        service, slash, _ = model.partition("/")
+        claimed = (self._claimed(self._providers[target.provider], target.model) for target in found)
+        return bool(slash and service in self._served) or all(claimed)
 
     def _provider(self, service: str, model: str) -> Provider:
         """A configured provider of this name, else the first of this kind that serves the model, else the first."""
@@ -286,20 +295,27 @@ class Models:
     def _check(self, org: str, provider: Provider, model: str) -> None:
         """Raises unless the provider has the model and everybody may use it."""
         served = self._served.get(provider.name, Served(provider))
-        named = any(pattern != "*" and fnmatchcase(model, pattern) for pattern in served.models)
-        claims = provider.service.claims
-        ours = named or (claims is not None and claims.match(model) is not None)
-        if not ours and self._vendor_of(model, provider) and (claims is not None or "*" not in served.models):
+        is_open = "*" in served.models and provider.service.claims is None
+        if not self._claimed(provider, model) and self._vendor_of(model, provider) and not is_open:
             raise BadRequest(
                 f"the model {model!r} is none of the service {provider.name}'s",
                 code="model_service_mismatch",
                 param="model",
             )
-        if not named and "*" not in served.models:
+        if not self._listed(provider, model) and "*" not in served.models:
             raise NotFound(
                 f"the model {model!r} is unknown at the service {provider.name}", code="model_unknown", param="model"
             )
         self._refuse_foreign(org, provider, model)
+
+    def _claimed(self, provider: Provider, model: str) -> bool:
+        """Is it surely this provider's, by the operator's words or by the names that its vendor gives?"""
+        claims = provider.service.claims
+        return self._listed(provider, model) or (claims is not None and claims.match(model) is not None)
+
+    def _listed(self, provider: Provider, model: str) -> bool:
+        served = self._served.get(provider.name, Served(provider))
+        return any(pattern != "*" and fnmatchcase(model, pattern) for pattern in served.models)
 
     def _vendor_of(self, model: str, provider: Provider) -> bool:
         """Is it surely another vendor's, or listed by another provider?"""

@@ -99,6 +99,23 @@ def test_without_a_service_an_alias_leads_to_all_its_targets():
 
 
 @pytest.mark.parametrize(
+    "model, provider",
+    [
+        ("openai/whatever", "openai"), ("openai/claude-x", "openai"), ("gpt-4o", "openai"), ("llama-3", "local"),
+        ("qwen-9", "local"), ("midstream/rehearsal", "midstream"), ("claude-x", ""), ("whatever", ""),
+    ],
+)  # fmt: skip
+def test_a_key_goes_only_where_the_name_of_the_model_surely_leads(model: str, provider: str):
+    f = Fixture()
+    if provider:
+        assert [target.provider for target in f.targets("", model, api_key="sk-whose")] == [provider]
+    else:
+        assert f.targets("", model)  # whoever takes all names is asked with a key of its own
+        refused = f.refused(BadRequest, "service_missing", "", model, api_key="sk-whose")
+        assert (refused.status, refused.param) == (400, "service")
+
+
+@pytest.mark.parametrize(
     "kind, code, service, model",
     [
         (BadRequest, "service_unknown", "opnai", "gpt-4o"),
