@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..core.errors import BadRequest, KeyRefused, MidstreamError, Refused
+from ..core.errors import BadRequest, Busy, KeyRefused, MidstreamError, Refused
 from ..runs.health import refuses_key
 
 Whose = Callable[[str, str], bool]
@@ -18,9 +18,14 @@ def nobodys(provider: str, key: str) -> bool:
 
 def in_our_words(is_callers: Whose = nobodys) -> Callable[[MidstreamError], MidstreamError]:
     """How a run's error is told. is_callers: whether the request itself brought this provider's key of this label.
-    Such a key is the caller's to mend (400, `apikey`), any other the server's or the organization's (502)."""
+    Such a key is the caller's to mend (400, `apikey`), also while it rests because of that; any other the server's or
+    the organization's (502)."""
 
     def told(error: MidstreamError) -> MidstreamError:
+        if isinstance(error, Busy) and error.refused is not None and is_callers(*error.refused):
+            again = f"and is asked with it again in {error.retry_after:.0f} seconds"
+            message = f"apikey: the provider {error.refused[0]} has refused this key a moment ago, {again}"
+            return BadRequest(message, param="apikey", code=KeyRefused.code)
         if not isinstance(error, Refused) or not refuses_key(error):
             return error
         provider, key = error.provider or "", error.key or ""

@@ -230,7 +230,10 @@ class StoreDown(OurError):
 
 
 class Busy(OurError):
+    """refused: (provider, key) where nobody is asked because that provider has refused that key a moment ago."""
+
     code = "server_busy"
+    refused: tuple[str, str] | None = None
 
     def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(message, retry_after=retry_after)

@@ -98,12 +98,12 @@ class Route:
                 self._tries += 1
                 return Next(target, key, pause, self._tries > 1)
             if self._last is None and soonest < float("inf") and (last or self._at == 0):
-                circuit = self._health.circuit(target.provider, key, target.model)
-                why = "has refused its key a moment ago" if circuit.key_refused else "is failing or over its limit"
+                refused = self._health.circuit(target.provider, key, target.model).key_refused
+                why = "has refused its key a moment ago" if refused else "is failing or over its limit"
                 if last:
-                    self._last = Busy(
-                        f"the provider {target.provider!r} {why}, try again later", retry_after=max(1.0, soonest)
-                    )
+                    message = f"the provider {target.provider!r} {why}, try again later"
+                    self._last = busy = Busy(message, retry_after=max(1.0, soonest))
+                    busy.refused = (target.provider, key) if refused else None
                 else:
                     self.passed_over = Busy(f"{target.provider}/{target.model} was not asked: it {why}")
             self._move_on()

@@ -160,7 +160,7 @@ def test_when_every_breaker_is_open_the_refusal_says_when_to_come_back():
         way.health.circuit("one", "0", "m").fail(DOWN, way.now)
     with pytest.raises(Busy) as refused:
         way.first()
-    assert refused.value.retry_after == 15.0
+    assert (refused.value.retry_after, refused.value.refused) == (15.0, None)
 
 
 def test_a_spent_retry_budget_moves_on_instead_of_adding_load():
@@ -211,5 +211,6 @@ def test_a_key_that_is_refused_with_another_status_is_left_for_the_next_one_and_
     assert way.failed(refused).key == "b"
     assert way.failed(refused).target is TWO
     assert Route([ONE], way.health, way.now + 600, lambda: 1.0).first().target is ONE  # of another key nothing is known
-    with pytest.raises(Busy, match="refused its key"):
+    with pytest.raises(Busy, match="refused its key") as resting:
         Route([Target("one", "m", "", keys=("a", "b"))], way.health, way.now + 600, lambda: 1.0).first()
+    assert resting.value.refused == ("one", "a")

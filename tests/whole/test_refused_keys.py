@@ -128,6 +128,12 @@ def test_a_key_that_the_request_has_brought_is_named_as_the_field_to_mend(agents
     assert (reply.status, reply.json["code"], reply.json["param"]) == (400, "key_refused", "apikey")
     assert reply.json["error"] == f"apikey: the provider {service} refuses this key (401): {WORDS}"
     assert reply.json["message_id"].startswith("msg_")
+    again = agents.serving.ask("POST", V2, asked)  # the provider is not asked, and the mistake is the same
+    assert (again.status, again.json["code"], again.json["param"]) == (400, "key_refused", "apikey")
+    message = f"apikey: the provider {service} has refused this key a moment ago, and is asked with it again in "
+    assert again.json["error"].startswith(message)
+    assert "retry-after" not in again.headers
+    assert len([one for one in agents.serving.attempts() if one["provider"] == service]) == 1
     # The organization's own key is not his to mend.
     stored = {"name": "team", "service": service, "key": "sk-teams-0123456789"}
     agents.post("/v1/admin/service_keys", stored)
