@@ -28,6 +28,17 @@ def tools_of(loaded: Loaded, ask: AgentAsk, built_in: Sequence[Tool] = ()) -> tu
     return tuple(mapped(tool, loaded, ask) for tool in ordered.values())
 
 
+def unplaced(loaded: Loaded, ask: AgentAsk, tools: Sequence[Tool]) -> tuple[str, ...]:
+    """The request's mapped arguments of tools that this turn does not have, by path. tools: its own, see tools_of.
+    Only those of an MCP server may be away for a while. Raises BadRequest, code tool_unknown."""
+    known = {word for tool in (*tools, *(stored for _, stored in loaded.pre_tools)) for word in (tool.id, tool.name)}
+    lost = [name for name in ask.variables_path if name not in known]
+    paths = tuple(f"variables_path.{name}" for name in lost)
+    if paths and not loaded.spec.mcp_servers:
+        raise BadRequest(f"{paths[0]}: no such tool: {lost[0]}", code="tool_unknown", param=paths[0])
+    return paths
+
+
 def _named(names: Iterable[str], tools: Sequence[Tool], field: str) -> tuple[Tool, ...]:
     known = {word: tool for tool in reversed(tools) for word in (tool.id, tool.name) if word}
     for place, name in enumerate(names):

@@ -20,7 +20,7 @@ from .fitting import answerable, check_media, readable, room, unread_in
 from .formats import format_of
 from .history import DRAWINGS, MEDIA_TOKENS, left_files, shown_to_user, tokens_of, window, with_drawings
 from .memory import reminder
-from .offered import MODES, choice_of, chosen_name, mapped, shown, tools_of
+from .offered import MODES, choice_of, chosen_name, mapped, shown, tools_of, unplaced
 from .parameters import NAMES, NUMBERS, Fitted, field_of, fit, gathered, one_answer
 from .parameters import Given as GivenParameter
 from .template import current_time, manner, within, zone_of
@@ -140,6 +140,7 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
             *fitted.dropped,
             *merged.unknown,
             *unmet,
+            *unplaced(loaded, ask, tools),
             *_of_other_types(values, draws),
             *unread_in(prompt.messages),
         ),

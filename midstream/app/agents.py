@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ..core.agents import AgentAsk, Loaded, McpServer, OAuth, Spec, Tool
+from ..core.agents import TWO_AGENTS, AgentAsk, Loaded, McpServer, OAuth, Spec, Tool
 from ..core.errors import BadRequest, Conflict, NotFound, StoreDown
 from ..core.ids import spelled
 from ..core.secret import Secret
@@ -80,7 +80,7 @@ class AgentLoader:
         """By any spelling of its id, or its slug; ask.version of any status, or the published one.
 
         Raises errors.NotFound (agent_not_found, version_not_found), Conflict (agent_paused), BadRequest
-        (agent_not_published), StoreDown."""
+        (agent_not_published; contradictory, when ask.slug is another agent's), StoreDown."""
         known = await self._org(org)
         if not ask.agent:
             return Loaded(
@@ -97,6 +97,8 @@ class AgentLoader:
                     if len(known.agents) >= AGENTS:
                         known.agents.clear()
                     known.agents[name] = loaded
+        if ask.slug not in ("", loaded.slug):
+            raise BadRequest(TWO_AGENTS, param="agent_id", code="contradictory")
         if loaded.status == "paused":
             raise Conflict(f"the agent {loaded.slug} is paused", code="agent_paused")
         return loaded

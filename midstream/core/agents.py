@@ -14,6 +14,8 @@ AgentType: TypeAlias = Literal["chat", "chatbot", "embedding", "image"]
 #: The type of agents that talk with people: they name conversations, may suggest what comes next, and their threads
 #: have a live channel each.
 CHATBOT: AgentType = "chatbot"
+#: Why a request that names an agent by an id and a slug may be refused, where it is read or where the agent is found.
+TWO_AGENTS = "agent_id: two different agents are named"
 ToolKind: TypeAlias = Literal["http", "mcp", "agent", "knowledge", "builtin"]
 #: What running a call a second time means. pure: nothing. idempotent: nothing, with the same key. unsafe: harm.
 Effect: TypeAlias = Literal["pure", "idempotent", "unsafe"]
@@ -177,7 +179,8 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
 class AgentAsk(Struct, frozen=True, omit_defaults=True):
     """What a turn asks of an agent, neutral of the face it came by. Values given here win over the version's.
 
-    agent: any spelling of its id ("" = none: the configuration alone makes one). version: runs a draft.
+    agent: any spelling of its id, or its slug ("" = none: the configuration alone makes one). slug: of the same agent,
+    where the caller names it twice. version: runs a draft.
     org: the one that the caller names, which must be its own ("" = it names none). usual_fallback: without a configured
     fallback, the service's usual one answers when the model fails.
     calls: most model calls that the face allows, the last one without tools (None = the agent's own limit of rounds).
@@ -189,6 +192,7 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     that message once more. playground: nothing is kept but the attempts."""
 
     agent: str = ""
+    slug: str = ""
     version: str = ""
     org: str = ""
     usual_fallback: bool = False

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from ..core.agents import AgentAsk, Delivery, Effect, HttpTool, Tool
+from ..core.agents import TWO_AGENTS, AgentAsk, Delivery, Effect, HttpTool, Tool
 from ..core.errors import BadRequest
 from ..core.http import HEADER_NAME, HEADER_VALUE
 from ..core.ids import spelled
@@ -29,6 +29,7 @@ _WAYS: dict[str, Literal["default", "webhook", "live", "queue"]] = {
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ADDRESS = re.compile(r"https?://[^\x00-\x20\x7f/?#]+[^\x00-\x20\x7f]*")
 MAX_SECONDS = 3600.0
+_ID = "agt_"
 #: A request says where its tool is: it would get the secret to read.
 _PLAIN = "must be the value itself: a stored secret can only be named by a tool that is stored"
 
@@ -117,13 +118,17 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
     configuration = body.configuration or {}
     if "apikey" in configuration:  # it would be kept with the conversation
         raise BadRequest("configuration.apikey: write it beside the configuration", param="configuration.apikey")
+    _check_key(body.apikey or "")
+    _check_agreement(body, configuration)
     named, whole = _tools(body.tools)
     extra = (*whole, *_extra_tools(body.extra_tools, "extra_tools"))
     _check_names(extra)
     delivery = _delivery(body.response_format)
+    found_by, slug = _agent(body, agent)
     playground = playground or body.is_playground is True  # it answers directly
     return AgentAsk(
-        agent=_agent(body, agent),
+        agent=found_by,
+        slug=slug,
         version=body.version_id or "",
         org=body.org_id or "",
         usual_fallback=True,
@@ -150,14 +155,30 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
     )
 
 
-def _agent(body: Body, path: str) -> str:
-    """One agent, however often it is named."""
-    named = {spelled("agt_", name) for name in (path, body.agent_id, body.bridge_id) if name}
-    if len(named) > 1:
-        raise BadRequest("agent_id: two different agents are named", param="agent_id", code="contradictory")
+def _check_key(key: str) -> None:
+    if re.fullmatch(HEADER_VALUE, key) is None:
+        raise BadRequest("apikey: holds a character that cannot be sent", param="apikey")
+
+
+def _check_agreement(body: Body, configuration: dict[str, Any]) -> None:
+    """What stands in the configuration and beside it must not be two things: one of them would go unheard."""
+    for name, beside in (("service", body.service), ("model", body.model)):
+        if beside and configuration.get(name) not in (None, "", beside):
+            path = f"configuration.{name}"
+            raise BadRequest(f"{path}: says something else than {name}", param=path, code="contradictory")
+
+
+def _agent(body: Body, path: str) -> tuple[str, str]:
+    """One agent, however often it is named: by what it is found, and its slug beside an id, "" = none. Whether both are
+    one agent's only its store knows."""
+    named = {spelled(_ID, name) for name in (path, body.agent_id, body.bridge_id) if name}
+    slugs = [name for name in named if not name.startswith(_ID)]
+    ids = [name for name in named if name.startswith(_ID)]
+    if len(slugs) > 1 or len(ids) > 1:
+        raise BadRequest(TWO_AGENTS, param="agent_id", code="contradictory")
     if body.version_id and not named:
         raise BadRequest("agent_id: says whose version it is", param="agent_id", code="missing_required_parameter")
-    return named.pop() if named else ""
+    return "".join(ids or slugs), "".join(slugs) if ids else ""
 
 
 def _places(**lists: list[Raw] | None) -> Iterator[str]:

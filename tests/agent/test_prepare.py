@@ -405,6 +405,16 @@ def test_a_mapped_argument_is_hidden_from_the_model_and_kept_for_the_call(key, w
     assert "user_id" in WEATHER.parameters["properties"]
 
 
+def test_a_mapped_argument_of_a_tool_that_the_turn_does_not_have_is_refused_or_named_where_it_may_be_away():
+    lost = AgentAsk(text="Hi", variables_path={"news": {}, "wether": {"city": "at"}})
+    assert refusal(None, lost) == ("tool_unknown", "variables_path.wether", 400)
+    assert refusal(None, replace(lost, tools=())) == ("tool_unknown", "variables_path.news", 400)
+    served = Spec(service="s", configuration={"model": "m"}, mcp_servers=("wiki",))
+    assert prepared(an_agent(served), lost).dropped == ("variables_path.wether",)
+    before = an_agent(pre_tools=((PreTool("tool_3"), replace(WEATHER, id="tool_3", name="wether")),))
+    assert prepared(before, lost).dropped == ()
+
+
 def test_a_tools_own_mapping_is_hidden_and_the_request_wins_over_it():
     extra = replace(WEATHER, name="extra", id="", mapped={"user_id": "one", "city": "place"})
     made = prepared(None, AgentAsk(text="Hi", extra_tools=(extra,), variables_path={"extra": {"user_id": "two"}}))

@@ -19,6 +19,14 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"user": "hi", "bridge_id": "b"}, {"text": "hi", "agent": "b"}),
     ({"user": "hi", "agent_id": "a", "bridge_id": "a"}, {"text": "hi", "agent": "a"}),
     (
+        {"user": "hi", "agent_id": "a", "bridge_id": "A" * 24},
+        {"text": "hi", "agent": "agt_" + "a" * 24, "slug": "a"},
+    ),
+    (
+        {"user": "hi", "service": "s", "model": "m", "configuration": {"service": "s", "model": "m"}},
+        {"text": "hi", "service": "s", "model": "m", "configuration": {"service": "s", "model": "m"}},
+    ),
+    (
         {"user": "hi", "agent_id": "a", "version_id": "v", "thread_id": "t", "sub_thread_id": "s", "org_id": "org_1"},
         {"text": "hi", "agent": "a", "version": "v", "thread": "t", "sub_thread": "s", "org": "org_1"},
     ),
@@ -134,6 +142,11 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
     ({"agent_id": "a"}, (400, "user", "user_message_missing")),
     ({"agent_id": "a", "user": "  "}, (400, "user", "user_message_missing")),
     (_hi(bridge_id="b"), (400, "agent_id", "contradictory")),
+    (_hi(agent_id="agt_" + "a" * 24, bridge_id="b" * 24), (400, "agent_id", "contradictory")),
+    (_hi(apikey="sk-1\n"), (400, "apikey", "invalid_request")),
+    (_hi(apikey="sk-\u20ac"), (400, "apikey", "invalid_request")),
+    (_hi(service="openai", configuration={"service": "groq"}), (400, "configuration.service", "contradictory")),
+    (_hi(model="a", configuration={"model": "b"}), (400, "configuration.model", "contradictory")),
     (_hi(agnet_id="b"), (400, "agnet_id", "unknown_parameter")),
     ({"user": "hi", "version_id": "ver_1"}, (400, "agent_id", "missing_required_parameter")),
     (_hi(user=5), (400, "user", "invalid_request")),

@@ -310,6 +310,17 @@ def test_version_two_of_our_format_answers_with_everything_a_turn_came_to(agents
     assert (other.status, other.json["success"]) == (404, False)
 
 
+def test_an_agent_that_is_named_twice_is_one_agent(agents: Agents):
+    one, other = agents.agent(), agents.agent()
+    mine, theirs = (agents.serving.ask("GET", f"/v1/admin/agents/{id}").json["slug"] for id in (one, other))
+    plain, playground = "/api/v2/model/chat/completion", "/api/v2/model/playground/chat/completion/"
+    for path, body in ((plain, {"agent_id": one, "bridge_id": mine}), (playground + mine, {"agent_id": one[4:]})):
+        assert agents.serving.ask("POST", path, {**body, "user": "hi"}).json["success"] is True
+    for path, body in ((plain, {"agent_id": one, "bridge_id": theirs}), (playground + theirs, {"agent_id": one})):
+        reply = agents.serving.ask("POST", path, {**body, "user": "hi"})
+        assert (reply.status, reply.json["code"], reply.json["param"]) == (400, "contradictory", "agent_id")
+
+
 def test_two_sub_threads_of_one_thread_never_see_each_other(agents: Agents):
     agent = agents.agent()
 
