@@ -19,6 +19,13 @@ from ..core.turn import Format, Prompt
 Ask: TypeAlias = Callable[[Prompt], Awaitable[Completed]]
 
 
+#: Ends of an answer that was not complete.
+_ENDED = {
+    "length": "it was cut, as it was longer than max_tokens or than the model says at once",
+    "content_filter": "the service's content filter ended it",
+}
+
+
 class Checked(Struct, frozen=True):
     """text: the JSON text, without what stood around it. completed: the call that repaired it, if one did."""
 
@@ -27,18 +34,24 @@ class Checked(Struct, frozen=True):
     completed: Completed | None = None
 
 
-async def structured(prompt: Prompt, text: str, form: Format, ask: Ask) -> Checked:
-    """prompt: all that was said before the answer `text`. Raises Garbled, code response_invalid, when the second
-    answer does not fit either, and what `ask` raises."""
+async def structured(prompt: Prompt, text: str, form: Format, ask: Ask, stop: str = "stop") -> Checked:
+    """prompt: all that was said before the answer `text`. stop: why that ended. Raises Garbled, code response_invalid,
+    when the second answer does not fit either, or the first one was ended before it could; and what `ask` raises."""
     found, value, problem = examined(text, form)
     if problem is None:
         return Checked(found, value)
+    if stop in _ENDED:  # it would end there again, and be paid for
+        raise _unfit(_ENDED[stop])
     completed = await ask(repairing(prompt, text, form, problem))
     choices = completed.answer.choices
     found, value, problem = examined(text_of(choices[0].parts) if choices else "", form)
     if problem is None:
         return Checked(found, value, completed)
-    raise Garbled(f"the model's answer does not have the form that was asked for: {problem}", code="response_invalid")
+    raise _unfit(_ENDED.get(choices[0].stop if choices else "", problem))
+
+
+def _unfit(why: str) -> Garbled:
+    return Garbled(f"the model's answer does not have the form that was asked for: {why}", code="response_invalid")
 
 
 def examined(text: str, form: Format) -> tuple[str, Any, str | None]:

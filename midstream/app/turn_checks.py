@@ -58,7 +58,7 @@ class TurnChecks:
         if self._prepared.format is not None:
             prompt = self._prepared.prompt
             said = replace(prompt, messages=(*prompt.messages, *ended.messages))
-            checked = await structured(said, text, self._prepared.format, self._ask)
+            checked = await structured(said, text, self._prepared.format, self._ask, _stop(ended))
             text, value = checked.text, checked.value
         reason = await self._blocked("output", text)
         return Judged(text, value) if reason is None else Judged(self._rails.message, blocked=reason)
@@ -72,6 +72,11 @@ def _said(ended: Ended) -> tuple[str, Any]:
     if ended.transferred is not None:
         return ended.transferred.text, ended.transferred.value
     return text_of(ended.answer.choices[0].parts) if ended.answer.choices else "", None
+
+
+def _stop(ended: Ended) -> str:
+    """Why the text ended. One of another agent has passed that one's own checks."""
+    return ended.answer.choices[0].stop if ended.transferred is None and ended.answer.choices else "stop"
 
 
 def shown(text: str) -> tuple[Event, ...]:

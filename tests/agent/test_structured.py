@@ -63,6 +63,16 @@ def test_a_second_answer_that_does_not_fit_is_an_error_that_says_why(second):
     assert (caught.value.code, caught.value.status) == ("response_invalid", 502)
 
 
+@pytest.mark.parametrize(("stop", "why"), [("length", "max_tokens"), ("content_filter", "filter")])
+def test_an_answer_that_was_ended_early_is_told_as_that_and_not_asked_for_again(stop, why):
+    model = Model()
+    with pytest.raises(Garbled, match=why) as caught:
+        asyncio.run(structured(PROMPT, '{"n": ', NUMBER, model.ask, stop))
+    assert (caught.value.code, model.prompts) == ("response_invalid", [])
+    whole = asyncio.run(structured(PROMPT, '{"n": 1}', NUMBER, model.ask, stop))
+    assert whole.value == {"n": 1}  # it was complete
+
+
 def test_the_error_of_the_second_call_is_told():
     with pytest.raises(TimedOut):
         check("nothing like it", JSON, TimedOut("late", phase="total"))

@@ -45,12 +45,13 @@ SPENT = 12
 
 class Model:
     """Says `text`, or what it was asked. calls: what it asks for in its first rounds. refuses: the statuses of its next
-    answers."""
+    answers. stop: why the others end."""
 
     def __init__(self) -> None:
         self.text = ""
         self.calls: list[dict[str, Any]] = []
         self.refuses: list[int] = []
+        self.stop = "stop"
 
     def __call__(self, asked: Asked) -> Said:
         if asked.path.endswith("/embeddings"):
@@ -75,7 +76,7 @@ class Model:
                 "role": "assistant", "content": None,
                 "tool_calls": [{"id": f"c{rounds}", "type": "function", "function": function}],
             }  # fmt: skip
-        stop = "tool_calls" if "tool_calls" in message else "stop"
+        stop = "tool_calls" if "tool_calls" in message else self.stop
         choice = {"index": 0, "message": message, "finish_reason": stop}
         usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": SPENT}
         return whole({"id": "c", "object": "chat.completion", "created": 1, "model": asked.json["model"],
@@ -207,6 +208,17 @@ def test_of_several_answers_one_would_be_told_so_one_is_asked_for(agents: Agents
     assert (data["content"], data["dropped_parameters"]) == ("Hello.", ["response_count"])
     assert asked(agents, agent, configuration={"response_count": 1}).json["data"]["dropped_parameters"] == []
     assert [one.json.get("n") for one in upstream.asked] == [None, 1]
+
+
+@pytest.mark.parametrize(("stop", "why"), [("length", "max_tokens"), ("content_filter", "content filter")])
+def test_json_that_was_ended_early_is_told_as_that_and_asked_for_once(
+    agents: Agents, model: Model, upstream: Upstream, stop: str, why: str
+):
+    model.text, model.stop = '{"n": ', stop
+    reply = asked(agents, up(agents), response_type="json")
+    assert (reply.status, reply.json["code"]) == (502, "response_invalid")
+    assert why in reply.json["error"]
+    assert len(upstream.asked) == 1
 
 
 # another agent
