@@ -9,11 +9,10 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..access.identify import OPERATOR, require_operator
+from ..access.identify import require_operator
 from ..access.scopes import SCOPES, known
-from ..core.web import Caller
 from ..store.keys import ApiKey
-from ..store.orgs import DEFAULT_ORG
+from .admin_scope import org_of
 from .nouns import Who, json_reply
 from .services import Services
 
@@ -28,7 +27,7 @@ PerMinute = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
 class NewKey(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     name: str = Field(min_length=1, max_length=200, pattern=WORDS)
-    org_id: str = Field(DEFAULT_ORG, max_length=64)
+    org_id: str | None = Field(None, max_length=64)
     scopes: list[str] = Field(default_factory=list, max_length=32, description=" | ".join(SCOPES))
     expires_at: float | None = Field(None, allow_inf_nan=False, description="unix seconds")
     requests_per_minute: PerMinute = Field(None, description="null: any number")
@@ -46,10 +45,6 @@ class NewOrg(BaseModel):
 
 def keys_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/v1/admin", tags=["keys"])
-
-    def org_of(caller: Caller, asked: str | None) -> str:
-        """The operator may name an org; an org's own admin key stays in its org."""
-        return (asked or DEFAULT_ORG) if caller.key_id == OPERATOR else caller.org
 
     @router.post("/keys", status_code=201, summary="Make an API key; it is shown once")
     async def create_key(caller: Who, new: NewKey) -> Response:

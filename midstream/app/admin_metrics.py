@@ -18,6 +18,7 @@ from ..store.metrics import Metrics, MetricsGroup, MetricsRow, Period, Span, Tur
 from ..store.orgs import DEFAULT_ORG
 from ..store.reading import LAST
 from .admin_keys import WORDS
+from .admin_scope import org_of
 from .nouns import Reader, Who, json_reply, page
 from .services import Services
 
@@ -100,7 +101,7 @@ def _add_metrics(router: APIRouter, services: Services) -> None:
 def _add_memories(router: APIRouter, services: Services) -> None:
     async def found(caller: Caller, agent_id: str, org_id: str | None) -> tuple[Memories, str]:
         """The memories of the caller's org, and the agent's id by any spelling of it. Raises errors.NotFound."""
-        org = (org_id or DEFAULT_ORG) if caller.key_id == OPERATOR else caller.org
+        org = org_of(caller, org_id)
         agents = services.store.org(org).agents
         agent = await agents.named(spelled("agt_", agent_id), agent_id) or await agents.get(agent_id)
         return services.store.memories(org), agent.id

@@ -11,6 +11,7 @@ from ..access.identify import OPERATOR
 from ..core.errors import BadRequest, CallerError
 from ..core.web import Caller
 from ..store.orgs import DEFAULT_ORG, OrgStore
+from ..store.reading import missing
 from .services import Services
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -18,19 +19,27 @@ OrgId = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 After = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
 
+def org_of(caller: Caller, org_id: str | None) -> str:
+    """The operator may name any org, an org's own admin key its own. Raises errors.NotFound."""
+    if caller.key_id == OPERATOR:
+        return org_id or DEFAULT_ORG
+    if org_id not in (None, caller.org):
+        raise missing("org", str(org_id))
+    return caller.org
+
+
 class Scope:
-    """One request's org: the operator may name any, an org's own admin key stays in its own."""
+    """One request's org."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     async def of(self, caller: Caller, org_id: str | None) -> OrgStore:
-        """Raises errors.NotFound when the operator names an org that does not exist."""
-        if caller.key_id != OPERATOR:
-            return self._services.store.org(caller.org)
-        if org_id is not None:
+        """As `org_of`; also raises errors.NotFound when the operator names an org that does not exist."""
+        org = org_of(caller, org_id)
+        if org_id is not None and caller.key_id == OPERATOR:
             await self._services.store.all_orgs().org(org_id)
-        return self._services.store.org(org_id or DEFAULT_ORG)
+        return self._services.store.org(org)
 
 
 def hidden(text: str) -> str:

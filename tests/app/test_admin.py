@@ -90,10 +90,15 @@ def test_an_orgs_own_admin_stays_in_its_org(tmp_path: Path):
     async def test(app: Here) -> None:
         org = (await app.ask("POST", "/v1/admin/orgs", {"name": "other"}, content_type=JSON)).json["id"]
         boss = (await new_key(app, org_id=org, scopes=["admin"])).json["key"]
+        for named in ({}, {"org_id": org}):
+            mine = await app.ask("POST", "/v1/admin/keys", {"name": "k", **named}, boss, content_type=JSON)
+            assert mine.json["org_id"] == org
         theirs = await app.ask("POST", "/v1/admin/keys", {"name": "k", "org_id": DEFAULT_ORG}, boss, content_type=JSON)
-        assert theirs.json["org_id"] == org
-        listed = await app.ask("GET", f"/v1/admin/keys?org_id={DEFAULT_ORG}", key=boss)
-        assert {one["org_id"] for one in listed.json["data"]} == {org}
+        assert theirs.status == 404
+        assert (await app.ask("GET", f"/v1/admin/keys?org_id={DEFAULT_ORG}", key=boss)).status == 404
+        for query in ("", f"?org_id={org}"):
+            listed = await app.ask("GET", f"/v1/admin/keys{query}", key=boss)
+            assert {one["org_id"] for one in listed.json["data"]} == {org}
         ours = (await new_key(app)).json["id"]
         assert (await app.ask("DELETE", f"/v1/admin/keys/{ours}?org_id={DEFAULT_ORG}", key=boss)).status == 404
         assert (await app.ask("GET", "/v1/admin/orgs", key=boss)).status == 403

@@ -345,8 +345,14 @@ def test_the_operator_names_an_org_and_an_orgs_own_admin_stays_in_it(tmp_path: P
         assert (await app.ask("GET", f"/v1/admin/agents/{theirs['id']}?org_id={org}")).status == 200
         assert (await app.ask("GET", f"/v1/admin/agents/{theirs['id']}")).status == 404
         assert (await app.ask("GET", "/v1/admin/agents?org_id=org_nobody")).status == 404
-        mine = await agent(app, "boss", boss, org_id="org_default")
+        mine = await agent(app, "boss", boss, org_id=org)
         assert mine["org_id"] == org
+        new = {"name": "n", "service": "midstream", "configuration": {"model": "rehearsal"}}
+        for other in ("org_default", "org_nobody"):
+            assert (await post(app, "/agents", {**new, "org_id": other}, boss)).status == 404
+            for path in ("agents", "tools", "settings", f"agents/{mine['id']}/memories", f"agents/{mine['id']}"):
+                reply = await app.ask("GET", f"/v1/admin/{path}?org_id={other}", key=boss)
+                assert (reply.status, reply.json["error"]["message"]) == (404, f"no such org: {other}"), path
         plain = (await made(app, "/keys", {"name": "k"}))["key"]
         assert (await app.ask("GET", "/v1/admin/agents", key=plain)).status == 403
 

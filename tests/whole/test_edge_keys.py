@@ -201,7 +201,12 @@ def test_orgs_see_nothing_of_each_other(serving: Watched, upstream: Upstream):
             serving.ask("GET", f"/v1/admin/attempts?run_id={id}", key=admin[mine]) for id in (run, _unknown(run))
         )
         assert (foreign.status, unknown.status) == (200, 200) or _same(foreign, unknown, run)
-        listed = serving.ask("GET", f"/v1/admin/keys?org_id={orgs[other]}", key=admin[mine]).json["data"]
+        foreign, unknown = (
+            serving.ask("GET", f"/v1/admin/keys?org_id={id}", key=admin[mine])
+            for id in (orgs[other], _unknown(orgs[0]))
+        )
+        _same(foreign, unknown, orgs[other])
+        listed = serving.ask("GET", "/v1/admin/keys", key=admin[mine]).json["data"]
         assert {row["org_id"] for row in listed} == {orgs[mine]}
         made = serving.ask("POST", "/v1/admin/keys", {"name": "k", "org_id": orgs[other]}, key=admin[mine])
         assert made.status in (403, 404) or made.json["org_id"] == orgs[mine]
