@@ -12,6 +12,7 @@ from fastapi.responses import Response
 
 from ..core.errors import BadRequest
 from ..core.ids import spelled
+from ..egress.targets import same_origin
 from ..store.nouns import KINDS, NounRow
 from ..store.orgs import OrgStore
 from ..store.reading import missing
@@ -153,7 +154,8 @@ class _Kept:
         await self._check(kind, body, org, id)
         if kind == "alert" and "agent_ids" in given:
             body["agent_ids"] = await self._agents(body.get("agent_ids") or (), org)
-        row = await org.nouns.change(row, body["name"], msgspec.json.encode(body), secret=secret)
+        moved = "url" in body and not same_origin(row.value()["url"], body["url"])
+        row = await org.nouns.change(row, body["name"], msgspec.json.encode(body), secret=secret, moved=moved)
         await self.changed(kind, org)
         return json_reply(shown_noun(row))
 
@@ -236,9 +238,7 @@ def _add_settings(router: APIRouter, services: Services) -> None:
         given = new.given()
         if given.get("embedding") is not None:
             await check_model(services, org.org_id, given["embedding"], "embedding")
-        settings = {**await org.nouns.settings(), **given}
-        settings = {name: one for name, one in settings.items() if one is not None}
-        await org.nouns.set_settings(settings)
+        settings = await org.nouns.change_settings(given)
         services.loader.forget(org.org_id)
         return json_reply({"org_id": org.org_id, "timezone": "UTC", **settings})
 

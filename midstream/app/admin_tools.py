@@ -14,6 +14,7 @@ from ..core.agents import Tool
 from ..core.errors import BadRequest
 from ..core.ids import new_id, spelled
 from ..core.secret import NAMING
+from ..egress.targets import same_origin
 from ..store.tools import ToolRow
 from ..tools.http import foreign_secret, wrong_url
 from .admin_fields import NewTool, ToolFields
@@ -55,8 +56,10 @@ def tools_router(services: Services) -> APIRouter:
     async def change(caller: Who, tool_id: str, new: ToolFields, org_id: OrgId = None) -> Response:
         org = await scope.of(caller, org_id)
         row = await org.tools.get(spelled("tool_", tool_id))
-        tool, secrets = sealed(tool_from(tool_of(row), new.given()))
-        row = await org.tools.change(row, tool.name, tool.kind, body_of(tool), secrets=secrets)
+        old = tool_of(row)
+        tool, secrets = sealed(tool_from(old, new.given()))
+        moved = old.http is None or tool.http is None or not same_origin(old.http.url, tool.http.url)
+        row = await org.tools.change(row, tool.name, tool.kind, body_of(tool), secrets=secrets, moved=moved)
         services.loader.forget(org.org_id)
         return json_reply(shown_tool(row))
 

@@ -42,13 +42,15 @@ class Problem(Struct, frozen=True):
 
 
 class _Found(Struct, frozen=True):
-    """What of an org the version and its tools may name. secrets: names of those that headers may say."""
+    """What of an org the version and its tools may name. secrets: names of those that headers may say.
+    secrets_of_nouns: ids of nouns that have one."""
 
     tools: Mapping[str, Tool]
     nouns: Mapping[str, list[NounRow]]
     agents: Mapping[str, tuple[AgentRow, VersionRow | None]]
     documents: Mapping[str, str]
     secrets: frozenset[str]
+    secrets_of_nouns: frozenset[str]
 
 
 class Checks:
@@ -105,7 +107,7 @@ class Checks:
         return problems
 
     def _named(self, spec: Spec, found: _Found) -> list[Problem]:
-        servers = [(f"mcp_servers.{n}", name, self._server(name, found)) for n, name in enumerate(spec.mcp_servers)]
+        servers = [(f"mcp_servers.{n}", name, self._reached(name, found)) for n, name in enumerate(spec.mcp_servers)]
         builtins = [(f"built_in_tools.{n}", name, self._builtin(name)) for n, name in enumerate(spec.built_in_tools)]
         return [Problem(path, why, name) for path, name, why in (*servers, *builtins) if why]
 
@@ -132,6 +134,14 @@ class Checks:
         own = {one for row in found.nouns["mcp_server"] for one in (row.id, row.name)}
         return "" if name in own or name in self._servers else f"no such MCP server: {name}"
 
+    def _reached(self, name: str, found: _Found) -> str:
+        """The same, and what it lacks: an org's own that stands elsewhere now has lost its headers."""
+        for row in found.nouns["mcp_server"]:
+            lost = () if row.id in found.secrets_of_nouns else row.value().get("header_names", ())
+            if lost and (name == row.id or (name == row.name and name not in self._servers)):
+                return f"the MCP server {row.name}: the header {lost[0]} needs a value"
+        return self._server(name, found)
+
     def _builtin(self, name: str) -> str:
         if name in self._builtins:
             return ""
@@ -157,7 +167,7 @@ class Checks:
             return [("knowledge.document_ids", id, f"no such document: {id}") for id in gone]
         if tool.kind == "mcp":
             server = str(tool.target.get("server", ""))
-            return [("mcp.server", server, self._server(server, found))]
+            return [("mcp.server", server, self._reached(server, found))]
         if tool.kind == "builtin":
             name = str(tool.target.get("name", ""))
             return [("builtin.name", name, self._builtin(name))]
@@ -181,12 +191,15 @@ async def _found(org: OrgStore, spec: Spec, more: Iterable[Tool] = ()) -> _Found
     rows = await org.tools.some(dict.fromkeys(id for _, id in tools_named(spec)))
     tools = {id: tool_of(row) for id, row in rows.items()} | {tool.id: tool for tool in more}
     documents = [*spec.doc_ids, *(id for tool in tools.values() for id in _documents(tool))]
+    names = frozenset(await org.secrets.names())
+    of_nouns = frozenset(name for name in names if name.startswith(tuple(KINDS.values())))
     return _Found(
         tools,
         await org.nouns.all(),
         await org.agents.published([call.agent for call in calls_of(spec, tools)]),
         await org.agents.documents(dict.fromkeys(documents)),
-        frozenset(name for name in await org.secrets.names() if not name.startswith(tuple(KINDS.values()))),
+        names - of_nouns,
+        of_nouns,
     )
 
 

@@ -83,6 +83,14 @@ def parse_target(url: str) -> Target:
     )
 
 
+def same_origin(one: str, other: str) -> bool:
+    """Do both addresses lead to the same scheme, host and port? What cannot be read leads nowhere."""
+    try:
+        return parse_target(one).origin == parse_target(other).origin
+    except BadRequest:
+        return False
+
+
 def _host(written: str) -> tuple[str, Address | None, str | None]:
     if written.startswith("["):
         try:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,10 +13,10 @@ from msgspec import Struct
 from ..core.errors import Conflict
 from ..core.ids import new_id
 from . import changes
-from .agents import PAGE
+from .agents import PAGE, TRIES
 from .database import Database, Statement
 from .reading import missing
-from .secrets import Secrets
+from .secrets import Owner, Secrets
 
 #: Prefix of the ids, by kind.
 KINDS = {
@@ -69,8 +69,8 @@ _CHANGE = """
 UPDATE nouns SET name = $4, body = $5, updated_at = $6
 WHERE id = $1 AND org_id = $2 AND kind = $3 AND deleted_at IS NULL AND body = $7"""
 _DELETE = "UPDATE nouns SET deleted_at = $4 WHERE id = $1 AND org_id = $2 AND kind = $3 AND deleted_at IS NULL"
-_SETTINGS = "SELECT settings FROM orgs WHERE id = $1"
-_SET = "UPDATE orgs SET settings = $2 WHERE id = $1"
+_SETTINGS = "SELECT COALESCE(settings, $2) FROM orgs WHERE id = $1"
+_SET = "UPDATE orgs SET settings = $2 WHERE id = $1 AND COALESCE(settings, $4) = $3"
 
 
 class NounStore:
@@ -113,10 +113,16 @@ class NounStore:
             found.setdefault(row[2], []).append(NounRow(*row))
         return found
 
-    async def change(self, row: NounRow, name: str, body: bytes, *, secret: str | None = None) -> NounRow:
-        """row: as it was read. secret: None = as it is. Raises errors.Conflict when it has changed since."""
+    async def change(
+        self, row: NounRow, name: str, body: bytes, *, secret: str | None = None, moved: bool = False
+    ) -> NounRow:
+        """row: as it was read. secret: None = as it is; moved: none at all. Raises errors.Conflict when it has changed
+        since: then its secret is what it was, too."""
         values = (row.id, self._org, row.kind, name, body, self._clock(), row.body)
-        await self._write(row.kind, (_CHANGE, values), *self._putting(row.id, secret))
+        owner = Owner("nouns", row.id, body)
+        dropping = [self._secrets.dropping_of(owner)] if moved else []
+        putting = [] if secret is None else [self._secrets.putting_of(owner, row.id, secret)]
+        await self._write(row.kind, (_CHANGE, values), *dropping, *putting)
         now = await self.get(row.kind, row.id)
         if now.body != body:
             raise Conflict(f"{row.id} was changed by somebody else meanwhile", code="noun_changed")
@@ -130,14 +136,26 @@ class NounStore:
     # settings and free secrets
 
     async def settings(self) -> dict[str, Any]:
-        rows = await self._db.look_up(_SETTINGS, self._org)
+        return _read(await self._stored())
+
+    async def change_settings(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """With these fields in place of its own; None takes one out. Of changes at once none is lost: what another one
+        has changed meanwhile is changed once more. Raises errors.Conflict when that does not end."""
+        before = await self._stored()
+        for _ in range(TRIES):
+            settings = {name: one for name, one in {**_read(before), **fields}.items() if one is not None}
+            after = msgspec.json.encode(settings)
+            await self._write("", (_SET, (self._org, after, before, b"")))
+            before = await self._stored()
+            if before == after:
+                return settings
+        raise Conflict("the settings are changed by others all the time", code="settings_changed")
+
+    async def _stored(self) -> bytes:
+        rows = await self._db.look_up(_SETTINGS, self._org, b"")
         if not rows:
             raise missing("org", self._org)
-        return dict(msgspec.json.decode(rows[0][0])) if rows[0][0] else {}
-
-    async def set_settings(self, settings: dict[str, Any]) -> None:
-        await self.settings()
-        await self._write("", (_SET, (self._org, msgspec.json.encode(settings))))
+        return bytes(rows[0][0])
 
     async def put_secret(self, name: str, value: str) -> None:
         await self._write("", self._secrets.putting(name, value))
@@ -154,6 +172,10 @@ class NounStore:
     async def _write(self, kind: str, *statements: Statement) -> None:
         everywhere = [changes.raised(changes.ALL)] if kind == "model" else []
         await self._db.write([*statements, changes.raised(self._org), *everywhere])
+
+
+def _read(settings: bytes) -> dict[str, Any]:
+    return dict(msgspec.json.decode(settings)) if settings else {}
 
 
 async def every_model(db: Database) -> list[NounRow]:

@@ -1,25 +1,46 @@
 """Secrets at rest: AES-256-GCM, each bound to its own row, so that a moved or copied ciphertext does not open."""
 
+# ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
+
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Callable
+from typing import Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec import Struct
 
 from ..core.errors import StoreDown
 from ..core.ids import new_id
 from ..core.secret import Secret
-from .database import Database, Statement
+from .database import Database, Statement, Value
 from .reading import missing
 
 _NONCE = 12
-_PUT = """
-INSERT INTO secrets (id, org_id, name, key_id, sealed, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+_REPLACES = """
 ON CONFLICT (org_id, name) DO UPDATE SET id = excluded.id, key_id = excluded.key_id, sealed = excluded.sealed"""
+_PUT = f"""
+INSERT INTO secrets (id, org_id, name, key_id, sealed, created_at) VALUES ($1, $2, $3, $4, $5, $6) {_REPLACES}"""
 _DROP = "DELETE FROM secrets WHERE org_id = $1 AND name = $2"
+#: @owners: the table of what the secrets belong to.
+_PUT_OF = f"""
+INSERT INTO secrets (id, org_id, name, key_id, sealed, created_at) SELECT $1, $2, $3, $4, $5, $6
+WHERE EXISTS (SELECT 1 FROM @owners WHERE id = $7 AND org_id = $2 AND deleted_at IS NULL AND body = $8) {_REPLACES}"""
+_DROP_OF = """
+DELETE FROM secrets WHERE org_id = $1 AND (name = $2 OR substr(name, 1, length($2) + 1) = $2 || '.')
+AND EXISTS (SELECT 1 FROM @owners WHERE id = $2 AND org_id = $1 AND deleted_at IS NULL AND body = $3)"""
+
+
+class Owner(Struct, frozen=True):
+    """What secrets belong to, whose names are its id or begin with it and a dot. body: as it must be for them to be
+    touched, so that of two who change it at once only the one who did changes its secrets."""
+
+    table: Literal["tools", "nouns"]
+    id: str
+    body: bytes
 
 
 class SealingKey:
@@ -79,13 +100,24 @@ class Secrets:
 
     def putting(self, name: str, value: str) -> Statement:
         """`put` within a transaction of the caller's."""
+        return _PUT, self._sealed(name, value)
+
+    def putting_of(self, owner: Owner, name: str, value: str) -> Statement:
+        """The same of what belongs to something; to follow its change, in that transaction."""
+        return _PUT_OF.replace("@owners", owner.table), (*self._sealed(name, value), owner.id, owner.body)
+
+    def _sealed(self, name: str, value: str) -> tuple[Value, ...]:
         id = new_id("sec_")
         sealed = self._key.seal(value.encode(), self._org, id)
-        return _PUT, (id, self._org, name, self._key.id, sealed, self._clock())
+        return id, self._org, name, self._key.id, sealed, self._clock()
 
     def dropping(self, name: str) -> Statement:
         """Forgets a secret, if there is one, within a transaction of the caller's."""
         return _DROP, (self._org, name)
+
+    def dropping_of(self, owner: Owner) -> Statement:
+        """Forgets all that belongs to something; to follow its change, in that transaction."""
+        return _DROP_OF.replace("@owners", owner.table), (self._org, owner.id, owner.body)
 
     async def all(self) -> dict[str, Secret]:
         """Every secret of the org by its name, in one read."""

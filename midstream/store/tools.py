@@ -14,7 +14,7 @@ from . import changes
 from .agents import PAGE, among, listed
 from .database import Database, Statement
 from .reading import missing
-from .secrets import Secrets
+from .secrets import Owner, Secrets
 
 
 class ToolRow(Struct, frozen=True):
@@ -104,11 +104,22 @@ class ToolStore:
         return bool(await self._db.look_up(_TAKEN, id))
 
     async def change(
-        self, row: ToolRow, name: str, kind: str, body: bytes, *, secrets: Mapping[str, str] | None = None
+        self,
+        row: ToolRow,
+        name: str,
+        kind: str,
+        body: bytes,
+        *,
+        secrets: Mapping[str, str] | None = None,
+        moved: bool = False,
     ) -> ToolRow:
-        """row: as it was read. Raises errors.Conflict when it has changed since."""
+        """row: as it was read. secrets: in place of those of the same name; moved: of all that it has.
+        Raises errors.Conflict when it has changed since: then its secrets are what they were, too."""
         values = (row.id, self._org, name, kind, body, self._clock(), row.body)
-        await self._write((_CHANGE, values), *self._putting(secrets))
+        owner = Owner("tools", row.id, body)
+        dropping = [self._secrets.dropping_of(owner)] if moved else []
+        putting = [self._secrets.putting_of(owner, name, value) for name, value in (secrets or {}).items()]
+        await self._write((_CHANGE, values), *dropping, *putting)
         now = await self.get(row.id)
         if now.body != body:
             raise Conflict(f"the tool {row.id} was changed by somebody else meanwhile", code="tool_changed")

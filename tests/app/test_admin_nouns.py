@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 from pathlib import Path
@@ -358,5 +359,80 @@ def test_a_name_in_the_query_that_a_route_does_not_know_is_refused(tmp_path: Pat
             assert f"{name}: unknown query parameter" in reply.body.decode()
         assert (await app.ask("GET", "/v1/admin/agents?limt=1", key="ms-nobodys")).status == 401
         assert (await app.ask("GET", "/v1/admin/agents?limit=1")).status == 200
+
+    here(tmp_path, test)
+
+
+def test_a_tool_that_is_moved_elsewhere_takes_no_sealed_credential_along(tmp_path: Path):
+    async def test(app: Here) -> None:
+        headers = {"authorization": "Bearer hush-hush", "x-token": "also-hush"}
+        tool = await http_tool(app, http={"headers": headers})
+        sealed = (await app.ask("GET", f"/v1/admin/tools/{tool}")).json["http"]["headers"]
+        drafted = await agent(app, tool_ids=[tool])
+
+        async def moved(url: str, **more: str) -> list[str]:
+            """What publishing says then."""
+            http = {"method": "GET", "url": url, "headers": {**sealed, **more}}
+            assert (await post(app, f"/tools/{tool}", {"http": http}, method="PATCH")).status == 200
+            reply = await post(app, f"/agents/{drafted['id']}/publish", {"version_id": drafted["version_id"]})
+            return [one["message"].partition(": ")[2] for one in reply.json.get("problems", [])]
+
+        needed = [f"the header {name} needs a value" for name in headers]
+        for same in ("https://WEATHER.example.org:443/v2/{city}", "https://weather.example.org/{city}?a=b"):
+            assert await moved(same) == []
+        for elsewhere in (
+            "https://evil.example.org/{city}",
+            "http://weather.example.org/",
+            "https://weather.example.org:8443/",
+        ):
+            assert await moved(elsewhere, **{"authorization": "Bearer new", "x-token": "new"}) == []
+            assert await moved("https://weather.example.org/{city}") == needed
+            assert await moved("https://weather.example.org/{city}", **headers) == []
+        assert await moved("https://evil.example.org/", authorization="Bearer theirs") == needed[1:]
+        assert (await app.services.store.org(DEFAULT_ORG).secrets.get(f"{tool}.authorization")) == "Bearer theirs"
+        # Nor by the way round of another kind.
+        builtin = {"kind": "builtin", "builtin": {"name": "python"}}
+        assert (await post(app, f"/tools/{tool}", builtin, method="PATCH")).status == 200
+        await post(app, f"/tools/{tool}", {"kind": "http", "http": {"url": "https://a.example.org/"}}, method="PATCH")
+        assert await moved("https://a.example.org/") == needed
+
+    here(tmp_path, test)
+
+
+def test_an_mcp_server_that_is_moved_elsewhere_has_its_headers_no_more(tmp_path: Path):
+    async def test(app: Here) -> None:
+        server = (await made(app, "/mcp_servers", BODIES["mcp_servers"]))["id"]
+        drafted = await agent(app, mcp_servers=["m"])
+        secrets = app.services.store.org(DEFAULT_ORG).secrets
+
+        async def problems() -> list[dict[str, str]]:
+            path, version = f"/agents/{drafted['id']}/publish", {"version_id": drafted["version_id"]}
+            return list((await post(app, path, version)).json.get("problems", []))
+
+        for same in ({"url": "https://mcp.example.org:443/other"}, {"transport": "sse"}):
+            assert (await post(app, f"/mcp_servers/{server}", same, method="PATCH")).status == 200
+        assert "Bearer hush" in await secrets.get(server)
+        assert await problems() == []
+        moved = await post(app, f"/mcp_servers/{server}", {"url": "https://evil.example.org/mcp"}, method="PATCH")
+        assert moved.json["header_names"] == ["authorization"]
+        assert await secrets.names() == []
+        why = "the MCP server m: the header authorization needs a value"
+        assert await problems() == [{"path": "mcp_servers.0", "message": why}]
+        new = {"url": "https://more.example.org/mcp", "headers": {"x-token": "theirs"}}
+        assert (await post(app, f"/mcp_servers/{server}", new, method="PATCH")).json["header_names"] == ["x-token"]
+        assert await secrets.get(server) == '{"x-token":"theirs"}'
+        assert await problems() == []
+
+    here(tmp_path, test)
+
+
+def test_of_settings_that_are_changed_at_once_none_is_lost(tmp_path: Path):
+    async def test(app: Here) -> None:
+        embedding = {"embedding": {"model": "midstream/rehearsal"}}
+        await asyncio.gather(
+            *(post(app, "/settings", one, method="PATCH") for one in ({"timezone": "Asia/Tokyo"}, embedding))
+        )
+        kept = (await app.ask("GET", "/v1/admin/settings")).json
+        assert (kept["timezone"], kept["embedding"]["model"]) == ("Asia/Tokyo", "midstream/rehearsal")
 
     here(tmp_path, test)

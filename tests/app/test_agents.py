@@ -128,7 +128,7 @@ def test_an_agent_is_loaded_whole(url: str):
         )
         await org.nouns.create("service_key", "k", b'{"name":"k","service":"groq"}', secret="gsk-1")
         await org.nouns.put_secret("TOKEN", "t-1")
-        await org.nouns.set_settings({"timezone": "Europe/Berlin"})
+        await org.nouns.change_settings({"timezone": "Europe/Berlin"})
         id, version = await f.published(
             tool_ids=(tool, "tool_gone"),
             pre_tools=(PreTool(before, {"x": 1}),),
@@ -289,7 +289,7 @@ def test_what_another_server_changed_is_seen_within_a_second(server: Server):
             changes: Mapping[str, Callable[[], Awaitable[Any]]] = {
                 "template": lambda: f.store.org(ORG).nouns.create("template", "t", b'{"template":"x"}'),
                 "secret": lambda: f.store.org(ORG).nouns.put_secret("A", "a"),
-                "timezone": lambda: f.store.org(ORG).nouns.set_settings({"timezone": "Asia/Tokyo"}),
+                "timezone": lambda: f.store.org(ORG).nouns.change_settings({"timezone": "Asia/Tokyo"}),
             }
             for change in changes.values():
                 await change()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import inspect
 
 import pytest
@@ -33,7 +34,7 @@ def _public(kind: type) -> set[str]:
 def test_every_method_is_in_these_tables() -> None:
     assert _public(ToolStore) == TOOL_BY_ID.keys() | {"create", "adding", "some", "named", "is_taken"}
     assert _public(NounStore) == NOUN_BY_ID.keys() | {
-        "create", "all", "settings", "set_settings", "put_secret", "drop_secret",
+        "create", "all", "settings", "change_settings", "put_secret", "drop_secret",
     }  # fmt: skip
 
 
@@ -79,6 +80,75 @@ def test_tools_are_changed_read_together_and_deleted(url: str) -> None:
     with_store(url, work)
 
 
+def test_a_change_that_is_refused_leaves_the_secrets_as_they_are(url: str) -> None:
+    """Of two that read the same, the second would else put its credential beside the address of the first."""
+
+    async def work(store: Store) -> None:
+        org = store.org(ORG)
+        for kind in ("service_key", "mcp_server", "alert"):
+            row = await org.nouns.create(kind, "n", b'{"url":"a"}', secret="first")
+            await org.nouns.change(row, "n", b'{"url":"b"}', secret="winner")
+            for more in ({"secret": "loser"}, {"moved": True}, {"secret": "loser", "moved": True}):
+                with pytest.raises(Conflict):
+                    await org.nouns.change(row, "n", b'{"url":"c"}', **more)  # type: ignore[arg-type]
+            assert await org.secrets.get(row.id) == "winner"
+        tool = await org.tools.create("t", "http", b'{"url":"a"}')
+        name = f"{tool.id}.authorization"
+        await org.tools.change(tool, "t", "http", b'{"url":"b"}', secrets={name: "winner"})
+        with pytest.raises(Conflict):
+            await org.tools.change(tool, "t", "http", b'{"url":"c"}', secrets={name: "loser"}, moved=True)
+        assert await org.secrets.get(name) == "winner"
+        bodies = [b'{"n":%d}' % n for n in range(8)]
+        tool = await org.tools.get(tool.id)
+        changes = [org.tools.change(tool, "t", "http", one, secrets={name: one.decode()}) for one in bodies]
+        ends = await asyncio.gather(*changes, return_exceptions=True)
+        assert len([one for one in ends if isinstance(one, Conflict)]) == 7
+        assert (await org.secrets.get(name)).encode() == (await org.tools.get(tool.id)).body
+
+    with_store(url, work)
+
+
+def test_what_was_deleted_gets_no_secret(url: str) -> None:
+    async def work(store: Store) -> None:
+        org = store.org(ORG)
+        row = await org.nouns.create("service_key", "k", b"{}", secret="first")
+        await org.nouns.delete("service_key", row.id)
+        with pytest.raises(NotFound):
+            await org.nouns.change(row, "k", b'{"n":1}', secret="late")
+        assert await org.secrets.names() == []
+
+    with_store(url, work)
+
+
+def test_what_is_moved_keeps_none_of_its_own_secrets_but_those_that_come_with_the_move(url: str) -> None:
+    async def work(store: Store) -> None:
+        org = store.org(ORG)
+        tool, other = [await org.tools.create("t", "http", b"{}") for _ in range(2)]
+        secrets = {f"{tool.id}.a": "a", f"{tool.id}.b": "b"}
+        tool = await org.tools.change(tool, "t", "http", b"[1]", secrets=secrets)
+        await org.tools.change(other, "t", "http", b"[1]", secrets={f"{other.id}.a": "others"})
+        server = await org.nouns.create("mcp_server", "s", b"{}", secret="headers")
+        await org.nouns.put_secret("SHARED", "s")
+        await store.org(OTHER).nouns.put_secret(f"{tool.id}.a", "of another org")
+        tool = await org.tools.change(tool, "t", "http", b"[2]", secrets={f"{tool.id}.b": "new"}, moved=True)
+        await org.nouns.change(server, "s", b"[2]", moved=True)
+        left = {name: one.reveal() for name, one in (await org.secrets.all()).items()}
+        assert left == {f"{tool.id}.b": "new", f"{other.id}.a": "others", "SHARED": "s"}
+        assert await store.org(OTHER).secrets.get(f"{tool.id}.a") == "of another org"
+
+    with_store(url, work)
+
+
+def test_of_settings_that_are_changed_at_once_none_is_lost(url: str) -> None:
+    async def work(store: Store) -> None:
+        nouns, others = store.org(ORG).nouns, store.org(ORG).nouns
+        await asyncio.gather(nouns.change_settings({"a": 1}), others.change_settings({"b": 2}))
+        assert await nouns.settings() == {"a": 1, "b": 2}
+        assert await nouns.change_settings({"a": None, "c": 3}) == {"b": 2, "c": 3}
+
+    with_store(url, work)
+
+
 def test_a_nouns_secret_is_sealed_replaced_and_gone_with_it(url: str) -> None:
     async def work(store: Store) -> None:
         store.seal_with(b"k" * 32)
@@ -112,7 +182,7 @@ def test_every_change_of_a_tool_a_noun_a_secret_or_a_setting_raises_the_orgs_num
             lambda: org.tools.delete(tool.id),
             lambda: org.nouns.change(noun, "n", b"[]"),
             lambda: org.nouns.delete("template", noun.id),
-            lambda: org.nouns.set_settings({"timezone": "Europe/Berlin"}),
+            lambda: org.nouns.change_settings({"timezone": "Europe/Berlin"}),
             lambda: org.nouns.put_secret("A", "a"),
             lambda: org.nouns.drop_secret("A"),
         ):
