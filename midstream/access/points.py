@@ -58,7 +58,8 @@ class InProcess:
         windows = [(name, self._window_of(name, now), limit) for name, limit in names]
         for name, (start, used), limit in windows:
             if used >= limit:
-                return Spent(name[1], used, max(start + self._window - now, 0.0))
+                since = round((start + self._wall() - self._steady()) * 1000)
+                return Spent(name[1], used, max(start + self._window - now, 0.0), since)
         if len(self._spent) >= KEPT:
             self._drop()
         for name, (start, used), _ in windows:
@@ -149,5 +150,6 @@ class Points:
             code="metrix_limit_reached",
             retry_after=max(spent.wait, 0.001),
         )
+        error.since = spent.since
         error.limit = {"limit_type": spent.refused, "current_usage": spent.used, "limit_value": most_of_it}
         raise error

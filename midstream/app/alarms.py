@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from ..core.errors import LimitReached, NotFound, StoreDown
-from ..core.ids import new_id
 from ..delivery.webhook import Webhook, Webhooks
 from ..metering.alerts import Alarm, Alert, alarms_in, digest, fingerprint, raised, told
 from ..store import Store
-from ..store.alerts import AlertsSent
+from ..store.alerts import told_once
 from ..store.database import Statement
 from ..store.ledger import DeliveryAdded, statement
 from ..store.nouns import NounRow
@@ -51,16 +50,15 @@ class Telling:
         self, noun: NounRow, alert: Alert, alarm: Alarm, occasion: str, secrets: Secrets
     ) -> Iterable[Statement]:
         now, org = self._now(), noun.org_id
-        sent = AlertsSent(self._store.db, org)
-        if not await sent.claim(noun.id, fingerprint(alarm), occasion, now, alert.window_seconds):
-            return ()
         id = "dlv_" + digest(noun.id, occasion)
         headers: dict[str, str] = {}
         with contextlib.suppress(NotFound):
             headers = msgspec.json.decode(await secrets.get(noun.id), type=dict[str, str])
         target = self._webhooks.sealed(Webhook(alert.webhook.url, headers), org, id)
-        payload = told(noun.id, alert, org, alarm)
-        return [statement(DeliveryAdded(id, org, "webhook", target, payload, now, now))]
+        message = DeliveryAdded(id, org, "webhook", target, told(noun.id, alert, org, alarm), now, now)
+        if not alert.window_seconds:  # the id alone says which occasion it is
+            return [statement(message)]
+        return told_once(message, noun.id, fingerprint(alarm), occasion, alert.window_seconds)
 
 
 class Bell:
@@ -83,7 +81,8 @@ class Bell:
             self._told = {one: until for one, until in self._told.items() if until > now}
         self._told[name] = now + (error.retry_after or 0.0)
         alarm = Alarm("metrix_limit_reached", agent, kind, error.message, self._clock.wall(), {**limit}, thread=thread)
-        await self._ring(new_id("limit_"), org, alarm)
+        window = digest(*name, str(error.since))  # the same on every server
+        await self._ring(f"limit:{window}", org, alarm)
 
     async def disliked(self, org: str, agent: str, thread: str, message: str) -> None:
         """A user's dislike of an answer. Once for each message."""

@@ -125,12 +125,14 @@ class WrongContentType(CallerError):
 
 
 class LimitReached(CallerError):
-    """limit: {limit_type, current_usage, limit_value}, where a face shows them."""
+    """limit: {limit_type, current_usage, limit_value}, where a face shows them. since: when the window began that is
+    used up, unix milliseconds."""
 
     status = 429
     code = "rate_limit_exceeded"
     retryable = True
     limit: dict[str, str | int] | None = None
+    since: int = 0
 
 
 class NotBuilt(CallerError):

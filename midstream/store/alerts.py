@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from .database import Database
+from .database import Statement
+from .ledger import DeliveryAdded
 
 _CLAIM = """
 INSERT INTO alerts_sent (org_id, alert_id, fingerprint, occasion, sent_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (org_id, alert_id, fingerprint) DO UPDATE SET occasion = excluded.occasion, sent_at = excluded.sent_at
 WHERE alerts_sent.sent_at <= $6 AND alerts_sent.occasion <> excluded.occasion"""
-_OCCASION = "SELECT occasion FROM alerts_sent WHERE org_id = $1 AND alert_id = $2 AND fingerprint = $3"
+_TELL = """
+INSERT INTO deliveries (id, org_id, kind, target, payload, created_at, available_at, status)
+SELECT $1, $2, $3, $4, $5, $6, $7, 'waiting' WHERE EXISTS (
+    SELECT 1 FROM alerts_sent WHERE org_id = $2 AND alert_id = $8 AND fingerprint = $9 AND occasion = $10)
+ON CONFLICT (id) DO NOTHING"""
 
 
-class AlertsSent:
-    """One org's."""
-
-    def __init__(self, db: Database, org_id: str) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
-
-    async def claim(self, alert: str, fingerprint: str, occasion: str, now: float, window: float) -> bool:
-        """May this occasion be told? Of several within a window one may, however often it asks."""
-        values = (self._org, alert, fingerprint, occasion, now, now - window)
-        await self._db.write([(_CLAIM, values)])
-        [(told,)] = await self._db.look_up(_OCCASION, self._org, alert, fingerprint)
-        return bool(told == occasion)
+def told_once(message: DeliveryAdded, alert: str, fingerprint: str, occasion: str, window: float) -> list[Statement]:
+    """The message, unless the same was told of another occasion less than `window` seconds before: both in one
+    transaction, so that of several servers exactly one tells it, however often each tries."""
+    now = message.created_at
+    claim = (message.org_id, alert, fingerprint, occasion, now, now - window)
+    fields = (message.id, message.org_id, message.kind, message.target, message.payload, now, message.available_at)
+    return [(_CLAIM, claim), (_TELL, (*fields, alert, fingerprint, occasion))]

@@ -30,7 +30,7 @@ _SPEND_AGENT = f"""
 INSERT INTO points (org_id, kind, name, start, used) VALUES ($1, 'agent', $2, {_NOW}, 1) {_ON_CONFLICT}
 WHERE points.used < $4 OR points.start + $3 <= excluded.start RETURNING used"""
 _GIVE_BACK = "UPDATE points SET used = used - 1 WHERE org_id = $1 AND kind = 'thread' AND name = $2 AND used > 0"
-_LEFT = f"SELECT used, start + $4 - {_NOW} FROM points WHERE org_id = $1 AND kind = $2 AND name = $3"
+_LEFT = f"SELECT used, start + $4 - {_NOW}, start FROM points WHERE org_id = $1 AND kind = $2 AND name = $3"
 _CLEAR = f"DELETE FROM points WHERE start < {_NOW} - CAST($1 AS BIGINT)"
 
 _KEEP = """
@@ -41,11 +41,13 @@ _FORGET = "DELETE FROM points WHERE start <= $1"
 
 
 class Spent(Struct, frozen=True):
-    """refused: "" | agent | thread. used: points of that kind. wait: seconds until its window is over."""
+    """refused: "" | agent | thread. used: points of that kind. wait: seconds until its window is over. since: when it
+    began, unix milliseconds, the same for whoever is refused in it."""
 
     refused: str = ""
     used: int = 0
     wait: float = 0.0
+    since: int = 0
 
 
 class PointRows:
@@ -82,8 +84,8 @@ class PointRows:
 
     async def _refused(self, org: str, kind: str, name: str) -> Spent:
         rows = await self._db.look_up(self._left, org, kind, name, self._window)
-        used, left = rows[0] if rows else (0, 0)
-        return Spent(kind, used, max(left, 0) / 1000)
+        used, left, since = rows[0] if rows else (0, 0, 0)
+        return Spent(kind, used, max(left, 0) / 1000, since)
 
 
 class Window(Struct, frozen=True):

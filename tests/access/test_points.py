@@ -162,3 +162,21 @@ def test_what_may_spend_a_share_of_the_points_leaves_the_rest_and_always_has_one
         await points.spend(ORG, "b", "", {"agent": 1}, share=0.5)
 
     with_points(work, agent=4)
+
+
+def test_who_is_refused_is_told_of_which_window_it_is() -> None:
+    async def work(points: Points, time: Time) -> None:
+        async def refused() -> int:
+            with pytest.raises(LimitReached) as error:
+                await points.spend(ORG, "agt_1", "", {})
+            return error.value.since
+
+        assert await passed(points, 1, "agt_1") == 1
+        first = await refused()
+        time.now += 12
+        assert (first, await refused()) == (1_000_000, first)
+        time.now += 60
+        assert await passed(points, 1, "agt_1") == 1
+        assert await refused() == 1_072_000
+
+    with_points(work, agent=1)

@@ -124,6 +124,21 @@ def test_without_a_window_every_occasion_is_told(tmp_path):
     rigged(tmp_path, do)
 
 
+def test_two_servers_that_refuse_in_the_same_window_of_points_ring_once(tmp_path):
+    async def do(rig: Rig) -> None:
+        bells = [Bell(rig.store, rig.time) for _ in range(2)]
+        await rig.alert("metrix_limit_reached", window_seconds=0)
+        for kind, since, rung in (("agent", 1, 1), ("agent", 2, 1), ("thread", 1, 1)):
+            error = LimitReached("no points left", code="metrix_limit_reached", retry_after=30.0)
+            error.limit, error.since = {"limit_type": kind, "current_usage": 5, "limit_value": 5}, since
+            for bell in bells:
+                await bell.limit_reached("org_a", "agt_1", "t1", error)
+            assert len(await rig.rung()) == rung
+            rig.time.now += 31
+
+    rigged(tmp_path, do)
+
+
 def test_a_limit_rings_once_in_its_window_and_a_dislike_once_for_its_message(tmp_path):
     async def do(rig: Rig) -> None:
         bell = Bell(rig.store, rig.time)
@@ -132,6 +147,7 @@ def test_a_limit_rings_once_in_its_window_and_a_dislike_once_for_its_message(tmp
         for thread in ("t1", "t2", "t1"):
             await bell.limit_reached("org_a", "agt_1", thread, error)
         assert len(await rig.rung()) == 1
+        error.since = 31_000  # another window
         rig.time.now += 31
         await bell.limit_reached("org_a", "agt_1", "t1", error)
         assert len(await rig.rung()) == 1

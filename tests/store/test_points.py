@@ -23,6 +23,9 @@ def test_of_two_servers_points_exactly_as_many_are_spent_as_there_are(postgres_u
             [refused] = [one for one in by_agent if one.refused]
             assert (refused.refused, refused.used) == ("agent", 100)
             assert 50 < refused.wait <= 60
+            [(start,)] = await store.db.read("SELECT start FROM points WHERE name = 'agt_1'")
+            again = [await server.spend(ORG, "agt_1", "", (100, 20)) for server in servers]
+            assert {one.since for one in (refused, *again)} == {start}  # they speak of the same window
             by_thread = await asyncio.gather(*(servers[n % 2].spend(ORG, "agt_2", "t", (100, 20)) for n in range(25)))
             assert [one.refused for one in by_thread].count("thread") == 5
             assert (await servers[0].spend("org_other", "agt_1", "t1", (100, 20))).refused == ""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 import pytest
 
+from ..postgres import private_postgres
 from .agents_at import Agents
 from .serving import Serving
 from .tool_server import ToolServer
 from .waiting import until
 
+KEY = "c2VjcmV0LWtleS1vZi10d28tc2VydmVycy0wMTIzNDU="
 TOML = """
 [egress]
 allow = ["127.0.0.1:{port}"]
@@ -135,3 +138,27 @@ def test_a_search_of_documents_that_fails_is_told_and_one_that_finds_nothing_is_
     assert (told["type"], told["agent_id"]) == ("knowledge_base", agent)
     assert told["detail"] == {"tool": "archive", "error": "no_documents"}
     assert "none of these documents" in told["message"]
+
+
+def test_of_two_servers_alerts_without_a_window_none_is_lost_and_a_limit_is_told_once(
+    hooks: ToolServer, tmp_path_factory: pytest.TempPathFactory
+):
+    with private_postgres() as postgres:
+        folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
+        where = {"MIDSTREAM_DATABASE_URL": postgres.create(), "MIDSTREAM_SECRET_KEY": KEY}
+        servings = [Serving(folder, TOML.format(port=hooks.port), **where) for folder in folders]
+        with servings[0], servings[1]:
+            pair = [Agents(serving) for serving in servings]
+            failing, limited = pair[0].agent(limits={"agent": 1000, "thread": 1000}), pair[0].agent(limits={"agent": 2})
+            for type, agent in (("Error", failing), ("metrix_limit_reached", limited)):
+                alert(pair[0], hooks, type, f"/echo/two/{type}", window_seconds=0, agent_ids=[agent])
+            with ThreadPoolExecutor(8) as threads:
+                asked = [threads.submit(pair[place % 2].say, failing, "fail:400") for place in range(40)]
+                asked += [threads.submit(pair[place % 2].say, limited, "hello") for place in range(12)]
+            assert sorted({one.result().status for one in asked}) == [200, 400, 429]
+            until(lambda: len(hooks.to("/echo/two/Error")) >= 40)
+            until(lambda: hooks.to("/echo/two/metrix_limit_reached"))
+            time.sleep(1.5)
+            runs = {call["body"]["run_id"] for call in hooks.to("/echo/two/Error")}
+            assert (len(runs), len(hooks.to("/echo/two/Error"))) == (40, 40)
+            assert len(hooks.to("/echo/two/metrix_limit_reached")) == 1
