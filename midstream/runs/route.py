@@ -73,6 +73,15 @@ class Route:
         self._move_on()
         return self._choose(0.0)
 
+    def passing(self, error: MidstreamError) -> Next:
+        """The next try when this target cannot be asked such a thing at all: that is told only of the first one."""
+        failed = self._last or self.passed_over
+        if failed is None:
+            raise error
+        self._last = failed
+        self._move_on()
+        return self._choose(0.0)
+
     def _backoff(self) -> float:
         """Full jitter, doubling."""
         return self._jitter() * min(MAX_BACKOFF, BACKOFF * 2.0 ** (self._tries - 1))

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import msgspec
 
-from ..core.errors import Bug, Busy, Cancelled, MidstreamError, StoreDown, forget_frames
+from ..core.errors import BadRequest, Bug, Busy, Cancelled, MidstreamError, StoreDown, forget_frames
 from ..core.events import Answer, Done, Event, Failed
 from ..core.ids import new_id
 from ..core.parts import Message
@@ -196,11 +196,6 @@ class Runs:
                 continue
 
 
-def _storable(text: str, limit: int) -> str:
-    """A provider's words may hold what PostgreSQL takes in no text."""
-    return text[:limit].replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
 class _Owner:
     """The steps of one run. Implements core.serving.Desk for the work inside it."""
 
@@ -273,7 +268,7 @@ class _Owner:
             if failure is None:
                 return attempt, first
             first = first or failure
-            chosen = route.after(failure, chosen.key)
+            chosen = route.after(failure, chosen.key) if attempt.left else route.passing(failure)
             forget_frames(failure)
 
     # core.serving.Desk
@@ -346,6 +341,8 @@ class _Owner:
                 self._run.upstream_seconds += runs._clock.steady() - began
                 runs._health.leave(target.provider, chosen.retry)
             if not attempt.left and failure is not None:
+                if isinstance(failure, BadRequest):
+                    return attempt, failure
                 raise failure  # the request itself, or our store: no other target would help
             probes = False
         finally:
@@ -457,8 +454,8 @@ class _Owner:
                 usage=usage,
                 cost=priced.cost,
                 price_snapshot=priced.snapshot,
-                error_code=_storable(error.code, 100) if error else None,
-                error_message=_storable(error.message, 500) if error else None,
+                error_code=error.code[:100] if error else None,
+                error_message=error.message[:500] if error else None,
                 ended_at=now,
             )
         )
@@ -479,8 +476,8 @@ class _Owner:
             RunEnded(
                 id=run.id,
                 status=status,
-                error_code=_storable(error.code, 100) if error else None,
-                error_message=_storable(error.message, 500) if error else None,
+                error_code=error.code[:100] if error else None,
+                error_message=error.message[:500] if error else None,
                 ended_at=now,
             )
         )

@@ -308,7 +308,7 @@ def _message_added(r: MessageAdded, worker: str) -> Statement:
 def _run_ended(r: RunEnded, worker: str) -> Statement:
     if r.error_code is None and r.error_message is None:
         return _RUN_ENDED_WELL, (r.id, r.status, r.ended_at)
-    return _RUN_ENDED, (r.id, r.status, r.ended_at, r.error_code, storable(r.error_message))
+    return _RUN_ENDED, (r.id, r.status, r.ended_at, storable(r.error_code), storable(r.error_message))
 
 
 def _attempt_started(r: AttemptStarted, worker: str) -> Statement:
@@ -328,7 +328,7 @@ def _attempt_settled(r: AttemptSettled, worker: str) -> Statement:
         r.ended_at,
         r.cost,
         r.price_snapshot,
-        r.error_code,
+        storable(r.error_code),
         storable(r.error_message),
         r.id,
     )

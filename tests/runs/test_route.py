@@ -214,3 +214,19 @@ def test_a_key_that_is_refused_with_another_status_is_left_for_the_next_one_and_
     with pytest.raises(Busy, match="refused its key") as resting:
         Route([Target("one", "m", "", keys=("a", "b"))], way.health, way.now + 600, lambda: 1.0).first()
     assert resting.value.refused == ("one", "a")
+
+
+def test_a_target_that_cannot_be_asked_is_passed_over_and_the_others_failure_is_told():
+    way, refusal = Way([ONE, TWO, Target("three", "m", "")]), BadRequest("no sound here")
+    way.first()
+    for _ in range(TRIES_PER_TARGET):
+        chosen = way.failed(DOWN)
+    assert chosen.target is TWO
+    assert way.route.passing(refusal).target.provider == "three"
+    with pytest.raises(Unreachable) as told:
+        way.route.passing(refusal)
+    assert told.value is DOWN
+    first = Way([ONE, TWO])
+    first.first()
+    with pytest.raises(BadRequest):
+        first.route.passing(refusal)

@@ -372,3 +372,20 @@ def test_what_cannot_be_sent_is_no_attempt_and_says_nothing_about_the_provider()
         assert await bench.statuses() == ["failed"] * 6
 
     on_bench(refuses, test)  # type: ignore[arg-type]
+
+
+def test_another_target_that_cannot_be_sent_it_does_not_hide_why_the_first_one_failed():
+    async def one_fails(target: Target, key: str, plan: Plan, line: Line) -> None:
+        if target.provider == "one":
+            await line.leaving()
+            raise Refused("broken", status=500)
+        raise BadRequest("this format takes no audio", param="messages.content")
+
+    async def test(bench: Bench) -> None:
+        run, follower = bench.start(Target("one", "m", "v"), Target("two", "m", "v"))
+        [end] = await everything(follower)
+        assert (end.error.message, end.error.status) == ("broken", 500)
+        assert run.attempts == 3
+        assert {row[0] for row in await bench.attempts()} == {"one"}
+
+    on_bench(one_fails, test)  # type: ignore[arg-type]
