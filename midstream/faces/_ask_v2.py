@@ -192,7 +192,7 @@ def _media(raws: list[Raw] | None, kind: str, path: str) -> list[Media]:
         where = f"{path}[{place}]"
         told = decode(_place, bytes(raw), where)
         one = _Place(told) if isinstance(told, str) else told
-        media.append(media_of(one.type or kind, one.url, None, one.mime_type, one.name, where))
+        media.append(media_of(one.type or kind, one.url, None, one.mime_type, one.name, where, "mime_type"))
     return media
 
 

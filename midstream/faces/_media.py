@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from typing import Literal
 from urllib.parse import unquote
 
 from ..core.errors import BadRequest
@@ -23,33 +24,62 @@ _TYPES = {
     "mpg": "video/mpeg", "avi": "video/x-msvideo", "mkv": "video/x-matroska", "3gp": "video/3gpp",
     "pdf": "application/pdf", "txt": "text/plain", "md": "text/markdown", "csv": "text/csv", "html": "text/html",
     "htm": "text/html", "xml": "text/xml", "json": "application/json", "rtf": "application/rtf",
+    "yaml": "application/yaml", "yml": "application/yaml", "epub": "application/epub+zip",
+    "doc": "application/msword", "xls": "application/vnd.ms-excel", "ppt": "application/vnd.ms-powerpoint",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "odt": "application/vnd.oasis.opendocument.text", "ods": "application/vnd.oasis.opendocument.spreadsheet",
+    "odp": "application/vnd.oasis.opendocument.presentation",
 }  # fmt: skip
+#: Says nothing about what it is.
+_OCTETS = "application/octet-stream"
 
 
-def media_of(kind: str, url: str | None, data: str | None, mime: str, name: str | None, path: str) -> Media:
-    """kind: image, audio, video, file, or "" = told by the type, else by how the address ends, else a file.
-    url: http(s), or a data: URL. data: base64. Raises BadRequest."""
+def media_of(
+    kind: str, url: str | None, data: str | None, mime: str, name: str | None, path: str,
+    typed: Literal["mimeType", "mime_type"] = "mimeType",
+) -> Media:  # fmt: skip
+    """kind: image, audio, video, file, or "" = told by the type, else by its name, else a file. url: http(s), or a
+    data: URL. data: base64. typed: what the face calls the type. Raises BadRequest."""
     if url is not None and url.startswith("data:"):
         head, comma, rest = url[5:].partition(",")
         if not comma or not head.endswith(";base64"):
             raise BadRequest(f"{path}.url: a data: URL must be base64", param=f"{path}.url")
-        url, data, mime = None, rest if data is None else data, mime or head[: -len(";base64")]
+        mime = _one_type(mime, head[: -len(";base64")], f"{path}.{typed}")
+        url, data = None, rest if data is None else data
     if (url is None) == (data is None):
         raise BadRequest(f"{path}: either url or data is needed", param=path)
     if url is not None and not re.match(r"https?://[^/\s]", url):
         raise BadRequest(f"{path}.url: must begin with https:// or http://", param=f"{path}.url")
     if data is not None:
-        _check_base64(data, mime, path)
+        _check_base64(data, mime, path, typed)
     if kind and kind not in _KINDS:
         raise BadRequest(f"{path}.type: must be image, audio, video or file", param=f"{path}.type")
-    if not kind and not mime and url is not None:
-        mime = _type_at(url)
+    if url is not None and kind in ("", "file") and mime in ("", _OCTETS):
+        told = _type_by(name or "") or _type_at(url)
+        mime = told if told and (not kind or kind_of(told) == "file") else mime
     return Media(_KINDS[kind] if kind else kind_of(mime), mime, data=data, url=url, name=name)
 
 
-def _check_base64(data: str, mime: str, path: str) -> None:
+def _one_type(told: str, written: str, path: str) -> str:
+    """told: beside a data: URL. written: in it."""
+    if not told or not written or _essence(written) == _OCTETS:
+        return told or written
+    if _essence(told) == _OCTETS:
+        return written
+    if _essence(told) != _essence(written):
+        raise BadRequest(f"{path}: the data: URL says {written[:100]}", param=path, code="contradictory")
+    return told
+
+
+def _essence(mime: str) -> str:
+    return mime.partition(";")[0].strip().lower().replace("image/jpg", "image/jpeg")
+
+
+def _check_base64(data: str, mime: str, path: str, typed: str) -> None:
     if not mime:
-        raise BadRequest(f"{path}.mimeType: needed with data", param=f"{path}.mimeType")
+        raise BadRequest(f"{path}.{typed}: needed with data", param=f"{path}.{typed}")
     try:
         decoded = binascii.a2b_base64(data.encode("ascii", "replace"), strict_mode=True)
     except binascii.Error:
@@ -61,5 +91,8 @@ def _check_base64(data: str, mime: str, path: str) -> None:
 def _type_at(url: str) -> str:
     """The type that the name at this address speaks of, "" for none that is known."""
     found = _PATH.match(url)
-    name = unquote(found[1].rpartition("/")[2]) if found is not None else ""
+    return _type_by(unquote(found[1].rpartition("/")[2])) if found is not None else ""
+
+
+def _type_by(name: str) -> str:
     return _TYPES.get(name.rpartition(".")[2].lower(), "") if "." in name else ""

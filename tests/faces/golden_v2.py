@@ -148,6 +148,11 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
     (_hi(service="openai", configuration={"service": "groq"}), (400, "configuration.service", "contradictory")),
     (_hi(model="a", configuration={"model": "b"}), (400, "configuration.model", "contradictory")),
     (_hi(agnet_id="b"), (400, "agnet_id", "unknown_parameter")),
+    (_hi(files=["data:;base64,AAAA"]), (400, "files[0].mime_type", "invalid_request")),
+    (
+        _hi(files=[{"url": "data:image/png;base64,AAAA", "mime_type": "application/pdf"}]),
+        (400, "files[0].mime_type", "contradictory"),
+    ),
     ({"user": "hi", "version_id": "ver_1"}, (400, "agent_id", "missing_required_parameter")),
     (_hi(user=5), (400, "user", "invalid_request")),
     (_hi(configuration=[]), (400, "configuration", "invalid_request")),

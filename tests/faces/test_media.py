@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from midstream.core.errors import BadRequest
 from midstream.core.parts import Media
 from midstream.faces._media import media_of
 
@@ -19,6 +22,11 @@ ENDS = {
     "report.pdf": ("file", "application/pdf"),
     "a.txt": ("file", "text/plain"),
     "a.csv?": ("file", "text/csv"),
+    "a.docx": ("file", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+    "a.xlsx?sig=1": ("file", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+    "a.PPTX": ("file", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
+    "a.doc": ("file", "application/msword"),
+    "a.odt": ("file", "application/vnd.oasis.opendocument.text"),
     # what says nothing
     "": ("file", ""),
     "a": ("file", ""),
@@ -53,3 +61,46 @@ def test_what_is_said_of_a_link_counts_more_than_its_name():
 def test_any_link_is_something(end: str):
     made = media_of("", "https://example.org" + end, None, "", None, "user_urls[0]")
     assert made.kind == "file" or made.mime.startswith(made.kind)
+
+
+def test_a_link_that_is_a_file_is_of_the_type_that_its_name_says():
+    url = "https://example.org/download?id=1"
+    paper = "application/pdf"
+    for mime in ("", "application/octet-stream"):
+        assert media_of("file", url, None, mime, "a.pdf", "files[0]") == Media("file", paper, url=url, name="a.pdf")
+        assert media_of("file", "https://example.org/a.pdf?b.txt", None, mime, None, "files[0]").mime == paper
+        assert media_of("file", url, None, mime, "a.exe", "files[0]").mime == mime
+    assert media_of("file", "https://example.org/a.txt", None, paper, "a.csv", "files[0]").mime == paper
+
+
+@pytest.mark.parametrize("typed", ["mimeType", "mime_type"])
+def test_data_without_a_type_is_refused_by_the_faces_own_word(typed: Any):
+    with pytest.raises(BadRequest) as caught:
+        media_of("file", "data:;base64,AAAA", None, "", None, "files[0]", typed)
+    assert caught.value.param == f"files[0].{typed}"
+
+
+@pytest.mark.parametrize(
+    "told, written, mime",
+    [
+        ("", "text/csv", "text/csv"),
+        ("text/csv", "", "text/csv"),
+        ("text/csv", "text/csv", "text/csv"),
+        ("TEXT/csv", "text/csv;charset=utf-8", "TEXT/csv"),
+        ("image/jpg", "image/jpeg", "image/jpg"),
+        ("text/csv", "application/octet-stream", "text/csv"),
+        ("application/octet-stream", "text/csv", "text/csv"),
+        ("text/csv", "text/plain", None),
+        ("application/pdf", "image/png", None),
+    ],
+)
+def test_two_types_of_the_same_data_are_one_or_refused(told: str, written: str, mime: str | None):
+    def read() -> Media:
+        return media_of("", f"data:{written};base64,AAAA", None, told, None, "files[0]", "mime_type")
+
+    if mime is not None:
+        assert read().mime == mime
+        return
+    with pytest.raises(BadRequest) as caught:
+        read()
+    assert (caught.value.code, caught.value.param) == ("contradictory", "files[0].mime_type")
