@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
 
 import msgspec
 from msgspec.structs import replace
 
 from ..core.agents import ModelDocument
 from ..core.errors import BadRequest
-from ..core.parts import Media, MediaKind, Message, Part, Text, ToolResult, media_in
+from ..core.parts import Media, Message
 from ..core.turn import Prompt
+from ..core.unread import refused, spelled
 from .history import BYTES_PER_TOKEN, tokens_of, window
 
 #: Kept free for an answer of which nobody has said how long it may be.
 ANSWER = 1024
-#: In the place of media. They are known by what they are, not by what they say.
-_WORDS = {kind: Text(f"({kind}: you cannot read what stands here)") for kind in get_args(MediaKind)}
 
 
 def size_of(prompt: Prompt) -> int:
@@ -83,35 +81,12 @@ def check_media(media: Sequence[Media], paths: Sequence[str], model: ModelDocume
     for place, one in enumerate(media):
         if not _reads(model, one):
             path, known = paths[min(place, len(paths) - 1)], ", ".join(model.modalities)
-            why = f"the model reads nothing of the kind {one.kind}, only {known}"
-            raise BadRequest(f"{path}: {why}", param=path, code="unsupported_media")
+            raise refused(one, f"the model reads nothing of the kind {one.kind}, only {known}", place=path)
 
 
 def readable(messages: Sequence[Message], model: ModelDocument) -> tuple[Message, ...]:
     """Messages in which words stand for the media that the model does not read."""
-    if not model.modalities:
-        return tuple(messages)
-    return tuple(_readable(message, model) for message in messages)
-
-
-def unread_in(messages: Sequence[Message]) -> tuple[str, ...]:
-    """What words stand for in these, as it is reported."""
-    parts: list[Part] = [part for message in messages for part in message.parts]
-    parts += [one for part in parts if type(part) is ToolResult for one in part.parts]
-    standing = {id(part) for part in parts}
-    return tuple(f"messages.{kind}" for kind, word in _WORDS.items() if id(word) in standing)
-
-
-def _readable(message: Message, model: ModelDocument) -> Message:
-    if all(_reads(model, media) for media in media_in(message.parts)):
-        return message
-    return Message(message.role, tuple(_legible(part, model) for part in message.parts), message.name)
-
-
-def _legible(part: Any, model: ModelDocument) -> Any:
-    if type(part) is ToolResult:
-        return replace(part, parts=tuple(_legible(one, model) for one in part.parts))
-    return part if type(part) is not Media or _reads(model, part) else _WORDS[part.kind]
+    return spelled(messages, lambda media: _reads(model, media)) if model.modalities else tuple(messages)
 
 
 def _reads(model: ModelDocument, media: Media) -> bool:

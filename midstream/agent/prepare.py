@@ -16,7 +16,8 @@ from ..core.errors import BadRequest
 from ..core.json_words import JSON_ONLY
 from ..core.parts import Media, Message, Part, Text, media_in
 from ..core.turn import PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
-from .fitting import answerable, check_media, readable, room, unread_in
+from ..core.unread import unread_in
+from .fitting import answerable, check_media, readable, room
 from .formats import format_of
 from .history import DRAWINGS, MEDIA_TOKENS, left_files, shown_to_user, tokens_of, window, with_drawings
 from .memory import reminder

@@ -23,6 +23,7 @@ from ..egress import Egress
 from ..faces import completion_v2, conversation_v1
 from ..metering.metrics import Metrics
 from ..metering.prices import Prices, price_table
+from ..providers._inline import Links
 from ..providers._service import Provider, Service
 from ..runs.run import Runs
 from ..store import Store, open_store
@@ -87,6 +88,9 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     egress = Egress(allow=config.egress.allow)
     served = served_by(config.providers, egress)
     providers = lendable(served, all_services(), switched_off(config.providers), egress.send)
+    links = Links(egress.send, clock.steady)
+    for one in providers.values():
+        one.links = links
     prices = Prices(await table, {name: one.prices for name, one in config.providers.items()})
     store = await open_store(
         config.server.store_url, worker=platform.node(), full_sync=config.server.full_sync, clock=clock.wall,

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 from ..core.errors import BadRequest, StoreDown
 from ..core.parts import Foreign, Message, Native, State, text_of
 from ..core.turn import Turn
+from ..core.unread import of_before
 from ..core.web import Caller
 from ..store import Store
 from .faces import Face
@@ -78,7 +79,7 @@ class Conversations:
         line = await threads.line(conversation, HISTORY, detailed=True)
         history: list[Message] = []
         for row in line.shown():
-            history.extend(self.read(row.spoken()))
+            history.extend(of_before(self.read(row.spoken())))
         parent = line.head if conversation.current_id is not None or conversation.reset_seq is not None else None
         since = -1 if conversation.reset_seq is None else conversation.reset_seq
         return Opened(id, conversation.title or "", tuple(history), line.seq, parent, since)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from ..agent.fitting import held, most, readable, unread_in
+from ..agent.fitting import held, most, readable
 from ..agent.prepare import Prepared
-from ..core.agents import ModelDocument
+from ..core.agents import AgentAsk, ModelDocument
 from ..core.errors import BadRequest
-from ..core.serving import Target
+from ..core.parts import media_in
+from ..core.serving import Completed, Target
 from ..core.turn import Prompt, Turn
+from ..core.unread import at_places, unread_in
 
 
 class TurnModels:
@@ -76,6 +78,22 @@ class TurnModels:
         grown = replace(prompt, messages=(*made.prompt.messages, *since), params=params)
         fitted = self._asked[id(made)] = held(grown, made.first, made.past, made.document)
         return fitted
+
+
+def placed(prompt: Prompt, ask: AgentAsk) -> Prompt:
+    """With the places of what the request attaches. What else there is of media was said before, or comes of tools."""
+    if not any(media_in(message.parts) for message in prompt.messages):
+        return prompt
+    paths = ask.places or ("user",)
+    places = {id(one): paths[min(at, len(paths) - 1)] for at, one in enumerate(ask.media)}
+    for at, message in enumerate(ask.messages):
+        places |= {id(one): f"messages[{at}]" for one in media_in(message.parts)}
+    return replace(prompt, messages=at_places(prompt.messages, places))
+
+
+def why_another(first: Target, completed: Completed) -> str:
+    """Why another model than the first has answered; "" when it was the first, perhaps when asked once more."""
+    return "" if _key(completed.target) == _key(first) else completed.first_error
 
 
 def _key(target: Target) -> tuple[str, str]:

@@ -34,7 +34,7 @@ from .suggestions import hurried, suggestions
 from .threads import Thread
 from .titles import TITLE
 from .turn_checks import Judged, TurnChecks, shown
-from .turn_models import TurnModels
+from .turn_models import TurnModels, placed, why_another
 from .turn_rooms import TurnRooms
 
 #: The round of the tools that run before the first model call.
@@ -191,11 +191,13 @@ class TurnWork:
 
     def _asking(self, desk: Desk, prepared: Prepared, models: TurnModels, *, quiet: bool) -> Ask:
         async def ask(prompt: Prompt) -> Completed:
-            turn, targets = models.asks(prompt, lambda made: asked(made, prepared.model, self._stream))
+            turn, targets = models.asks(
+                prompt, lambda made: asked(placed(made, self._ask), prepared.model, self._stream)
+            )
             if any(media_in(message.parts) for message in prompt.messages):
                 await desk.write()  # they may have to be fetched before the call leaves
             completed = await desk.complete(turn, targets, quiet=quiet)
-            self._first_error = self._first_error or _why_another(targets[0], completed)
+            self._first_error = self._first_error or why_another(targets[0], completed)
             return completed
 
         return ask
@@ -472,14 +474,6 @@ def _allowed(ended: Ended, judged: Judged) -> Sequence[Step]:
         return ended.steps
     refused = ended.transferred.text
     return [replace(step, result="") if step.result == refused else step for step in ended.steps]
-
-
-def _why_another(first: Target, completed: Completed) -> str:
-    """Why another model than the first has answered; "" when it was the first, perhaps when asked once more."""
-    answered = completed.target
-    if (answered.provider, answered.model) == (first.provider, first.model):
-        return ""
-    return completed.first_error
 
 
 def asked(prompt: Prompt, model: str, stream: bool) -> Turn:

@@ -74,7 +74,9 @@ class ToolCall(Struct, frozen=True, tag=True, omit_defaults=True):
 
 class Media(Struct, frozen=True, tag=True, omit_defaults=True):
     """Exactly one of data (base64 text), url, file_id (of the issuing provider) is set.
-    mime is "" when a url does not say. detail: OpenAI's image hint. name: file name."""
+    mime is "" when a url does not say. detail: OpenAI's image hint. name: file name. place: where it stands in the
+    request that is being answered, where that is known. optional: words may stand for it where it cannot be had or
+    sent, as it was said before, or a tool gave it."""
 
     kind: MediaKind
     mime: str = ""
@@ -85,6 +87,8 @@ class Media(Struct, frozen=True, tag=True, omit_defaults=True):
     detail: str | None = None
     cache: Cache | None = None
     state: State | None = None
+    place: str = ""
+    optional: bool = False
 
 
 def kind_of(mime: str) -> MediaKind:

@@ -15,6 +15,8 @@ TurnKind: TypeAlias = Literal["chat", "embedding", "count_tokens"]
 
 #: A JSON object's members in order, each value as the exact bytes that were written.
 Fields: TypeAlias = Mapping[str, Raw]
+#: For whom something is kept between calls: (org, id of the conversation, or of the run where there is none).
+Holder: TypeAlias = tuple[str, str]
 
 
 class Tool(Struct, frozen=True, omit_defaults=True):
@@ -223,13 +225,15 @@ class Plan(Struct, frozen=True):
     """What one attempt sends: to `model` (the upstream's own name), streamed or not.
 
     turn: the caller's words. history: stored messages that go before the turn's own.
-    max_tokens_default: sent where the provider demands a limit and the caller gave none."""
+    max_tokens_default: sent where the provider demands a limit and the caller gave none.
+    holder: for whom fetched media are kept, None = nobody."""
 
     turn: Turn
     model: str
     stream: bool
     history: tuple[Message, ...] = ()
     max_tokens_default: int = 4096
+    holder: Holder | None = None
 
 
 class Asked(Struct, frozen=True):

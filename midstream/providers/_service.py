@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.agents import Range
 from ..core.dialect import AnswerReader, Dialect
-from ..core.errors import BadRequest, Busy, Garbled, UpstreamError, forget_frames
+from ..core.errors import BadRequest, Busy, Garbled, Refused, UpstreamError, forget_frames
 from ..core.events import Answer, Attempted, Counted, Done, Embedded, Gave, Whole
 from ..core.http import Incoming, Outgoing, Send, Timeouts
-from ..core.parts import Media, Native
+from ..core.parts import Media, Message, Native
 from ..core.serving import Emit, Line, Target
 from ..core.turn import Asked, Plan
+from ..core.unread import reports_in, unread_in, without_optional
 from ._by_word import LookedAt, looked_at
-from ._inline import inlined
+from ._inline import Links
 from ._relay import Ended, ReadWhole, Relay, good_end, whole_of
 from ._told import told
 from ._unwrap import Unwrapping, unwrapped
@@ -26,6 +29,8 @@ Headers = tuple[tuple[str, str], ...]
 ERROR_BODY = 1024 * 1024
 #: Shorter ones stand in ordinary words.
 SECRET_LENGTH = 6
+#: Statuses with which a service refuses what it is sent, a picture that it cannot read among it.
+_REFUSES = frozenset({400, 404, 413, 415, 422})
 
 
 def bearer(key: str) -> Headers:
@@ -94,7 +99,8 @@ class Service(Struct, frozen=True):
 
 
 class Provider:
-    """One configured provider of a service. keys: secrets by label; they travel to base_url's host only."""
+    """One configured provider of a service. keys: secrets by label; they travel to base_url's host only.
+    links: where it has media by address; providers that share them find what another one has fetched."""
 
     def __init__(
         self,
@@ -115,6 +121,7 @@ class Provider:
         self.timeouts = timeouts or Timeouts()
         self.max_tokens = max_tokens
         self._send = send
+        self.links = Links(send, time.monotonic)
         self.has_key = bool(keys)
         self._fixed = fixed = (("content-type", "application/json"), *service.headers, *headers)
         self._headers = {label: (*service.auth(key), *fixed) for label, key in keys.items()} if keys else {"0": fixed}
@@ -162,16 +169,10 @@ class Provider:
             incoming.close()
 
     async def _answer(self, key: str, plan: Plan, line: Line) -> None:
-        service = self.service
-        if service.fetches is not None and plan.turn.dialect != service.dialect.NAME:
-            plan.turn.put_prompt(await inlined(plan.turn.prompt, self._send, service.fetches))
-        asked = service.write(plan) if service.write is not None else service.dialect.write_ask(plan)
-        self._all_honoured(asked, plan)
-        await line.leaving()
-        emit = line.emit
-        incoming = await self._exchange(
-            "POST", service.path(plan.model, plan.stream), key, asked.body, self._forwarded(plan)
-        )
+        service, emit = self.service, line.emit
+        plan = await self._inlined(plan)
+        path, write = service.path(plan.model, plan.stream), service.write or service.dialect.write_ask
+        asked, incoming = await self._posted(write, lambda plan: path, key, plan, line)
         begun = self._begun(incoming, key, asked.dropped)
         read, reader, ended = self._reading(asked, plan)
         del asked  # a long prompt need not be held for as long as its answer streams
@@ -194,17 +195,66 @@ class Provider:
         finally:
             incoming.close()
 
-    def _all_honoured(self, asked: Asked, plan: Plan) -> None:
-        if asked.dropped and plan.turn.strict:
-            raise BadRequest(
-                f"{self.name} cannot honour: {', '.join(asked.dropped)}", param=asked.dropped[0], code="unsupported"
-            )
+    async def _inlined(self, plan: Plan) -> Plan:
+        """With what is fetched of its messages, but for those that go as their caller has written them."""
+        fetches, own = self.service.fetches, self.service.dialect.NAME
+        if fetches is None:
+            return plan
+        if plan.turn.dialect != own:
+            prompt = plan.turn.prompt
+            messages = await self.links.inlined(prompt.messages, fetches, plan.holder)
+            if messages is not prompt.messages:
+                plan.turn.put_prompt(replace(prompt, messages=messages))
+        written = [message for message in plan.history if message.native is None or message.native.dialect != own]
+        if not written:
+            return plan
+        told = dict(zip(map(id, written), await self.links.inlined(written, fetches, plan.holder), strict=True))
+        return replace(plan, history=tuple(told.get(id(message), message) for message in plan.history))
+
+    async def _posted(
+        self, write: Callable[[Plan], Asked], path: Callable[[Plan], str], key: str, plan: Plan, line: Line
+    ) -> tuple[Asked, Incoming]:
+        """What was asked, and the answer. A service does not say which picture it cannot read: where it refuses what it
+        is sent, it is asked once more with words for all that they may stand for."""
+        more = self._forwarded(plan)
+        asked = self._written(write, plan)
+        await line.leaving()
+        try:
+            return asked, await self._exchange("POST", path(plan), key, asked.body, more)
+        except Refused as error:
+            less = self._without_optional(plan) if error.status in _REFUSES else None
+            if less is None:
+                raise
+            forget_frames(error)
+        asked = self._written(write, less)
+        return asked, await self._exchange("POST", path(less), key, asked.body, more)
+
+    def _written(self, write: Callable[[Plan], Asked], plan: Plan) -> Asked:
+        """Named are also media that words stand for already."""
+        asked = write(plan)
+        lost = tuple(name for name in asked.dropped if name not in reports_in(asked.dropped))
+        if lost and plan.turn.strict:
+            raise BadRequest(f"{self.name} cannot honour: {', '.join(lost)}", param=lost[0], code="unsupported")
+        unread = unread_in(self._rewritten(plan))
+        return replace(asked, dropped=tuple(dict.fromkeys((*asked.dropped, *unread)))) if unread else asked
+
+    def _rewritten(self, plan: Plan) -> tuple[Message, ...]:
+        """The messages of which not all go as their caller has written them."""
+        own = plan.turn.dialect == self.service.dialect.NAME
+        return plan.history if own else (*plan.history, *plan.turn.prompt.messages)
+
+    def _without_optional(self, plan: Plan) -> Plan | None:
+        """None where there is nothing that may be left out."""
+        less = without_optional(self._rewritten(plan))
+        if less is None:
+            return None
+        past = len(plan.history)
+        if len(less) > past:
+            plan.turn.put_prompt(replace(plan.turn.prompt, messages=less[past:]))
+        return replace(plan, history=less[:past])
 
     async def _draw(self, way: Drawing, key: str, plan: Plan, line: Line) -> None:
-        asked = way.write(plan)
-        self._all_honoured(asked, plan)
-        await line.leaving()
-        incoming = await self._exchange("POST", way.path(plan), key, asked.body)
+        asked, incoming = await self._posted(way.write, way.path, key, plan, line)
         try:
             body = await incoming.read()
         finally:
@@ -226,8 +276,7 @@ class Provider:
         way = self.service.embedding
         if way is None:
             raise BadRequest(f"the provider {self.name!r} offers no embeddings", param="model", code="unsupported")
-        asked = way.write(plan)
-        self._all_honoured(asked, plan)
+        asked = self._written(way.write, plan)
         await line.leaving()
         incoming = await self._exchange("POST", way.path(plan), key, asked.body)
         try:

@@ -371,7 +371,8 @@ class _Owner:
 
     def _plan(self, target: Target, turn: Turn) -> Plan:
         turn = turn.instead.get((target.provider, target.model), turn)
-        return Plan(turn, target.model, turn.stream, self._order.history, target.max_tokens)
+        holder = (self._order.org, self._order.conversation or self._run.id)
+        return Plan(turn, target.model, turn.stream, self._order.history, target.max_tokens, holder)
 
     def _beginning(self, now: float) -> list[Record]:
         run, order, act = self._run, self._order, self._order.act

@@ -7,13 +7,14 @@ from hypothesis import given as each
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from midstream.agent.fitting import held, readable, size_of, unread_in
+from midstream.agent.fitting import held, readable, size_of
 from midstream.agent.history import MEDIA_TOKENS
 from midstream.agent.prepare import Given, Prepared, prepare
 from midstream.core.agents import AgentAsk, Loaded, ModelDocument, Settings, Spec
 from midstream.core.errors import BadRequest
 from midstream.core.parts import Media, Message, Text, ToolCall, ToolResult
 from midstream.core.turn import Prompt
+from midstream.core.unread import unread_in
 
 PICTURE = Media("image", "image/png", url="https://x.example/a.png")
 SETTINGS = Settings()

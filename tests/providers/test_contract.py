@@ -14,11 +14,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from midstream import providers
-from midstream.core.errors import BadRequest
+from midstream.core.errors import BadRequest, Unreachable
+from midstream.core.http import Incoming, Outgoing
+from midstream.core.parts import Media, Message, Text
 from midstream.core.registry import modules_of
-from midstream.core.turn import EmbedAsk, Plan, Turn
+from midstream.core.turn import EmbedAsk, Plan, Prompt, Turn
+from midstream.core.unread import of_before
+from midstream.providers._inline import Links
 
 from .asking import KEY, MODEL, REMOTE, SERVICES, Watched, fields_of, plan_of, shown, turn_of
 from .cases import CASES, HI
@@ -176,3 +181,65 @@ def test_asking_twice_says_the_same_and_leaves_the_callers_words_alone(kind: str
         first, second = (asked(kind, turn) for _ in range(2))
         assert first == second
         assert {name: bytes(raw) for name, raw in turn.fields.items()} == before
+
+
+#: Of each kind, and such as hardly anybody takes.
+MEDIA = {
+    "picture": Media("image", "image/png", data="AAAA"),
+    "sound": Media("audio", "audio/mpeg", data="AAAA"),
+    "film": Media("video", "video/mp4", data="AAAA"),
+    "paper": Media("file", "application/pdf", data="AAAA"),
+    "archive": Media("file", "application/zip", data="AAAA"),
+    "latin": Media("file", "text/plain", data="6Q=="),
+    "sound that is gone": Media("audio", "audio/mpeg", url="https://gone.example/a.mp3"),
+    "paper that is gone": Media("file", "application/pdf", url="https://gone.example/a.pdf"),
+    "id of another": Media("file", file_id="file-abc"),
+}
+WORDS = "you cannot read what stands here"
+
+
+def of_an_agent(*messages: Message) -> Plan:
+    """In no provider's own words."""
+    return Plan(Turn("agent", {}, lambda fields: Prompt(messages), model=MODEL), MODEL, False)
+
+
+async def nobody(outgoing: Outgoing) -> Incoming:
+    raise Unreachable("gone")
+
+
+def posted(watched: Watched, plan: Plan) -> str:
+    watched.provider.links = Links(nobody, lambda: 0.0)
+    return watched.ask(plan).body.decode()
+
+
+@pytest.mark.parametrize("media", MEDIA.values(), ids=MEDIA)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_words_stand_for_what_was_said_before_and_cannot_be_sent(kind: str, media: Media):
+    before = (Message("user", (media,)), Message("assistant", (Text("I see."),)))
+    asked = Message("user", (Text("And now?"),))
+    of_agent = of_an_agent(*of_before(before), asked)
+    of_client = Plan(turn_of({"messages": HI}), MODEL, False, of_before(before))
+    for plan in (of_agent, of_client):
+        sent = posted(Watched(kind), plan)
+        value = media.data or media.url or media.file_id or ""
+        assert (value in sent) != (f"({media.kind}: {WORDS})" in sent)
+        assert "I see." in sent
+
+
+@pytest.mark.parametrize("media", MEDIA.values(), ids=MEDIA)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_what_is_asked_now_is_sent_or_refused_at_its_place_and_never_left_out_to_the_last(kind: str, media: Media):
+    watched = Watched(kind)
+    asked = Message("user", (replace(media, place="files[0]"),))
+    refusal: BadRequest | None = None
+    try:
+        sent = posted(watched, of_an_agent(Message("system", (Text("Be brief."),)), asked))
+    except BadRequest as error:
+        refusal, sent = error, ""
+    if refusal is None:
+        assert (media.data or media.url or media.file_id or "") in sent
+        assert WORDS not in sent
+    else:
+        assert refusal.code in ("unsupported_media", "media_not_found", "invalid_media")
+        assert refusal.param == "files[0]"
+        assert not watched.sent

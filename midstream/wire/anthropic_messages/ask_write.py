@@ -11,6 +11,7 @@ from msgspec import Raw
 from ...core.errors import BadRequest
 from ...core.parts import Message, ToolCall
 from ...core.turn import Asked, Plan, Tool, ToolChoice
+from ...core.unread import check_left
 from ..stranded import stranded
 from ..strict_json import write_object
 from .arrange import Turned, arrange, split_system, system_blocks, system_value, user_first
@@ -109,6 +110,7 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     own, rest = split_system(prompt.messages)
     stored, system = system_blocks(early, writer), system_blocks(own, writer)
     turns = user_first(arrange([*history, *rest], writer))
+    check_left(rest, lambda media: "source" in own_state(media.state) or BlockWriter().source(media) is not None)
     tools = _tools(prompt.tools, prompt.tool_choice, writer)
     params = write_params(plan, quirks, turns, tools)
     system += params.instructions

@@ -22,6 +22,7 @@ from ...core.parts import (
     ToolResult,
     arguments_in,
 )
+from ...core.unread import refused, unread, words_for
 from .names import NAME, own_state, wire_id, write_cache
 
 #: A block, or its bytes as they were once written.
@@ -107,7 +108,15 @@ class BlockWriter:
 
     def _media(self, part: Media) -> Block | None:
         state = dict(own_state(part.state))
-        source = state.pop("source", None) or self._source(part)
+        try:
+            source = state.pop("source", None) or self.source(part)
+        except BadRequest as error:
+            if not part.optional:
+                raise refused(part, error.message, error.code) from None
+            source = None
+        if source is None and part.optional:
+            self.drop(unread(part))
+            return self.text(words_for(part))
         if source is None:
             return None
         if part.detail is not None:
@@ -119,7 +128,8 @@ class BlockWriter:
             block["cache_control"] = write_cache(part.cache)
         return block
 
-    def _source(self, part: Media) -> dict[str, Any] | None:
+    def source(self, part: Media) -> dict[str, Any] | None:
+        """Where its bytes are; None (reported) for what is another issuer's. Raises BadRequest."""
         if part.kind not in ("image", "file"):
             raise BadRequest(f"this format takes no {part.kind}", code="unsupported_media", param="messages.content")
         if part.file_id is not None:

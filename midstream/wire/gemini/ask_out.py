@@ -9,11 +9,13 @@ from msgspec import Raw, Struct
 
 from ...core.parts import Message
 from ...core.turn import Asked, Fields, Plan, Prompt, Tool, ToolChoice
+from ...core.unread import check_left, reports_in
 from ..stranded import stranded
 from ..strict_json import write_object
 from .ask_in import raw_list
 from .config_out import write_config
 from .contents_out import called_names, sign_first_call, system_parts, write_contents, write_message
+from .part_out import write_media
 from .shape import NAME, camel
 
 _encode = msgspec.json.Encoder().encode
@@ -35,12 +37,14 @@ def write_ask(plan: Plan, quirks: Quirks = _NO_QUIRKS) -> Asked:
     """The request's body. A caller of this dialect: their own members byte for byte, with the plan's history before
     their contents. Raises BadRequest when the caller's fields do not make sense."""
     if plan.turn.dialect == NAME:
-        return Asked(write_object(own_fields(plan, plan.turn.fields, quirks)))
+        lost: dict[str, None] = {}
+        return Asked(write_object(own_fields(plan, plan.turn.fields, lost, quirks)), reports_in(lost))
     return _translated(plan, quirks)
 
 
-def own_fields(plan: Plan, fields: Fields, quirks: Quirks = _NO_QUIRKS) -> dict[str, Raw]:
-    """The caller's members but the model's name, which the URL says; the plan's history in front of their contents."""
+def own_fields(plan: Plan, fields: Fields, lost: dict[str, None], quirks: Quirks = _NO_QUIRKS) -> dict[str, Raw]:
+    """The caller's members but the model's name, which the URL says; the plan's history in front of their contents.
+    lost: is told what of the history could not be said."""
     kept = {name: raw for name, raw in fields.items() if name != "model"}
     if not plan.history:
         return kept
@@ -49,11 +53,11 @@ def own_fields(plan: Plan, fields: Fields, quirks: Quirks = _NO_QUIRKS) -> dict[
         _add_system(kept, system)
     turns = tuple(message for message in plan.history if message.role not in {"system", "developer"})
     own = raw_list(kept["contents"], "contents") if "contents" in kept else []
-    kept["contents"] = Raw(_encode([*_past(plan, turns, quirks), *own]))
+    kept["contents"] = Raw(_encode([*_past(plan, turns, lost, quirks), *own]))
     return kept
 
 
-def _past(plan: Plan, turns: tuple[Message, ...], quirks: Quirks) -> list[Any]:
+def _past(plan: Plan, turns: tuple[Message, ...], lost: dict[str, None], quirks: Quirks) -> list[Any]:
     """Stored messages as contents: their own bytes where they have them."""
     ends_turn = any(message.role == "user" for message in plan.turn.prompt.messages)
     users = [number for number, message in enumerate(turns) if message.role == "user"]
@@ -64,7 +68,7 @@ def _past(plan: Plan, turns: tuple[Message, ...], quirks: Quirks) -> list[Any]:
         if message.native is not None and message.native.dialect == NAME:
             written.append(Raw(message.native.raw))
             continue
-        content = write_message(message, names, {})
+        content = write_message(message, names, lost)
         if quirks.placeholder and number > last_user:
             sign_first_call(content)
         if content["parts"]:
@@ -85,6 +89,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
     prompt = plan.turn.prompt
     dropped: dict[str, None] = {}
     system, contents = write_contents((*plan.history, *prompt.messages), dropped, quirks.placeholder)
+    check_left(prompt.messages, lambda media: write_media(media, {}) is not None)
     body: dict[str, Any] = {}
     if system:
         body["systemInstruction"] = {"parts": system}

@@ -40,8 +40,8 @@ def write_count_ask(plan: Plan) -> bytes:
         fields = plan.turn.fields
         inner = _inner(fields)
         if inner is None and all(camel(name) == "contents" for name in fields):
-            return write_object(own_fields(plan, fields))
-        whole = own_fields(plan, fields if inner is None else inner)
+            return write_object(own_fields(plan, fields, {}))
+        whole = own_fields(plan, fields if inner is None else inner, {})
     else:
         whole = msgspec.json.decode(write_ask(plan).body, type=dict[str, Raw])
     return _encode({"generateContentRequest": {"model": model, **whole}})

@@ -18,6 +18,7 @@ from ...core.parts import (
     ToolResult,
     arguments_in,
 )
+from ...core.unread import unread, words_for
 from .part_in import is_own_file, result_text
 from .shape import NAME
 
@@ -47,6 +48,7 @@ def write_part(part: Part, dropped: dict[str, None]) -> dict[str, Any] | None:
     error. File names are left out: the API has no place for them. Reasoning of other issuers is left out."""
     if getattr(part, "cache", None) is not None:
         dropped["cache_control"] = None
+    part = _told(part, dropped)
     match part:
         case Text():
             written: dict[str, Any] = {"text": part.text, **_attributes(part.state)}
@@ -62,7 +64,7 @@ def write_part(part: Part, dropped: dict[str, None]) -> dict[str, Any] | None:
         case ToolResult():
             return {"functionResponse": _result(part, dropped)}
         case Media():
-            return _media(part, dropped)
+            return write_media(part, dropped)
         case Refusal():
             return {"text": part.text} if part.text else None
         case Foreign():
@@ -97,8 +99,9 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
 
 
 def _result(result: ToolResult, dropped: dict[str, None]) -> dict[str, Any]:
-    text = "".join(part.text for part in result.parts if isinstance(part, Text))
-    if any(part.cache is not None for part in result.parts if isinstance(part, Text)):
+    parts = [_told(part, dropped) for part in result.parts]
+    text = "".join(part.text for part in parts if isinstance(part, Text))
+    if any(part.cache is not None for part in parts if isinstance(part, Text)):
         dropped["cache_control"] = None
     kept = _kept(result.state, "functionResponse")
     if kept and result_text(kept.get("response") or {}) == (text, result.is_error):
@@ -106,7 +109,7 @@ def _result(result: ToolResult, dropped: dict[str, None]) -> dict[str, Any]:
     else:
         written = {"response": _response(text, result.is_error)}
     named = {"id": result.id} if result.id else {}
-    media = [write_part(part, dropped) for part in result.parts if not isinstance(part, Text)]
+    media = [write_part(part, dropped) for part in parts if not isinstance(part, Text)]
     pieces = [piece for piece in media if piece is not None]
     return {**named, "name": result.name, **written, **({"parts": pieces} if pieces else {})}
 
@@ -123,7 +126,16 @@ def _response(text: str, is_error: bool) -> dict[str, Any]:
     return {"error" if is_error else "output": text}
 
 
-def _media(media: Media, dropped: dict[str, None]) -> dict[str, Any] | None:
+def _told(part: Any, dropped: dict[str, None]) -> Any:
+    """The part, or words where they may stand for it and it cannot be sent."""
+    if not isinstance(part, Media) or not part.optional or write_media(part, {}) is not None:
+        return part
+    dropped[unread(part)] = None
+    return words_for(part)
+
+
+def write_media(media: Media, dropped: dict[str, None]) -> dict[str, Any] | None:
+    """None for what Google does not have and cannot fetch."""
     if media.detail not in {None, "auto"}:
         dropped["detail"] = None
     rest = _attributes(media.state)

@@ -23,6 +23,7 @@ from ...core.parts import (
     ToolResult,
     text_of,
 )
+from ...core.unread import unread, words_for
 from ..stranded import thoughts_word
 from .dropped import Dropped
 from .fitted import fitted_message, short_id
@@ -188,7 +189,10 @@ class MessagesWriter:
             case Reasoning():
                 return {"type": "thinking", "thinking": [{"type": "text", "text": part.text}]}
             case Media():
-                item = self._media(part)
+                item = self.media(part)
+                if item is None and part.optional:
+                    self._dropped.add(unread(part))
+                    return {"type": "text", "text": words_for(part).text}
                 if item is None:
                     self._dropped.add(part.kind)
                     return None
@@ -200,7 +204,8 @@ class MessagesWriter:
                 self._dropped.add(part.kind)
         return None
 
-    def _media(self, media: Media) -> dict[str, Any] | None:
+    def media(self, media: Media) -> dict[str, Any] | None:
+        """None for what this service cannot be sent."""
         if media.mime.startswith("text/") and media.data is not None:
             return _as_text(media)
         if media.kind not in self._quirks.media:

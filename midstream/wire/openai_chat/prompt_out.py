@@ -10,6 +10,7 @@ from msgspec import Raw
 from ...core.errors import BadRequest
 from ...core.parts import Message
 from ...core.turn import Asked, Plan
+from ...core.unread import check_left, reports_in
 from ..stranded import stranded
 from .dropped import Dropped
 from .fitted import fitted
@@ -129,27 +130,32 @@ def _messages(raw: Raw, plan: Plan, quirks: Quirks, dropped: list[str]) -> Raw |
     own = bytes(whole).strip()
     if own[:1] != b"[":
         raise BadRequest("messages must be an array", param="messages")
-    earlier = b",".join(_earlier(plan.history, quirks))
+    earlier = b",".join(_earlier(plan.history, quirks, dropped))
     rest = own[1:].lstrip()
     return b"[" + earlier + (rest if rest[:1] == b"]" else b"," + rest)
 
 
-def _earlier(history: tuple[Message, ...], quirks: Quirks) -> list[bytes]:
-    """What is left out of earlier turns was reported then."""
-    written = MessagesWriter(quirks, Dropped(NAME)).write(history)
+def _earlier(history: tuple[Message, ...], quirks: Quirks, dropped: list[str]) -> list[bytes]:
+    """What is left out of earlier turns was reported then, but for what words stand for."""
+    lost = Dropped(NAME)
+    written = MessagesWriter(quirks, lost).write(history)
+    dropped += reports_in(lost.names())
     return [bytes(message) if isinstance(message, Raw) else _encode(message) for message in written]
 
 
 def _translated(plan: Plan, quirks: Quirks) -> Asked:
     prompt = plan.turn.prompt
-    dropped = Dropped(plan.turn.dialect)
-    messages = MessagesWriter(quirks, Dropped(plan.turn.dialect)).write(plan.history)
-    messages += MessagesWriter(quirks, dropped).write(prompt.messages)
+    lost, dropped = Dropped(plan.turn.dialect), Dropped(plan.turn.dialect)
+    messages = MessagesWriter(quirks, lost).write(plan.history)
+    writer = MessagesWriter(quirks, dropped)
+    messages += writer.write(prompt.messages)
+    check_left(prompt.messages, lambda media: writer.media(media) is not None)
     instruction = instruction_for(prompt.params.format, quirks, (*plan.history, *prompt.messages))
     if instruction:
         messages.insert(0, {"role": "system", "content": instruction})
-    if quirks.prefix and isinstance(messages[-1], dict) and messages[-1]["role"] == "assistant":
-        messages[-1]["prefix"] = True
+    last = messages[-1] if messages else None
+    if quirks.prefix and isinstance(last, dict) and last["role"] == "assistant":
+        last["prefix"] = True
     body: dict[str, Any] = {"model": plan.model, "messages": messages}
     tools = write_tools(prompt, quirks, dropped)
     if tools:
@@ -158,7 +164,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
         if choice is not None:
             body["tool_choice"] = choice
     write_params(prompt.params, bool(tools), body, quirks, dropped)
-    for name in (*stranded(prompt, plan.turn.dialect, NAME), *prompt.extras):
+    for name in (*reports_in(lost.names()), *stranded(prompt, plan.turn.dialect, NAME), *prompt.extras):
         dropped.add(name)
     if plan.stream:
         body["stream"] = True

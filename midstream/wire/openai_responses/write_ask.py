@@ -13,11 +13,12 @@ from ...core.errors import BadRequest
 from ...core.json_words import JSON_ONLY, speaks_of_json
 from ...core.parts import Message, Text
 from ...core.turn import Asked, Fields, Format, Plan, Prompt, Thinking, Tool, ToolChoice
+from ...core.unread import check_left
 from ..stranded import stranded
 from ..strict_json import write_object
 from .grammar import ENCRYPTED, LOGPROBS, NAME, own
 from .models import reasons, samples_at_will
-from .write_items import ItemWriter, is_marked
+from .write_items import ItemWriter, is_marked, media
 
 _encode = msgspec.json.Encoder().encode
 
@@ -117,6 +118,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
         body["instructions"] = "\n\n".join(leading)
     said = (*plan.history, *rest)
     body["input"] = [*_json_word(prompt.params.format, said), *writer.write(said)]
+    check_left(prompt.messages, lambda one: media(one) is not None)
     dropped = list(writer.dropped)
     if plan.stream:
         body["stream"] = True

@@ -10,6 +10,7 @@ from msgspec import Raw
 from msgspec.json import decode as _decode
 
 from ...core.parts import Citation, Foreign, Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from ...core.unread import unread, words_for
 from .grammar import NAME, own
 
 _LONGEST_CALL_ID = 64
@@ -88,7 +89,10 @@ class ItemWriter:
             said = {"type": "input_text", "text": part.text}
         elif isinstance(part, Media):
             said = media(part)
-            if said is None:
+            if said is None and part.optional:
+                self._drop(unread(part))
+                said = {"type": "input_text", "text": words_for(part).text}
+            elif said is None:
                 self._drop(part.kind)
         elif isinstance(part, Foreign):
             said = own(part.state) or None
@@ -110,16 +114,19 @@ class ItemWriter:
             if len(parts) > 1 and not result.is_error:
                 output = [{"type": "input_text", "text": part.text} for part in parts if type(part) is Text]
         else:
-            output = [said for part in parts if (said := self._input(part)) is not None and self._fits(said)]
+            output = [said for part in parts if (said := self._output(part)) is not None]
         kind = "custom_tool_call_output" if custom else "function_call_output"
         self._items.append({"type": kind, "call_id": call_id(result.id), "output": output})
 
-    def _fits(self, said: dict[str, Any]) -> bool:
-        """Outputs hold text, images and files, no sound."""
-        if said["type"] == "input_audio":
-            self._drop("audio")
-            return False
-        return True
+    def _output(self, part: Part) -> dict[str, Any] | None:
+        """The same in an output, which holds text, images and files, no sound."""
+        if not isinstance(part, Media) or part.kind != "audio":
+            return self._input(part)
+        if not part.optional:
+            self._drop(part.kind)
+            return None
+        self._drop(unread(part))
+        return {"type": "input_text", "text": words_for(part).text}
 
     # by the model
 

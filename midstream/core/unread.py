@@ -1,0 +1,102 @@
+"""Media that a model cannot be shown: words stand for what was said before, what is asked about now is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+from msgspec.structs import replace
+
+from .errors import BadRequest
+from .parts import Media, MediaKind, Message, Part, Text, ToolResult, media_in
+
+#: They are known by what they are, not by what they say.
+_WORDS: dict[MediaKind, Text] = {
+    kind: Text(f"({kind}: you cannot read what stands here)") for kind in get_args(MediaKind)
+}
+_NAMES = {kind: f"messages.{kind}" for kind in _WORDS}
+
+
+def words_for(media: Media) -> Text:
+    return _WORDS[media.kind]
+
+
+def unread(media: Media) -> str:
+    """How it is reported that words stand for it."""
+    return _NAMES[media.kind]
+
+
+def reports_in(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of what was left out that say so."""
+    return tuple(name for name in names if name in _NAMES.values())
+
+
+def unread_in(messages: Iterable[Message]) -> tuple[str, ...]:
+    """What words stand for in these, as it is reported."""
+    parts: list[Part] = [part for message in messages for part in message.parts]
+    parts += [one for part in parts if type(part) is ToolResult for one in part.parts]
+    standing = {id(part) for part in parts}
+    return tuple(_NAMES[kind] for kind, word in _WORDS.items() if id(word) in standing)
+
+
+def spelled(messages: Iterable[Message], shown: Callable[[Media], bool]) -> tuple[Message, ...]:
+    """Messages in which words stand for the media that are not shown."""
+
+    def told(message: Message) -> Message:
+        if all(map(shown, media_in(message.parts))):
+            return message
+        parts = _changed(message.parts, lambda one: one if shown(one) else words_for(one))
+        return Message(message.role, parts, message.name)
+
+    return tuple(map(told, messages))
+
+
+def of_before(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Messages whose media words may stand for."""
+    return tuple(_with_media(message, lambda one: replace(one, optional=True)) for message in messages)
+
+
+def at_places(messages: Iterable[Message], places: Mapping[int, str]) -> tuple[Message, ...]:
+    """places: where those media that are asked about now stand in the request, by their id(). They are all of that:
+    words may stand for the others."""
+
+    def told(one: Media) -> Media:
+        place = places.get(id(one))
+        return replace(one, optional=True) if place is None else replace(one, place=place)
+
+    return tuple(_with_media(message, told) for message in messages)
+
+
+def _with_media(message: Message, change: Callable[[Media], Media]) -> Message:
+    return replace(message, parts=_changed(message.parts, change)) if media_in(message.parts) else message
+
+
+def _changed(parts: Sequence[Any], change: Callable[[Media], Media | Text]) -> tuple[Any, ...]:
+    """Also those that tools have answered with."""
+    changed: list[Any] = []
+    for part in parts:
+        if type(part) is ToolResult:
+            part = replace(part, parts=_changed(part.parts, change))
+        changed.append(change(part) if type(part) is Media else part)
+    return tuple(changed)
+
+
+def without_optional(messages: Sequence[Message]) -> tuple[Message, ...] | None:
+    """Messages in which words stand for all media that they may stand for; None where there are none."""
+    if not any(media.optional for message in messages for media in media_in(message.parts)):
+        return None
+    return spelled(messages, lambda media: not media.optional)
+
+
+def refused(media: Media, why: str, code: str = "unsupported_media", place: str = "") -> BadRequest:
+    place = place or media.place
+    return BadRequest(f"{place}: {why}" if place else why, param=place or "messages.content", code=code)
+
+
+def check_left(messages: Sequence[Message], writes: Callable[[Media], bool]) -> None:
+    """writes: can it be sent? Raises BadRequest, unsupported_media, when of what the user said last nothing can."""
+    last = next((message.parts for message in reversed(messages) if message.role == "user"), ())
+    own = [part for part in last if type(part) is not Media or not part.optional]
+    media = [part for part in own if type(part) is Media]
+    if media and len(media) == len(own) and not any(map(writes, media)):
+        raise refused(media[0], f"this provider cannot be sent this {media[0].kind}, and nothing else is said")
