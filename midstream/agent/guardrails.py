@@ -35,6 +35,8 @@ Stage: TypeAlias = Literal["input", "output"]
 MAX_EXPRESSION = 1 << 20
 MAX_REASON = 500
 MESSAGE = "This was blocked."
+#: What is in no plain text, but in most of UTF-16.
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class Classifier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,21 +123,55 @@ def said_in(message: Message) -> str:
     return "\n\n".join(one for one in said if one)
 
 
+def unchecked(rails: Guardrails, message: Message) -> str | None:
+    """Why no check can be made of what is attached to a user's message; None when one can, or it passes then."""
+    if rails.on_failure == "pass":
+        return None
+    for part in message.parts:
+        if isinstance(part, Media) and part.data is not None and _says_text(part) and not _readings(part):
+            return f"a check could not be made: {part.name or 'a text file'} is no text in UTF-8 or UTF-16"[:MAX_REASON]
+    return None
+
+
 def _written_in(media: Media) -> str:
     """The text of a file, whatever its type says, when it is one. Of a type that says so, as much of it as is UTF-8."""
-    is_text = media.mime.lower().startswith("text/")
-    if media.data is None or not (is_text or media.kind == "file"):
+    if media.data is None or not (_says_text(media) or media.kind == "file"):
         return ""
-    try:
-        data = base64.b64decode(media.data)
-    except ValueError:
-        return ""
+    readings = _readings(media)
+    if not readings and _says_text(media):
+        readings = [_bytes(media).decode("utf-8", "replace")]
+    return "\n\n".join(readings)
+
+
+def _says_text(media: Media) -> bool:
+    return media.mime.lower().startswith("text/")
+
+
+def _readings(media: Media) -> list[str]:
+    """Every text that a file may be read as: models also read letters with NULs between them, and UTF-16 that does not
+    begin with its mark. Empty when it is none."""
+    data = _bytes(media)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", "replace")
+        found = [data.decode("utf-16", "replace")]
+    else:
+        found = _decoded(data, "utf-8-sig")
+        if _CONTROL.search(data) is not None and (found or _says_text(media)):
+            found += _decoded(data, "utf-16-le") + _decoded(data, "utf-16-be")
+    return [*dict.fromkeys((*found, *(text.replace("\0", "") for text in found)))]
+
+
+def _decoded(data: bytes, encoding: str) -> list[str]:
     try:
-        return data.decode("utf-8-sig")
+        return [data.decode(encoding)]
     except UnicodeDecodeError:
-        return data.decode("utf-8", "replace") if is_text else ""
+        return []
+
+
+def _bytes(media: Media) -> bytes:
+    try:
+        return base64.b64decode(media.data or "")
+    except ValueError:
+        return b"\xff"  # which is no text
 
 
 def asking(classifier: Classifier, stage: Stage, text: str) -> Prompt:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..agent.guardrails import NO_CHECKS, Classify, Consult, Guardrails, Stage, blocked, said_in
+from ..agent.guardrails import NO_CHECKS, Classify, Consult, Guardrails, Stage, blocked, said_in, unchecked
 from ..agent.loop import Ended
 from ..agent.prepare import Prepared
 from ..agent.structured import structured
@@ -48,7 +48,8 @@ class TurnChecks:
         """What to answer instead, None when what the user says, with all that is attached, may go to the model."""
         if self._rails.input == NO_CHECKS:
             return None
-        reason = await self._blocked("input", said_in(self._prepared.prompt.messages[-1]))
+        message = self._prepared.prompt.messages[-1]
+        reason = unchecked(self._rails, message) or await self._blocked("input", said_in(message))
         return Judged(self._rails.message, blocked=reason) if reason is not None else None
 
     async def of_output(self, ended: Ended) -> Judged:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from midstream.agent.guardrails import Classifier, Guardrails, Webhook, blocked, guardrails_of, said_in
+from midstream.agent.guardrails import Classifier, Guardrails, Webhook, blocked, guardrails_of, said_in, unchecked
 from midstream.core.errors import BadRequest, MidstreamError, TimedOut
 from midstream.core.parts import Media, Message, Text, text_of
 from midstream.core.turn import Prompt
@@ -153,7 +153,9 @@ def test_the_users_own_words_come_first_then_what_is_attached_with_its_name():
 @pytest.mark.parametrize(
     "media",
     [
-        file("secret"), file("\ufeffsecret"), file("secret".encode("utf-16")),
+        file("secret"), file("\ufeffsecret"), file("secret".encode("utf-16")), file("secret".encode("utf-32")),
+        file("secret".encode("utf-16-le")), file("secret".encode("utf-16-be"), "application/octet-stream"),
+        file("тайна: secret".encode("utf-16-le")), file("тайна: secret".encode("utf-16-be")), file("s\0ecret"),
         file("sécret, or secret".encode("latin-1")),
         file("secret", "TEXT/csv; charset=utf-8"), file("{'a': 'secret'}", "application/json"),
         file("secret", "application/octet-stream"), file("secret", "text/plain", kind="audio"),
@@ -162,6 +164,11 @@ def test_the_users_own_words_come_first_then_what_is_attached_with_its_name():
 )  # fmt: skip
 def test_a_file_that_is_text_is_read_whatever_its_type_says(media: Media):
     assert "secret" in said_in(Message("user", (media, Text("look"))))
+
+
+def test_letters_of_other_alphabets_in_utf_16_without_its_mark_are_read_too():
+    for encoding in ("utf-16-le", "utf-16-be"):
+        assert "тайна" in said_in(Message("user", (file("тайна".encode(encoding)), Text("look"))))
 
 
 @pytest.mark.parametrize(
@@ -174,3 +181,28 @@ def test_a_file_that_is_text_is_read_whatever_its_type_says(media: Media):
 )  # fmt: skip
 def test_of_what_is_no_text_only_the_name_is_read(media: Media):
     assert said_in(Message("user", (media, Text("look")))) == "look"
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        file("café".encode("latin-1"), name="menu.csv"), file("密語".encode("utf-16-le"), "text/csv"),
+        file(b"\xff\x00\xd8\x00\xd8\xdc\x41"), Media("file", "text/plain", data="abcde"),
+    ],
+)  # fmt: skip
+def test_of_a_text_file_that_cannot_be_read_no_check_can_be_made(media: Media):
+    message = Message("user", (media, Text("look")))
+    why = unchecked(guardrails_of({}), message)
+    assert why == f"a check could not be made: {media.name or 'a text file'} is no text in UTF-8 or UTF-16"
+    assert unchecked(guardrails_of({"on_failure": "pass"}), message) is None
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        file("café"), file("café".encode("utf-16")), file("тайна".encode("utf-16-le")), file(""),
+        file("café".encode("latin-1"), "application/pdf"), Media("file", "text/plain", url="https://example.org/a"),
+    ],
+)  # fmt: skip
+def test_what_can_be_read_or_is_no_text_can_be_checked(media: Media):
+    assert unchecked(guardrails_of({}), Message("user", (media, Text("look")))) is None

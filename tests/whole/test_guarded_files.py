@@ -62,6 +62,21 @@ def test_what_is_attached_is_checked_before_any_model_sees_it(agents: Agents, up
     assert agents.say(agent, "Summarize it.", attachments=[attached("a cake")]).json["text"] == "ok"
 
 
+def test_a_file_is_checked_however_it_is_encoded_and_blocked_when_it_cannot_be_read(agents: Agents, upstream: Upstream):
+    agent = guarded(agents, {"patterns": ["bomb"]})
+    upstream.asked.clear()
+    for data, why in (
+        ("a bomb".encode("utf-16-le"), "it matches bomb"),
+        ("a bomb".encode("utf-16-be"), "it matches bomb"),
+        ("bömb".encode("latin-1"), "a check could not be made: notes.txt is no text in UTF-8 or UTF-16"),
+    ):
+        file = {**attached(""), "data": base64.b64encode(data).decode()}
+        assert agents.say(agent, "Summarize it.", attachments=[file]).json["blocked"] == why
+    assert upstream.asked == []
+    plain = agents.agent(service="up", configuration={"model": "x"})
+    assert agents.say(plain, "Summarize it.", attachments=[file]).json["text"] == "ok"
+
+
 def test_a_webhook_is_told_of_all_that_a_user_says(agents: Agents, hooks: ToolServer):
     agent = guarded(agents, {"webhook": {"url": f"{hooks.url}/check"}})
     agents.say(agent, "Summarize it.", attachments=[attached("a cake")])
