@@ -31,6 +31,8 @@ from .variables import NOTHING, filled, placeholders, substitute, unfilled, valu
 ROUNDS = 3
 #: What only agents of type embedding look at.
 VECTOR = ("dimensions", "encoding_format")
+#: What agents of type embedding look at.
+_OF_VECTORS = frozenset({"service", "model", "fine_tune_model", "type", "guardrails", *VECTOR})
 #: What a configuration holds besides parameters.
 _OTHERS = frozenset(
     {"model", "prompt", "tool_choice", "response_type", "json_schema", "fine_tune_model", "service", "type",
@@ -152,7 +154,7 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
         variables=variables,
         fall_back=fall_back_of(values, settings),
         falls_back=_falls_back(values, settings) and not draws,
-        guardrails=ask.guardrails or _object(values, "guardrails") or settings.guardrails,
+        guardrails=_guardrails(values, ask, settings),
         settings=settings,
         parameters=_sent(prompt.params),
         document=given.model,
@@ -210,6 +212,10 @@ def chosen(loaded: Loaded, ask: AgentAsk) -> tuple[str, str]:
     return _text(values, "service"), _text(values, "model")
 
 
+def _guardrails(values: Mapping[str, Any], ask: AgentAsk, settings: Settings) -> dict[str, Any]:
+    return ask.guardrails or _object(values, "guardrails") or settings.guardrails
+
+
 def guarded(loaded: Loaded, ask: AgentAsk) -> bool:
     """Are there guardrails, of whatever layer and whether or not they can be read?"""
     stored = (loaded.spec.settings.guardrails, loaded.spec.configuration.get("guardrails"))
@@ -228,6 +234,27 @@ def embedded(loaded: Loaded, ask: AgentAsk) -> EmbedAsk:
     if dimensions is not None and (not whole or dimensions < 1):
         raise _wrong("dimensions", "must be a whole number above 0")
     return EmbedAsk((ask.text,), dimensions=dimensions)
+
+
+def besides(loaded: Loaded, ask: AgentAsk) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Of an agent of type embedding: its guardrails, and the names of what was asked for and no vector has. Raises
+    BadRequest as `prepare` does, unsupported_media too."""
+    merged, settings = _merge(loaded, ask), loaded.spec.settings
+    values, rails = merged.values, _guardrails(merged.values, ask, settings)
+    check_media(ask.media, ask.places or ("user",), ModelDocument(modalities=("text",)))
+    idle = {name: value for name, value in values.items() if name not in _OF_VECTORS}
+    idle["fall_back"] = fall_back_of(values, settings)
+    idle["response_type"] = _form(values, ask)
+    choice = chosen_name(values.get("tool_choice"), _place("tool_choice", ask.tool_choice))
+    idle["tool_choice"] = MODES.get(choice, choice) not in ("", "auto", "none")
+    beside = {
+        "thread_id": ask.thread, "sub_thread_id": ask.sub_thread, "variables": ask.variables,
+        "variables_path": ask.variables_path, "tools": ask.tools, "extra_tools": ask.extra_tools,
+        "built_in_tools": ask.built_in_tools, "template_id": ask.template, "document_ids": ask.document_ids,
+        "guardrails.output": rails.get("output"),
+    }  # fmt: skip
+    named = [name for name, value in (*idle.items(), *beside.items()) if value]
+    return rails, tuple(dict.fromkeys((*named, *(one.name for one in merged.parameters.values()), *merged.unknown)))
 
 
 def said(ask: AgentAsk, history: Sequence[Message]) -> bool:

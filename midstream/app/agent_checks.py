@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ..agent.guardrails import guardrails_of
 from ..agent.offered import choice_of, chosen_name
-from ..agent.prepare import Given, embedded, fall_back_of, model_of, prepare
+from ..agent.prepare import Given, besides, embedded, fall_back_of, model_of, prepare
 from ..agent.variables import unfilled
 from ..core.agents import AgentAsk, Loaded, Spec, Tool
 from ..core.errors import BadRequest, CallerError
@@ -357,6 +357,7 @@ def _refused(agent: AgentRow, spec: Spec, found: _Found) -> Problem | None:
         chosen_name(spec.configuration.get("tool_choice"), "configuration.tool_choice")
         if "embedding" in (spec.configuration.get("type"), spec.type):
             embedded(loaded, ask)
+            guardrails_of(besides(loaded, ask)[0])
         else:
             guardrails_of(prepare(loaded, ask, Given(now=0.0)).guardrails)
     except BadRequest as error:

@@ -21,8 +21,9 @@ from .refused_keys import in_our_words
 from .replies import whole
 from .thread_channel import ThreadChannel
 from .threads import HISTORY, answer_of, conversation_of
+from .turn_models import DIALECT
 from .turn_rooms import TurnRooms
-from .turn_work import DIALECT, Also, Asker, TurnWork, nothing_else
+from .turn_work import Also, Asker, TurnWork, nothing_else
 from .vector_turn import VectorWork
 
 #: The type of agents that give vectors.

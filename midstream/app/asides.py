@@ -22,7 +22,7 @@ from .after import Handle
 from .agents import AgentLoader
 from .models_of import Models
 from .replies import whole
-from .turn_work import DIALECT, asked
+from .turn_models import DIALECT, asked
 
 logger = logging.getLogger("midstream.asides")
 

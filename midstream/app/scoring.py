@@ -22,7 +22,7 @@ from ..runs.order import Act, Order
 from ..runs.run import Runs
 from .asides import FACE, finished
 from .models_of import Models
-from .turn_work import DIALECT, asked
+from .turn_models import DIALECT, asked
 
 #: Digits of a score by meaning: what is behind them is the noise of services.
 DIGITS = 6

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..agent.guardrails import NO_CHECKS, Classify, Consult, Guardrails, Stage, blocked, said_in, unchecked
+from ..agent.guardrails import NO_CHECKS, Classifier, Guardrails, Webhook, blocked, said_in, unchecked
 from ..agent.loop import Ended
 from ..agent.prepare import Prepared
 from ..agent.structured import structured
 from ..core.events import Delta, Event, PartEnded, PartStarted
-from ..core.parts import Text, text_of
-from ..core.serving import Completed
+from ..core.parts import Message, Text, text_of
+from ..core.serving import Completed, Desk
 from ..core.turn import Prompt
+from .turn_models import asked
+from .turn_rooms import TurnRooms
 
 
 class Judged(Struct, frozen=True):
@@ -26,18 +28,46 @@ class Judged(Struct, frozen=True):
     blocked: str = ""
 
 
+class Judges:
+    """Who is asked of a text besides expressions: a model, as a call of the turn's own run (desk), and a webhook.
+    keys: the agent's, by service."""
+
+    def __init__(self, rooms: TurnRooms, org: str, keys: Mapping[str, str], desk: Desk) -> None:
+        self._rooms = rooms
+        self._org = org
+        self._keys = keys
+        self._desk = desk
+
+    async def classify(self, classifier: Classifier, prompt: Prompt) -> str:
+        judges = self._rooms.models.targets(self._org, classifier.service, classifier.model, self._keys, None)
+        completed = await self._desk.complete(asked(prompt, classifier.model, False), judges, quiet=True)
+        return text_of(completed.answer.choices[0].parts) if completed.answer.choices else ""
+
+    async def consult(self, webhook: Webhook, question: dict[str, Any]) -> Any:
+        await self._desk.write()
+        return await self._rooms.consult(webhook, question)
+
+
+async def input_judged(rails: Guardrails, message: Message, judges: Judges) -> Judged | None:
+    """What to answer instead, None when what the user says, with all that is attached, may go to the model."""
+    if rails.input == NO_CHECKS:
+        return None
+    reason = unchecked(rails, message)
+    if reason is None:
+        reason = await blocked(rails, "input", said_in(message), judges.classify, judges.consult)
+    return Judged(rails.message, blocked=reason) if reason is not None else None
+
+
 class TurnChecks:
     """ask: the turn's model, without anybody reading along."""
 
     def __init__(
-        self, prepared: Prepared, rails: Guardrails, ask: Callable[[Prompt], Awaitable[Completed]], classify: Classify,
-        consult: Consult,
-    ) -> None:  # fmt: skip
+        self, prepared: Prepared, rails: Guardrails, ask: Callable[[Prompt], Awaitable[Completed]], judges: Judges
+    ) -> None:
         self._prepared = prepared
         self._rails = rails
         self._ask = ask
-        self._classify = classify
-        self._consult = consult
+        self._judges = judges
 
     @property
     def judges_output(self) -> bool:
@@ -45,12 +75,7 @@ class TurnChecks:
         return self._prepared.format is not None or self._rails.output != NO_CHECKS
 
     async def of_input(self) -> Judged | None:
-        """What to answer instead, None when what the user says, with all that is attached, may go to the model."""
-        if self._rails.input == NO_CHECKS:
-            return None
-        message = self._prepared.prompt.messages[-1]
-        reason = unchecked(self._rails, message) or await self._blocked("input", said_in(message))
-        return Judged(self._rails.message, blocked=reason) if reason is not None else None
+        return await input_judged(self._rails, self._prepared.prompt.messages[-1], self._judges)
 
     async def of_output(self, ended: Ended) -> Judged:
         """Of an agent that went on instead, too: what its own turn let pass has yet to pass this one. Raises Garbled
@@ -61,11 +86,8 @@ class TurnChecks:
             said = replace(prompt, messages=(*prompt.messages, *ended.messages))
             checked = await structured(said, text, self._prepared.format, self._ask, _stop(ended))
             text, value = checked.text, checked.value
-        reason = await self._blocked("output", text)
+        reason = await blocked(self._rails, "output", text, self._judges.classify, self._judges.consult)
         return Judged(text, value) if reason is None else Judged(self._rails.message, blocked=reason)
-
-    async def _blocked(self, stage: Stage, text: str) -> str | None:
-        return await blocked(self._rails, stage, text, self._classify, self._consult)
 
 
 def _said(ended: Ended) -> tuple[str, Any]:

@@ -15,6 +15,10 @@ from ..core.parts import media_in
 from ..core.serving import Completed, Target
 from ..core.turn import Prompt, Turn
 from ..core.unread import at_places, unread_in
+from .catalog import AGENT
+
+#: What the model calls of a turn are written in: no provider speaks it.
+DIALECT = AGENT
 
 
 class TurnModels:
@@ -98,3 +102,11 @@ def why_another(first: Target, completed: Completed) -> str:
 
 def _key(target: Target) -> tuple[str, str]:
     return target.provider, target.model
+
+
+def asked(prompt: Prompt, model: str, stream: bool) -> Turn:
+    """A model call of the turn, in no provider's own words."""
+    turn = Turn(DIALECT, {}, lambda fields: prompt, model=model, stream=stream)
+    turn.put_prompt(prompt)
+    turn.examined = True
+    return turn

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..agent.guardrails import Classifier, Webhook, guardrails_of
+from ..agent.guardrails import guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
 from ..agent.prepare import Given, Prepared, chosen, guarded, pre_call, prepare, reported, variables_of
 from ..core.account import TurnAccount, accounted
@@ -22,26 +22,22 @@ from ..core.outcome import Outcome, Step
 from ..core.parts import Media, Text, ToolCall, media_in, text_of
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
-from ..core.turn import Prompt, Turn
+from ..core.turn import Prompt
 from ..core.usage import Usage
 from ..metering.alerts import alarms_of, raised
 from ..store.ledger import Record
 from ..store.tool_calls import left_behind
 from ..tools.knowledge import searches
-from .catalog import AGENT
 from .remember import MEMORY
 from .suggestions import hurried, suggestions
 from .threads import Thread
 from .titles import TITLE
-from .turn_checks import Judged, TurnChecks, shown
-from .turn_models import TurnModels, placed, why_another
+from .turn_checks import Judged, Judges, TurnChecks, shown
+from .turn_models import TurnModels, asked, placed, why_another
 from .turn_rooms import TurnRooms
 
 #: The round of the tools that run before the first model call.
 BEFORE = 0
-#: What the turn's model call is written in: no provider speaks it.
-DIALECT = AGENT
-
 #: More records of a turn's end, given its run's; None: this is not the end, another server goes on with the turn.
 Also = Callable[[Event, Outcome | None], Sequence[Record] | None]
 
@@ -203,20 +199,9 @@ class TurnWork:
         return ask
 
     def _checks(self, desk: Desk, prepared: Prepared, models: TurnModels) -> TurnChecks:
-        rooms, org = self._rooms, self._asker.org
-
-        async def classify(classifier: Classifier, prompt: Prompt) -> str:
-            judges = rooms.models.targets(org, classifier.service, classifier.model, self._loaded.spec.keys, None)
-            completed = await desk.complete(asked(prompt, classifier.model, False), judges, quiet=True)
-            return text_of(completed.answer.choices[0].parts) if completed.answer.choices else ""
-
-        async def consult(webhook: Webhook, question: dict[str, Any]) -> Any:
-            await desk.write()
-            return await rooms.consult(webhook, question)
-
-        rails = guardrails_of(prepared.guardrails)
+        judges = Judges(self._rooms, self._asker.org, self._loaded.spec.keys, desk)
         aside = self._asking(desk, prepared, models, quiet=True)
-        return TurnChecks(prepared, rails, aside, classify, consult)
+        return TurnChecks(prepared, guardrails_of(prepared.guardrails), aside, judges)
 
     # before the first call
 
@@ -474,14 +459,6 @@ def _allowed(ended: Ended, judged: Judged) -> Sequence[Step]:
         return ended.steps
     refused = ended.transferred.text
     return [replace(step, result="") if step.result == refused else step for step in ended.steps]
-
-
-def asked(prompt: Prompt, model: str, stream: bool) -> Turn:
-    """A model call of the turn, in no provider's own words."""
-    turn = Turn(DIALECT, {}, lambda fields: prompt, model=model, stream=stream)
-    turn.put_prompt(prompt)
-    turn.examined = True
-    return turn
 
 
 def partial_text(desk: Desk | None) -> str:

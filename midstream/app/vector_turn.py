@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..agent.prepare import chosen, embedded
+from msgspec.structs import replace
+
+from ..agent.guardrails import guardrails_of
+from ..agent.prepare import besides, chosen, embedded
 from ..core.account import TurnAccount, accounted
 from ..core.agents import AgentAsk, Loaded
 from ..core.events import Concluded, Embedded, Event, Failed
 from ..core.outcome import Outcome
+from ..core.parts import Message, Text
 from ..core.serving import Desk
 from ..core.turn import Prompt, Turn
 from ..metering.alerts import alarms_of, raised
 from ..runs.order import Act
 from ..store.ledger import Record
+from .turn_checks import Judged, Judges, input_judged
+from .turn_models import DIALECT
 from .turn_rooms import TurnRooms
-from .turn_work import DIALECT, Also, Asker, Laps
+from .turn_work import Also, Asker, Laps
 
 
 class VectorWork:
@@ -35,11 +41,13 @@ class VectorWork:
         self._run = run
         self._message = message
         self._also = also
-        self._dropped = dropped
         self._laps = Laps(rooms.clock.steady)
         self._began_at = rooms.clock.wall()
         self._desk: Desk | None = None
         embed, (self._service, model) = embedded(loaded, ask), chosen(loaded, ask)
+        guardrails, idle = besides(loaded, ask)
+        self._rails = guardrails_of(guardrails)
+        self._dropped = (*dropped, *idle)
         self.turn = Turn(DIALECT, {}, lambda fields: Prompt(()), model=model, kind="embedding", embed=embed)
         self._targets = rooms.models.targets(asker.org, self._service, model, loaded.spec.keys, ask.api_key)
         self.outcome: Outcome | None = None
@@ -55,21 +63,26 @@ class VectorWork:
     async def __call__(self, desk: Desk) -> None:
         """core.serving.Work."""
         self._desk = desk
+        said = Message("user", (Text(self._ask.text),))
+        judges = Judges(self._rooms, self._asker.org, self._loaded.spec.keys, desk)
+        refused = await input_judged(self._rails, said, judges)
+        self._laps.lap("prepare")
+        ended = self._refused(refused) if refused is not None else await self._embedded(desk)
+        self.outcome = replace(ended, usage=desk.usage, cost=desk.cost, dropped=self._dropped, message=self._message)
+        desk.log(Concluded(self.outcome))
+
+    async def _embedded(self, desk: Desk) -> Outcome:
         completed = await desk.complete(self.turn, self._targets)
         result = completed.result
         assert isinstance(result, Embedded)
         self._laps.lap("loop")
-        self.outcome = Outcome(
-            "",
-            vectors=result.vectors,
-            model=result.model,
-            service=completed.target.provider,
-            usage=desk.usage,
-            cost=desk.cost,
-            dropped=self._dropped,
-            message=self._message,
-        )
-        desk.log(Concluded(self.outcome))
+        return Outcome("", vectors=result.vectors, model=result.model, service=completed.target.provider)
+
+    def _refused(self, judged: Judged) -> Outcome:
+        return Outcome(
+            judged.text, blocked=judged.blocked, stop="content_filter", vectors=(), model=self.turn.model,
+            service=self._service, rounds=0,
+        )  # fmt: skip
 
     def closing(self, end: Event) -> Sequence[Record]:
         """runs.order.Act.closing."""

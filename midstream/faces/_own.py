@@ -136,7 +136,9 @@ def vectors_of(result: Embedded) -> Outcome:
 
 
 def vectors_v1(outcome: Outcome) -> bytes:
-    return encode({"embeddings": outcome.vectors, "usage": usage_v1(outcome.usage, outcome.cost), **more_v1(outcome)})
+    told = {"text": outcome.text, "finishReason": finish_word(outcome.stop)} if outcome.blocked else {}
+    usage = usage_v1(outcome.usage, outcome.cost)
+    return encode({"embeddings": outcome.vectors, **told, "usage": usage, **more_v1(outcome)})
 
 
 def spoken(parts: Iterable[Part]) -> str:
@@ -159,6 +161,7 @@ def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
 #: Fields of an agent's turn by the names that they have here.
 _NAMES = {
     "tool_choice": "toolChoice",
+    "document_ids": "documentIds",
     "limit_type": "limitType",
     "current_usage": "currentUsage",
     "limit_value": "limitValue",

@@ -80,9 +80,12 @@ def _reply(outcome: Outcome, say: Say) -> dict[str, Any]:
 
 
 def _vector(outcome: Outcome, vectors: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Of the one text that was given; message_id only where one was promised: the text itself is not kept."""
+    """Of the one text that was given, none where it was blocked; message_id only where one was promised: the text
+    itself is not kept."""
     more = {"message_id": outcome.message, "dropped_parameters": outcome.dropped}
-    data = {"embedding": vectors[0] if vectors else (), "model": outcome.model}
+    data: dict[str, Any] = {"embedding": vectors[0] if vectors else None, "model": outcome.model}
+    if outcome.blocked:
+        data |= {"content": outcome.text, "finish_reason": finish_word(outcome.stop), "blocked": outcome.blocked}
     return data | {name: value for name, value in more.items() if value}
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from midstream.agent.history import LOST, tokens_of, window, with_results
-from midstream.agent.prepare import CONFIGURATION, Given, embedded, pre_call, prepare, reported, variables_of
+from midstream.agent.prepare import CONFIGURATION, Given, besides, embedded, pre_call, prepare, reported, variables_of
 from midstream.core.agents import (
     AgentAsk,
     Fallback,
@@ -188,6 +188,24 @@ def test_a_vector_may_have_a_number_of_dimensions_and_is_floats():
             embedded(configured(**wrong), AgentAsk(text="Hi"))
         assert caught.value.param == f"configuration.{next(iter(wrong))}"
     assert prepared(configured(dimensions=3)).dropped == ("dimensions",)  # of a chat
+
+
+def test_of_a_vector_its_guardrails_are_read_and_what_no_vector_has_is_named():
+    rails = {"input": {"patterns": ["x"]}, "output": {"patterns": ["y"]}}
+    loaded = configured(
+        Settings(guardrails=rails, fall_back=Fallback("", "x")), prompt="Be kind.", dimensions=3, top_k=4
+    )
+    assert besides(loaded, AgentAsk(text="Hi")) == (rails, ("prompt", "fall_back", "guardrails.output", "top_k"))
+    asked = AgentAsk(text="Hi", guardrails={"message": "No."}, thread="t", document_ids=("doc_1",), tool_choice="any")
+    assert besides(configured(), asked) == (
+        {"message": "No."}, ("tool_choice", "thread_id", "document_ids"),
+    )  # fmt: skip
+    idle = AgentAsk(text="Hi", response_type="text", tool_choice="none", tools=())
+    assert besides(configured(), idle) == ({}, ())
+    picture = AgentAsk(text="Hi", media=(Media("image", "image/png", data="aGk="),), places=("images[0]",))
+    with pytest.raises(BadRequest) as caught:
+        besides(configured(), picture)
+    assert (caught.value.code, caught.value.param) == ("unsupported_media", "images[0]")
 
 
 def test_what_a_stored_configuration_holds_besides_is_reported_and_asked_for_is_refused():

@@ -6,8 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from midstream.agent.prepare import Given, Prepared, prepare
-from midstream.app.turn_models import TurnModels
-from midstream.app.turn_work import asked
+from midstream.app.turn_models import TurnModels, asked
 from midstream.core.agents import AgentAsk, Loaded, ModelDocument, Spec
 from midstream.core.errors import BadRequest
 from midstream.core.parts import Media, Message, Text, ToolCall, ToolResult

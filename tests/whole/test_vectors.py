@@ -142,3 +142,88 @@ def test_a_vector_that_comes_later_has_the_id_that_was_promised(agents: Agents):
     id, payload = delivered(agents, vectors(agents), "promised")
     assert payload["data"] == {"embedding": [3.0, 4.0], "model": "e", "message_id": id}
     assert Decimal(payload["usage"]["cost"]) == COST
+
+
+RAILS = {"input": {"patterns": ["bomb"]}, "message": "Not that."}
+
+
+@pytest.mark.parametrize("where", ["settings", "configuration", "request", "later"])
+@pytest.mark.parametrize("path", [ASK, "/api/v2/model/embedding", "/api/v1/conversation"])
+def test_what_input_guardrails_block_is_not_sent_and_is_an_answer_with_its_reason(
+    agents: Agents, upstream: Upstream, where: str, path: str
+):
+    older = "v1" in path
+    stored = {"guardrails": RAILS}
+    agent = agents.agent(
+        type="embedding", service="up",
+        configuration={"model": "e", **(stored if where == "configuration" else {})},
+        settings=stored if where == "settings" or older else {},
+    )  # fmt: skip
+    ask: dict[str, Any] = {"agentId": agent} if older else {"agent_id": agent}
+    if where in ("request", "later") and not older:
+        ask |= stored
+    text = "message" if older else "user"
+    upstream.asked.clear()
+    if where == "later" and not older:
+        way = {"type": "queue", "cred": {"name": f"blocked{path.count('/')}"}}
+        id = agents.post(path, {**ask, text: "a bomb", "response_format": way})["message_id"]
+        [one] = until(lambda: agents.serving.ask("GET", f"/v1/queues/{way['cred']['name']}").json["data"])
+        told = one["payload"]
+        assert told["data"].pop("message_id") == id
+    else:
+        told = agents.post(path, {**ask, text: "a bomb"})
+    assert upstream.asked == []
+    data = told if older else told["data"]
+    assert (data["blocked"], data["text" if older else "content"]) == ("it matches bomb", "Not that.")
+    assert data["finishReason" if older else "finish_reason"] == "content_filter"
+    assert (data["embeddings"] if older else data["embedding"]) == ([] if older else None)
+    until(lambda: turns(agents, agent))
+    assert [(one["success"], one["attempts"]) for one in turns(agents, agent)] == [(True, 0)]
+    passed = agents.post(path, {**ask, text: "a cake"})
+    assert (passed["embeddings"][0] if older else passed["data"]["embedding"]) == [3.0, 4.0]
+    assert "blocked" not in str(passed)
+
+
+def test_a_classifier_of_a_vector_is_asked_and_paid_for_in_the_same_turn(agents: Agents, upstream: Upstream):
+    rails = {"input": {"classifier": {"service": "midstream", "model": "rehearsal"}}}
+    agent = agents.agent(type="embedding", service="up", configuration={"model": "e"}, settings={"guardrails": rails})
+    upstream.asked.clear()
+    data = agents.post(ASK, {"agent_id": agent, "user": "two words"})["data"]
+    assert (data["embedding"], data["blocked"]) == (None, "the classifier did not say that it may pass")
+    assert upstream.asked == []
+    until(lambda: len(transactions(agents, agent)) == 1)
+
+
+def test_what_a_vector_does_not_have_is_named_or_refused(agents: Agents, upstream: Upstream):
+    agent = agents.agent(type="embedding", service="up", configuration={"model": "e", "prompt": "Be kind."})
+    more = {
+        "thread_id": "t", "variables": {"a": 1}, "template_id": "tpl_x", "response_type": "json", "tools": ["x"],
+        "tool_choice": "required", "guardrails": {"output": {"patterns": ["x"]}}, "stream": True,
+        "configuration": {"fall_back": {"model": "x"}, "creativity_level": 1, "dimensions": 2},
+    }  # fmt: skip
+    data = agents.post(ASK, {"agent_id": agent, "user": "two words", **more})["data"]
+    assert {*data["dropped_parameters"]} == {
+        "stream", "thread_id", "variables", "template_id", "response_type", "tools", "tool_choice", "prompt",
+        "guardrails.output", "fall_back", "creativity_level",
+    }  # fmt: skip
+    plain = {"response_type": "text", "tool_choice": "auto", "tools": [], "configuration": {"fall_back": {}}}
+    said = {"agent_id": vectors(agents), "user": "two words"}
+    assert "dropped_parameters" not in agents.post(ASK, {**said, **plain})["data"]
+    upstream.asked.clear()
+    picture = "data:image/png;base64,aGk="
+    for wrong, code, param in (
+        ({"images": [picture]}, "unsupported_media", "images[0]"),
+        ({"guardrails": {"input": {"patterns": ["("]}}}, "guardrails_invalid", "guardrails.input.patterns.0"),
+        ({"configuration": {"fall_back": {"model": 5}}}, "configuration_invalid", "configuration.fall_back.model"),
+    ):
+        reply = agents.serving.ask("POST", ASK, {**said, **wrong})
+        assert (reply.status, reply.json["code"], reply.json["param"]) == (400, code, param)
+    assert upstream.asked == []
+
+
+def test_a_version_of_a_vector_is_not_published_with_guardrails_that_cannot_be_read(agents: Agents):
+    agent = vectors(agents)
+    broken = {"settings": {"guardrails": {"input": {"patterns": ["("]}}}}
+    draft = agents.post(f"/v1/admin/agents/{agent}/versions", broken)
+    told = agents.serving.ask("POST", f"/v1/admin/agents/{agent}/publish", {"version_id": draft["id"]})
+    assert [one["path"] for one in told.json["problems"]] == ["settings.guardrails.input.patterns.0"]
