@@ -5,7 +5,7 @@ with a reason, no failure.
 
     {"input":  {"patterns": ["(?i)secret project", {"pattern": "[0-9]{16}", "reason": "card numbers"}],
                 "classifier": {"service": "openai", "model": "gpt-4o-mini", "prompt": "Block medical advice."},
-                "webhook": {"url": "https://example.org/check", "headers": {"authorization": "Bearer x"}}},
+                "webhook": {"url": "https://example.org/check", "headers": {"authorization": "{{secret:CHECKS}}"}}},
      "output": {...},
      "message": "I cannot help with that.",
      "on_failure": "block"}                      # or "pass": when the classifier or webhook cannot be asked

@@ -12,13 +12,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ..agent.offered import MODES
 from ..agent.prepare import CONFIGURATION
-from ..core.agents import AgentType, Effect, McpTransport, ToolKind
-from ..core.http import HEADER_NAME, HEADER_VALUE
+from ..core.agents import AgentType, Effect, McpTransport, ToolKind, webhook_headers
+from ..core.http import HEADER_NAME, HEADER_VALUE, OWN_HEADERS
 from ..core.json_schema import broken
+from ..core.secret import written_out
 from ..metering.alerts import AlertType
 from ..store.nouns import KINDS
 from ..tools.http import owner_of
 from .admin_keys import WORDS
+from .guards import STORE_IT
 
 MAX_DEPTH = 40
 MAX_WHOLE = 2**53
@@ -73,6 +75,7 @@ def _schema(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _configuration(value: dict[str, Any]) -> dict[str, Any]:
+    _guardrails(value.get("guardrails"), "guardrails.")
     plain(value)
     unknown = sorted(value.keys() - CONFIGURATION)
     if unknown:
@@ -80,6 +83,22 @@ def _configuration(value: dict[str, Any]) -> dict[str, Any]:
     for name in ("model", "prompt"):
         if not isinstance(value.get(name, ""), str | None):
             raise ValueError(f"{name}: must be text")
+    return value
+
+
+def _guardrails(value: Any, path: str = "") -> Any:
+    """Versions are shown, copied and exported: no credential stands in one."""
+    for place, headers in webhook_headers(value):
+        for header, text in headers.items():
+            if written_out(header, text):
+                raise ValueError(f"{path}{place}.{header}: {STORE_IT}")
+    return value
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if name.lower() in OWN_HEADERS:
+            raise ValueError(f"{name} is written by the server itself")
     return value
 
 
@@ -149,7 +168,7 @@ Schema = Annotated[dict[str, Any], AfterValidator(_schema)]
 Configuration = Annotated[dict[str, Any], AfterValidator(_configuration)]
 Header = Annotated[str, Field(pattern=f"^{HEADER_NAME}$")]
 HeaderValue = Annotated[str, Field(max_length=8000, pattern=f"^{HEADER_VALUE}$")]
-Headers = Annotated[dict[Header, HeaderValue], Field(max_length=100)]
+Headers = Annotated[dict[Header, HeaderValue], Field(max_length=100), AfterValidator(_headers)]
 Ids = Annotated[list[Word], Field(max_length=200)]
 Points = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Money = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,12})?$")]
@@ -237,7 +256,7 @@ class SettingsFields(Body):
     maximum_iterations: int | None = Field(None, ge=0, le=100)
     tone: Text | None = None
     response_style: Text | None = None
-    guardrails: JsonObject | None = None
+    guardrails: Annotated[JsonObject, AfterValidator(_guardrails)] | None = None
     fall_back: FallbackFields | None = None
     history_messages: int | None = Field(None, ge=0, le=10_000)
     history_tokens: int | None = Field(None, ge=1, le=100_000_000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 from ..core.agents import Tool
 from ..core.errors import BadRequest
 from ..core.ids import new_id, spelled
-from ..core.secret import NAMING
+from ..core.secret import written_out
 from ..egress.targets import same_origin
 from ..store.tools import ToolRow
 from ..tools.http import foreign_secret, wrong_url
@@ -25,7 +24,6 @@ from .services import Services
 
 #: Fields of a body that only the kind of that name has.
 KINDS = ("http", "mcp", "agent", "knowledge", "builtin")
-_CREDENTIAL = re.compile(r"authori[sz]ation|cookie|token|secret|password|(^|[-_])(api)?[-_]?key$|apikey", re.IGNORECASE)
 
 
 def tools_router(services: Services) -> APIRouter:
@@ -115,7 +113,7 @@ def sealed(tool: Tool) -> tuple[Tool, dict[str, str]]:
         return tool, secrets
     headers = {}
     for name, value in tool.http.headers.items():
-        if _CREDENTIAL.search(name) and value and not NAMING.search(value):
+        if written_out(name, value):
             secret = f"{tool.id}.{name.lower()}"
             secrets[secret] = value
             value = f"{{{{secret:{secret}}}}}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -14,13 +14,16 @@ from ..agent.prepare import Given, besides, embedded, fall_back_of, model_of, pr
 from ..agent.variables import unfilled
 from ..core.agents import AgentAsk, Loaded, Spec, Tool
 from ..core.errors import BadRequest, CallerError
+from ..core.http import OWN_HEADERS
 from ..core.json_schema import misfit
+from ..core.secret import written_out
 from ..store.agents import AgentRow, VersionRow
 from ..store.nouns import KINDS, NounRow
 from ..store.orgs import OrgStore
 from ..tools.http import owner_of, secrets_in
 from .agent_calls import Call, calls_of, circle, tools_named
 from .agents import own_tools, search_of, tool_of
+from .guards import STORE_IT, classifiers, webhooks
 from .models_of import Models
 
 #: What a schema says of each argument alone, and what that may refer to.
@@ -54,9 +57,17 @@ class _Found(Struct, frozen=True):
 
 
 class Checks:
-    """builtins: the server's own tools by name. servers: names of its MCP servers."""
+    """builtins: the server's own tools by name. servers: names of its MCP servers. check_address: raises BadRequest
+    for one that may not be dialled whatever its name leads to."""
 
-    def __init__(self, models: Models, builtins: Mapping[str, Tool], servers: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        models: Models,
+        builtins: Mapping[str, Tool],
+        servers: Iterable[str],
+        check_address: Callable[[str], None],
+    ) -> None:
+        self._check_address = check_address
         self._models = models
         self._builtins = builtins
         self._servers = frozenset(servers)
@@ -85,12 +96,14 @@ class Checks:
               if id not in found.documents),
             *self._named(spec, found),
             *self._choice(spec, found),
+            *self._webhooks(spec, found),
             *await _agents(org, agent_id, spec, found),
         ]  # fmt: skip
 
     def _model(self, org: str, spec: Spec) -> list[Problem]:
         problems = []
-        pairs = [("configuration.model", spec.service, model_of(spec.configuration)), *_fallback(spec)]
+        judges = classifiers(spec)
+        pairs = [("configuration.model", spec.service, model_of(spec.configuration)), *_fallback(spec), *judges]
         for path, service, name in pairs:
             if not name or not isinstance(name, str):
                 problems.append(Problem(path, "a model is needed"))
@@ -99,11 +112,31 @@ class Checks:
                 self._models.targets(org, service, name, spec.keys, None)
             except CallerError as error:
                 is_service = error.param == "service"
-                beside = path.removesuffix("model") + "service" if "fall_back" in path else "service"
+                beside = path.removesuffix("model") + "service" if path != "configuration.model" else "service"
                 where = beside if is_service else "keys" if error.param == "apikey" else path
-                if error.code != "key_missing" or spec.keys:  # a request may bring its own key
+                # A request may bring its own key, but not for those that judge.
+                if error.code != "key_missing" or spec.keys or (path, service, name) in judges:
                     absent = "" if error.param == "apikey" else service if is_service else name
                     problems.append(Problem(where, error.message, absent))
+        return problems
+
+    def _webhooks(self, spec: Spec, found: _Found) -> list[Problem]:
+        """What the webhooks of guardrails cannot be asked with."""
+        problems = []
+        for path, webhook in webhooks(spec):
+            try:
+                self._check_address(webhook.url)
+            except BadRequest as error:
+                problems.append(Problem(f"{path}.url", error.message.removeprefix("url: ")))
+            for header, text in webhook.headers.items():
+                place, names = f"{path}.headers.{header}", secrets_in({header: text})
+                gone = [name for name in names if name not in found.secrets and not owner_of(name)]
+                problems += [Problem(place, f"no such secret: {name}", name, "secrets") for name in gone]
+                problems += [Problem(place, f"the secret {name} is a tool's own") for name in names if owner_of(name)]
+                if header.lower() in OWN_HEADERS:
+                    problems.append(Problem(place, "is written by the server itself"))
+                if written_out(header, text):
+                    problems.append(Problem(place, STORE_IT))
         return problems
 
     def _named(self, spec: Spec, found: _Found) -> list[Problem]:

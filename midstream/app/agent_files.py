@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from pydantic import Field
 
 from ..agent.offered import chosen_name
-from ..core.agents import PreTool, Spec, Tool
+from ..core.agents import PreTool, Spec, Tool, webhook_headers
 from ..core.errors import BadRequest, Conflict
 from ..core.ids import new_id, spelled
+from ..core.secret import written_out
 from ..store.agents import AgentRow, VersionRow
 from ..store.database import Statement
 from ..store.nouns import NounRow
@@ -69,9 +70,10 @@ def written(
     """keys: the org's, by id."""
     spec = msgspec.json.decode(version.body, type=Spec)
     said = [_tool_written(tool_of(row)) for row in tools.values()]
-    named = sorted({name for tool in said for name in _SECRET.findall(msgspec.json.encode(tool).decode())})
     used = [keys[id] for id in dict.fromkeys(spec.keys.values()) if id in keys]
     body = {name: one for name, one in msgspec.json.decode(version.body).items() if name != "keys"}
+    naming = [*said, *_rails_written(body)]
+    named = sorted({name for one in naming for name in _SECRET.findall(msgspec.json.encode(one).decode())})
     return {
         "format": FORMAT,
         "agent": {"id": agent.id, "name": agent.name, "slug": agent.slug, **body},
@@ -89,6 +91,16 @@ def _tool_written(tool: Tool) -> dict[str, Any]:
     if target is not None:
         body[tool.kind] = target
     return {"kind": tool.kind, **body}
+
+
+def _rails_written(body: dict[str, Any]) -> list[dict[str, str]]:
+    """The headers of the guardrails' webhooks. One that was written out, as versions could have them once, becomes the
+    name of a secret."""
+    found = [headers for place in ("configuration", "settings")
+             for _, headers in webhook_headers(body.get(place, {}).get("guardrails"))]  # fmt: skip
+    for headers in found:
+        headers |= {name: f"{{{{secret:{name.lower()}}}}}" for name, text in headers.items() if written_out(name, text)}
+    return found
 
 
 # reading

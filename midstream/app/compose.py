@@ -128,7 +128,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         limits=Limits(config.limits.org_in_flight, clock.steady),
         loader=loader,
         models=models,
-        checks=Checks(models, BUILTINS, config.mcp.servers),
+        checks=Checks(models, BUILTINS, config.mcp.servers, egress.check),
         points=points,
         bell=bell,
         keep=config.server.store,

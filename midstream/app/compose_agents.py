@@ -9,12 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from ..access.points import Points
-from ..agent.guardrails import Webhook as GuardWebhook
-from ..core.errors import Garbled
-from ..core.http import Outgoing, Send, Timeouts
 from ..delivery.live import Hub
 from ..delivery.webhook import Webhooks
 from ..egress import Egress
@@ -37,6 +32,7 @@ from .conversations import Conversations
 from .deliver import Deliver, ends_of
 from .faces import Face
 from .forgetting import forgetting
+from .guards import consult
 from .interrupted import Interrupted
 from .jobs import JobRunner
 from .live_relay import LiveRelay
@@ -46,10 +42,6 @@ from .threads import Threads
 from .titles import TITLE, Title
 from .tool_rooms import BUILTINS, ToolRooms
 from .turn_rooms import TurnRooms
-
-#: A guardrail's webhook is waited for no longer.
-CONSULTED = Timeouts(connect=5.0, first_byte=10.0, between=10.0, total=15.0)
-MAX_VERDICT = 64 * 1024
 
 
 @dataclass
@@ -155,23 +147,6 @@ def topics_of(given: Given, webhooks: Webhooks, hub: Hub) -> dict[str, Topic]:
         MEMORY: Topic(dispensable(remember.handle), thread_of),
         TITLE: Topic(dispensable(Title(given.store, asides.ask, hub, given.clock).handle)),
     }
-
-
-async def consult(send: Send, webhook: GuardWebhook, question: dict[str, Any]) -> Any:
-    """agent.guardrails.Consult."""
-    headers = (("content-type", "application/json"), *((name.lower(), one) for name, one in webhook.headers.items()))
-    body = msgspec.json.encode(question)
-    incoming = await send(Outgoing("POST", webhook.url, headers, body, timeouts=CONSULTED))
-    try:
-        answer = await incoming.read(MAX_VERDICT)
-    finally:
-        incoming.close()
-    if incoming.status != 200:
-        raise Garbled(f"the webhook answered {incoming.status}")
-    try:
-        return msgspec.json.decode(answer)
-    except msgspec.DecodeError:
-        raise Garbled("the webhook's answer is no JSON") from None
 
 
 async def attached(store: Store, org: str, ids: Sequence[str]) -> tuple[tuple[str, str], ...]:

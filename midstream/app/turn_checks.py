@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import Struct
@@ -12,6 +12,7 @@ from ..agent.guardrails import NO_CHECKS, Classifier, Guardrails, Webhook, block
 from ..agent.loop import Ended
 from ..agent.prepare import Prepared
 from ..agent.structured import structured
+from ..core.agents import Loaded
 from ..core.events import Delta, Event, PartEnded, PartStarted
 from ..core.parts import Message, Text, text_of
 from ..core.serving import Completed, Desk
@@ -29,23 +30,23 @@ class Judged(Struct, frozen=True):
 
 
 class Judges:
-    """Who is asked of a text besides expressions: a model, as a call of the turn's own run (desk), and a webhook.
-    keys: the agent's, by service."""
+    """Who is asked of a text besides expressions: a model, as a call of the turn's own run (desk), and a webhook."""
 
-    def __init__(self, rooms: TurnRooms, org: str, keys: Mapping[str, str], desk: Desk) -> None:
+    def __init__(self, rooms: TurnRooms, org: str, loaded: Loaded, desk: Desk) -> None:
         self._rooms = rooms
         self._org = org
-        self._keys = keys
+        self._loaded = loaded
         self._desk = desk
 
     async def classify(self, classifier: Classifier, prompt: Prompt) -> str:
-        judges = self._rooms.models.targets(self._org, classifier.service, classifier.model, self._keys, None)
+        keys = self._loaded.spec.keys
+        judges = self._rooms.models.targets(self._org, classifier.service, classifier.model, keys, None)
         completed = await self._desk.complete(asked(prompt, classifier.model, False), judges, quiet=True)
         return text_of(completed.answer.choices[0].parts) if completed.answer.choices else ""
 
     async def consult(self, webhook: Webhook, question: dict[str, Any]) -> Any:
         await self._desk.write()
-        return await self._rooms.consult(webhook, question)
+        return await self._rooms.consult(self._loaded, webhook, question)
 
 
 async def input_judged(rails: Guardrails, message: Message, judges: Judges) -> Judged | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec.structs import replace
 
 from ..access.points import Points
-from ..agent.guardrails import Consult
+from ..agent.guardrails import Webhook
 from ..agent.prepare import Prepared
 from ..core.account import TurnAccount
 from ..core.agents import AgentAsk, Loaded, Tool
@@ -44,7 +45,7 @@ class TurnRooms:
     runs: Runs
     clock: Clock
     documents: Callable[[str, Sequence[str]], Awaitable[tuple[tuple[str, str], ...]]]
-    consult: Consult
+    consult: Callable[[Loaded, Webhook, dict[str, Any]], Awaitable[Any]]
     after: Callable[[TurnAccount, Sequence[str]], Sequence[Record]]
     bell: Bell
     hub: Hub

@@ -199,7 +199,7 @@ class TurnWork:
         return ask
 
     def _checks(self, desk: Desk, prepared: Prepared, models: TurnModels) -> TurnChecks:
-        judges = Judges(self._rooms, self._asker.org, self._loaded.spec.keys, desk)
+        judges = Judges(self._rooms, self._asker.org, self._loaded, desk)
         aside = self._asking(desk, prepared, models, quiet=True)
         return TurnChecks(prepared, guardrails_of(prepared.guardrails), aside, judges)
 

@@ -64,7 +64,7 @@ class VectorWork:
         """core.serving.Work."""
         self._desk = desk
         said = Message("user", (Text(self._ask.text),))
-        judges = Judges(self._rooms, self._asker.org, self._loaded.spec.keys, desk)
+        judges = Judges(self._rooms, self._asker.org, self._loaded, desk)
         refused = await input_judged(self._rails, said, judges)
         self._laps.lap("prepare")
         ended = self._refused(refused) if refused is not None else await self._embedded(desk)

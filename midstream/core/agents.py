@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
@@ -90,6 +90,17 @@ class Settings(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tr
     suggestions: bool = False
     titles: bool | None = None
     parallel_tools: int = 8
+
+
+def webhook_headers(guardrails: Any) -> Iterator[tuple[str, dict[str, str]]]:
+    """The headers of the webhooks that guardrails name, each with their path in these: of what cannot be read as such,
+    none."""
+    for stage in ("input", "output"):
+        found, path = guardrails, (stage, "webhook", "headers")
+        for name in path:
+            found = found.get(name) if isinstance(found, dict) else None
+        if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
+            yield ".".join(path), found
 
 
 class Variable(Struct, frozen=True, omit_defaults=True):

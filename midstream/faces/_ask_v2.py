@@ -10,9 +10,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from ..core.agents import TWO_AGENTS, AgentAsk, Delivery, Effect, HttpTool, Tool
+from ..core.agents import TWO_AGENTS, AgentAsk, Delivery, Effect, HttpTool, Tool, webhook_headers
 from ..core.errors import BadRequest
-from ..core.http import HEADER_NAME, HEADER_VALUE
+from ..core.http import HEADER_NAME, HEADER_VALUE, OWN_HEADERS
 from ..core.ids import spelled
 from ..core.json_schema import broken
 from ..core.parts import Media
@@ -31,7 +31,7 @@ _ADDRESS = re.compile(r"https?://[^\x00-\x20\x7f/?#]+[^\x00-\x20\x7f]*")
 MAX_SECONDS = 3600.0
 _ID = "agt_"
 #: A request says where its tool is: it would get the secret to read.
-_PLAIN = "must be the value itself: a stored secret can only be named by a tool that is stored"
+_PLAIN = "must be the value itself: a stored secret can only be named by a tool or an agent that is stored"
 
 
 class Way(Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,6 +120,8 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
         raise BadRequest("configuration.apikey: write it beside the configuration", param="configuration.apikey")
     _check_key(body.apikey or "")
     _check_agreement(body, configuration)
+    _check_headers(configuration.get("guardrails"), "configuration.guardrails")
+    _check_headers(body.guardrails, "guardrails")
     named, whole = _tools(body.tools)
     extra = (*whole, *_extra_tools(body.extra_tools, "extra_tools"))
     _check_names(extra)
@@ -255,6 +257,8 @@ def _unusable(told: _Extra, name: str, url: str, parameters: dict[str, Any]) -> 
             yield "headers", "a name or value holds a character that cannot be sent"
         if NAMING.search(value) is not None:
             yield f"headers.{header}", _PLAIN
+        if header.lower() in OWN_HEADERS:
+            yield f"headers.{header}", "is written by the server itself"
     if parameters.get("type", "object") != "object":
         yield "parameters", "must be the JSON Schema of an object"
     elif (problem := _broken(msgspec.json.encode(parameters))) is not None:
@@ -265,6 +269,15 @@ def _unusable(told: _Extra, name: str, url: str, parameters: dict[str, Any]) -> 
 def _broken(schema: bytes) -> str | None:
     """An application sends the same tools with each of its requests."""
     return broken(msgspec.json.decode(schema))
+
+
+def _check_headers(guardrails: Any, path: str) -> None:
+    """Of webhooks: as with tools, a request says where they are."""
+    for place, headers in webhook_headers(guardrails):
+        for name, value in headers.items():
+            if NAMING.search(value) is not None:
+                where = f"{path}.{place}.{name}"
+                raise BadRequest(f"{where}: {_PLAIN}", param=where)
 
 
 def _check_names(tools: tuple[Tool, ...]) -> None:

@@ -436,3 +436,18 @@ def test_of_settings_that_are_changed_at_once_none_is_lost(tmp_path: Path):
         assert (kept["timezone"], kept["embedding"]["model"]) == ("Asia/Tokyo", "midstream/rehearsal")
 
     here(tmp_path, test)
+
+
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "connection"])
+def test_headers_that_only_the_server_writes_are_refused_when_they_are_given(tmp_path: Path, name: str):
+    async def test(app: Here) -> None:
+        headers = {name: "x"}
+        tool = {"name": "t", "kind": "http", "http": {"url": "https://x.example.org/", "headers": headers}}
+        alert = {"name": "a", "type": "Error", "webhook": {"url": "https://x.example.org/", "headers": headers}}
+        server = {"name": "m", "url": "https://x.example.org/mcp", "headers": headers}
+        for path, body in (("/tools", tool), ("/alerts", alert), ("/mcp_servers", server)):
+            reply = await post(app, path, body)
+            assert reply.status == 400
+            assert f"headers: {name} is written by the server itself" in reply.json["error"]["message"]
+
+    here(tmp_path, test)

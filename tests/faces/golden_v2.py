@@ -164,6 +164,10 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
     (_hi(response_format={"type": "pigeon"}), (400, "response_format.type", "invalid_request")),
     (_hi(response_format={"cred": {"url": "https://x.example"}}), (400, "response_format.cred", "contradictory")),
     (_hi(response_format={"kind": "webhook"}), (400, "response_format.kind", "unknown_parameter")),
+    *[(_hi(**{place: told} if place == "guardrails" else {place: {"guardrails": told}}),
+       (400, f"{place}{'.guardrails' if place == 'configuration' else ''}.output.webhook.headers.a", "invalid_request"))
+      for place in ("guardrails", "configuration")
+      for told in [{"output": {"webhook": {"url": "https://x", "headers": {"a": "x {{ secret:S1}}"}}}}]],
     (_hi(extra_tools=[{"url": "https://x"}]), (400, "extra_tools[0].name", "missing_required_parameter")),
     (_hi(extra_tools=[{"name": "f"}]), (400, "extra_tools[0].url", "missing_required_parameter")),
     (_hi(extra_tools=[{"name": "f", "url": "https://x", "verb": "GET"}]),
@@ -185,6 +189,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
       for field in ("extra_tools", "tools")
       for wrong, where in (
           ({"headers": {"a": "b", "x-leak": "{{secret:S1}}"}}, "headers.x-leak"),
+          ({"headers": {"Host": "b.example"}}, "headers.Host"),
           ({"headers": {"x-leak": "Bearer {{ secret:tool_65f0c0ffee.authorization }}"}}, "headers.x-leak"),
           ({"url": "https://x/{{secret:S1}}"}, "url"),
       )],

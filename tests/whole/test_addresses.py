@@ -94,8 +94,10 @@ def mcp_server(agents: Agents, address: str, name: str) -> str:
 
 def guardrail(agents: Agents, address: str, name: str) -> str:
     rails = {"input": {"webhook": {"url": address}}, "message": f"Blocked: it {REFUSED} or answers no url."}
-    agent = agents.agent(settings={"guardrails": rails})
-    reply = agents.serving.ask("POST", "/api/v2/model/chat/completion", {"agent_id": agent, "user": "hello"})
+    agent = agents.agent(publish=False, settings={"guardrails": rails})  # a draft: some are not published
+    version = agents.serving.ask("GET", f"/v1/admin/agents/{agent}").json["version_id"]
+    body = {"agent_id": agent, "version_id": version, "user": "hello"}
+    reply = agents.serving.ask("POST", "/api/v2/model/chat/completion", body)
     return str(reply.json)
 
 

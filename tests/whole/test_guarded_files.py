@@ -82,3 +82,23 @@ def test_a_webhook_is_told_of_all_that_a_user_says(agents: Agents, hooks: ToolSe
     agents.say(agent, "Summarize it.", attachments=[attached("a cake")])
     [call] = hooks.to("/check")
     assert call["body"] == {"stage": "input", "text": "Summarize it.\n\nnotes.txt\n\na cake"}
+
+
+def test_a_webhooks_stored_secret_reaches_it_and_no_other_that_a_request_names(agents: Agents, hooks: ToolServer):
+    agents.post("/v1/admin/secrets", {"name": "CHECKS", "value": "hush-hush-hush"})
+    webhook = {"url": f"{hooks.url}/sealed", "headers": {"authorization": "Bearer {{secret:CHECKS}}"}}
+    agent = guarded(agents, {"webhook": webhook})
+    assert agents.say(agent, "hello").json["text"] == "Not that."  # it does not say that it may pass
+    [call] = hooks.to("/sealed")
+    assert call["headers"]["authorization"] == "Bearer hush-hush-hush"
+    exported = agents.serving.ask("GET", f"/v1/admin/agents/{agent}/export")
+    assert (exported.json["secrets"], b"hush" in exported.body) == (["CHECKS"], False)
+    theirs = {"input": {"webhook": {**webhook, "url": f"{hooks.url}/elsewhere"}}}
+    for more, path in (({"guardrails": theirs}, ""), ({"configuration": {"guardrails": theirs}}, "configuration.")):
+        body = {"agent_id": agent, "user": "hello", **more}
+        refused = agents.serving.ask("POST", "/api/v2/model/chat/completion", body)
+        assert refused.status == 400
+        assert (
+            f"{path}guardrails.input.webhook.headers.authorization: must be the value itself" in refused.json["error"]
+        )
+    assert hooks.to("/elsewhere") == []
