@@ -45,8 +45,9 @@ class Thread(Struct, frozen=True):
     follows ("" = none). answer: the id that the answer will have. ask: what was asked, with the message's text where
     an earlier one is answered anew, and with the names of the thread. documents: ids of those that were attached
     before, oldest first. since: number of the first message after the last reset, -1 = there was none. made: the
-    conversation is stored with the turn's beginning. again: the user's message is stored already. opening: what its
-    user said first, shown to a model or not."""
+    conversation is stored with the turn's beginning. again: the user's message is stored already, and the conversation
+    stands at `at` ("" = at its newest message) until it is answered. opening: what its user said first, shown to a
+    model or not."""
 
     org: str
     conversation: str
@@ -65,6 +66,7 @@ class Thread(Struct, frozen=True):
     since: int = -1
     made: bool = False
     again: bool = False
+    at: str = ""
     opening: str = ""
 
     @property
@@ -175,11 +177,12 @@ class Thread(Struct, frozen=True):
             return ()
         now = self.now()
         parts: tuple[Part, ...] = (Text(text), *images) if text else images
-        seq = self.seq if self.again else self.seq + 1
+        seq, at = (self.seq, self.at) if self.again else (self.seq + 1, self.message)
         return (
             self._message(self.answer, "assistant", Message("assistant", parts), seq, self.message, run, detail, now),
             *self._words(self.answer, text),
-            ConversationMoved(self.conversation, self.org, self.answer, now, seq, self.since),
+            # Whoever went on meanwhile, or chose another branch, stays there.
+            ConversationMoved(self.conversation, self.org, self.answer, now, seq, self.since, at),
         )
 
     def _message(
@@ -365,6 +368,7 @@ class Threads:
             documents=documents_of(attached, own),
             since=_since(row, answered),
             again=answered is not None,
+            at=message if answered is not None and answered.id == message else row.current_id or "",
             opening="".join(text_of(one.parts) for one in self._read(first.spoken())) if first else "",
         )
 

@@ -206,7 +206,7 @@ class _Owner:
         self._estimate_in = run.order.size // BYTES_PER_TOKEN
         self._records: list[Record | Statement] = []
         #: Of the next message that is stored.
-        self._seq = run.order.seq
+        self._seq, self._parent = run.order.seq, run.order.parent
         self._attempt: Attempt | None = None
         #: The last one whose events are in the run's own log.
         self._shown: Attempt | None = None
@@ -394,16 +394,14 @@ class _Owner:
                 accounted=act is not None and act.accounted,
             )
         ]
-        parent = order.parent
         for role, native in turn.fresh if order.keep else ():
-            records += self._message(role, native.dialect, native.raw, now, parent)
-            parent = None  # the one before it
+            records += self._message(role, native.dialect, native.raw, now)
         if act is not None:
             records += [RunReopened(run.id, order.org), *act.beginning] if act.again else act.beginning
         return records
 
-    def _message(self, role: str, dialect: str, content: bytes, now: float, parent: str | None = None) -> list[Record]:
-        order, seq = self._order, self._seq
+    def _message(self, role: str, dialect: str, content: bytes, now: float) -> list[Record]:
+        order, seq, parent = self._order, self._seq, self._parent
         self._seq += 1
         added = MessageAdded(
             id=new_id("msg_"),
@@ -417,9 +415,10 @@ class _Owner:
             created_at=now,
             parent_id=parent,
         )
-        if order.parent is None or order.conversation is None:
+        if parent is None or order.conversation is None:
             return [added]
-        return [added, ConversationMoved(order.conversation, order.org, added.id, now, seq, order.since)]
+        self._parent, before = added.id, None if seq == order.seq else parent
+        return [added, ConversationMoved(order.conversation, order.org, added.id, now, seq, order.since, before)]
 
     def _attempt_started(self, attempt: Attempt) -> Record:
         order, target = self._order, attempt.next.target

@@ -126,7 +126,8 @@ class ConversationAdded(Struct, frozen=True, gc=False):
 class ConversationMoved(Struct, frozen=True, gc=False):
     """current_id: the last message of the branch in use from now on; seq: its number. since: where the conversation
     began for the model when the turn did (-1 = it was never reset). After a reset meanwhile, the message belongs to
-    what was said before."""
+    what was said before. instead_of: the message that the turn has left as the last one ("" = none): where another one
+    is by now, that stays; None: whichever is."""
 
     id: str
     org_id: str
@@ -134,6 +135,7 @@ class ConversationMoved(Struct, frozen=True, gc=False):
     updated_at: float
     seq: int = -1
     since: int = -1
+    instead_of: str | None = None
 
 
 class ConversationTouched(Struct, frozen=True, gc=False):
@@ -259,7 +261,8 @@ INSERT INTO conversations (id, org_id, created_at, updated_at, title, metadata, 
 VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"""
 _CONVERSATION_MOVED = """
 UPDATE conversations SET updated_at = $4,
-    current_id = CASE WHEN COALESCE(reset_seq, -1) = $6 THEN $3 ELSE current_id END,
+    current_id = CASE WHEN COALESCE(reset_seq, -1) = $6
+        AND COALESCE(CAST($7 AS TEXT), current_id, '') = COALESCE(current_id, '') THEN $3 ELSE current_id END,
     reset_seq = CASE WHEN COALESCE(reset_seq, -1) = $6 OR $5 < reset_seq THEN reset_seq ELSE $5 + 1 END
 WHERE id = $1 AND org_id = $2"""
 _CONVERSATION_TOUCHED = """

@@ -193,6 +193,34 @@ def test_a_turn_that_is_under_way_at_a_reset_is_not_shown_to_the_next_whoever_sp
     here(tmp_path, test)
 
 
+def test_a_branch_that_is_chosen_while_a_turn_goes_on_stays_chosen_whoever_speaks(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        first = await talk.say("left")
+        id, chosen = first["conversationId"], first["messageId"]
+        question = (await talk.get(f"/{id}"))["messages"][0]["id"]
+        right = await talk.say("right", conversationId=id, editMessageId=question)
+        slow = "say 9 words pace 50"
+        body = {"message": slow, "agentId": talk.agent, "conversationId": id}
+        words = {"model": MODEL, "messages": [{"role": "user", "content": slow}], "stream": True}
+        for path, asked in (
+            (PATH, body), ("/v1/chat/completions", {**words, "conversation": from_uuid("conv_", id)})
+        ):  # fmt: skip
+            await ask(app, "POST", f"{PATH}/{id}/branches", {"messageId": right["messageId"]})
+            under_way = app.begin("POST", path, asked, content_type="application/json")
+            await under_way.until(lambda reply: b"word1" in reply.body)
+            switched = await ask(app, "POST", f"{PATH}/{id}/branches", {"messageId": chosen})
+            assert switched.status == 200
+            assert b"word9" in (await under_way.end()).body
+            assert await talk.texts(id) == ["left"] * 2
+            [answer] = [one["id"] for one in (await talk.get(f"/{id}?all=true"))["messages"] if "word9" in one["text"]]
+            await ask(app, "POST", f"{PATH}/{id}/branches", {"messageId": answer})
+            assert (await talk.texts(id))[-2:] == [slow, "word1 word2 word3 word4 word5 word6 word7 word8 word9"]
+            await ask(app, "DELETE", f"{PATH}/{id}/messages/{answer}")
+
+    here(tmp_path, test)
+
+
 def test_messages_are_edited_answered_anew_and_branches_switched(tmp_path: Path):
     async def test(app: Here) -> None:
         talk = await talks(app)

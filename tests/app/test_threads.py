@@ -550,3 +550,51 @@ def test_a_free_conversation_costs_one_statement_among_servers(server: Server, m
     asyncio.run(asyncio.wait_for(run(), 40))
     server.drop(url)
     assert asked == []
+
+
+@pytest.mark.parametrize("how", ["asked", "edited", "answered anew"])
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_turn_that_ends_late_does_not_take_the_conversation_from_the_one_that_went_on(
+    tmp_path: Path, how: str, failed: bool
+):
+    """As when a server stood still for longer than its turn was kept for it."""
+
+    async def test(store: Store, threads: Threads) -> None:
+        id, first, _ = await turn(store, threads, AgentAsk(text="one"))
+        more = {"edit": first} if how == "edited" else {"regenerate": first} if how == "answered anew" else {}
+        ask = AgentAsk(text="" if "regenerate" in more else "late", conversation=id, **more)
+        async with threads.open(ORG, ask, AGENT) as late:
+            await store.ledger.commit(*late.begins("run_late"))
+            _, _, shown = await turn(store, threads_of(store), AgentAsk(text="next", conversation=id))
+            went_on = await line(store, id)
+            assert went_on == [*shown, "next", "re: next"]
+            error = TimedOut("too late", phase="total")
+            ends = late.failed(error, "run_late") if failed else late.ends(Outcome("late answer"), "run_late")
+            await store.ledger.commit(*ends)
+        assert await line(store, id) == went_on
+        _, _, shown = await turn(store, threads, AgentAsk(text="more", conversation=id))
+        assert shown == went_on
+        org = store.org(ORG).threads
+        assert late.answer in {one.id for one in await org.all_messages(id)}
+        await org.switch(await org.thread(id), late.answer)
+        assert (await line(store, id))[-1] == ("" if failed else "late answer")
+
+    with_threads(tmp_path, test)
+
+
+def test_a_branch_that_is_chosen_while_a_turn_goes_on_stays_chosen(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        org = store.org(ORG).threads
+        id, first, _ = await turn(store, threads, AgentAsk(text="one"))
+        await turn(store, threads, AgentAsk(text="one b", conversation=id, edit=first))
+        for ask in (AgentAsk(text="two", conversation=id), AgentAsk(conversation=id, regenerate=first)):
+            async with threads.open(ORG, ask, AGENT) as thread:
+                await store.ledger.commit(*thread.begins())
+                chosen = (await org.thread(id)).current_id
+                await org.switch(await org.thread(id), first)
+                await store.ledger.commit(*thread.ends(Outcome("an answer")))
+            assert await line(store, id) == ["one", "re: one"]
+            assert chosen is not None
+            await org.switch(await org.thread(id), chosen)
+
+    with_threads(tmp_path, test)

@@ -441,3 +441,23 @@ def test_a_chain_leads_from_one_end_to_the_other_and_never_in_a_circle(parents: 
         for before, after in pairwise(chain):
             assert after.parent_id == before.id or (after.parent_id is None and after.seq == before.seq + 1)
         assert not chain[0].parent_id
+
+
+def test_the_end_of_a_turn_moves_a_conversation_only_from_where_the_turn_has_left_it(url: str):
+    async def test(store: Store, threads: ThreadStore) -> None:
+        async def current() -> str | None:
+            return (await threads.thread(C)).current_id
+
+        late = ConversationMoved(C, ORG, "late", NOW, 7, -1, "q2")
+        await store.ledger.commit(*said("late", 7, "q2", role="assistant"), late)
+        assert await current() == "a4"
+        await store.ledger.commit(moved("q2"), late, late)
+        assert await current() == "late"
+        assert await ids(threads) == ["q1", "a2", "q2", "late"]
+        await store.db.write([("UPDATE conversations SET current_id = NULL", ())])
+        await store.ledger.commit(late)
+        assert await current() is None
+        await store.ledger.commit(ConversationMoved(C, ORG, "a1", NOW, 8, -1, ""))
+        assert await current() == "a1"
+
+    with_tree(url, test)
