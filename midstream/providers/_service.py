@@ -232,11 +232,18 @@ class Provider:
     def _written(self, write: Callable[[Plan], Asked], plan: Plan) -> Asked:
         """Named are also media that words stand for already."""
         asked = write(plan)
-        lost = tuple(name for name in asked.dropped if name not in reports_in(asked.dropped))
-        if lost and plan.turn.strict:
-            raise BadRequest(f"{self.name} cannot honour: {', '.join(lost)}", param=lost[0], code="unsupported")
+        self._all_honoured(asked, plan)
         unread = unread_in(self._rewritten(plan))
         return replace(asked, dropped=tuple(dict.fromkeys((*asked.dropped, *unread)))) if unread else asked
+
+    def _all_honoured(self, asked: Asked, plan: Plan) -> None:
+        """But for what words stand for: it was said before, not asked now."""
+        if not asked.dropped or not plan.turn.strict:
+            return
+        before = reports_in(asked.dropped)
+        lost = [name for name in asked.dropped if name not in before]
+        if lost:
+            raise BadRequest(f"{self.name} cannot honour: {', '.join(lost)}", param=lost[0], code="unsupported")
 
     def _rewritten(self, plan: Plan) -> tuple[Message, ...]:
         """The messages of which not all go as their caller has written them."""
@@ -276,7 +283,8 @@ class Provider:
         way = self.service.embedding
         if way is None:
             raise BadRequest(f"the provider {self.name!r} offers no embeddings", param="model", code="unsupported")
-        asked = self._written(way.write, plan)
+        asked = way.write(plan)
+        self._all_honoured(asked, plan)
         await line.leaving()
         incoming = await self._exchange("POST", way.path(plan), key, asked.body)
         try:

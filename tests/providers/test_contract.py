@@ -130,6 +130,17 @@ def test_a_key_goes_to_its_own_host_only_and_follows_no_redirect(kind: str):
         assert outgoing.redirects == 0
 
 
+@pytest.mark.parametrize("kind", REMOTE)
+def test_who_asks_for_a_vector_need_not_have_said_anything(kind: str):
+    def read(fields: Any) -> Prompt:
+        raise BadRequest("messages must be an array of at least one message", param="messages")
+
+    watched = Watched(kind)
+    turn = Turn("of another", {}, read, model=MODEL, kind="embedding", embed=EmbedAsk(("a",), MODEL))
+    if watched.service.embedding is not None:
+        assert b'"a"' in watched.ask(Plan(turn, MODEL, False)).body
+
+
 HOSTILE = [
     "../../../../evil.example",
     "//evil.example/x",
