@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ..core.agents import Spec, Tool
 from ..core.ids import spelled
-from ..store.agents import VersionRow
+from ..store.agents import AgentRow, VersionRow
 from ..store.orgs import OrgStore
 from .agents import tool_of
 
@@ -20,7 +20,8 @@ MAX_AGENTS = 1000
 
 class Call(Struct, frozen=True):
     """path: of what calls. agent_path, version_path: of what names the agent and its version. tool: the id of the one
-    that calls, "" = the version itself. by: that tool in words. version: "" = the published one."""
+    that calls, "" = the version itself. by: that tool in words. agent: its id or slug. version: "" = the published one.
+    """
 
     path: str
     agent_path: str
@@ -56,16 +57,16 @@ def _call(said: Mapping[str, Any], path: str, agent_path: str, version_path: str
     return Call(path, agent_path, version_path, id, by, spelled("agt_", agent), spelled("ver_", version))
 
 
-async def circle(org: OrgStore, start: str, first: Call) -> list[str]:
+async def circle(org: OrgStore, start: AgentRow, first: Call) -> list[str]:
     """The way by which the agent that is called first comes to call `start`, with `start` at both ends; [] when it does
     not. By the versions that the calls name, else the published ones; the agents of a step are read together."""
     begin = (first.agent, first.version)
-    ways: dict[tuple[str, str], list[str]] = {begin: [start, first.agent]}
+    ways: dict[tuple[str, str], list[str]] = {begin: [start.id, first.agent]}
     step = [begin]
     while step and len(ways) < MAX_AGENTS:
         for one in step:
-            if one[0] == start:
-                return ways[one]
+            if one[0] in (start.id, start.slug):
+                return [*ways[one][:-1], start.id]
         following: list[tuple[str, str]] = []
         for one, calls in (await _called(org, step)).items():
             for call in calls:

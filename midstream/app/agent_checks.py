@@ -425,7 +425,7 @@ async def _agents(org: OrgStore, agent_id: str, spec: Spec, found: _Found) -> li
             if named is None or named[1] is None:
                 why = f"no such version: {call.version}"
                 problems.append(Problem(call.version_path, f"{call.by}{why}", call.version, _place(call, "version_id")))
-        elif there[1] is None and call.agent != agent_id:
+        elif there[1] is None and there[0].id != agent_id:
             why = f"the agent {there[0].slug} is not published"
             problems.append(Problem(call.agent_path, f"{call.by}{why}", call.agent, _place(call, "agent_id")))
     return problems
@@ -438,7 +438,7 @@ def _place(call: Call, field: str) -> str:
 async def _circles(org: OrgStore, agent: AgentRow, spec: Spec, found: _Found) -> list[Problem]:
     problems = []
     for call in calls_of(spec, found.tools):
-        if way := await circle(org, agent.id, call):
+        if way := await circle(org, agent, call):
             ring = " -> ".join(way)
             problems.append(Problem(call.path, f"{call.by}these agents call each other in a circle: {ring}"))
     return problems

@@ -15,6 +15,7 @@ from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt, Turn
 from ..core.web import Caller, Request
 from ..runs.order import MAX_ATTEMPTS, Act, Order, Spent, spent_by
+from ..tools.agent import circle
 from .faces import Face
 from .places import PLAIN, Standing
 from .refused_keys import in_our_words
@@ -192,6 +193,8 @@ class AgentTurns:
             sub_thread=scope.sub_thread, playground=scope.playground,
         )  # fmt: skip
         loaded = await rooms.loader.load(scope.org, ask)
+        if loaded.id in scope.path:
+            return circle(scope.path, loaded.id)
         asker = Asker(scope.org, scope.key, scope.path, scope.run or None)
         act, conversation = await self._act(asker, ask, loaded, stream=False)
         order = Order(

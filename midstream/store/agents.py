@@ -113,7 +113,7 @@ _LISTED: dict[DialectName, str] = {
 _PUBLISHED = f"""
 SELECT {AgentRow.COLUMNS}, {VersionRow.COLUMNS} FROM agents a
 LEFT JOIN agent_versions v ON v.id = a.published_id AND v.org_id = a.org_id
-WHERE a.org_id = $1 AND a.deleted_at IS NULL AND a.id IN @listed"""
+WHERE a.org_id = $1 AND a.deleted_at IS NULL AND (a.id IN @listed OR a.slug IN @listed)"""
 _DOCUMENTS = "SELECT id, name FROM documents WHERE org_id = $1 AND deleted_at IS NULL AND id IN @listed"
 
 
@@ -270,10 +270,11 @@ class AgentStore:
         rows = [_pair(row) for row in await self._db.look_up(_FOUND, self._org, id, slug, version)]
         return next((pair for pair in rows if pair[0].id == id), rows[0] if rows else None)
 
-    async def published(self, ids: Iterable[str]) -> dict[str, tuple[AgentRow, VersionRow | None]]:
-        """Those of the agents that there are, by id, each with its published version."""
+    async def published(self, names: Iterable[str]) -> dict[str, tuple[AgentRow, VersionRow | None]]:
+        """Those of the agents that there are, by id and by slug, each with its published version. names: of both."""
         sql = among(_PUBLISHED, self._db.dialect)
-        return {pair[0].id: pair for pair in map(_pair, await self._db.read(sql, self._org, listed(ids)))}
+        pairs = [_pair(row) for row in await self._db.read(sql, self._org, listed(names))]
+        return {pair[0].slug: pair for pair in pairs} | {pair[0].id: pair for pair in pairs}
 
     async def documents(self, ids: Iterable[str]) -> dict[str, str]:
         """The names of those of the documents that there are, by id."""

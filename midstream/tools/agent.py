@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -23,9 +23,15 @@ PARAMETERS: dict[str, Any] = {
 _MESSAGES = ("message", "query", "text", "input", "question", "user", "prompt")
 
 
+def circle(path: Sequence[str], agent: str) -> ToolAnswer:
+    """To one who asks an agent that has come to ask him. path: of ids, from the first that was asked."""
+    ring = " -> ".join([*path, agent])
+    return failed(f"this agent is waiting for the answer already ({ring}): answer without it", "agent_cycle")
+
+
 class AgentTool:
-    """run_agent: given the agent's id (`agt_…`, or `agt_…@ver_…` for a version), the message, the other arguments
-    as variables, and the scope that the other agent runs under."""
+    """run_agent: given the agent's id or slug (`agt_…`, or `agt_…@ver_…` for a version), the message, the other
+    arguments as variables, and the scope that the other agent runs under; a slug of one in its path is its `circle`."""
 
     def __init__(self, run_agent: RunAgent, max_depth: int = MAX_DEPTH) -> None:
         self._run_agent = run_agent
@@ -39,8 +45,7 @@ class AgentTool:
             return failed("the tool names no agent", "tool_broken")
         path = (*scope.path, scope.agent) if scope.agent and scope.agent not in scope.path else scope.path
         if agent in path:
-            ring = " -> ".join([*path, agent])
-            return failed(f"this agent is waiting for the answer already ({ring}): answer without it", "agent_cycle")
+            return circle(path, agent)
         if len(path) >= self._max_depth:
             return failed(f"agents call each other {self._max_depth} deep at the most: answer without it", "too_deep")
         shared = tool.target.get("thread") == "shared"

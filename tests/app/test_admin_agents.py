@@ -214,9 +214,10 @@ def test_agents_that_call_each_other_in_a_circle_are_not_published(tmp_path: Pat
         [problem] = refused.json["problems"]
         assert problem["path"] == "connected_agents.x"
         assert " -> ".join([one["id"], three["id"], two["id"], one["id"]]) in problem["message"]
-        itself = await made(app, f"/agents/{one['id']}/versions", {"connected_agents": {"me": {"agent_id": one["id"]}}})
-        refused = await post(app, f"/agents/{one['id']}/publish", {"version_id": itself["id"]})
-        assert [one["path"] for one in refused.json["problems"]] == ["connected_agents.me"]
+        for name in (one["id"], one["slug"]):
+            itself = await made(app, f"/agents/{one['id']}/versions", {"connected_agents": {"me": {"agent_id": name}}})
+            refused = await post(app, f"/agents/{one['id']}/publish", {"version_id": itself["id"]})
+            assert [one["path"] for one in refused.json["problems"]] == ["connected_agents.me"]
 
     here(tmp_path, test)
 

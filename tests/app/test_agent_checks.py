@@ -79,6 +79,30 @@ def test_tools_of_every_kind_that_name_what_there_is_are_published(tmp_path: Pat
     here(tmp_path, test)
 
 
+def test_an_agent_may_be_named_by_its_slug_and_a_circle_of_slugs_is_not_published(tmp_path: Path):
+    async def test(app: Here) -> None:
+        one = await published(app, "one")
+        two = await published(app, "two", connected_agents={"one": {"agent_id": "one"}})
+        ask = await tool_of(app, "ask", "agent", {"agent_id": "two"})
+        three = await published(app, "three", tool_ids=[ask], pre_tools=[{"tool_id": ask, "args": {}}])
+        path = f"/agents/{one['id']}/versions"
+        named = {"three": {"agent_id": "three", "version_id": three["version_id"]}}
+        for more in ({"connected_agents": named}, {"connected_agents": {"three": {"agent_id": "three"}}}):
+            draft = await made(app, path, more)
+            [(where, message)] = await refusals(app, one["id"], draft["id"])
+            ring = " -> ".join([one["id"], "three", "two", one["id"]])
+            assert (where, message.rpartition(": ")[2]) == ("connected_agents.three", ring)
+        gone = await made(app, path, {"connected_agents": {"x": {"agent_id": "nobody"}}})
+        assert await refusals(app, one["id"], gone["id"]) == [("connected_agents.x.agent_id", "no such agent: nobody")]
+        await agent(app, "draft")
+        unpublished = await made(app, path, {"connected_agents": {"x": {"agent_id": "draft"}}})
+        [(_, message)] = await refusals(app, one["id"], unpublished["id"])
+        assert message == "the agent draft is not published"
+        assert two["slug"] == "two"
+
+    here(tmp_path, test)
+
+
 def test_a_circle_of_agents_that_goes_through_a_tool_is_not_published(tmp_path: Path):
     async def test(app: Here) -> None:
         one = await published(app, "one")

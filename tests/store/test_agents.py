@@ -63,7 +63,10 @@ def test_another_orgs_agent_is_as_unknown_as_none_and_stays_as_it_is(url: str) -
             assert texts[0] == texts[1], name
         assert await theirs.found(agent.id, "mine", None) is None
         assert await theirs.named(agent.id, "mine") is None
-        assert await theirs.published([agent.id]) == {}
+        assert await theirs.published([agent.id, agent.slug]) == {}
+        for name in (agent.id, agent.slug):
+            by_name = await store.org(ORG).agents.published([name, "agt_nobody"])
+            assert {key: pair[0].id for key, pair in by_name.items()} == {agent.id: agent.id, agent.slug: agent.id}
         assert await store.org(ORG).agents.get(agent.id) == agent
         assert await store.org(ORG).agents.version(agent.id, version.id) == version
 

@@ -376,6 +376,24 @@ def test_an_agent_is_called_by_another_and_its_spending_is_the_callers(agents: A
     assert reply.json["usage"]["total_tokens"] == spent
 
 
+def test_agents_that_are_named_by_their_slugs_are_called_and_do_not_wait_for_each_other(agents: Agents):
+    def telling(slug: str, text: str) -> dict[str, Any]:
+        message = {"type": "string", "enum": [text]}
+        schema = {"type": "object", "properties": {"message": message}, "required": ["message"]}
+        return {"agent_id": slug, "parameters": schema}
+
+    first = agents.agent(slug="first-by-slug")
+    agents.agent(slug="second-by-slug", connected_agents={"back": telling("first-by-slug", "hello")})
+    version = agents.post(
+        f"/v1/admin/agents/{first}/versions", {"connected_agents": {"onward": telling("second-by-slug", "go back")}}
+    )["id"]
+    body = {"agent_id": first, "version_id": version, "user": "onward"}
+    assert agents.post("/api/v2/model/chat/completion", body)["success"] is True
+    rows = agents.serving.ask("GET", "/v1/admin/tool_calls?limit=1000").json["data"][-2:]
+    ends = {row["tool"]: (row["status"], row["error"]) for row in rows}
+    assert ends == {"onward": ("ok", None), "back": ("failed", "agent_cycle")}
+
+
 def test_a_later_answer_is_acknowledged_then_delivered_signed_also_after_a_kill(agents: Agents, tools: ToolServer):
     agent = agents.agent()
     hook = {"type": "webhook", "cred": {"url": f"{tools.url}/echo/hook", "headers": {"x-mine": "1"}}}
