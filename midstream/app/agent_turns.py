@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from itertools import zip_longest
 
 from msgspec.structs import replace
 
 from ..agent.offered import tools_of
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
-from ..core.errors import Busy, LimitReached, MidstreamError, NotFound
+from ..core.errors import BadRequest, Busy, LimitReached, MidstreamError, NotFound
 from ..core.ids import new_id
+from ..core.parts import media_in
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt, Turn
 from ..core.web import Caller, Request
@@ -92,9 +94,23 @@ class AgentTurns:
 
     async def _load(self, org: str, ask: AgentAsk) -> Loaded:
         """A turn that names a conversation and no agent is of that conversation's agent."""
+        self._check_media(ask)
         if not ask.agent and ask.conversation:
             ask = replace(ask, agent=await self._rooms.threads.agent_of(org, ask.conversation))
         return await self._rooms.loader.load(org, ask)
+
+    def _check_media(self, ask: AgentAsk) -> None:
+        """Services that fetch media themselves are handed its address, and may stand where private ones lead somewhere.
+        What is fetched here passes the door besides. Raises BadRequest, code address_refused."""
+        found = list(zip_longest(ask.places, ask.media))
+        for number, message in enumerate(ask.messages):
+            found += [(f"messages[{number}]", one) for one in media_in(message.parts)]
+        for place, media in found:
+            if media is not None and media.url is not None:
+                try:
+                    self._rooms.check_address(media.url)
+                except BadRequest as error:
+                    raise BadRequest(f"{place}: the media's {error.message}", param=place, code=error.code) from None
 
     async def order(
         self, caller: Caller, turn: Turn, face: Face, request: Request, *, message: str = "", run: str = "",

@@ -116,6 +116,7 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
         clock=clock,
         documents=partial(attached, store),
         consult=partial(consult, given.egress.send),
+        check_address=given.egress.check,
         after=lambda account, topics: after_turn(account, clock.wall(), (TURN, *topics)),
         bell=given.bell,
         hub=hub,

@@ -32,6 +32,7 @@ from .threads import Threads
 @dataclass(frozen=True, slots=True)
 class TurnRooms:
     """documents: (name, text) of those that are attached, of one org. consult: asks a guardrail's webhook.
+    check_address: raises BadRequest for one that may not be dialled whatever its name leads to.
     built_in: the tools that may be asked for by name. after: what shall happen because a turn has ended, given the
     topics that not every turn has."""
 
@@ -47,6 +48,7 @@ class TurnRooms:
     documents: Callable[[str, Sequence[str]], Awaitable[tuple[tuple[str, str], ...]]]
     consult: Callable[[Loaded, Webhook, dict[str, Any]], Awaitable[Any]]
     after: Callable[[TurnAccount, Sequence[str]], Sequence[Record]]
+    check_address: Callable[[str], None]
     bell: Bell
     hub: Hub
     built_in: tuple[Tool, ...] = ()

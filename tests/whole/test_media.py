@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from .agents_at import Agents
 from .conftest import TOML
 from .serving import Serving
 from .upstream import Asked, Said, Upstream, whole
@@ -83,3 +84,45 @@ def test_a_link_of_which_nothing_is_said_is_sent_as_what_it_is(tmp_path: Path):
 def test_an_image_at_a_private_address_is_refused_and_nothing_is_dialled(serving: Serving, upstream: Upstream):
     assert _ask(serving, upstream.url + "/picture.png") == 400
     assert not upstream.asked
+
+
+def test_a_private_address_is_not_handed_on_to_a_service_that_fetches_media_itself(tmp_path: Path):
+    private = (
+        "http://127.0.0.1:9/a.png",
+        "https://10.1.2.3/a.png",
+        "http://[::1]/a.png",
+        "http://169.254.169.254/a.png",
+    )
+    with Upstream(_answer) as upstream:
+        toml = f'[egress]\nallow = ["127.0.0.1:{upstream.port}"]\n'
+        toml += f'[providers.ai]\nkind = "openai"\nbase_url = "{upstream.url}/v1"\napi_key = "sk"\n'
+        with Serving(tmp_path, toml) as serving:
+            v2, turn = "/api/v2/model/chat/completion", {"service": "ai", "model": "x", "user": "what?"}
+            agent = Agents(serving).agent(service="ai", configuration={"model": "x"})
+            hook = {"response_format": {"type": "queue", "cred": {"name": "q"}}}
+
+            def asks(url: str) -> list[tuple[str, dict[str, Any], str]]:
+                part = {"type": "image", "url": url}
+                said = {"agentId": agent, "message": "what?", "stream": False, "attachments": [part]}
+                messages = [{"role": "user", "content": "a"}, {"role": "user", "content": [part]}]
+                return [
+                    (v2, {**turn, "images": ["https://example.org/b.png", url]}, "images[1]"),
+                    (v2, {**turn, "user_urls": [url]}, "user_urls[0]"),
+                    (v2, {**turn, "images": [url], **hook}, "images[0]"),
+                    ("/api/v1/conversation", said, "attachments[0]"),
+                    ("/api/v1/agent/run", {"model": "ai/x", "stream": False, "messages": messages}, "messages[1]"),
+                ]
+
+            for address in private:
+                for path, body, place in asks(address):
+                    reply = serving.ask("POST", path, body)
+                    assert reply.status == 400, (path, address)
+                    assert f"{place}: the media's url: this address may not be called" in reply.body.decode()
+            assert not upstream.asked
+            allowed = upstream.url + "/picture.png"
+            assert serving.ask("POST", v2, {**turn, "images": [allowed]}).status == 200
+            # What is asked in the service's own words stays as it is.
+            content = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": private[0]}}]
+            chat = {"model": "ai/x", "messages": [{"role": "user", "content": content}]}
+            assert serving.ask("POST", "/v1/chat/completions", chat).status == 200
+            assert upstream.asked[-1].json["messages"][0]["content"] == content
