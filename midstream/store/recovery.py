@@ -83,7 +83,7 @@ INSERT INTO outbox (id, org_id, topic, payload, created_at, available_at)
 SELECT '{PREFIX}' || runs.id, runs.org_id, '{INTERRUPTED}', @nothing, @clock, @clock
 FROM runs WHERE runs.accounted AND NOT {_GOES_ON} AND """
 #: The end of a failed turn in its conversation, as app.threads has it, under the id that the answer would have had. Not
-#: of a turn that a job goes on with, or after which the conversation went on or was reset.
+#: of a turn that a job goes on with, or after which the conversation was reset.
 _ANSWERS = f"""
 INSERT INTO messages (id, org_id, conversation_id, run_id, seq, role, dialect, content, created_at, parent_id, detail)
 SELECT 'msg_' || substr(runs.id, 5), runs.org_id, runs.conversation_id, runs.id, said.seq + 1, 'assistant', '',
@@ -92,8 +92,6 @@ FROM runs CROSS JOIN conversations CROSS JOIN messages AS said
 WHERE conversations.id = runs.conversation_id AND conversations.org_id = runs.org_id
     AND said.conversation_id = runs.conversation_id AND said.run_id = runs.id
     AND said.role = 'user' AND said.detail IS NOT NULL AND said.seq >= COALESCE(conversations.reset_seq, 0)
-    AND NOT EXISTS (
-        SELECT 1 FROM messages AS later WHERE later.conversation_id = said.conversation_id AND later.seq > said.seq)
     AND NOT {_GOES_ON}
     AND """
 _MOVES = """
@@ -102,6 +100,15 @@ FROM runs CROSS JOIN messages AS answer
 WHERE conversations.id = runs.conversation_id AND conversations.org_id = runs.org_id
     AND answer.conversation_id = conversations.id AND answer.run_id = runs.id
     AND answer.role = 'assistant' AND answer.parent_id = conversations.current_id
+    AND """
+#: Another server may have gone on from the question alone: what it was asked comes after the error, as it would have if
+#: the turn had failed in order.
+_FOLLOWS = """
+UPDATE messages SET parent_id = answer.id
+FROM runs CROSS JOIN messages AS answer
+WHERE answer.id = 'msg_' || substr(runs.id, 5) AND answer.org_id = runs.org_id
+    AND answer.conversation_id = runs.conversation_id AND messages.conversation_id = answer.conversation_id
+    AND messages.parent_id = answer.parent_id AND messages.role <> 'assistant'
     AND """
 _BYTES: dict[DialectName, str] = {"sqlite": "CAST({} AS BLOB)", "postgres": "CAST({} AS BYTEA)"}
 _CALLS = CALLS_LEFT.replace("ended_at = $1", "ended_at = @clock") + " AND run_id IN (SELECT id FROM runs WHERE "
@@ -170,6 +177,7 @@ def given_up(dialect: DialectName, run: str, error: dict[str, str]) -> list[Stat
     cut = MessageDetail(finish_reason="error", error=error)
     found = [
         (_TURNS + this + _ONCE, (run,)), (_ANSWERS + this + _ONCE, (run, *_answer(cut))), (_MOVES + this, (run,)),
+        (_FOLLOWS + this, (run,)),
     ]  # fmt: skip
     return [(_spoken(sql, dialect), values) for sql, values in found]
 
@@ -189,6 +197,7 @@ async def _recovery(db: Database, price: Estimate, silence: float = SILENCE) -> 
         (_TURNS + _OPEN_RUNS + runs + _ONCE, (silence,)),
         (_ANSWERS + _OPEN_RUNS + runs + _ONCE, (silence, *_answer(_CUT))),
         (_MOVES + _OPEN_RUNS + runs, (silence,)),
+        (_FOLLOWS + _OPEN_RUNS + runs, (silence,)),
         (_RUNS + runs, (silence,)),
         (_FORGET, (silence,)),
     ]

@@ -64,9 +64,11 @@ _REACT = "UPDATE messages SET reaction = $4 WHERE id = $1 AND org_id = $2 AND co
 #: First, so that no message is added while the second looks for the last one.
 _LEAVE = """
 UPDATE conversations SET current_id = NULL, updated_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
+#: Behind the answer that a question may still get (see `_next`).
 _RESET = """
 UPDATE conversations SET
-    reset_seq = (SELECT COALESCE(max(seq), -1) + 1 FROM messages WHERE conversation_id = $1 AND org_id = $2)
+    reset_seq = (SELECT COALESCE(max(seq + CASE WHEN role = 'user' AND detail IS NOT NULL THEN 2 ELSE 1 END), 0)
+        FROM messages WHERE conversation_id = $1 AND org_id = $2)
 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
 _SWITCH = "UPDATE conversations SET current_id = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
 _ACCEPTED = "line = $1 AND line <> '' AND org_id = $2 AND status IN ('queued', 'running')"
@@ -183,7 +185,7 @@ class ThreadStore:
             chain, complete = _chain(rows, head)
             if whole or ((complete or len(chain) >= limit) and (not head or chain)):
                 kept = [row for row in chain if row.deleted_at is None]
-                seq = rows[-1].seq + 1 if rows else first
+                seq = _next(rows[-1]) if rows else first
                 return Line(tuple(kept[-limit:] if limit else ()), seq, head, _hidden(chain))
             wanted = min(wanted * 8, MANY)
 
@@ -350,6 +352,11 @@ def _chain(rows: Sequence[ThreadMessage], head: str) -> tuple[list[ThreadMessage
         at = parents[at]
     chain.reverse()
     return chain, not at and not (chain and chain[0].parent_id is None)
+
+
+def _next(last: ThreadMessage) -> int:
+    """The number that follows a question of an agent's turn is its answer's, however late that comes."""
+    return last.seq + (2 if last.role == "user" and last.detail is not None else 1)
 
 
 def _hidden(chain: Sequence[ThreadMessage]) -> frozenset[str]:

@@ -598,3 +598,24 @@ def test_a_branch_that_is_chosen_while_a_turn_goes_on_stays_chosen(tmp_path: Pat
             await org.switch(await org.thread(id), chosen)
 
     with_threads(tmp_path, test)
+
+
+def test_the_number_behind_a_question_is_its_answers_also_where_another_turn_or_a_reset_comes_between(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        org = store.org(ORG).threads
+        id, _, _ = await turn(store, threads, AgentAsk(text="one"))
+        async with threads.open(ORG, AgentAsk(text="late", conversation=id), AGENT) as late:
+            await store.ledger.commit(*late.begins())
+            await turn(store, threads_of(store), AgentAsk(text="two", conversation=id))
+            await store.ledger.commit(*late.ends(Outcome("late answer")))
+        numbers = [one.seq for one in await org.all_messages(id)]
+        assert numbers == list(range(6))
+        async with threads.open(ORG, AgentAsk(text="late", conversation=id), AGENT) as late:
+            await store.ledger.commit(*late.begins())
+            await org.reset(id)
+            await turn(store, threads_of(store), AgentAsk(text="three", conversation=id))
+            await store.ledger.commit(*late.ends(Outcome("late answer")))
+        assert await line(store, id) == ["three", "re: three"]
+        assert [one.seq for one in await org.all_messages(id)] == list(range(10))
+
+    with_threads(tmp_path, test)

@@ -19,7 +19,7 @@ from midstream.core.usage import Usage
 from midstream.store import Store, interrupted, open_store, recovery
 from midstream.store.database import Statement
 from midstream.store.jobs import Job, Jobs
-from midstream.store.ledger import ConversationAdded, ConversationMoved, Record, RunStarted
+from midstream.store.ledger import ConversationAdded, ConversationMoved, MessageAdded, Record, RunStarted
 from midstream.store.rows import MessageDetail
 from midstream.store.tool_calls import CANCELLED, CallEnded
 
@@ -391,8 +391,8 @@ def test_a_turn_that_was_cut_is_kept_with_its_error_in_its_conversation_once(url
     with_store(url, look)
 
 
-def test_no_error_is_added_where_the_turn_goes_on_or_the_conversation_has(url: str) -> None:
-    names = ("job", "reset", "later", "plain")
+def test_no_error_is_added_where_the_turn_goes_on_or_the_conversation_was_reset(url: str) -> None:
+    names = ("job", "reset", "plain")
 
     async def leave_open(store: Store) -> None:
         for name in names:
@@ -405,13 +405,42 @@ def test_no_error_is_added_where_the_turn_goes_on_or_the_conversation_has(url: s
         await jobs.add([Job("msg_q_job", ORG, "key_1", "turn", None, "run_job", b"", None, NOW, NOW)])
         assert len(await jobs.take(1)) == 1
         await store.org(ORG).threads.reset("conv_reset")
-        await store.ledger.commit(*_asked("next", 1, conversation="conv_later"), run_ended("next"))
 
     async def look(store: Store) -> None:
         await recovery.recover(store.db)
-        assert {row.status for row in await store.org(ORG).runs()} == {"failed", "completed"}
+        assert {row.status for row in await store.org(ORG).runs()} == {"failed"}
         found = await store.db.read("SELECT id FROM messages WHERE role = 'assistant'")
         assert found == []
+
+    with_store(url, leave_open)
+    with_store(url, look)
+
+
+def test_a_turn_that_was_cut_has_its_error_before_what_another_server_went_on_with(url: str) -> None:
+    async def leave_open(store: Store) -> None:
+        await store.ledger.commit(ConversationAdded(CUT, ORG, NOW), *_asked("cut", 0))
+        run, question, moved = _asked("next", 2)
+        assert isinstance(question, MessageAdded)
+        answer = replace(message("next", 3, conversation=CUT), role="assistant", parent_id="msg_q_next", detail=b"{}")
+        # the question is answered anew as well: that is a branch of its own
+        again = replace(answer, id="msg_again", seq=4, parent_id="msg_q_cut")
+        await store.ledger.commit(
+            run, replace(question, parent_id="msg_q_cut"), moved, run_ended("next"), answer, again,
+            ConversationMoved(CUT, ORG, "msg_next", NOW),
+        )  # fmt: skip
+        assert await _said(store) == [("msg_q_cut", ""), ("msg_q_next", ""), ("msg_next", "")]
+
+    async def look(store: Store) -> None:
+        threads = store.org(ORG).threads
+        for _ in range(2):
+            await recovery.recover(store.db)
+            errors = ["", "interrupted", "", ""]
+            names = ["msg_q_cut", "msg_cut", "msg_q_next", "msg_next"]
+            assert await _said(store) == list(zip(names, errors, strict=True))
+            rows = await threads.all_messages(CUT)
+            assert [(row.id, row.seq) for row in rows] == [(id, n) for n, id in enumerate([*names, "msg_again"])]
+            assert rows[-1].parent_id == "msg_q_cut"
+            assert (await threads.thread(CUT)).current_id == "msg_next"
 
     with_store(url, leave_open)
     with_store(url, look)

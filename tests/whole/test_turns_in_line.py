@@ -330,3 +330,49 @@ def test_a_server_that_stops_tells_those_who_wait_for_a_turn_at_another_one(serv
     assert b"event: done" in first.rest()
     asked(two, "h", "this is next")
     assert told(one) == ["begun", LONG, "this is next"]
+
+
+def said(serving: Serving, more: str = "") -> list[tuple[str, str]]:
+    """What stands in the newest conversation: text and error."""
+    newest = serving.ask("GET", "/api/v1/conversation/chat-history?limit=1").json["data"][0]["id"]
+    messages = serving.ask("GET", f"/api/v1/conversation/{newest}{more}").json["messages"]
+    return [(message["text"], message.get("error", {}).get("code", "")) for message in messages]
+
+
+@pytest.mark.long
+def test_what_was_asked_while_a_server_stood_still_stays_when_that_one_comes_back(servers: tuple[Serving, Serving]):
+    one, two = servers
+    asked(one, "i", "begun")
+    first = Heard(one, asks("i", SLOW)).head()
+    time.sleep(0.6)
+    assert one.process is not None
+    one.process.send_signal(signal.SIGSTOP)
+    try:
+        asked(two, "i", "this is next")  # once the first one's turn is no longer kept for it
+        shown = said(two)
+        assert [text for text, _ in shown][-2:] == [
+            "this is next",
+            "This is the rehearsal model. You said (3 words): this is next",
+        ]
+    finally:
+        one.process.send_signal(signal.SIGCONT)
+    first.rest()
+    until(lambda: len(said(two, "?all=true")) == 6)
+    assert [text for text, error in said(two) if not error] == [text for text, _ in shown]
+
+
+@pytest.mark.long
+def test_what_a_killed_server_left_stands_with_its_error_before_what_the_other_went_on_with(
+    servers: tuple[Serving, Serving],
+):
+    one, two = servers
+    asked(one, "j", "begun")
+    cut = Heard(one, asks("j", LONG)).head()
+    time.sleep(0.6)
+    one.kill()
+    cut.hangs_up()
+    asked(two, "j", "this is next")
+    until(lambda: "interrupted" in [error for _, error in said(two)], 90)
+    told = [("begun", ""), (LONG, ""), ("", "interrupted"), ("this is next", "")]
+    assert [one for one in said(two) if not one[0].startswith("This is the rehearsal")] == told
+    one.start()
