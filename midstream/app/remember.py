@@ -41,14 +41,17 @@ class Remember:
         said += [Message("assistant", (Text(turn.answered),))] if turn.answered else []
         if not said or not turn.thread:
             return ()
-        known = await self._store.memories(turn.org).get(turn.agent, turn.thread)
+        store = self._store.memories(turn.org)
+        if await store.forgotten_since(turn.agent, turn.thread, turn.created_at):
+            return ()
+        known = await store.get(turn.agent, turn.thread)
         memory = known.text if known is not None else ""
         prompt = remembering(memory, said, await self._instructions(turn))
         text = remembered(await self._ask(turn, prompt), memory)
         if text == memory:
             return ()
-        return memories.remembered(
-            memories.Remembered(
-                turn.org, turn.agent, turn.thread, turn.conversation, turn.id, memory, text, self._clock()
-            )
-        )
+        new = memories.Remembered(
+            turn.org, turn.agent, turn.thread, turn.conversation, turn.id, memory, text, self._clock(),
+            turn.created_at, row.id,
+        )  # fmt: skip
+        return memories.remembered(new)

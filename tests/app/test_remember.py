@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from midstream.app.remember import Remember, thread_of
 from midstream.core.account import TurnAccount
+from midstream.core.errors import NotFound
 from midstream.core.parts import text_of
 from midstream.core.turn import Prompt
 from midstream.metering.turns import after_turn
@@ -73,6 +76,57 @@ def test_nothing_new_writes_nothing_and_nothing_said_asks_nobody(tmp_path):
     model = Model("NOTHING")
     assert remembered(tmp_path, model, TURN, replace(TURN, asked="", answered=""), replace(TURN, thread="")) is None
     assert len(model.prompts) == 1
+
+
+@pytest.mark.parametrize("known", [None, "The user is Eda."])
+@pytest.mark.parametrize("how", ["put", "forget", "forget_all"])
+def test_what_a_person_has_done_while_a_model_was_asked_what_to_remember_stands(tmp_path, how, known):
+    async def run() -> None:
+        store = await open_store(f"sqlite:///{tmp_path}/midstream.db", worker="test")
+        mine = store.memories("org_a")
+
+        class Slow(Model):
+            async def ask(self, turn: TurnAccount, prompt: Prompt) -> str:
+                if how == "put" and not self.prompts:
+                    await mine.put("agt_1", "t1", "The user is Ada.")
+                elif not self.prompts:
+                    with suppress(NotFound):
+                        await getattr(mine, how)("agt_1", *(("t1",) if how == "forget" else ()))
+                return await super().ask(turn, prompt)
+
+        model = Slow("She has a dog.", "The user is Ada. She has a dog.")
+        remember = Remember(store, model.ask, model.instructions, lambda: 7.0)
+        try:
+            await store.ledger.commit(*SAID, *after_turn(TURN, 0.0, ("memory",)))
+            if known is not None:
+                await mine.put("agt_1", "t1", known)
+            while rows := await store.outbox.take("memory", 9):
+                for row in rows:
+                    await store.outbox.done([row], await remember.handle(row))
+            found = await mine.get("agt_1", "t1")
+        finally:
+            await store.close()
+        if how == "put":
+            assert found is not None
+            assert found.text == "The user is Ada. She has a dog."
+            assert "Memory so far:\nThe user is Ada." in text_of(model.prompts[1].messages[1].parts)
+        else:
+            assert (found, len(model.prompts)) == (None, 1)
+
+    asyncio.run(run())
+
+
+def test_a_turn_from_before_its_thread_was_forgotten_asks_nobody(tmp_path):
+    async def run() -> None:
+        store, model = await open_store(f"sqlite:///{tmp_path}/midstream.db", worker="test"), Model()
+        try:
+            await store.ledger.commit(*SAID)
+            await store.memories("org_a").forget_all("agt_1")
+            assert await Remember(store, model.ask, model.instructions, lambda: 7.0).handle(row(TURN)) == ()
+        finally:
+            await store.close()
+
+    asyncio.run(run())
 
 
 def test_turns_of_one_thread_share_a_lane():

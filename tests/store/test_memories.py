@@ -4,8 +4,8 @@ import pytest
 
 from midstream.core.errors import NotFound
 from midstream.store import Store
-from midstream.store.ledger import ConversationAdded, MessageAdded, Record
-from midstream.store.memories import Memories, Remembered, remembered
+from midstream.store.ledger import ConversationAdded, MessageAdded, OutboxAdded, Record
+from midstream.store.memories import KEPT, Memories, Remembered, remembered
 
 from .turns import NOW, with_store
 
@@ -55,8 +55,12 @@ def _thread(sub: str, agent: str = "agt_1", thread: str = "t1") -> list[Record]:
     ]
 
 
-def _new(sub: str, before: str = "") -> Remembered:
-    return Remembered("org_a", "agt_1", "t1", f"conv_agt_1_{sub}", f"msg_{sub}", before, "new", NOW)
+#: When a turn began that came after all that is forgotten here.
+LATER = 4e9
+
+
+def _new(sub: str, before: str = "", text: str = "new", began: float = NOW) -> Remembered:
+    return Remembered("org_a", "agt_1", "t1", f"conv_agt_1_{sub}", f"msg_{sub}", before, text, NOW, began, "memory:1")
 
 
 @pytest.mark.parametrize("how", ["delete", "reset"])
@@ -103,7 +107,75 @@ def test_a_memory_that_is_just_being_written_does_not_come_back(any_url, how):
         await getattr(threads, how)("conv_agt_1_s1")
         await store.db.write(remembered(_new("s1")))
         assert await mine.get("agt_1", "t1") is None
-        await store.db.write(remembered(_new("s2")))
+        await store.db.write(remembered(_new("s2", began=LATER)))
         assert await mine.get("agt_1", "t1") is not None
+
+    with_store(any_url, work)
+
+
+async def _remember(store: Store, *new: Remembered) -> tuple[str | None, list[str]]:
+    """What is remembered then, and which rows are to be done again."""
+    for one in new:
+        await store.db.write(remembered(one))
+    kept = await store.memories("org_a").get("agt_1", "t1")
+    rows = await store.db.read("SELECT id FROM outbox WHERE done_at IS NULL AND id <> 'memory:1' ORDER BY id")
+    return kept.text if kept is not None else None, [id for (id,) in rows]
+
+
+ROW = OutboxAdded("memory:1", "org_a", "memory", b"{}", NOW, NOW)
+
+
+@pytest.mark.parametrize("before", ["", "as it was"])
+def test_what_was_put_in_its_place_meanwhile_stays_and_the_turn_is_remembered_again_from_there(any_url, before):
+    async def work(store: Store) -> None:
+        mine = store.memories("org_a")
+        await store.ledger.commit(*_thread("s1"), ROW)
+        await mine.put("agt_1", "t1", "by a person")
+        for _ in range(2):
+            assert await _remember(store, _new("s1", before)) == ("by a person", ["memory:1+"])
+        [row] = [one for one in await store.outbox.take("memory", 9) if one.id != "memory:1"]
+        assert (row.org_id, row.payload, row.created_at) == ("org_a", b"{}", NOW)
+        await store.outbox.done([row], remembered(_new("s1", "by a person", "both")))
+        assert await _remember(store) == ("both", [])
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("of", ["one", "all"])
+@pytest.mark.parametrize("before", ["", "as it was"])
+def test_what_was_forgotten_does_not_come_back_with_a_turn_from_before(any_url, of, before):
+    async def work(store: Store) -> None:
+        mine = store.memories("org_a")
+        await store.ledger.commit(*_thread("s1"), ROW)
+        if before:
+            await mine.put("agt_1", "t1", before)
+        if of == "all":
+            await mine.forget_all("agt_1")
+        elif before:
+            await mine.forget("agt_1", "t1")
+        else:
+            with pytest.raises(NotFound):  # and holds all the same
+                await mine.forget("agt_1", "t1")
+        assert await mine.forgotten_since("agt_1", "t1", NOW)
+        assert await mine.forgotten_since("agt_1", "t2", NOW) == (of == "all")
+        assert not await mine.forgotten_since("agt_2", "t1", NOW)
+        assert not await mine.forgotten_since("agt_1", "t1", LATER)
+        assert not await store.memories("org_b").forgotten_since("agt_1", "t1", NOW)
+        assert await _remember(store, _new("s1", before)) == (None, [])
+        assert await _remember(store, _new("s1", "", began=LATER)) == ("new", [])
+
+    with_store(any_url, work)
+
+
+def test_that_a_thread_was_forgotten_is_forgotten_in_the_end_and_that_all_were_is_not(any_url):
+    async def work(store: Store) -> None:
+        times = iter((NOW, NOW + 1, NOW + KEPT + 2))
+        mine = Memories(store.db, "org_a", lambda: next(times))
+        await mine.forget_all("agt_1")
+        for thread in ("t1", "t2"):
+            with pytest.raises(NotFound):
+                await mine.forget("agt_1", thread)
+        rows = await store.db.read("SELECT thread_id, at FROM memories_forgotten ORDER BY thread_id")
+        assert rows == [("", NOW), ("t2", NOW + KEPT + 2)]
 
     with_store(any_url, work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,11 +19,13 @@ from .waiting import until
 
 
 class Model:
-    """It remembers what users say of themselves, and fails as often as it is told to when asked what to remember.
+    """It remembers what users say of themselves, takes `slow` seconds for it, and fails as often as it is told to when
+    asked what to remember.
     titles, suggestions: what it says to those who ask for titles, or for suggestions."""
 
     def __init__(self) -> None:
         self.failures = 0
+        self.slow = 0.0
         self.titles = said("Ada's dog")
         self.suggestions = said("1. How old?\n2. Which breed?")
 
@@ -37,7 +40,8 @@ class Model:
             self.failures -= 1
             return whole({"error": {"message": "not today"}}, 400)
         facts = re.findall(r"^(?:User: )?(My .*)$", words(asked, "user"), re.M)
-        return said("\n".join(dict.fromkeys(facts)) or "NOTHING")
+        answer = said("\n".join(dict.fromkeys(facts)) or "NOTHING")
+        return Said((self.slow, *answer.pieces)) if self.slow else answer
 
 
 def said(text: str) -> Said:
@@ -131,6 +135,31 @@ def test_what_remembering_costs_is_a_run_of_its_own_below_the_turns(agents: Agen
     assert all(attempts[row["id"]]["cost"] == row["cost"] for row in rows)
     turns = agents.serving.ask("GET", "/v1/admin/metrics?bucket=raw&limit=1000").json["data"]
     assert len([row for row in turns if row["agent_id"] == agent]) == 1
+
+
+@pytest.mark.parametrize("how", ["PUT", "DELETE", "DELETE all"])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_memory_that_a_person_changes_or_forgets_while_it_is_written_is_as_the_person_left_it(
+    agents: Agents, upstream: Upstream, model: Model, how: str, known: bool
+):
+    agent = agent_of(agents, memory=True)
+    path = f"/v1/admin/agents/{agent}/memories"
+    if known:
+        agents.serving.ask("PUT", path, {"thread_id": "t1", "text": "My name is Eda"})
+    model.slow = 1.0
+    say(agents, agent, "My dog is Rex", "t1")
+    until(lambda: any(map(about_memory, upstream.asked)))
+    if how == "PUT":
+        agents.serving.ask("PUT", path, {"thread_id": "t1", "text": "My name is Ada"})
+        until(lambda: memories(agents, agent) == {"t1": "My name is Ada\nMy dog is Rex"})
+        return
+    agents.serving.ask("DELETE", path + ("?thread_id=t1" if how == "DELETE" else ""))
+    model.slow = 0.0
+    say(agents, agent, "My cat is Tom", "t2")
+    time.sleep(1.5)
+    assert memories(agents, agent) == {"t2": "My cat is Tom"}
+    say(agents, agent, "My fish is Bob", "t1")
+    until(lambda: memories(agents, agent) == {"t1": "My fish is Bob", "t2": "My cat is Tom"})
 
 
 def test_nothing_is_remembered_where_it_is_not_asked_for_or_nothing_is_kept(
