@@ -94,9 +94,12 @@ def refused(media: Media, why: str, code: str = "unsupported_media", place: str 
 
 
 def check_left(messages: Sequence[Message], writes: Callable[[Media], bool]) -> None:
-    """writes: can it be sent? Raises BadRequest, unsupported_media, when of what the user said last nothing can."""
-    last = next((message.parts for message in reversed(messages) if message.role == "user"), ())
-    own = [part for part in last if type(part) is not Media or not part.optional]
+    """writes: can it be sent? Raises BadRequest, unsupported_media, when of what the user said last nothing can. What
+    stands behind results of tools only shows them: they are an answer to go on with."""
+    last = next((at for at in reversed(range(len(messages))) if messages[at].role == "user"), None)
+    if last is None or (last and messages[last - 1].role == "tool"):
+        return
+    own = [part for part in messages[last].parts if type(part) is not Media or not part.optional]
     media = [part for part in own if type(part) is Media]
     if media and len(media) == len(own) and not any(map(writes, media)):
         raise refused(media[0], f"this provider cannot be sent this {media[0].kind}, and nothing else is said")
