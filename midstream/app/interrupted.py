@@ -16,7 +16,7 @@ from ..store.database import Statement
 from ..store.interrupted import interrupted_turn, run_in
 from ..store.ledger import statement
 from ..store.outbox import OutboxRow
-from ..store.rows import MessageDetail
+from ..store.rows import AttemptRow, MessageDetail
 
 
 class Interrupted:
@@ -38,7 +38,8 @@ class Interrupted:
     async def _account(self, org: str, run: str) -> TurnAccount:
         turn, store = await interrupted_turn(self._store.db, org, run), self._store.org(org)
         own = await store.attempts(run_id=run, limit=MAX_ATTEMPTS)
-        spent = spent_by([*own, *await store.attempts_below(run)])
+        attempts = [*own, *await store.attempts_below(run)]
+        spent = spent_by(attempts)
         detail = MessageDetail() if turn.detail is None else msgspec.json.decode(turn.detail, type=MessageDetail)
         return TurnAccount(
             id=turn.message or run,
@@ -62,5 +63,11 @@ class Interrupted:
             attempts=spent.attempts,
             usage=spent.usage,
             cost=spent.cost,
-            latency_ms=round((turn.ended_at - turn.created_at) * 1000),
+            # As long as it is known to have lived: when it died nobody has seen.
+            latency_ms=round((max(turn.called_at, *map(_last_of, attempts), turn.created_at) - turn.created_at) * 1000),
         )
+
+
+def _last_of(attempt: AttemptRow) -> float:
+    """The last that is known of it. Whoever finds one left behind ends it then."""
+    return attempt.started_at if attempt.status == "unknown" else attempt.ended_at or attempt.started_at

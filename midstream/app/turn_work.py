@@ -28,6 +28,7 @@ from ..metering.alerts import alarms_of, raised
 from ..store.ledger import Record
 from ..store.tool_calls import left_behind
 from ..tools.knowledge import searches
+from .laps import Laps
 from .remember import MEMORY
 from .suggestions import hurried, suggestions
 from .threads import Thread
@@ -77,6 +78,8 @@ class TurnWork:
         self._first_error = ""
         self._said = ""
         self._passed = False
+        #: How many attempts there were before its newest model call.
+        self._asks_from = 0
         self._children_attempts = 0
         self._children = Usage()
         self._children_cost: Decimal | None = Decimal(0)
@@ -192,6 +195,7 @@ class TurnWork:
             )
             if any(media_in(message.parts) for message in prompt.messages):
                 await desk.write()  # they may have to be fetched before the call leaves
+            self._asks_from = len(desk.asked)
             completed = await desk.complete(turn, targets, quiet=quiet)
             self._first_error = self._first_error or why_another(targets[0], completed)
             return completed
@@ -392,6 +396,8 @@ class TurnWork:
         """What is known of the turn whatever its end."""
         loaded, thread, prepared, asker = self._loaded, self._thread, self._prepared, self._asker
         usage, cost = self._spent()
+        chosen = (prepared.service, prepared.model) if prepared is not None else (loaded.spec.service, "")
+        service, model = first_asked(self._desk, self._asks_from, chosen)
         return TurnAccount(
             id=thread.message if thread.kept else self._run,
             org=asker.org,
@@ -407,8 +413,8 @@ class TurnWork:
             key=asker.key,
             request=asker.request,
             face=asker.face,
-            service=prepared.service if prepared is not None else loaded.spec.service,
-            model=prepared.model if prepared is not None else "",
+            service=service,
+            model=model,
             attempts=self._attempts(),
             usage=usage,
             cost=cost,
@@ -421,21 +427,11 @@ class TurnWork:
         )
 
 
-class Laps:
-    """How long each step took, milliseconds by name. steady: seconds that never jump."""
-
-    def __init__(self, steady: Callable[[], float]) -> None:
-        self._steady = steady
-        self._began = self._last = steady()
-        self.ms: dict[str, int] = {}
-
-    def lap(self, name: str) -> None:
-        now = self._steady()
-        self.ms[name] = self.ms.get(name, 0) + round((now - self._last) * 1000)
-        self._last = now
-
-    def whole(self) -> int:
-        return round((self._steady() - self._began) * 1000)
+def first_asked(desk: Desk | None, since: int, chosen: tuple[str, str]) -> tuple[str, str]:
+    """Service and model of the first that was asked after so many attempts, `chosen` = of the one that would have been:
+    one that was failing a moment ago is passed over."""
+    asked = desk.asked[since:] if desk is not None else ()
+    return (asked[0].provider, asked[0].model) if asked else chosen
 
 
 def _limits(ask: AgentAsk, prepared: Prepared) -> Limits:

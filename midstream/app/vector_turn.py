@@ -18,10 +18,11 @@ from ..core.turn import Prompt, Turn
 from ..metering.alerts import alarms_of, raised
 from ..runs.order import Act
 from ..store.ledger import Record
+from .laps import Laps
 from .turn_checks import Judged, Judges, input_judged
 from .turn_models import DIALECT
 from .turn_rooms import TurnRooms
-from .turn_work import Also, Asker, Laps
+from .turn_work import Also, Asker, first_asked
 
 
 class VectorWork:
@@ -100,6 +101,7 @@ class VectorWork:
     def _account(self) -> TurnAccount:
         loaded, asker, desk = self._loaded, self._asker, self._desk
         known = {} if desk is None else {"attempts": desk.attempts, "usage": desk.usage, "cost": desk.cost}
+        service, model = first_asked(desk, 0, (self._service, self.turn.model))
         return TurnAccount(
             id=self._run,
             org=asker.org,
@@ -112,8 +114,8 @@ class VectorWork:
             key=asker.key,
             request=asker.request,
             face=asker.face,
-            service=self._service,
-            model=self.turn.model,
+            service=service,
+            model=model,
             latency_ms=self._laps.whole(),
             steps_ms=self._laps.ms,
             **known,  # type: ignore[arg-type]

@@ -85,7 +85,8 @@ class Completed(Struct, frozen=True):
 
 class Desk(Protocol):
     """A run as the work inside it sees it: model calls and the log. usage: of all attempts so far, failed ones too.
-    cost: decimal USD of them, None once one has no known price."""
+    cost: decimal USD of them, None once one has no known price. asked: whom each of them went to, in order, but for
+    those that an earlier life of the run has made."""
 
     @property
     def run_id(self) -> str: ...
@@ -95,6 +96,8 @@ class Desk(Protocol):
     def cost(self) -> str | None: ...
     @property
     def attempts(self) -> int: ...
+    @property
+    def asked(self) -> Sequence[Target]: ...
     @property
     def partial(self) -> Answer:
         """What the last model call that was not quiet has said so far, also when it was cut."""

@@ -217,6 +217,7 @@ class _Owner:
         before = run.order.act.before if run.order.act is not None else Spent()
         run.attempts = before.attempts
         self.usage = before.usage
+        self.asked: list[Target] = []
         self._cost = None if before.cost is None else Decimal(before.cost)
 
     async def do(self) -> Event:
@@ -360,6 +361,7 @@ class _Owner:
     def _write_down(self, attempt: Attempt) -> Awaitable[None]:
         """The attempt is durable in the ledger before anything of it leaves."""
         self._run.attempts = attempt.number
+        self.asked.append(attempt.next.target)
         self._records.append(self._attempt_started(attempt))
         self._settled = False
         return self.write()

@@ -13,7 +13,8 @@ INTERRUPTED, PREFIX = "interrupted", "interrupted:"
 
 class InterruptedTurn(Struct, frozen=True):
     """message: its question's id, "" when nothing is kept. detail: the question's, JSON text of a
-    store.rows.MessageDetail. Times are unix seconds."""
+    store.rows.MessageDetail. called_at: the last that is known of its tools' calls, else when it began: how they ended
+    is told by those who found them left behind, at a time that is not theirs. Times are unix seconds."""
 
     agent_id: str
     version_id: str
@@ -22,7 +23,7 @@ class InterruptedTurn(Struct, frozen=True):
     face: str
     request_id: str
     created_at: float
-    ended_at: float
+    called_at: float
     failure: str
     failure_message: str
     conversation_id: str
@@ -34,7 +35,10 @@ class InterruptedTurn(Struct, frozen=True):
 
 _TURN = """
 SELECT runs.agent_id, COALESCE(runs.version_id, ''), runs.key_id, runs.kind, runs.face, runs.request_id,
-    runs.created_at, runs.ended_at, runs.error_code, runs.error_message, COALESCE(conversations.id, ''),
+    runs.created_at, COALESCE((
+        SELECT MAX(CASE WHEN c.status = 'ok' THEN c.ended_at ELSE COALESCE(c.started_at, c.created_at) END)
+        FROM tool_calls AS c WHERE c.run_id <> '' AND c.run_id = runs.id), runs.created_at),
+    runs.error_code, runs.error_message, COALESCE(conversations.id, ''),
     COALESCE(conversations.thread_id, conversations.id, ''),
     COALESCE(conversations.sub_thread_id, conversations.thread_id, conversations.id, ''), COALESCE(messages.id, ''),
     messages.detail

@@ -444,3 +444,26 @@ def test_a_turn_that_was_cut_has_its_error_before_what_another_server_went_on_wi
 
     with_store(url, leave_open)
     with_store(url, look)
+
+
+def test_of_a_turns_calls_the_last_that_is_known_is_told_and_not_when_they_were_found(url: str) -> None:
+    async def work(store: Store) -> None:
+        await store.ledger.commit(*begin("a"))
+        runs = [("UPDATE runs SET status = 'failed', agent_id = 'agt_1', error_code = 'x', error_message = 'x'", ())]
+        await store.db.write(runs)
+        assert (await interrupted.interrupted_turn(store.db, ORG, "run_a")).called_at == NOW
+        call = """
+            INSERT INTO tool_calls (id, org_id, run_id, round, place, call_id, tool_id, name, kind, effect, arguments,
+                status, created_at, started_at, ended_at)
+            VALUES ($1, $2, 'run_a', 1, $3, 'c', '', 't', 'http', 'pure', $4, $5, $6, $7, $8)"""
+        left = (
+            ("queued", NOW + 1, None, None),
+            ("failed", NOW + 2, NOW + 3, NOW + 30),
+            ("ok", NOW + 1, NOW + 2, NOW + 5),
+        )
+        for place, (status, *times) in enumerate(left):
+            await store.db.write([(call, (f"call_{place}", ORG, place, b"{}", status, *times))])
+            told = (await interrupted.interrupted_turn(store.db, ORG, "run_a")).called_at
+            assert told == (NOW + 1, NOW + 3, NOW + 5)[place]
+
+    with_store(url, work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -78,10 +79,11 @@ def asked(agents: Agents, agent: str, **more: Any) -> Any:
     return agents.serving.ask("POST", ASK, body).json
 
 
-def dies(agents: Agents, upstream: Upstream, calls: int) -> None:
-    """Once the model was asked so often."""
+def dies(agents: Agents, upstream: Upstream, calls: int, gone: float = 0.0) -> None:
+    """Once the model was asked so often. gone: seconds."""
     until(lambda: len(upstream.asked) == calls)
     agents.serving.kill()
+    time.sleep(gone)
     agents.serving.start()
 
 
@@ -97,13 +99,15 @@ def test_a_turn_that_ends_with_its_server_is_priced_counted_and_rung_for(
     model.slow = 2
     with ThreadPoolExecutor() as pool:
         cut = [pool.submit(asked, agents, agent), pool.submit(asked, agents, agent, is_playground=True)]
-        dies(agents, upstream, 3)
+        dies(agents, upstream, 3, gone=1.5)
         assert all(isinstance(one.exception(), OSError | HTTPException) for one in cut)
     until(lambda: len(counted(agents)) == 2)
     until(lambda: hooks.to("/echo/error"))
     done, failed = counted(agents)
     assert (done["success"], failed["success"], failed["failure"]) == (True, False, "interrupted")
     [attempt, tried] = [row for row in agents.serving.attempts() if row["status"] == "unknown"]
+    # Until its model was asked, and not until somebody has noticed that the server was gone.
+    assert 0 <= failed["latency_ms"] < 1000
     for one in (attempt, tried):
         tokens = one["usage"]["input_tokens"]
         assert tokens

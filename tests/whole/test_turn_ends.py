@@ -221,6 +221,24 @@ def test_json_that_was_ended_early_is_told_as_that_and_asked_for_once(
     assert len(upstream.asked) == 1
 
 
+def test_a_turn_that_fails_is_counted_as_the_model_that_was_asked_first(agents: Agents, model: Model):
+    agent = agents.agent(
+        service="away", configuration={"model": "z"}, settings={"fall_back": {"service": "spare", "model": "x"}}
+    )
+    assert asked(agents, agent, configuration={"fall_back": {"is_enable": False}}).status == 502
+    for _ in range(8):  # until the first is left alone for a while
+        assert asked(agents, agent).json["success"] is True
+    model.refuses = [400]
+    assert asked(agents, agent).status == 400
+
+    def counted() -> list[dict[str, Any]]:
+        return list(agents.serving.ask("GET", f"/v1/admin/metrics?bucket=raw&agent_id={agent}").json["data"])
+
+    until(lambda: len(counted()) == 10)
+    ends = [(row["service"], row["model"], row["success"], row["attempts"]) for row in counted()]
+    assert sorted(one for one in ends if not one[2]) == [("away", "z", False, 3), ("spare", "x", False, 1)]
+
+
 # another agent
 
 
