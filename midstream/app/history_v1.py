@@ -117,16 +117,21 @@ def _one(services: Services) -> APIRouter:
 
     @router.get("/{id}")
     async def one(
-        caller: ChatCaller, id: str, all: bool = False, limit: Annotated[int, Query(ge=1, le=MESSAGES)] = MESSAGES
-    ) -> Response:
-        """With its last messages; all: of every branch and from before a reset, too."""
+        caller: ChatCaller, id: str, all: bool = False, limit: Annotated[int, Query(ge=1, le=MESSAGES)] = MESSAGES,
+        before: str | None = None, after: str | None = None,
+    ) -> Response:  # fmt: skip
+        """With its last messages; before: the last before that one; after: the first behind it; all: of every branch
+        and from before a reset, too."""
+        if before and after:
+            raise BadRequest("before, after: one of them", param="before", code="contradictory")
         threads = _threads(services, caller)
         row = await threads.thread(_id("conv_", id))
-        if all:
-            messages = (await threads.all_messages(row.id, limit=limit))[-limit:]
-        else:
-            messages = list((await threads.line(row, limit, detailed=True)).messages)
-        return json_reply({**shown(row), "messages": [_message(services, one) for one in messages]})
+        first, last = own_id("msg_", after, "after"), own_id("msg_", before, "before")
+        page = await threads.page(row, limit, before=last, after=first, every=all)
+        messages = [_message(services, one) for one in page.messages]
+        ids = [one["id"] for one in (*messages[:1], *messages[-1:])] or [None]
+        pages = {"hasMore": page.more, "firstId": ids[0], "lastId": ids[-1]}
+        return json_reply({**shown(row), "messages": messages, **pages})
 
     @router.patch("/{id}")
     async def change(caller: ChatCaller, id: str, change: _Change) -> Response:

@@ -8,9 +8,10 @@ that another face added have no parent of their own and follow the one before th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.ids import new_id
 from .database import Database, Statement, with_clock, with_place
@@ -41,14 +42,25 @@ WHERE org_id = $1 AND deleted_at IS NULL AND seq < $2 AND (CAST($4 AS TEXT) = ''
 ORDER BY seq DESC LIMIT $3"""
 _NEWEST = f"""
 SELECT {ThreadMessage.COLUMNS}, CASE WHEN role = 'user' THEN detail END
-FROM messages WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3
-ORDER BY seq DESC, id DESC LIMIT $4"""
+FROM messages WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 AND seq <= $4
+ORDER BY seq DESC, id DESC LIMIT $5"""
 _DETAILED = f"""
-SELECT {ThreadMessage.COLUMNS}, detail FROM messages WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3
-ORDER BY seq DESC, id DESC LIMIT $4"""
+SELECT {ThreadMessage.COLUMNS}, detail FROM messages
+WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 AND seq <= $4 ORDER BY seq DESC, id DESC LIMIT $5"""
+_ALL_BEFORE = f"""
+SELECT {ThreadMessage.COLUMNS}, detail FROM messages
+WHERE conversation_id = $1 AND org_id = $2 AND deleted_at IS NULL AND (seq < $3 OR (seq = $3 AND id < $4))
+ORDER BY seq DESC, id DESC LIMIT $5"""
+_ALL_AFTER = f"""
+SELECT {ThreadMessage.COLUMNS}, detail FROM messages
+WHERE conversation_id = $1 AND org_id = $2 AND deleted_at IS NULL AND (seq > $3 OR (seq = $3 AND id > $4))
+ORDER BY seq, id LIMIT $5"""
+_SEQ = "SELECT seq FROM messages WHERE id = $1 AND org_id = $2 AND conversation_id = $3"
+_DELETED = """
+SELECT id, parent_id FROM messages WHERE conversation_id = $1 AND org_id = $2 AND deleted_at IS NOT NULL"""
 _SHAPE = """
 SELECT id, parent_id, seq, created_at, role, deleted_at FROM messages
-WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 ORDER BY seq, id LIMIT $4"""
+WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 ORDER BY seq DESC, id DESC LIMIT $4"""
 _MESSAGE = f"""
 SELECT {ThreadMessage.COLUMNS}, detail FROM messages
 WHERE id = $1 AND org_id = $2 AND conversation_id = $3 AND deleted_at IS NULL"""
@@ -104,6 +116,14 @@ class Branch(Struct, frozen=True):
     created_at: float
     length: int
     current: bool
+
+
+class Page(Struct, frozen=True):
+    """Messages of a conversation, oldest first. more: others come before them, or behind them if those are
+    asked for."""
+
+    messages: tuple[ThreadMessage, ...]
+    more: bool
 
 
 class Line(Struct, frozen=True):
@@ -171,32 +191,86 @@ class ThreadStore:
             raise missing("message", id)
         return ThreadMessage(*rows[0])
 
-    async def line(self, thread: ThreadRow, limit: int, *, upto: str | None = None, detailed: bool = False) -> Line:
+    async def line(
+        self, thread: ThreadRow, limit: int, *, upto: str | None = None, detailed: bool = False, seq: int = LAST
+    ) -> Line:
         """The last `limit` messages of the branch in use; upto: of the one that ends in that message ("" = nothing).
-        detailed: with their details, and with what a model is not shown of them."""
+        detailed: with their details, and with what a model is not shown of them. seq: looks no further than to there.
+        """
         sql = _DETAILED if detailed else _NEWEST
         first = thread.reset_seq or 0
         wanted = max(limit, 1)
         while True:
-            found = await self._db.read(sql, thread.id, self._org, first, wanted)
+            found = await self._db.read(sql, thread.id, self._org, first, seq, wanted)
             rows = [ThreadMessage(*row) for row in reversed(found)]
             whole = len(found) < wanted or wanted >= MANY
             head = _head(rows, thread.current_id) if upto is None else upto
             chain, complete = _chain(rows, head)
-            if whole or ((complete or len(chain) >= limit) and (not head or chain)):
-                kept = [row for row in chain if row.deleted_at is None]
-                seq = _next(rows[-1]) if rows else first
-                return Line(tuple(kept[-limit:] if limit else ()), seq, head, _hidden(chain))
+            kept = [row for row in chain if row.deleted_at is None]
+            if whole or ((complete or len(kept) >= limit) and (not head or chain)):
+                end = _next(rows[-1]) if rows else first
+                return Line(tuple(kept[-limit:] if limit else ()), end, head, _hidden(chain))
             wanted = min(wanted * 8, MANY)
 
-    async def all_messages(self, conversation: str, *, limit: int = MANY) -> list[ThreadMessage]:
-        """Of every branch, in order, with what was there before a reset."""
-        rows = await self._db.read(_DETAILED, conversation, self._org, 0, limit)
-        return [row for row in (ThreadMessage(*found) for found in reversed(rows)) if row.deleted_at is None]
+    async def page(
+        self, thread: ThreadRow, limit: int, *, before: str = "", after: str = "", every: bool = False
+    ) -> Page:
+        """The last `limit` messages of the branch in use, or the last before that one on its own branch, or the first
+        behind that one. every: of every branch, with what was there before a reset. The parent of each is the nearest
+        one that is there."""
+        place = (await self._seq(thread.id, before or after), before or after) if before or after else (LAST, "")
+        if every:
+            rows = await self.all_messages(thread.id, limit=limit + 1, place=place, forward=bool(after))
+        elif after:
+            rows = await self._behind(thread, place, limit + 1)
+        else:
+            line = await self.line(thread, limit + 2, upto=before or None, detailed=True, seq=place[0])
+            rows = [row for row in line.messages if row.id != before][-limit - 1 :]
+        shown = rows[:limit] if after else rows[-limit:]
+        return Page(tuple(await self._after_what_is_there(thread.id, shown)), len(rows) > limit)
+
+    async def all_messages(
+        self, conversation: str, *, limit: int = MANY, place: tuple[int, str] = (LAST, ""), forward: bool = False
+    ) -> list[ThreadMessage]:
+        """Of every branch, in order, with what was there before a reset: the last before that place (seq, id), forward:
+        the first behind it."""
+        rows = await self._db.read(_ALL_AFTER if forward else _ALL_BEFORE, conversation, self._org, *place, limit)
+        return [ThreadMessage(*row) for row in (rows if forward else reversed(rows))]
+
+    async def _behind(self, thread: ThreadRow, place: tuple[int, str], limit: int) -> list[ThreadMessage]:
+        """The first of the branch in use."""
+        shape = await self._shape(thread, LAST, first=place[0])
+        chain, _ = _chain(shape, _head(shape, thread.current_id))
+        found = [one for one in chain if one.deleted_at is None and (one.seq, one.id) > place][:limit]
+        if not found:
+            return []
+        rows = await self._db.read(_DETAILED, thread.id, self._org, found[0].seq, found[-1].seq, LAST)
+        wanted = {one.id for one in found}
+        return [row for row in (ThreadMessage(*values) for values in reversed(rows)) if row.id in wanted]
+
+    async def _seq(self, conversation: str, id: str) -> int:
+        """Of a message, also of one that was deleted."""
+        rows = await self._db.look_up(_SEQ, id, self._org, conversation)
+        if not rows:
+            raise missing("message", id)
+        return int(rows[0][0])
+
+    async def _after_what_is_there(self, conversation: str, rows: Sequence[ThreadMessage]) -> Sequence[ThreadMessage]:
+        known = {"", *(row.id for row in rows)}
+        if known.issuperset(row.parent_id or "" for row in rows):
+            return rows
+        deleted: dict[str, str | None] = dict(await self._db.read(_DELETED, conversation, self._org))
+
+        def nearest(id: str | None) -> str | None:
+            while id in deleted:
+                id = deleted[id]
+            return id
+
+        return [replace(row, parent_id=nearest(row.parent_id)) for row in rows]
 
     async def branches(self, thread: ThreadRow) -> list[Branch]:
         """Oldest end first."""
-        shape = await self._shape(thread)
+        shape = await self._shape(thread, MANY)
         parents = _parents(shape)
         there = {one.id for one in shape if one.deleted_at is None}
         current = _last_of(there, parents, _head(shape, thread.current_id))
@@ -209,7 +283,7 @@ class ThreadStore:
 
     async def switch(self, thread: ThreadRow, message: str) -> str:
         """Uses the branch on which that message stands, to its newest end, whose id is returned."""
-        shape = await self._shape(thread)
+        shape = await self._shape(thread, MANY)
         parents = _parents(shape)
         there = {one.id for one in shape if one.deleted_at is None}
         if message not in there:
@@ -222,9 +296,10 @@ class ThreadStore:
         await self._db.write([(_SWITCH, (thread.id, self._org, message))])
         return message
 
-    async def _shape(self, thread: ThreadRow) -> list[_Node]:
-        rows = await self._db.read(_SHAPE, thread.id, self._org, thread.reset_seq or 0, MANY)
-        return [_Node(*row) for row in rows]
+    async def _shape(self, thread: ThreadRow, most: int, first: int = 0) -> list[_Node]:
+        """In order; the newest, where there are more."""
+        rows = await self._db.read(_SHAPE, thread.id, self._org, max(first, thread.reset_seq or 0), most)
+        return [_Node(*row) for row in reversed(rows)]
 
     # changes
 
@@ -320,6 +395,7 @@ class _Node(Struct, frozen=True):
 
 
 _Placed: TypeAlias = Sequence[_Node] | Sequence[ThreadMessage]
+_P = TypeVar("_P", _Node, ThreadMessage)
 
 
 def _parents(rows: _Placed) -> dict[str, str]:
@@ -341,7 +417,7 @@ def _head(rows: _Placed, current: str | None) -> str:
     return added[-1] if added else rows[place].id
 
 
-def _chain(rows: Sequence[ThreadMessage], head: str) -> tuple[list[ThreadMessage], bool]:
+def _chain(rows: Sequence[_P], head: str) -> tuple[list[_P], bool]:
     """The messages that lead to head, oldest first, as far as they are among the rows; whether it reaches a root."""
     known = {row.id: row for row in rows}
     parents = _parents(rows)

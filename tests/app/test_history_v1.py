@@ -72,6 +72,49 @@ def test_what_was_said_can_be_read_again(tmp_path: Path):
     here(tmp_path, test)
 
 
+def test_a_long_conversation_is_read_page_by_page(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        id = (await talk.say("number 0"))["conversationId"]
+        for n in range(1, 4):
+            await talk.say(f"number {n}", conversationId=id)
+        whole = await talk.get(f"/{id}")
+        all = [one["id"] for one in whole["messages"]]
+        assert (whole["hasMore"], whole["firstId"], whole["lastId"]) == (False, all[0], all[-1])
+        for more in ("", "&all=true"):
+            pages = [await talk.get(f"/{id}?limit=3{more}")]
+            while pages[0]["hasMore"]:
+                pages.insert(0, await talk.get(f"/{id}?limit=3{more}&before={pages[0]['firstId']}"))
+            assert [one["id"] for page in pages for one in page["messages"]] == all
+            assert [len(page["messages"]) for page in pages] == [2, 3, 3]
+            pages = [await talk.get(f"/{id}?limit=3{more}&after={all[0]}")]
+            while pages[-1]["hasMore"]:
+                pages.append(await talk.get(f"/{id}?limit=3{more}&after={pages[-1]['lastId']}"))
+            assert [one["id"] for page in pages for one in page["messages"]] == all[1:]
+        nothing = await talk.get(f"/{id}?after={all[-1]}")
+        assert [nothing[name] for name in ("messages", "hasMore", "firstId", "lastId")] == [[], False, None, None]
+        other = (await talk.say("elsewhere"))["messageId"]
+        for query, status in ((f"before={other}", 404), ("after=x", 400), (f"before={all[0]}&after={all[1]}", 400)):
+            assert (await ask(app, "GET", f"{PATH}/{id}?{query}")).status == status
+
+    here(tmp_path, test)
+
+
+def test_the_parent_of_a_message_is_one_that_is_there(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        first = await talk.say("one")
+        id = first["conversationId"]
+        await talk.say("two", conversationId=id)
+        question = (await talk.get(f"/{id}"))["messages"][0]["id"]
+        for deleted, parent in ((first["messageId"], question), (question, None)):
+            await ask(app, "DELETE", f"{PATH}/{id}/messages/{deleted}")
+            told = (await talk.get(f"/{id}"))["messages"][-2]
+            assert (told["text"], told["parentId"]) == ("two", parent)
+
+    here(tmp_path, test)
+
+
 def test_why_a_guardrail_refused_a_turn_stands_beside_it_at_once_and_later(tmp_path: Path):
     async def test(app: Here) -> None:
         rails = {"input": {"patterns": [{"pattern": "[0-9]{16}", "reason": "card numbers"}]}, "message": "Not that."}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from midstream.core.errors import BadRequest, NotFound
 from midstream.core.ids import new_id
 from midstream.store import Store
+from midstream.store import threads as module
 from midstream.store.ledger import (
     ConversationAdded,
     ConversationMoved,
@@ -461,3 +462,101 @@ def test_the_end_of_a_turn_moves_a_conversation_only_from_where_the_turn_has_lef
         assert await current() == "a1"
 
     with_tree(url, test)
+
+
+#: A question and its answer twenty times, after a branch of its own.
+LONG: tuple[Record, ...] = (
+    conversation(),
+    *said("beside", 0, ""),
+    *(
+        record
+        for n in range(1, 41)
+        for record in said(f"m{n:02}", n, f"m{n - 1:02}" if n > 1 else "", role="user" if n % 2 else "assistant")
+    ),
+    moved("m40"),
+)
+
+
+async def paged(threads: ThreadStore, limit: int, **more: bool) -> tuple[list[str], list[str]]:
+    """All messages, read page by page from the newest on and from the oldest on."""
+    row, found = await threads.thread(C), list[list[str]]()
+    for way, end in (("before", 0), ("after", -1)):
+        first = "" if way == "before" else found[0][0]
+        pages, place = [[first]] if first else [], first
+        while True:
+            page = await threads.page(row, limit, **{way: place}, **more)
+            names = [one.id for one in page.messages]
+            assert len(names) == limit or not page.more
+            pages.append(names)
+            if not page.more:
+                break
+            place = names[end]
+        found.append([name for names in (pages[::-1] if way == "before" else pages) for name in names])
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 40, 100])
+def test_all_messages_are_read_page_by_page_in_both_directions(
+    url: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MANY", 60)
+
+    async def test(store: Store) -> None:
+        threads = store.org(ORG).threads
+        await store.ledger.commit(*LONG)
+        names = [f"m{n:02}" for n in range(1, 41)]
+        assert await paged(threads, limit) == (names, names)
+        await threads.delete_message(C, "m20")
+        names.remove("m20")
+        assert await paged(threads, limit) == (names, names)
+        assert await paged(threads, limit, every=True) == (["beside", *names], ["beside", *names])
+        row = await threads.thread(C)
+        for place in ("m20", "beside"):  # one that is deleted, one that stands elsewhere
+            assert (await threads.page(row, 1, after=place)).messages[0].id == ("m21" if place == "m20" else "m01")
+        assert [one.id for one in (await threads.page(row, 1, before="m20")).messages] == ["m19"]
+        for more in ({"before": "m99"}, {"after": "m99"}):
+            with pytest.raises(NotFound):
+                await threads.page(row, 1, **more)
+        await threads.reset(C)
+        row = await threads.thread(C)
+        assert (await threads.page(row, 9)).messages == (await threads.page(row, 9, before="m10")).messages == ()
+        assert len((await threads.page(row, 99, every=True)).messages) == 40
+
+    with_store(url, test)
+
+
+def test_a_message_that_follows_a_deleted_one_is_shown_behind_the_nearest_that_is_there(url: str) -> None:
+    async def test(store: Store, threads: ThreadStore) -> None:
+        async def parents(**more: bool) -> dict[str, str | None]:
+            page = await threads.page(await threads.thread(C), 100, **more)
+            return {one.id: one.parent_id for one in page.messages}
+
+        await store.ledger.commit(moved("a3"))
+        for id in ("a2", "q2"):
+            await threads.delete_message(C, id)
+        assert await parents() == {"q1": "", "a3": "q1"}
+        await threads.delete_message(C, "q1")
+        assert await parents() == {"a3": ""}
+        assert await parents(every=True) == {"a1": "", "a3": "", "q1b": "", "a4": "q1b"}
+        page = await threads.page(await threads.thread(C), 1, before="a4", every=True)
+        assert [(one.id, one.parent_id) for one in page.messages] == [("q1b", "")]
+
+    with_tree(url, test)
+
+
+def test_of_more_messages_than_are_looked_through_branches_are_those_of_the_newest(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MANY", 10)
+
+    async def test(store: Store) -> None:
+        threads = store.org(ORG).threads
+        await store.ledger.commit(*LONG, *said("edited", 41, "m38"))
+        row = await threads.thread(C)
+        assert [(one.message_id, one.current) for one in await threads.branches(row)] == [
+            ("m40", True), ("edited", False)
+        ]  # fmt: skip
+        assert await threads.switch(row, "edited") == "edited"
+        assert await threads.switch(row, "m39") == "m40"
+
+    with_store(url, test)

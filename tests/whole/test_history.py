@@ -114,3 +114,20 @@ def test_on_v1_what_was_said_before_a_reset_is_not_shown_to_the_model(agents: Ag
     }
     assert ask("POST", f"{AT}/{conversation}/reset", {}).status in (200, 204)
     assert ask("POST", "/v1/chat/completions", body).json["usage"]["prompt_tokens"] == 1
+
+
+def test_messages_are_paged_and_name_no_parent_that_is_deleted(agents: Agents):
+    ask, agent = agents.serving.ask, agents.agent()
+    conversation = agents.say(agent, "one").json["conversationId"]
+    for word in ("two", "three"):
+        agents.say(agent, word, conversationId=conversation)
+    newest = ask("GET", f"{AT}/{conversation}?limit=4").json
+    assert newest["hasMore"]
+    older = ask("GET", f"{AT}/{conversation}?limit=4&before={newest['firstId']}").json
+    assert not older["hasMore"]
+    said = [one["text"].rpartition(": ")[2] for one in older["messages"] + newest["messages"]]
+    assert said == ["one", "one", "two", "two", "three", "three"]
+    behind = ask("GET", f"{AT}/{conversation}?limit=1&after={older['lastId']}").json
+    assert (behind["lastId"], behind["hasMore"]) == (newest["firstId"], True)
+    assert ask("DELETE", f"{AT}/{conversation}/messages/{older['lastId']}").status == 200
+    assert ask("GET", f"{AT}/{conversation}").json["messages"][1]["parentId"] == older["firstId"]
