@@ -18,6 +18,7 @@ URL = "/api/v2/model/chat/completion"
 AUDIO = "data:audio/mpeg;base64,AAAA"
 VIDEO = "data:video/mp4;base64,AAAA"
 LATIN = "data:text/plain;base64," + base64.b64encode("né".encode("latin-1")).decode()
+PRIVATE = "http://10.1.1.1/a.mp3"
 PNG = "data:image/png;base64,AAAA"
 GEMINI = {"candidates": [{"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP"}]}
 CHAT = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]}
@@ -102,9 +103,7 @@ def fetched(upstream: Upstream) -> int:
     return sum(one.path.startswith("/files") for one in upstream.asked)
 
 
-@pytest.mark.parametrize(
-    "url", [AUDIO, VIDEO, LATIN, "http://10.1.1.1/a.mp3", "/files/a.mp3", "data:application/zip;base64,AAAA"]
-)
+@pytest.mark.parametrize("url", [AUDIO, VIDEO, LATIN, PRIVATE, "/files/a.mp3", "data:application/zip;base64,AAAA"])
 @pytest.mark.parametrize("name", SERVICES)
 def test_an_attachment_that_cannot_be_had_read_or_sent_costs_its_own_turn_at_most(
     serving: Serving, upstream: Upstream, service: Service, name: str, url: str
@@ -119,7 +118,8 @@ def test_an_attachment_that_cannot_be_had_read_or_sent_costs_its_own_turn_at_mos
         later = ask(serving, service=name, user="Hello", thread_id=thread)
         assert later["status"] == 200, later
     body = asked(upstream)[-1].body.decode()
-    assert "Look." in body
+    # A private address is refused before its message is kept.
+    assert ("Look." in body) == (first["status"] == 200 or first["message_id"] is not None) == (url != PRIVATE)
     if "you cannot read what stands here" in body:
         [lost] = later["data"]["dropped_parameters"]
         assert lost in ("messages.audio", "messages.video", "messages.file")
