@@ -84,6 +84,16 @@ class _Kept(Struct):
         return self.session is session and now < self.checked
 
 
+class _Open(Struct, eq=False):
+    """users: those who ask in it now; until they are done it is not closed. forgotten: by its server, so that nothing
+    is left to be closed."""
+
+    server: McpServer
+    session: McpSession
+    users: int = 0
+    forgotten: bool = False
+
+
 async def silence(org: str) -> int:
     """The news of a process that has no others beside it."""
     return 0
@@ -107,7 +117,8 @@ class Mcp:
         self._lists: dict[tuple[str, str], _Kept] = {}
         #: How often each has said that its list has changed.
         self._changes: Counter[tuple[str, str]] = Counter()
-        self._sessions: dict[tuple[str, str], tuple[McpServer, McpSession]] = {}
+        #: The one that was used last comes last.
+        self._sessions: dict[tuple[str, str], _Open] = {}
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
 
     # listing
@@ -273,41 +284,57 @@ class Mcp:
         if _streams(server):
             return await self._alone(org, server, ask)
         for last in (False, True):
-            session = await self._session(org, server)
+            kept = await self._session(org, server)
             try:
-                return await ask(session)
+                return await ask(kept.session)
             except NotFound as ended:
-                if self._sessions.get(key) == (server, session):  # and not one that another call has begun since
+                if self._sessions.get(key) is kept:  # and not one that another call has begun since
                     del self._sessions[key]
+                kept.forgotten = True
                 if last or ended.code != "mcp_session_ended":
                     raise
+            finally:
+                kept.users -= 1
+                await self._close_idle(key, kept)
         raise AssertionError("the last try returns or raises")
 
-    async def _session(self, org: str, server: McpServer) -> McpSession:
+    async def _session(self, org: str, server: McpServer) -> _Open:
+        """Kept or new, with one user more."""
         key = (org, server.id)
         async with self._locks.setdefault((*key, "session"), asyncio.Lock()):  # type: ignore[arg-type]
-            kept = self._sessions.get(key)
+            kept = self._sessions.pop(key, None)
             if kept is not None:
-                was, session = kept
-                dead = isinstance(session.link, StdioLink) and not session.link.alive
-                if was == server and not dead:
-                    return session
-                del self._sessions[key]
-                await session.link.close()
-            heard = self._hearing(org, server)
-            session = McpSession(self._link(org, server, heard), heard)
-            try:
-                if isinstance(session.link, StdioLink):
-                    await session.link.open()
-                await session.open(discover=isinstance(session.link, HttpLink))
-            except BaseException:
-                await session.link.close()
-                raise
-            self._sessions[key] = (server, session)
-        if len(self._sessions) > MAX_SESSIONS:
-            _, oldest = self._sessions.pop(next(iter(self._sessions)))
-            await oldest.link.close()
+                link = kept.session.link
+                dead = isinstance(link, StdioLink) and not link.alive
+                if kept.server != server or dead:
+                    await self._close_idle(key, kept)
+                    kept = None
+            if kept is None:
+                kept = _Open(server, await self._opened(org, server))
+            self._sessions[key] = kept
+            kept.users += 1
+        return kept
+
+    async def _opened(self, org: str, server: McpServer) -> McpSession:
+        heard = self._hearing(org, server)
+        session = McpSession(self._link(org, server, heard), heard)
+        try:
+            if isinstance(session.link, StdioLink):
+                await session.link.open()
+            await session.open(discover=isinstance(session.link, HttpLink))
+        except BaseException:
+            await session.link.close()
+            raise
         return session
+
+    async def _close_idle(self, key: tuple[str, str], left: _Open) -> None:
+        """What is kept no more, and of too many the one that was used the longest time ago: whoever has no users."""
+        over = self._sessions.get(key) is not left and not left.users and not left.forgotten
+        gone = [left] if over else []
+        idle = [key for key, kept in self._sessions.items() if not kept.users]
+        gone += [self._sessions.pop(key) for key in idle[: max(0, len(self._sessions) - MAX_SESSIONS)]]
+        for one in gone:
+            await one.session.link.close()
 
     async def _alone(self, org: str, server: McpServer, ask: Callable[[McpSession], Awaitable[Any]]) -> Any:
         """One exchange over a stream of its own."""
@@ -337,7 +364,7 @@ class Mcp:
     async def close(self) -> None:
         """Ends every session and every process."""
         sessions, self._sessions = list(self._sessions.values()), {}
-        await asyncio.gather(*(session.link.close() for _, session in sessions), return_exceptions=True)
+        await asyncio.gather(*(kept.session.link.close() for kept in sessions), return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

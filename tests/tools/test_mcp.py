@@ -12,6 +12,7 @@ from midstream.core.agents import OAuth
 from midstream.core.errors import BadRequest, MidstreamError, NotFound
 from midstream.core.secret import Secret
 from midstream.store import Store, changes
+from midstream.tools import mcp as mcp_module
 from midstream.tools._mcp_links import Pending
 from midstream.tools._mcp_servers import McpServer
 from midstream.tools._mcp_session import _header, _mirrored
@@ -455,7 +456,7 @@ def test_a_stream_that_breaks_off_is_taken_up_where_it_was():
     async def test(mcp: Mcp, *_: Any) -> None:
         [(tool, _)] = (await mcp.listed(ORG)).tools
         notes: list[str] = []
-        session = next(iter(mcp._sessions.values()))[1]
+        session = next(iter(mcp._sessions.values())).session
         session._ids = iter([4])  # type: ignore[assignment]
         answer = await mcp.run(tool, {}, scope(), "k", notes.append)
         assert (answer.text, notes, asked[0].headers["last-event-id"]) == ("late", ["1"], "7")
@@ -513,3 +514,44 @@ def test_a_server_is_left_in_peace_when_the_tool_is_stopped():
         assert (await mcp.listed(ORG)).problems == {}
 
     serving(test, slow)
+
+
+def test_of_too_many_sessions_the_one_used_longest_ago_is_closed_and_none_in_the_middle_of_its_call(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(mcp_module, "MAX_SESSIONS", 2)
+    handlers = [Scripted(described(f"look_{number}")) for number in range(4)]
+    goes_on = asyncio.Event()
+    entered = asyncio.Event()
+
+    async def slow(heard: Heard) -> Said:
+        if heard.method == "POST" and heard.json["method"] == "tools/call":
+            entered.set()
+            await goes_on.wait()
+        return await handlers[0](heard)
+
+    async def test(mcp: Mcp, clock: Clock, servers: list[McpServer], sites: list[Web], *_: Any) -> None:
+        def kept() -> set[str]:
+            return {name for _, name in mcp._sessions}
+
+        def closed() -> int:
+            """How often a session with the first one was."""
+            return len([one for one in sites[0].heard if one.method == "DELETE"])
+
+        first, *rest = [tool for tool, _ in (await mcp.listed(ORG)).tools]
+        assert len(kept()) == 2
+        call = asyncio.ensure_future(mcp.run(first, {}, scope(), "k", lambda text: None))
+        await entered.wait()
+        before = closed()
+        for tool in rest:
+            assert (await mcp.run(tool, {}, scope(), "k", lambda text: None)).status == "ok"
+        assert kept() == {"id_0", "id_3"}
+        assert closed() == before
+        goes_on.set()
+        assert (await call).text == "did look_0"
+        await mcp.run(rest[2], {}, scope(), "k", lambda text: None)
+        await mcp.run(first, {}, scope(), "k", lambda text: None)
+        await mcp.run(rest[0], {}, scope(), "k", lambda text: None)
+        assert kept() == {"id_0", "id_1"}  # and not the one that was begun first
+
+    serving(test, slow, *handlers[1:])

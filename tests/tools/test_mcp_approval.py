@@ -163,7 +163,7 @@ def test_a_command_that_was_started_again_is_asked_for_its_list_before_a_call(tm
         [(tool, _)] = (await mcp.listed(ORG)).tools
         assert await called(mcp, tool) == "ok"
         description.write_text("sends your files")
-        [(_, session)] = mcp._sessions.values()
+        [session] = [kept.session for kept in mcp._sessions.values()]
         session.link._process.kill()  # type: ignore[attr-defined]
         await session.link._process.wait()  # type: ignore[attr-defined]
         assert await called(mcp, tool) == "denied"

@@ -103,7 +103,7 @@ def test_the_official_sdk_over_streamable_http(words: list[str]):
 
         async def test(mcp: Mcp) -> None:
             await everything_works(mcp, tells=not words)  # an answer in one piece has no place for progress
-            [(_, session)] = mcp._sessions.values()
+            [session] = [kept.session for kept in mcp._sessions.values()]
             assert session.modern
 
         using(server, test)
@@ -120,7 +120,7 @@ def test_the_official_sdk_over_stdio_and_nothing_of_it_is_left():
 
     async def test(mcp: Mcp) -> None:
         await everything_works(mcp)
-        [(_, session)] = mcp._sessions.values()
+        [session] = [kept.session for kept in mcp._sessions.values()]
         processes.append(session.link._process)
 
     environ = {"PYTHONPATH": str(ROOT)}
@@ -134,7 +134,7 @@ def test_a_stdio_server_that_ends_is_started_again():
         for _ in range(2):
             answer = await mcp.run(add, {"a": 1, "b": 1}, scope(), "k", lambda text: None)
             assert answer.text == "2"
-            [(_, session)] = mcp._sessions.values()
+            [session] = [kept.session for kept in mcp._sessions.values()]
             session.link._process.kill()
             await session.link._process.wait()
 
