@@ -22,7 +22,7 @@ from .faces import Face
 from .places import PLAIN, Standing
 from .refused_keys import in_our_words
 from .replies import whole
-from .thread_channel import ThreadChannel
+from .thread_channel import ThreadChannel, heard_in
 from .threads import HISTORY, answer_of, conversation_of
 from .turn_models import DIALECT
 from .turn_rooms import TurnRooms
@@ -91,6 +91,12 @@ class AgentTurns:
         return (
             "" if _type(ask, loaded) == EMBEDDING else await self._rooms.threads.line(caller.org, ask, loaded.id, new)
         )
+
+    async def channel(self, caller: Caller, turn: Turn, loaded: Loaded, new: str) -> str:
+        """Of an admitted turn: the live channel that hears of its end as its thread's, "" = none."""
+        if loaded.spec.type != CHATBOT:
+            return ""
+        return heard_in(turn, await self._counted(caller.org, _asked(turn), loaded, new))
 
     async def _load(self, org: str, ask: AgentAsk) -> Loaded:
         """A turn that names a conversation and no agent is of that conversation's agent."""

@@ -11,6 +11,7 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from ..core.agents import Loaded
 from ..core.errors import BadRequest
 from ..core.http import HEADER_NAME, OWN_HEADERS
 from ..core.ids import new_id
@@ -27,6 +28,7 @@ from .noun_paths import BATCHES
 from .nouns import ChatCaller, json_reply
 from .serve import MAX_BODY
 from .services import Services
+from .threads import conversation_of
 
 MAX_ITEMS, MAX_TEXT = 1000, MAX_BODY
 #: Where one turn of a batch would have been asked alone.
@@ -122,12 +124,18 @@ async def _jobs(services: Services, caller: Caller, new: NewBatch, id: str, requ
     others' are spent as they begin."""
     face = services.faces[completion_v2.NAME]
     jobs: list[Job] = []
+    loaded: Loaded | None = None
     for index, item in enumerate(new.batch):
         request = Request("POST", ALONE, {}, {}, {}, request_id, msgspec.json.encode(_asked(new, item)))
         turn = _read(index, request)
-        job = services.jobs.job(caller, turn, face, "chat", request, kind="batch", batch=id, paid=not jobs)
-        if not jobs:
-            await services.agents.admit(caller, turn, job.line)
+        message = new_id("msg_")
+        line = conversation_of(message)
+        if loaded is None:
+            loaded = await services.agents.admit(caller, turn, line)
+        channel = await services.agents.channel(caller, turn, loaded, line)
+        job = services.jobs.job(
+            message, caller, face, "chat", request, kind="batch", channel=channel, batch=id, paid=not jobs
+        )
         jobs.append(job)
         if index % AT_A_TIME == 0:
             await asyncio.sleep(0)

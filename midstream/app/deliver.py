@@ -44,8 +44,8 @@ class Deliver:
         self._webhooks = webhooks
         self._hub = hub
         self._deliveries = deliveries
-        #: Ends that are stored before they are told, by their job.
-        self._held: dict[str, Held] = {}
+        #: Ends that are stored before they are told, each with its channel, by their job.
+        self._held: dict[str, list[tuple[str, Held]]] = {}
 
     def follow(self, job: Job, turn: Turn, run: Run, writer: AnswerWriter) -> None:
         """A try of the turn begins. A live channel is told what happens in it, but for its end, as a stream of the
@@ -66,38 +66,44 @@ class Deliver:
         self._hub.say(job.org_id, channel, live_said("started", job.id, b"{}"))
         run.log.attach(lambda events: hear([event for event in events if not isinstance(event, _ENDS)]))
 
-    def records(self, job: Job, delivery: Delivery, payload: bytes, now: float, *, failed: bool) -> Sequence[Record]:
-        """Committed together with the job's end; `over` is called after that."""
+    def records(
+        self, job: Job, delivery: Delivery, payload: bytes, now: float, *, failed: bool, thread: str = ""
+    ) -> Sequence[Record]:
+        """Committed together with the job's end; `over` is called after that. thread: the channel of the turn's thread,
+        when nobody else tells it."""
+        records: list[Record] = []
         id = "dlv_" + job.id.removeprefix("msg_")
         if delivery.kind == "webhook":
             target = self._webhooks.sealed(webhook_of(delivery), job.org_id, id)
-            return [DeliveryAdded(id, job.org_id, "webhook", target, payload, now, now)]
-        if delivery.kind == "queue":
+            records.append(DeliveryAdded(id, job.org_id, "webhook", target, payload, now, now))
+        elif delivery.kind == "queue":
             target = queue_target(queue_of(delivery))
-            return [DeliveryAdded(id, job.org_id, "queue", target, payload, now, now)]
-        if delivery.kind == "live":
-            channel = channel_of(delivery)
-            body = live_said("error" if failed else "done", job.id, payload)
-            held = self._held[job.id] = self._hub.hold(job.org_id, channel, body)
-            return [live_record(id, job.org_id, channel, held)]
-        return ()
+            records.append(DeliveryAdded(id, job.org_id, "queue", target, payload, now, now))
+        channels = {id: channel_of(delivery)} if delivery.kind == "live" else {}
+        if thread:
+            channels[row_of(job.run_id)] = thread
+        for row, channel in channels.items():
+            held = self._hub.hold(job.org_id, channel, live_said("error" if failed else "done", job.id, payload))
+            self._held.setdefault(job.id, []).append((channel, held))
+            records.append(live_record(row, job.org_id, channel, held))
+        return records
 
     def ended(self, job: Job, delivery: Delivery) -> None:
         """The end is durable: it may be sent."""
         if delivery.kind == "webhook":
             self._webhooks.wake()
-        elif job.id in self._held:
-            self._hub.tell(job.org_id, channel_of(delivery), self._held.pop(job.id))
+        for channel, held in self._held.pop(job.id, ()):
+            self._hub.tell(job.org_id, channel, held)
 
     async def sweep(self) -> None:
         """Channels forget what is too old."""
         self._hub.sweep()
         await self._deliveries.forget_said()
 
-    def over(self, job: Job, delivery: Delivery) -> None:
-        """Nothing more comes of this job here, so nothing in its channel waits for it."""
-        if job.id in self._held:
-            self._hub.drop(job.org_id, channel_of(delivery), self._held.pop(job.id))
+    def over(self, job: Job) -> None:
+        """Nothing more comes of this job here, so nothing in its channels waits for it."""
+        for channel, held in self._held.pop(job.id, ()):
+            self._hub.drop(job.org_id, channel, held)
 
 
 def failure(face: Face, error: MidstreamError, id: str) -> bytes:
@@ -197,6 +203,11 @@ def live_record(id: str, org: str, channel: str, held: Held) -> Record:
     """What a channel keeps of how a turn ended. id: of the row."""
     at = seconds_of(held.number)
     return DeliveryAdded(id, org, "live", live_target(channel), held.body, at, at + KEEP_SECONDS)
+
+
+def row_of(run: str) -> str:
+    """The id of the row that a thread's channel keeps of how this run ended."""
+    return "dlv_" + run.removeprefix("run_")
 
 
 def live_target(channel: str) -> bytes:

@@ -10,7 +10,7 @@ from ..core.outcome import Outcome
 from ..core.turn import Turn
 from ..delivery.live import Held, Hub
 from ..store.ledger import Record
-from .deliver import MAX_NAME, channel_of, delivery_of, failure, live_record, live_said
+from .deliver import MAX_NAME, channel_of, delivery_of, failure, live_record, live_said, row_of
 from .faces import AgentFace, Face
 from .threads import Thread
 from .turn_work import Also
@@ -31,15 +31,14 @@ class ThreadChannel:
     def beside(self, also: Also) -> Also:
         """The records of the turn's end, and the one that the channel keeps of it."""
 
-        def both(end: Event, outcome: Outcome | None) -> Sequence[Record] | None:
-            records = also(end, outcome)
-            return None if records is None else [*records, *self._records(end, outcome)]
+        def both(end: Event, outcome: Outcome | None) -> Sequence[Record]:
+            return [*also(end, outcome), *self._records(end, outcome)]
 
         return both
 
     def _records(self, end: Event, outcome: Outcome | None) -> Sequence[Record]:
         thread, face, turn = self._thread, self._face, self._turn
-        if not 0 < len(thread.thread) <= MAX_NAME or _hears_it_anyway(turn, thread.thread):
+        if not heard_in(turn, thread.thread):
             return ()
         if isinstance(end, Failed):
             body = live_said("error", thread.message, failure(face, end.error, thread.message))
@@ -49,8 +48,7 @@ class ThreadChannel:
             reply = face.write_outcome(turn, outcome, Say(thread.message, int(self._now()), turn.model))
             body = live_said("done", thread.message, reply)
         self._held = self._hub.hold(thread.org, thread.thread, body)
-        id = "dlv_" + self._run.removeprefix("run_")
-        return [live_record(id, thread.org, thread.thread, self._held)]
+        return [live_record(row_of(self._run), thread.org, thread.thread, self._held)]
 
     def over(self) -> None:
         """Everything about the turn is settled."""
@@ -58,6 +56,9 @@ class ThreadChannel:
             self._hub.tell(self._thread.org, self._thread.thread, self._held)
 
 
-def _hears_it_anyway(turn: Turn, channel: str) -> bool:
+def heard_in(turn: Turn, thread: str) -> str:
+    """The channel of a chatbot's thread that is told how this turn ends; "" = none, or it hears that anyway."""
+    if not 0 < len(thread) <= MAX_NAME:
+        return ""
     delivery = delivery_of(turn)
-    return delivery.kind == "live" and channel_of(delivery) == channel
+    return "" if delivery.kind == "live" and channel_of(delivery) == thread else thread

@@ -39,8 +39,8 @@ from .turn_rooms import TurnRooms
 
 #: The round of the tools that run before the first model call.
 BEFORE = 0
-#: More records of a turn's end, given its run's; None: this is not the end, another server goes on with the turn.
-Also = Callable[[Event, Outcome | None], Sequence[Record] | None]
+#: More records of a turn's end, given its run's.
+Also = Callable[[Event, Outcome | None], Sequence[Record]]
 
 
 class Asker(Struct, frozen=True):
@@ -350,8 +350,6 @@ class TurnWork:
     def closing(self, end: Event) -> Sequence[Record]:
         """runs.order.Act.closing: what the turn leaves behind, in the transaction that ends its run."""
         also = self._also(end, self.outcome)
-        if also is None:
-            return ()
         records: list[Record] = []
         thread, version = self._thread, self._loaded.version_id
         sent = self._prepared.parameters if self._prepared is not None else {}

@@ -88,8 +88,6 @@ class VectorWork:
     def closing(self, end: Event) -> Sequence[Record]:
         """runs.order.Act.closing."""
         also = self._also(end, self.outcome)
-        if also is None:
-            return ()
         if self._ask.playground:
             return also
         told = end.error if isinstance(end, Failed) else self.outcome

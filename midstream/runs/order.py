@@ -14,6 +14,7 @@ from ..core.parts import Message
 from ..core.serving import Target, Work
 from ..core.turn import Turn
 from ..core.usage import Usage
+from ..store.database import Statement
 from ..store.ledger import ConversationTouched, Record
 from ..store.rows import AttemptRow
 
@@ -53,7 +54,7 @@ class Act(Struct, frozen=True):
 
     work: Work
     beginning: tuple[Record, ...] = ()
-    closing: Callable[[Event], Sequence[Record]] = lambda end: ()
+    closing: Callable[[Event], Sequence[Record | Statement]] = lambda end: ()
     over: Callable[[], Awaitable[None]] | None = None
     agent: str = ""
     version: str = ""

@@ -9,6 +9,8 @@ from .reading import missing
 
 #: Topic of the outbox: such a turn is to be accounted. A row's id is PREFIX and its run's.
 INTERRUPTED, PREFIX = "interrupted", "interrupted:"
+#: Its payload, when whoever listens to its thread hears of it from the job that it was the turn of; else nothing.
+TOLD = "told"
 
 
 class InterruptedTurn(Struct, frozen=True):
@@ -19,7 +21,6 @@ class InterruptedTurn(Struct, frozen=True):
     agent_id: str
     version_id: str
     key_id: str
-    kind: str
     face: str
     request_id: str
     created_at: float
@@ -34,7 +35,7 @@ class InterruptedTurn(Struct, frozen=True):
 
 
 _TURN = """
-SELECT runs.agent_id, COALESCE(runs.version_id, ''), runs.key_id, runs.kind, runs.face, runs.request_id,
+SELECT runs.agent_id, COALESCE(runs.version_id, ''), runs.key_id, runs.face, runs.request_id,
     runs.created_at, COALESCE((
         SELECT MAX(CASE WHEN c.status = 'ok' THEN c.ended_at ELSE COALESCE(c.started_at, c.created_at) END)
         FROM tool_calls AS c WHERE c.run_id <> '' AND c.run_id = runs.id), runs.created_at),

@@ -14,11 +14,13 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from ..core.errors import StoreDown
 from .database import Database, Row, Statement, Value, with_place
 from .ledger import JobEnded, Record, statement
 from .reading import missing
 from .recovery import given_up
 from .shares import Line, Shares
+from .tool_calls import left_behind
 
 JobStatus: TypeAlias = Literal["queued", "running", "done", "failed"]
 #: A turn whose answer goes elsewhere; an item of a batch.
@@ -80,7 +82,13 @@ ORDER BY available_at, id LIMIT $4"""
 _TAKE = f"""
 UPDATE jobs SET status = 'running', worker = $2, tries = tries + 1 WHERE id = $1 AND status = 'queued' AND {_FIRST}"""
 _TAKEN = f"SELECT {_COLUMNS} FROM jobs WHERE id = $1 AND status = 'running' AND worker = $2"
-_LET_GO = "UPDATE jobs SET status = 'queued', tries = $3 WHERE id = $1 AND status = 'running' AND worker = $2"
+# Said twice, when the store was away, it does nothing to a job that was put off by the first time and is taken again.
+_LET_GO = """
+UPDATE jobs SET status = 'queued', tries = $3, available_at = $4
+WHERE id = $1 AND status = 'running' AND worker = $2 AND available_at = $5"""
+_UNKNOWN = """
+UPDATE jobs SET status = 'queued', worker = NULL, tries = tries - 1
+WHERE id = $1 AND status = 'running' AND worker = $2"""
 _TRIED = "UPDATE jobs SET tries = $3 WHERE id = $1 AND status = 'running' AND worker = $2"
 _PUT_OFF = """
 UPDATE jobs SET status = 'queued', worker = NULL, tries = tries - 1, available_at = $3
@@ -88,9 +96,11 @@ WHERE id = $1 AND status = 'running' AND worker = $2"""
 _PUT_OFF_BATCH = """
 UPDATE jobs SET available_at = $3
 WHERE org_id = $1 AND batch_id = $2 AND status = 'queued' AND available_at < $3"""
+#: Once it is known what its run has spent: see recovery.
 _AGAIN = """
 UPDATE jobs SET status = 'queued', worker = NULL WHERE status = 'running' AND worker <> $1
-    AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = jobs.worker AND workers.seen_at > 0)"""
+    AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = jobs.worker AND workers.seen_at > 0)
+    AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.run_id = jobs.run_id AND attempts.status = 'started')"""
 _ONE = f"SELECT {_COLUMNS} FROM jobs WHERE id = $1 AND org_id = $2"
 _OF_BATCH = f"SELECT {_COLUMNS} FROM jobs WHERE batch_id = $1 AND org_id = $2 ORDER BY created_at, id"
 _NEXT = "SELECT min(available_at) FROM jobs WHERE status = 'queued'"
@@ -104,6 +114,8 @@ class Jobs:
         self._worker = worker
         self._clock = clock
         self._shares = Shares()
+        #: Jobs that may have been taken of which nobody here knows.
+        self._unknown: list[str] = []
 
     async def add(self, jobs: Sequence[Job], also: Sequence[Statement] = ()) -> None:
         """Durable on return."""
@@ -112,15 +124,17 @@ class Jobs:
 
     async def take(self, limit: int) -> list[Job]:
         """Turns that are due and have nobody before them in line, now this worker's; of those that several reach for,
-        one gets each."""
+        one gets each. Raises StoreDown: what had been taken by then is due again with the next call."""
         if limit <= 0:
             return []
+        await self._give_back()
         return await self._taken([id for (id,) in await self._db.read(_DUE, self._clock(), limit)])
 
     async def take_items(self, limit: int) -> list[Job]:
         """Items of batches, likewise: of each org and each of its batches in turn."""
         if limit <= 0:
             return []
+        await self._give_back()
         now = self._clock()
         lines = [Line(*row) for row in await self._db.read(_LINES, now, limit)]
         given = self._shares.share(lines, limit)
@@ -134,9 +148,18 @@ class Jobs:
     async def _taken(self, ids: Sequence[str]) -> list[Job]:
         if not ids:
             return []
-        await self._db.write([(_TAKE, (id, self._worker)) for id in ids])
-        taken = [await self._db.look_up(_TAKEN, id, self._worker) for id in ids]
+        try:
+            await self._db.write([(_TAKE, (id, self._worker)) for id in ids])
+            taken = [await self._db.look_up(_TAKEN, id, self._worker) for id in ids]
+        except StoreDown:
+            self._unknown += ids
+            raise
         return [_job(rows[0]) for rows in taken if rows]
+
+    async def _give_back(self) -> None:
+        if self._unknown:
+            await self._db.write([(_UNKNOWN, (id, self._worker)) for id in self._unknown])
+            self._unknown.clear()
 
     async def end(self, id: str, status: JobStatus, result: bytes, also: Sequence[Record | Statement] = ()) -> None:
         """Of a job whose run never began; others end with their run. The first end is the one that counts."""
@@ -146,11 +169,18 @@ class Jobs:
     def given_up(self, job: Job, error: dict[str, str]) -> list[Statement]:
         """For its end, when nobody goes on with it: its run's end is told where that of every run is. error:
         {code, message}."""
-        return given_up(self._db.dialect, job.run_id, error)
+        calls = [statement(one) for one in left_behind(job.run_id, job.org_id, self._clock())]
+        return [*calls, *given_up(self._db.dialect, job.run_id, error)]
 
-    async def let_go(self, job: Job) -> None:
-        """This worker ends before the job does: another one may have it, as if this one had not tried."""
-        await self._db.write([(_LET_GO, (job.id, self._worker, job.tries - 1))])
+    async def let_go(self, job: Job, until: float | None = None) -> None:
+        """This worker ends before the job does, or cannot do it now: another one may have it, as if this one had not
+        tried. until: not before that, unix seconds."""
+        await self._db.write([self.letting_go(job, until)])
+
+    def letting_go(self, job: Job, until: float | None = None, *, tried: bool = False) -> Statement:
+        """To be written with something else. tried: it counts all the same."""
+        tries, at = (job.tries if tried else job.tries - 1), (job.available_at if until is None else until)
+        return _LET_GO, (job.id, self._worker, tries, at, job.available_at)
 
     async def waits(self, job: Job) -> None:
         """It is this worker's, but cannot begin yet: while it waits, it is not being tried."""

@@ -48,7 +48,7 @@ class RunEnded(Struct, frozen=True, gc=False):
 
 
 class RunReopened(Struct, frozen=True, gc=False):
-    """A run that its worker's death had ended goes on in this one."""
+    """A run that its worker's death or end had ended, or that the store was away from, goes on in this one."""
 
     id: str
     org_id: str
@@ -231,7 +231,8 @@ INSERT INTO runs (id, org_id, key_id, kind, face, model, request_id, created_at,
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'running', $9) ON CONFLICT (id) DO NOTHING"""
 _RUN_REOPENED = """
 UPDATE runs SET status = 'running', ended_at = NULL, error_code = NULL, error_message = NULL, worker = $3
-WHERE id = $1 AND org_id = $2 AND (status = 'running' OR error_code IN ('interrupted', 'server_busy'))"""
+WHERE id = $1 AND org_id = $2
+    AND (status = 'running' OR error_code IN ('interrupted', 'server_busy', 'store_unavailable'))"""
 _RUN_ENDED = """
 UPDATE runs SET status = $2, ended_at = $3, error_code = $4, error_message = $5
 WHERE id = $1 AND status = 'running'"""

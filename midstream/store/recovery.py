@@ -17,8 +17,8 @@ from ..core.parts import Message
 from ..core.serving import Priced
 from ..core.usage import Usage
 from .database import Database, DialectName, Statement, with_clock
-from .interrupted import INTERRUPTED, PREFIX
-from .ledger import CALLS_LEFT
+from .interrupted import INTERRUPTED, PREFIX, TOLD
+from .ledger import CALLS_LEFT, storable
 from .rows import MessageDetail
 from .tool_calls import left_behind
 
@@ -43,28 +43,27 @@ _DEAD = """
     NOT EXISTS (SELECT 1 FROM workers
         WHERE workers.id = {0}.worker AND workers.seen_at > 0 AND workers.seen_at > @clock - $1)"""
 _OPEN_ATTEMPTS = "attempts.status = 'started' AND" + _DEAD.format("attempts")
-_OPEN_RUNS = "runs.status = 'running' AND" + _DEAD.format("runs")
-_ATTEMPTS = (
+#: With an attempt that is not priced yet, which began or whose worker died a moment ago, it waits for the next look.
+_PRICED = """
+    NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.run_id = runs.id AND attempts.status = 'started') AND"""
+_OPEN_RUNS = "runs.status = 'running' AND" + _PRICED + _DEAD.format("runs")
+_OPEN = "SELECT id, provider, model, estimate_in, started_at FROM attempts WHERE " + _OPEN_ATTEMPTS
+#: One that was read, and nothing that has come since: it would have no price.
+_ATTEMPT = (
     """
-UPDATE attempts SET status = 'unknown', estimated = TRUE, uncached_in = estimate_in, ended_at = @clock,
-    error_code = 'interrupted', error_message = 'the server stopped before the answer was recorded'
-WHERE """
+UPDATE attempts SET status = 'unknown', estimated = TRUE, uncached_in = estimate_in, cost = $3, price_snapshot = $4,
+    ended_at = @clock, error_code = 'interrupted', error_message = 'the server stopped before the answer was recorded'
+WHERE attempts.id = $2 AND """
     + _OPEN_ATTEMPTS
 )
-_OPEN = "SELECT id, provider, model, estimate_in, started_at FROM attempts WHERE " + _OPEN_ATTEMPTS
-#: Before it ends, in the transaction that ends it.
-_PRICED = "UPDATE attempts SET cost = $2, price_snapshot = $3 WHERE id = $1 AND status = 'started'"
 #: What those who began such attempts can publish no more.
-_ACCOUNTS = (
-    """
+_ACCOUNT = """
 INSERT INTO model_transactions (id, org_id, run_id, agent_id, thread_id, key_id, service, model, status, input_tokens,
     output_tokens, cached_tokens, reasoning_tokens, cost, created_at)
 SELECT attempts.id, attempts.org_id, attempts.run_id, runs.agent_id, conversations.thread_id, attempts.key_id,
     attempts.provider, attempts.model, 'unknown', attempts.estimate_in, 0, 0, 0, attempts.cost, @clock
 FROM attempts JOIN runs ON runs.id = attempts.run_id LEFT JOIN conversations ON conversations.id = runs.conversation_id
-WHERE attempts.accounted AND """
-    + _OPEN_ATTEMPTS
-)
+WHERE attempts.id = $1 AND attempts.accounted AND attempts.status = 'unknown' ON CONFLICT (id) DO NOTHING"""
 _ONCE = " ON CONFLICT (id) DO NOTHING"
 _CUT = MessageDetail(
     finish_reason="error", error={"code": "interrupted", "message": "the server stopped while this was running"}
@@ -82,6 +81,10 @@ _TURNS = f"""
 INSERT INTO outbox (id, org_id, topic, payload, created_at, available_at)
 SELECT '{PREFIX}' || runs.id, runs.org_id, '{INTERRUPTED}', @nothing, @clock, @clock
 FROM runs WHERE runs.accounted AND NOT {_GOES_ON} AND """
+#: Of a run whose job fails without it: what its caller was told.
+_FAILED = """
+UPDATE runs SET status = 'failed', ended_at = COALESCE(ended_at, @clock), error_code = $2, error_message = $3
+WHERE runs.id = $1 AND status IN ('running', 'failed')"""
 #: The end of a failed turn in its conversation, as app.threads has it, under the id that the answer would have had. Not
 #: of a turn that a job goes on with, or after which the conversation was reset.
 _ANSWERS = f"""
@@ -171,14 +174,17 @@ async def recover(db: Database, silence: float = SILENCE, price: Estimate = unpr
 
 
 def given_up(dialect: DialectName, run: str, error: dict[str, str]) -> list[Statement]:
-    """What is written beside the end of a job that nobody goes on with, whose run such a death has ended. error:
-    {code, message}."""
+    """What is written beside the end of a job that nobody goes on with, whose run was cut: it fails with this error,
+    {code, message}. Nothing, when its run never began."""
     this = "runs.id = $1"
     cut = MessageDetail(finish_reason="error", error=error)
     found = [
-        (_TURNS + this + _ONCE, (run,)), (_ANSWERS + this + _ONCE, (run, *_answer(cut))), (_MOVES + this, (run,)),
+        (_FAILED, (run, error["code"], storable(error["message"]))),
+        (_TURNS.replace("@nothing", "@told") + this + _ONCE, (run,)),
+        (_ANSWERS + this + _ONCE, (run, *_answer(cut))),
+        (_MOVES + this, (run,)),
         (_FOLLOWS + this, (run,)),
-    ]  # fmt: skip
+    ]
     return [(_spoken(sql, dialect), values) for sql, values in found]
 
 
@@ -187,8 +193,7 @@ async def _recovery(db: Database, price: Estimate, silence: float = SILENCE) -> 
     found: list[Statement] = []
     for id, provider, model, tokens, at in await db.read(_spoken(_OPEN + attempts, db.dialect), silence):
         priced = price(provider, model, Usage(uncached_in=tokens, estimated=True), at)
-        found += [(_PRICED, (id, priced.cost, priced.snapshot))] if priced.cost is not None else []
-    found += [(_ACCOUNTS + attempts + _ONCE, (silence,)), (_ATTEMPTS + attempts, (silence,))]
+        found += [(_ATTEMPT, (silence, id, priced.cost, priced.snapshot or None)), (_ACCOUNT, (id,))]
     found += [
         (_CALLS + _OPEN_RUNS + runs + ")", (silence, one.status, one.error, one.result))
         for one in left_behind("", "", 0.0)
@@ -210,7 +215,7 @@ def _answer(cut: MessageDetail) -> tuple[bytes, bytes]:
 
 def _spoken(sql: str, dialect: DialectName) -> str:
     bytes_of = _BYTES[dialect].format
-    for name, value in (("@content", "$2"), ("@detail", "$3"), ("@nothing", "''")):
+    for name, value in (("@content", "$2"), ("@detail", "$3"), ("@nothing", "''"), ("@told", f"'{TOLD}'")):
         sql = sql.replace(name, bytes_of(value))
     return with_clock(sql, dialect)
 

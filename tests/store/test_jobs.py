@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
 
-from midstream.core.errors import NotFound
+from midstream.core.errors import NotFound, StoreDown
 from midstream.store import Store
 from midstream.store.batches import Batch, added
-from midstream.store.database import Statement
-from midstream.store.jobs import _DUE, TRIES, Job, JobKind, Jobs, OrgJobs
+from midstream.store.database import Database, Row, Statement, Value
+from midstream.store.jobs import _DUE, _TAKE, _TAKEN, TRIES, Job, JobKind, Jobs, OrgJobs
 
-from .turns import ORG, with_store
+from .turns import ORG, attempt_settled, attempt_started, run_started, with_store
 
 
 def job(id: str, at: float = 1.0, kind: JobKind = "turn", **more: str) -> Job:
@@ -99,6 +100,102 @@ def test_a_job_that_is_put_off_takes_what_is_queued_of_its_batch_with_it(url: st
         later = await jobs.take_items(9)
         assert sorted((one.id, one.tries) for one in later) == [("msg_1", 1), ("msg_2", 1), ("msg_3", 1)]
         assert (await OrgJobs(store.db, ORG).job(first.id)).status == "running"
+
+    with_store(url, work)
+
+
+class Away:
+    """A database that is away: from the commit that takes jobs on, which happens or not, or from the look that follows
+    it. Once."""
+
+    def __init__(self, db: Database, when: str) -> None:
+        self._db = db
+        self._when = when
+        self.dialect = db.dialect
+        self.read = db.read
+
+    async def look_up(self, sql: str, *args: Value) -> list[Row]:
+        if sql == _TAKEN and self._is("read back"):
+            raise StoreDown
+        return await self._db.look_up(sql, *args)
+
+    async def write(self, statements: Sequence[Statement]) -> None:
+        takes = statements[0][0] == _TAKE
+        if takes and self._is("before the commit"):
+            raise StoreDown
+        await self._db.write(statements)
+        if takes and self._is("after the commit"):
+            raise StoreDown
+
+    def _is(self, when: str) -> bool:
+        struck = self._when == when
+        self._when = "" if struck else self._when
+        return struck
+
+
+@pytest.mark.parametrize("when", ["before the commit", "after the commit", "read back"])
+def test_jobs_that_were_taken_while_the_store_went_away_are_taken_again_as_if_not_tried(url: str, when: str) -> None:
+    async def work(store: Store) -> None:
+        jobs = Jobs(Away(store.db, when), "w1", lambda: 5.0)  # type: ignore[arg-type]
+        await jobs.add([in_line("msg_1"), in_line("msg_2")])
+        with pytest.raises(StoreDown):
+            await jobs.take(9)
+        assert [(one.id, one.tries) for one in await jobs.take(9)] == [("msg_1", 1)]
+        assert await jobs.take(9) == []
+
+        jobs = Jobs(Away(store.db, when), "w1", lambda: 5.0)  # type: ignore[arg-type]
+        await jobs.add(*items("b", 3))
+        with pytest.raises(StoreDown):
+            await jobs.take_items(9)
+        assert [one.tries for one in await jobs.take_items(9)] == [1, 1, 1]
+
+    with_store(url, work)
+
+
+def test_what_another_server_has_taken_meanwhile_stays_its_own(url: str) -> None:
+    async def work(store: Store) -> None:
+        jobs = Jobs(Away(store.db, "before the commit"), "w1", lambda: 5.0)  # type: ignore[arg-type]
+        await jobs.add([job("msg_1")])
+        with pytest.raises(StoreDown):
+            await jobs.take(9)
+        [other] = await Jobs(store.db, "w2", lambda: 5.0).take(9)
+        assert await jobs.take(9) == []
+        assert (await OrgJobs(store.db, ORG).job(other.id)).status == "running"
+
+    with_store(url, work)
+
+
+def test_a_job_that_is_let_go_until_later_is_not_due_before_and_letting_go_twice_changes_nothing(url: str) -> None:
+    async def work(store: Store) -> None:
+        now = 5.0
+        jobs = Jobs(store.db, "w1", lambda: now)
+        await jobs.add([job("msg_1")])
+        [one] = await jobs.take(1)
+        await jobs.let_go(one, 9.0)
+        assert await jobs.take(1) == []
+        now = 9.0
+        [again] = await jobs.take(1)
+        assert again.tries == 1
+        await jobs.let_go(one, 9.0)  # the store had been away, and it was not known whether it had taken it
+        assert (await OrgJobs(store.db, ORG).job("msg_1")).status == "running"
+        await store.db.write([jobs.letting_go(again, 12.0, tried=True)])
+        now = 12.0
+        assert [one.tries for one in await jobs.take(1)] == [2]
+
+    with_store(url, work)
+
+
+def test_a_job_is_due_again_once_it_is_known_what_its_run_has_spent(url: str) -> None:
+    async def work(store: Store) -> None:
+        dead, mine = (Jobs(store.db, name, lambda: 5.0) for name in ("w_dead", store.worker))
+        await dead.add([replace(job("msg_1"), run_id="run_1")])
+        await dead.take(1)
+        await store.ledger.commit(run_started(), attempt_started())
+        await mine.requeue()
+        assert await mine.take(1) == []
+        await store.ledger.commit(attempt_settled())
+        await mine.requeue()
+        assert [one.id for one in await mine.take(1)] == ["msg_1"]
 
     with_store(url, work)
 

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,9 +17,17 @@ from midstream.core.serving import Priced
 from midstream.core.toolbox import IN_DOUBT, ToolAnswer
 from midstream.core.usage import Usage
 from midstream.store import Store, interrupted, open_store, recovery
-from midstream.store.database import Statement
+from midstream.store.database import Database, Statement
 from midstream.store.jobs import Job, Jobs
-from midstream.store.ledger import ConversationAdded, ConversationMoved, MessageAdded, Record, RunStarted
+from midstream.store.ledger import (
+    ConversationAdded,
+    ConversationMoved,
+    Ledger,
+    MessageAdded,
+    Record,
+    RunReopened,
+    RunStarted,
+)
 from midstream.store.rows import MessageDetail
 from midstream.store.tool_calls import CANCELLED, CallEnded
 
@@ -237,6 +245,46 @@ def test_a_call_whose_server_died_costs_what_its_prompt_is_estimated_at(url: str
     asyncio.run(look())
 
 
+class Between:
+    """A database in which something happens between a recovery's look and its write."""
+
+    def __init__(self, db: Database, happens: Callable[[], Awaitable[None]]) -> None:
+        self._db = db
+        self._happens = happens
+        self.dialect = db.dialect
+        self.read = db.read
+
+    async def write(self, statements: Sequence[Statement]) -> None:
+        await self._happens()
+        await self._db.write(statements)
+
+
+def test_a_call_whose_server_dies_while_another_ones_end_is_written_has_its_price_too(url: str) -> None:
+    async def work(store: Store) -> None:
+        add = "INSERT INTO workers (id, started_at, seen_at) VALUES ('w_other', $1, $1)"
+        await store.db.write([(add, (4e9,))])
+        other = Ledger(store.db, "w_other")
+        begun = (
+            replace(run_started("a"), agent_id="agt_1", accounted=True),
+            replace(attempt_started("a"), accounted=True),
+        )
+        await other.commit(*begun)
+        between = Between(store.db, lambda: recovery.leave(store.db, "w_other"))
+        attempts, accounts = "SELECT status, cost FROM attempts", "SELECT id, cost FROM model_transactions"
+        await recovery.recover(between, price=_a_token_each)  # type: ignore[arg-type]
+        assert await store.db.read(attempts) == [("started", None)]
+        assert (await store.org(ORG).run("run_a")).status == "running"
+        assert await _to_be_accounted(store) == await store.db.read(accounts) == []
+        for _ in range(2):
+            await recovery.recover(store.db, price=_a_token_each)
+            assert await store.db.read(attempts) == [("unknown", "0.017000000")]
+            assert await store.db.read(accounts) == [("att_a", "0.017000000")]
+            assert (await store.org(ORG).run("run_a")).error_code == "interrupted"
+            assert await _to_be_accounted(store) == ["run_a"]
+
+    with_store(url, work)
+
+
 async def _to_be_accounted(store: Store) -> list[str]:
     rows = await store.db.read("SELECT id FROM outbox WHERE topic = 'interrupted' ORDER BY id")
     return [interrupted.run_in(id) for (id,) in rows]
@@ -277,6 +325,46 @@ def test_a_job_that_is_given_up_is_accounted_and_leaves_its_error_in_its_convers
             await jobs.end(job.id, "failed", b"{}", jobs.given_up(job, said))
             assert await _said(store) == [("msg_q_cut", ""), ("msg_cut", "interrupted")]
             assert await _to_be_accounted(store) == ["run_cut"]
+
+    with_store(url, leave_open)
+    with_store(url, look)
+
+
+def test_a_cut_turn_that_is_refused_when_it_is_made_again_ends_with_that_refusal_and_one_that_never_began_with_nothing(
+    url: str,
+) -> None:
+    job = Job("msg_q_cut", ORG, "key_1", "turn", None, "run_cut", b"", None, NOW, NOW)
+    never = replace(job, id="msg_never", run_id="run_never")
+    said = {"code": "agent_paused", "message": "the agent \0 is paused"}
+
+    async def leave_open(store: Store) -> None:
+        run, *rest = _asked("cut", 0)
+        assert isinstance(run, RunStarted)
+        await store.ledger.commit(ConversationAdded(CUT, ORG, NOW), replace(run, accounted=True), *rest)
+        await store.tool_calls(ORG).queue([queued(0, run="run_cut"), queued(1, effect="idempotent", run="run_cut")])
+        await Jobs(store.db, store.worker, lambda: NOW).add([job, never])
+
+    async def look(store: Store) -> None:
+        # It goes on, and the store is away: as app.jobs leaves it.
+        away = replace(run_ended("cut"), status="failed", error_code="store_unavailable")
+        await store.ledger.commit(RunReopened("run_cut", ORG), away)
+        await store.ledger.commit(RunReopened("run_cut", ORG))
+        assert (await store.org(ORG).run("run_cut")).status == "running"
+        await store.tool_calls(ORG).begin("call_run_cut_1_0", "call_run_cut_1_1")
+        jobs = Jobs(store.db, store.worker, lambda: NOW)
+        for one in (job, never):
+            await jobs.end(one.id, "failed", b"{}", jobs.given_up(one, said))
+        run = await store.org(ORG).run("run_cut")
+        assert (run.status, run.error_code, run.error_message) == (
+            "failed",
+            "agent_paused",
+            "the agent \ufffd is paused",
+        )
+        assert await _said(store) == [("msg_q_cut", ""), ("msg_cut", "agent_paused")]
+        told = await store.db.read("SELECT id, payload FROM outbox WHERE topic = 'interrupted'")
+        assert [(id, bytes(payload)) for id, payload in told] == [("interrupted:run_cut", b"told")]
+        calls = await store.tool_calls(ORG).of_run("run_cut")
+        assert [row.status for row in calls] == ["in_doubt", "failed"]
 
     with_store(url, leave_open)
     with_store(url, look)

@@ -51,6 +51,7 @@ TABLES = {
     "tool_calls": "id, run_id, round, place, name, effect, status, error",
     "metrics_raw_data": "id, run_id, attempts, input_tokens",
     "outbox": "id, topic, done_at",
+    "jobs": "id, status, tries",
     "points": "kind, name, used",
     "agents": "id",
 }
@@ -298,3 +299,14 @@ def test_a_store_that_fails_at_any_commit_of_a_turn_is_told_and_loses_no_call(
         assert one.status in (200, 503), one
         if one.status == 503:
             assert "store" in one.body, one
+
+
+@pytest.mark.parametrize(("end", "stride"), [("before", 3), ("after", 3), *FAILING[2:]])
+def test_a_store_that_fails_at_any_commit_of_a_turn_that_was_accepted_only_delays_it(
+    url: str, tmp_path: Path, end: End, stride: int
+) -> None:
+    seen, sweeps = swept(url, tmp_path, ["later", "later-new"], end, stride=stride)
+    assert all(one.struck * stride >= 20 for one in sweeps)
+    check(seen, end)
+    check_later(seen)
+    assert {job["status"] for job in seen.rows["jobs"]} == {"done"}

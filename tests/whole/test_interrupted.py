@@ -173,6 +173,29 @@ def test_a_turn_that_every_server_died_of_is_counted_and_says_so_in_its_conversa
     assert asked(agents, agent)["data"]["content"] == "here it is"
 
 
+def test_a_cut_turn_that_is_refused_when_it_is_made_again_is_counted_rung_for_and_answered(
+    agents: Agents, upstream: Upstream, hooks: ToolServer, model: Model
+):
+    agent = agents.agent(service="up", configuration={"model": "m"})
+    model.slow = 1
+    id = asked(agents, agent, response_format={"type": "queue", "cred": {"name": "q"}})["message_id"]
+    until(lambda: len(upstream.asked) == 1)
+    assert agents.serving.ask("POST", f"/v1/admin/agents/{agent}/pause", {}).status == 200
+    dies(agents, upstream, 1)
+    job = until(lambda: _ended(agents, id), 30)
+    assert (job["status"], job["result"]["code"]) == ("failed", "agent_paused")
+    [row] = until(lambda: counted(agents))
+    assert (row["success"], row["failure"], row["attempts"], row["message_id"]) == (False, "agent_paused", 1, id)
+    [attempt] = agents.serving.attempts()
+    assert Decimal(row["cost"]) == Decimal(attempt["cost"]) > 0
+    [rung] = until(lambda: hooks.to("/echo/error"))
+    assert rung["body"]["detail"] == {"code": "agent_paused"}
+    [conversation] = agents.serving.ask("GET", "/api/v1/conversation/chat-history").json["data"]
+    said = agents.serving.ask("GET", f"/api/v1/conversation/{conversation['id']}").json["messages"]
+    assert [one["role"] for one in said] == ["user", "assistant"]
+    assert said[1]["error"]["code"] == "agent_paused"
+
+
 def _ended(agents: Agents, id: str) -> Any:
     job = agents.serving.ask("GET", f"/v1/admin/jobs/{id}").json
     return job if job["ended_at"] else None

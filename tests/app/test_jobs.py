@@ -1,0 +1,137 @@
+"""Turns that were accepted come to their end: also when the store is away for a while, and when there is a bug."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midstream.app import jobs as jobs_module
+from midstream.app import turn_work
+from midstream.core.errors import StoreDown
+from midstream.store.jobs import TRIES
+
+from .agent_things import published
+from .asgi import Here, here
+
+ASK = "/api/v2/model/chat/completion"
+QUEUE = {"type": "queue", "cred": {"name": "q"}}
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("FIRST_PAUSE", 0.01), ("LONGEST_PAUSE", 0.05), ("LOOK_EVERY", 0.02)):
+        monkeypatch.setattr(jobs_module, name, seconds)
+
+
+async def later(app: Here, user: str = "say 1 words", **more: Any) -> str:
+    body = {"user": user, "service": "midstream", "model": "rehearsal", "thread_id": "t", "response_format": QUEUE}
+    reply = await app.ask("POST", ASK, {**body, **more})
+    assert reply.json["success"] is True, reply.body
+    return str(reply.json["message_id"])
+
+
+async def ended(app: Here, id: str) -> Any:
+    for _ in range(1000):
+        job = (await app.ask("GET", f"/v1/admin/jobs/{id}")).json
+        if job["ended_at"]:
+            return job
+        await asyncio.sleep(0.01)
+    raise AssertionError(job)
+
+
+async def delivered(app: Here) -> list[Any]:
+    waiting = (await app.ask("GET", "/v1/queues/q")).json["data"]
+    return [one["payload"] for one in waiting]
+
+
+def test_a_turn_whose_beginning_the_store_is_away_from_is_made_when_it_is_back_however_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def test(app: Here) -> None:
+        turns, left = app.services.agents, TRIES + 3
+        order = turns.order
+
+        async def away(*args: Any, **more: Any) -> Any:
+            nonlocal left
+            if left:
+                left -= 1
+                raise StoreDown
+            return await order(*args, **more)
+
+        monkeypatch.setattr(turns, "order", away)
+        job = await ended(app, await later(app))
+        assert (job["status"], job["tries"], left) == ("done", 1, 0)
+        assert [one["success"] for one in await delivered(app)] == [True]
+
+    here(tmp_path, test)
+
+
+def test_what_costs_something_each_time_that_the_store_goes_away_is_not_made_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def costly(prompt: Any, ask: Any, *rest: Any) -> Any:
+        await ask(prompt)
+        await ask(prompt)
+        raise StoreDown
+
+    async def test(app: Here) -> None:
+        monkeypatch.setattr(turn_work, "loop", costly)
+        job = await ended(app, await later(app))
+        assert (job["status"], job["result"]["code"]) == ("failed", "interrupted")
+        attempts = (await app.ask("GET", "/v1/admin/attempts?limit=100")).json["data"]
+        assert [one["status"] for one in attempts] == ["ok"] * 2 * TRIES
+        monkeypatch.undo()
+        assert (await ended(app, await later(app)))["status"] == "done"
+
+    here(tmp_path, test)
+
+
+def test_a_bug_before_the_turn_begins_ends_it_tells_whoever_waits_and_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async def broken(*args: Any, **more: Any) -> Any:
+        raise ZeroDivisionError
+
+    async def test(app: Here) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(app.services.agents, "order", broken)
+            job = await ended(app, await later(app))
+        assert (job["status"], job["result"]["code"]) == ("failed", "internal_error")
+        [told] = await delivered(app)
+        bug = told["error"].rpartition(" ")[2]
+        assert bug.startswith("bug_")
+        assert bug in caplog.text
+        assert "ZeroDivisionError" in caplog.text
+        assert (await ended(app, await later(app)))["status"] == "done"
+
+    with caplog.at_level(logging.ERROR):
+        here(tmp_path, test)
+
+
+def test_a_bug_in_telling_of_a_bug_ends_the_turn_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def broken(*args: Any, **more: Any) -> Any:
+        raise ZeroDivisionError
+
+    async def test(app: Here) -> None:
+        agent = (await published(app))["id"]
+        with monkeypatch.context() as patched:
+            patched.setattr(app.services.agents, "order", broken)
+            patched.setattr(jobs_module, "failure", broken)
+            made = {"agent_id": agent, "batch": ["say 1 words"]}
+            reply = await app.ask("POST", "/api/v2/model/batch/chat/completion", made, content_type="application/json")
+            job = await ended(app, await later(app))
+            assert job["status"] == "failed"
+            assert "bug_" in job["result"]["error"]
+            for _ in range(300):
+                told = (await app.ask("GET", f"/api/v2/model/batch/{reply.json['batch_id']}")).json
+                if told["status"] == "completed":
+                    break
+                await asyncio.sleep(0.01)
+        assert [one["status"] for one in told["data"]] == ["failed"]
+        assert (await ended(app, await later(app)))["status"] == "done"
+
+    here(tmp_path, test)
