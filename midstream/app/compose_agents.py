@@ -142,7 +142,7 @@ def topics_of(given: Given, webhooks: Webhooks, hub: Hub) -> dict[str, Topic]:
     remember = Remember(given.store, asides.ask, asides.instructions, given.clock.wall)
     return {
         TURN: Topic(count_turn, only_writes=True),
-        INTERRUPTED: Topic(Interrupted(given.store, given.clock.wall).handle),
+        INTERRUPTED: Topic(Interrupted(given.store, given.faces, hub, given.clock.wall).handle),
         TRANSACTION: Topic(keep_transaction, only_writes=True),
         ALERT: Topic(Telling(given.store, webhooks, given.clock.wall).handle, org_of, webhooks.wake),
         MEMORY: Topic(dispensable(remember.handle), thread_of),

@@ -10,7 +10,6 @@ import msgspec
 from ..agent.naming import named, naming
 from ..core.account import TurnAccount
 from ..core.agents import CHATBOT
-from ..core.errors import NotFound
 from ..delivery.live import Hub
 from ..metering.turns import account_in
 from ..store import Store
@@ -56,14 +55,7 @@ class Title:
             record = live_record(id, turn.org, turn.thread, held)
             unless = unsaid_unless_titled(id, turn.org, turn.conversation, title)
             await self._store.db.write([better, statement(record), unless])
-            if await self._is_kept(turn.org, id):
+            if await OrgDeliveries(self._store.db, turn.org, self._clock.wall).exists(id):
                 self._hub.tell(turn.org, turn.thread, held)
         finally:
             self._hub.drop(turn.org, turn.thread, held)
-
-    async def _is_kept(self, org: str, id: str) -> bool:
-        try:
-            await OrgDeliveries(self._store.db, org, self._clock.wall).one(id)
-        except NotFound:
-            return False
-        return True

@@ -144,6 +144,9 @@ class OrgDeliveries:
             raise missing("delivery", id)
         return DeliveryRow(*rows[0])
 
+    async def exists(self, id: str) -> bool:
+        return bool(await self._db.look_up(_ONE, id, self._org))
+
     async def list(self, *, status: str = "", after: str | None = None, limit: int = PAGE) -> Sequence[DeliveryRow]:
         """Oldest first."""
         place = (0.0, "")

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from .agents_at import Agents
 from .serving import ADMIN_KEY, Serving
 from .tool_server import ToolServer
 from .upstream import Asked, Said, Upstream, whole
+from .waiting import until
 
 TOML = """
 [egress]
@@ -537,3 +539,67 @@ def test_a_chatbots_conversation_is_heard_under_the_name_of_its_thread(agents: A
         assert title["data"]["title"] == agents.serving.ask("GET", f"{HISTORY}/{first['conversationId']}").json["title"]
         second = agents.say(bot, "say 2 words", conversationId=first["conversationId"]).json
         assert said(connection)["data"]["text"] == second["text"] == "word1 word2"
+
+
+def test_a_chatbots_thread_hears_once_of_a_turn_that_ended_with_its_server(agents: Agents, channel: str):
+    bot, plain = agents.agent(type="chatbot"), agents.agent()
+    after = token(agents.serving, channel)["last_id"]
+    silences: list[dict[str, Any]] = [{"agent_id": plain}, {"is_playground": True}]
+    with ThreadPoolExecutor() as pool:
+        for more in ({}, *silences):
+            body = {"agent_id": bot, "user": "stall", "thread_id": channel, **more}
+            pool.submit(agents.serving.ask, "POST", ASK, body)
+        runs = "/v1/admin/runs?limit=3"
+        until(lambda: [one["status"] for one in agents.serving.ask("GET", runs).json["data"]] == ["running"] * 3)
+        until(lambda: [one["status"] for one in agents.serving.attempts()].count("started") == 3)
+        agents.serving.kill()
+    agents.serving.start()
+    for _ in range(2):
+        with hearing(agents.serving, channel, after) as connection:
+            heard = [one for one in until_end(connection) if one["event"] != "gap"]
+            assert silent(connection)
+        [error] = heard
+        assert (error["event"], error["data"]["code"]) == ("error", "interrupted")
+        failed = agents.serving.ask("GET", "/v1/admin/metrics?bucket=raw").json["data"]
+        assert error["message_id"] in [row["message_id"] for row in failed if row["agent_id"] == bot]
+        agents.serving.kill()
+        agents.serving.start()
+
+
+def test_a_chatbots_thread_hears_of_turns_that_were_accepted_and_then_refused(agents: Agents, channel: str):
+    bot = agents.agent(type="chatbot", settings={"titles": False})
+    queue = {"type": "queue", "cred": {"name": "refused"}}
+    with hearing(agents.serving, channel) as connection:
+        body = {"agent_id": bot, "user": "pace 300 say 5 words", "thread_id": channel, "response_format": queue}
+        first, second = (agents.serving.ask("POST", ASK, body).json["message_id"] for _ in range(2))
+        third = later(agents, channel, "say 1 words", agent_id=bot, thread_id=channel)
+        agents.serving.ask("POST", f"/v1/admin/agents/{bot}/pause", {})
+        heard = [said(connection) for _ in range(3)]
+        assert silent(connection)
+    assert [(one["event"], one["message_id"]) for one in heard] == [
+        ("done", first),
+        ("error", second),
+        ("error", third),
+    ]
+    assert {one["data"]["code"] for one in heard[1:]} == {"agent_paused"}
+    with hearing(agents.serving, channel, heard[0]["id"]) as connection:
+        assert [said(connection) for _ in range(2)] == heard[1:]
+        assert silent(connection)
+
+
+def test_a_chatbots_thread_hears_once_of_a_turn_that_was_cut_and_then_refused(agents: Agents, channel: str):
+    bot = agents.agent(type="chatbot", settings={"titles": False})
+    after = token(agents.serving, channel)["last_id"]
+    queue = {"type": "queue", "cred": {"name": "refused"}}
+    body = {"agent_id": bot, "user": "stall", "thread_id": channel, "response_format": queue}
+    id = agents.serving.ask("POST", ASK, body).json["message_id"]
+    until(lambda: [one["status"] for one in agents.serving.attempts()].count("started") == 1)
+    agents.serving.ask("POST", f"/v1/admin/agents/{bot}/pause", {})
+    agents.serving.kill()
+    agents.serving.start()
+    with hearing(agents.serving, channel, after) as connection:
+        [error] = [one for one in until_end(connection) if one["event"] != "gap"]
+        rows = "/v1/admin/metrics?bucket=raw"
+        until(lambda: id in [row["message_id"] for row in agents.serving.ask("GET", rows).json["data"]])
+        assert silent(connection)
+    assert (error["message_id"], error["data"]["code"]) == (id, "agent_paused")
