@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
+
+from msgspec import Struct
 
 from ..core.errors import LimitReached, StoreDown
 from ..store import Store
-from ..store.points import KeptPoints, PointRows, Spent, Window
+from ..store.points import KeptPoints, Point, PointRows, Spent, Window
 
 AGENT, THREAD = 100, 20
 WINDOW = 60.0
@@ -24,7 +27,15 @@ Name = tuple[str, str, str]
 class Spending(Protocol):
     async def load(self) -> None: ...
     async def spend(self, org: str, agent: str, thread: str, most: tuple[int, int]) -> Spent: ...
+    async def give_back(self, org: str, points: Sequence[Point]) -> None: ...
     async def clear(self) -> None: ...
+
+
+class Paid(Struct, frozen=True):
+    """What a turn has spent."""
+
+    org: str
+    points: tuple[Point, ...]
 
 
 class InProcess:
@@ -66,7 +77,16 @@ class InProcess:
             self._spent[name] = (start, used + 1)
             self._unwritten.add(name)
         self._write_soon()
-        return Spent()
+        return Spent(points=tuple(Point(kind, of, start) for (_, kind, of), (start, _), _ in windows))
+
+    async def give_back(self, org: str, points: Sequence[Point]) -> None:
+        for one in points:
+            name = (org, one.kind, one.name)
+            start, used = self._spent.get(name, (None, 0))
+            if start == one.start and used:
+                self._spent[name] = (start, used - 1)
+                self._unwritten.add(name)
+        self._write_soon()
 
     def _window_of(self, name: Name, now: float) -> tuple[float, int]:
         start, used = self._spent.get(name, (now, 0))
@@ -130,7 +150,7 @@ class Points:
         """Before the first is spent. Raises StoreDown."""
         await self._spending.load()
 
-    async def spend(self, org: str, agent: str, thread: str, limits: Mapping[str, int], *, share: float = 1.0) -> None:
+    async def spend(self, org: str, agent: str, thread: str, limits: Mapping[str, int], *, share: float = 1.0) -> Paid:
         """One point of the agent and one of its thread, or neither. agent: its resolved id, "" for a turn without one.
         thread: "" = of none. limits: the agent's own, by "agent" and "thread". share: how much of them may be
         spent in this way, at least one of each.
@@ -143,7 +163,7 @@ class Points:
         name = hashlib.sha256(f"{agent}\0{thread}".encode("utf-8", "surrogatepass")).hexdigest() if thread else ""
         spent = await self._spending.spend(org, agent, name, (most["agent"], most["thread"]))
         if not spent.refused:
-            return
+            return Paid(org, spent.points)
         most_of_it = most[spent.refused]
         error = LimitReached(
             f"the {spent.refused} has used its {most_of_it} points of this window",
@@ -153,3 +173,8 @@ class Points:
         error.since = spent.since
         error.limit = {"limit_type": spent.refused, "current_usage": spent.used, "limit_value": most_of_it}
         raise error
+
+    async def give_back(self, paid: Paid) -> None:
+        """Of a turn that has not begun; of a window that is over by now nothing is left."""
+        with suppress(StoreDown):  # the turn is refused for a reason of its own
+            await self._spending.give_back(paid.org, paid.points)

@@ -8,6 +8,7 @@ from itertools import zip_longest
 
 from msgspec.structs import replace
 
+from ..access.points import Paid
 from ..agent.offered import tools_of
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import BadRequest, Busy, LimitReached, MidstreamError, NotFound
@@ -50,18 +51,24 @@ class AgentTurns:
     async def admit(self, caller: Caller, turn: Turn, new: str) -> Loaded:
         """The agent of a turn that may be made. new: the id that its conversation will have if there is none yet.
         Raises NotFound, Conflict, BadRequest, LimitReached."""
+        return (await self._admitted(caller, turn, new))[0]
+
+    async def _admitted(self, caller: Caller, turn: Turn, new: str) -> tuple[Loaded, Paid | None]:
+        """And what the turn has spent."""
         ask = _asked(turn)
         if ask.org and ask.org != caller.org:
             raise NotFound(f"no such organization: {ask.org}", param="org_id")
         loaded = await self._load(caller.org, ask)
-        if loaded.id and not ask.playground:
-            thread = await self._counted(caller.org, ask, loaded, new)
-            try:
-                await self._rooms.points.spend(caller.org, loaded.id, thread, loaded.spec.limits)
-            except LimitReached as error:
-                await self._rooms.bell.limit_reached(caller.org, loaded.id, thread, error)
-                raise
-        return loaded
+        for id in dict.fromkeys(ask.document_ids):
+            await self._rooms.store.documents(caller.org).one(id)
+        if not loaded.id or ask.playground:
+            return loaded, None
+        thread = await self._counted(caller.org, ask, loaded, new)
+        try:
+            return loaded, await self._rooms.points.spend(caller.org, loaded.id, thread, loaded.spec.limits)
+        except LimitReached as error:
+            await self._rooms.bell.limit_reached(caller.org, loaded.id, thread, error)
+            raise
 
     async def wait(self, caller: Caller, turn: Turn, new: str) -> float:
         """Seconds until a turn that nobody waits for may begin; 0 when it may, and has spent its point. Raises as
@@ -129,7 +136,7 @@ class AgentTurns:
         if self._rooms.runs.draining:
             raise Busy("the server is shutting down", retry_after=5.0)
         new = conversation_of(message) if message else new_id("conv_")
-        loaded = await self._load(caller.org, ask) if message else await self.admit(caller, turn, new)
+        loaded, paid = (await self._load(caller.org, ask), None) if message else await self._admitted(caller, turn, new)
         asker = Asker(caller.org, caller.key_id, request=request.id, face=face.NAME)
         before, below = await self._spent(caller.org, run) if again else (Spent(), Spent())
         made, conversation = turn, None
@@ -140,9 +147,13 @@ class AgentTurns:
             act, made = vectors.act, vectors.turn
         else:
             heard = (face, turn) if loaded.spec.type == CHATBOT else None
-            act, conversation = await self._act(
-                asker, ask, loaded, turn.stream, message, run, also, heard, again=again, new=new, standing=standing
-            )
+            async with AsyncExitStack() as refund:  # where it does not come to its turn
+                if paid is not None:
+                    refund.push_async_callback(self._rooms.points.give_back, paid)
+                act, conversation = await self._act(
+                    asker, ask, loaded, turn.stream, message, run, also, heard, again=again, new=new, standing=standing
+                )
+                refund.pop_all()
             if again:
                 self._under_way[run].bill(below.attempts, below.usage, below.cost)
         return Order(

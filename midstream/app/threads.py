@@ -235,7 +235,8 @@ class Threads:
 
     async def named(self, org: str, ask: AgentAsk, new: str) -> str:
         """The thread that a turn is of, however the caller says it; "" = of none. new: as of `open`. Raises
-        NotFound."""
+        NotFound, BadRequest."""
+        _check_names(ask)
         if _keeps_nothing(ask):
             return ""
         if ask.conversation:
@@ -327,6 +328,8 @@ class Threads:
     ) -> AsyncIterator[Thread]:
         store = self._store.org(org).threads
         id = ask.conversation or await self._named(org, ask, agent)
+        if named := ask.edit or ask.regenerate:  # nobody waits to be told that there is no such message
+            await _reachable(store, await store.thread(id), named)
         wait, waiting = ask.wait, standing.waiting
         mine = self._places.through(store, org, id, wait=wait, place=standing.place, waiting=waiting)
         async with mine, self._turns.through(org, id, wait=wait, waiting=waiting):

@@ -96,6 +96,11 @@ def read(task: str, request: Request) -> Turn:
         )  # fmt: skip
     if not text.strip() and not media and not again:
         raise BadRequest("message: a message is needed", param="message", code="user_message_missing")
+    if (edit or again) and not conversation:
+        raise BadRequest(
+            "conversationId: name the conversation in which the message stands", param="conversationId",
+            code="missing_required_parameter",
+        )  # fmt: skip
     if not body.agent_id and not conversation:
         raise BadRequest(
             "agentId: name the agent that shall answer", param="agentId", code="missing_required_parameter"

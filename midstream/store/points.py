@@ -5,7 +5,7 @@ server that has no others beside it counts in memory, and what it has counted is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -20,16 +20,18 @@ ON CONFLICT (org_id, kind, name) DO UPDATE SET
 _SPEND = f"""
 WITH thread AS (
     INSERT INTO points (org_id, kind, name, start, used) VALUES ($1, 'thread', $4, {_NOW}, 1) {_ON_CONFLICT}
-    WHERE points.used < $5 OR points.start + $3 <= excluded.start RETURNING used
+    WHERE points.used < $5 OR points.start + $3 <= excluded.start RETURNING start
 ), agent AS (
     INSERT INTO points (org_id, kind, name, start, used)
     SELECT CAST($1 AS TEXT), 'agent', CAST($2 AS TEXT), {_NOW}, 1 WHERE EXISTS (SELECT 1 FROM thread) {_ON_CONFLICT}
-    WHERE points.used < $6 OR points.start + $3 <= excluded.start RETURNING used
-) SELECT (SELECT used FROM thread), (SELECT used FROM agent)"""
+    WHERE points.used < $6 OR points.start + $3 <= excluded.start RETURNING start
+) SELECT (SELECT start FROM thread), (SELECT start FROM agent)"""
 _SPEND_AGENT = f"""
 INSERT INTO points (org_id, kind, name, start, used) VALUES ($1, 'agent', $2, {_NOW}, 1) {_ON_CONFLICT}
-WHERE points.used < $4 OR points.start + $3 <= excluded.start RETURNING used"""
-_GIVE_BACK = "UPDATE points SET used = used - 1 WHERE org_id = $1 AND kind = 'thread' AND name = $2 AND used > 0"
+WHERE points.used < $4 OR points.start + $3 <= excluded.start RETURNING start"""
+#: Of no other window than the one that it was spent in.
+_GIVE_BACK = """
+UPDATE points SET used = used - 1 WHERE org_id = $1 AND kind = $2 AND name = $3 AND start = $4 AND used > 0"""
 _LEFT = f"SELECT used, start + $4 - {_NOW}, start FROM points WHERE org_id = $1 AND kind = $2 AND name = $3"
 _CLEAR = f"DELETE FROM points WHERE start < {_NOW} - CAST($1 AS BIGINT)"
 
@@ -40,14 +42,23 @@ _KEPT = "SELECT org_id, kind, name, start, used FROM points WHERE start > $1"
 _FORGET = "DELETE FROM points WHERE start <= $1"
 
 
+class Point(Struct, frozen=True):
+    """One that was spent. kind: agent | thread. start: of its window."""
+
+    kind: str
+    name: str
+    start: float
+
+
 class Spent(Struct, frozen=True):
     """refused: "" | agent | thread. used: points of that kind. wait: seconds until its window is over. since: when it
-    began, unix milliseconds, the same for whoever is refused in it."""
+    began, unix milliseconds, the same for whoever is refused in it. points: those that were spent."""
 
     refused: str = ""
     used: int = 0
     wait: float = 0.0
     since: int = 0
+    points: tuple[Point, ...] = ()
 
 
 class PointRows:
@@ -66,14 +77,21 @@ class PointRows:
         thread."""
         if not thread:
             done = await self._db.read(self._spend_agent, org, agent, self._window, most[0])
-            return Spent() if done else await self._refused(org, "agent", agent)
+            if not done:
+                return await self._refused(org, "agent", agent)
+            return Spent(points=(Point("agent", agent, done[0][0]),))
         [(of_thread, of_agent)] = await self._db.read(self._spend, org, agent, self._window, thread, most[1], most[0])
         if of_thread is None:
             return await self._refused(org, "thread", thread)
+        point = Point("thread", thread, of_thread)
         if of_agent is None:
-            await self._db.write([(_GIVE_BACK, (org, thread))])
+            await self.give_back(org, [point])
             return await self._refused(org, "agent", agent)
-        return Spent()
+        return Spent(points=(point, Point("agent", agent, of_agent)))
+
+    async def give_back(self, org: str, points: Sequence[Point]) -> None:
+        """What was spent for nothing."""
+        await self._db.write([(_GIVE_BACK, (org, one.kind, one.name, one.start)) for one in points])
 
     async def load(self) -> None:
         """Nothing: all of it is in the database."""

@@ -38,8 +38,9 @@ async def passed(
     done = await asyncio.gather(
         *(points.spend(org, agent, thread, limits or {}) for _ in range(times)), return_exceptions=True
     )
-    assert all(isinstance(one, LimitReached) for one in done if one is not None)
-    return done.count(None)
+    refused = [one for one in done if isinstance(one, BaseException)]
+    assert all(isinstance(one, LimitReached) for one in refused)
+    return len(done) - len(refused)
 
 
 def test_of_101_turns_of_an_agent_at_once_exactly_100_pass_and_others_are_not_touched() -> None:
@@ -150,6 +151,8 @@ class Away:
     async def keep(self, *args: object) -> None:
         raise StoreDown("away")
 
+    give_back = keep
+
 
 def test_what_may_spend_a_share_of_the_points_leaves_the_rest_and_always_has_one():
     async def work(points: Points, time: Time) -> None:
@@ -180,3 +183,33 @@ def test_who_is_refused_is_told_of_which_window_it_is() -> None:
         assert await refused() == 1_072_000
 
     with_points(work, agent=1)
+
+
+def test_points_that_were_spent_for_nothing_are_there_again_in_their_own_window_alone() -> None:
+    async def work(points: Points, time: Time) -> None:
+        paid = [await points.spend(ORG, "a", thread, {}) for thread in ("t", "t", "")]
+        assert await passed(points, 9, "a", "t") == 0
+        await points.give_back(paid[0])
+        assert await passed(points, 9, "a", "t") == 1
+        await points.give_back(paid[2])
+        assert await passed(points, 9, "a", "t") == 0  # whose thread has none left
+        assert await passed(points, 9, "a") == 1
+        time.now += 60
+        assert await passed(points, 3, "a") == 3
+        await points.give_back(paid[1])
+        assert await passed(points, 9, "a") == 0
+        spending = points._spending
+        assert isinstance(spending, InProcess)
+        await written(spending)
+        assert {one.name: one.used for one in await spending._kept.kept(0) if one.kind == "agent"} == {"a": 3}
+
+    with_points(work, agent=3, thread=2)
+
+
+def test_a_point_that_cannot_be_given_back_is_lost_and_its_turn_is_refused_for_its_own_reason() -> None:
+    async def work(points: Points, time: Time) -> None:
+        paid = await points.spend(ORG, "a", "t", {})
+        points._spending = Away()  # type: ignore[assignment]
+        await points.give_back(paid)
+
+    with_points(work)

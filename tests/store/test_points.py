@@ -51,3 +51,31 @@ def test_a_window_that_is_over_begins_anew_and_old_ones_are_cleared_away(postgre
         assert await store.db.read("SELECT 1 FROM points") == []
 
     with_store(postgres_url, work)
+
+
+def test_what_is_given_back_at_one_server_can_be_spent_at_another_and_only_in_its_window(postgres_url: str) -> None:
+    async def work(store: Store) -> None:
+        other = await open_store(postgres_url, worker="other")
+        try:
+            here, there = PointRows(store.db, WINDOW), PointRows(other.db, WINDOW)
+
+            async def passed(times: int, thread: str = "t") -> int:
+                done = await asyncio.gather(*(here.spend(ORG, "a", thread, (5, 4)) for _ in range(times)))
+                return [one.refused for one in done].count("")
+
+            spent = [await here.spend(ORG, "a", "t", (5, 4)) for _ in range(3)]
+            assert {(one.kind, one.name) for one in spent[0].points} == {("thread", "t"), ("agent", "a")}
+            await asyncio.gather(*(there.give_back(ORG, one.points) for one in spent[:2]))
+            assert await passed(9) == 3
+            assert await passed(9, "") == 1
+            await there.give_back(ORG, (await here.spend(ORG, "b", "", (5, 4))).points)
+            rows = await store.db.read("SELECT name, used FROM points ORDER BY kind, name")
+            assert rows == [("a", 5), ("b", 0), ("t", 4)]
+            await store.db.write([("UPDATE points SET start = start - $1", (WINDOW,))])
+            assert await passed(9, "") == 5
+            await there.give_back(ORG, spent[2].points)
+            assert await passed(9, "") == 0
+        finally:
+            await other.close()
+
+    with_store(postgres_url, work)

@@ -376,3 +376,51 @@ def test_what_a_killed_server_left_stands_with_its_error_before_what_the_other_w
     told = [("begun", ""), (LONG, ""), ("", "interrupted"), ("this is next", "")]
     assert [one for one in said(two) if not one[0].startswith("This is the rehearsal")] == told
     one.start()
+
+
+# turns that do not come to their turn
+
+
+def not_begun(one: Serving, two: Serving) -> None:
+    """Of an agent with six points, turns that were never made leave all but those of the others. They are asked at
+    two servers, or at one."""
+    agents = Agents(one)
+    agent = agents.agent(limits={"agent": 6, "thread": 6})
+    v1 = "/api/v1/conversation"
+    said = {"agentId": agent, "conversationId": agents.say(agent, "begun").json["conversationId"]}
+    unknown = "5e0d8d5c-39b8-7d65-8e0c-4f0f7b4c4a11"
+
+    def refused(**more: Any) -> int:
+        began = time.monotonic()
+        status = two.ask("POST", v1, {**said, "message": "x", **more}).status
+        assert time.monotonic() - began < 2
+        return status
+
+    first = Heard(one, {**said, "message": "pace 400 say 14 words"}, v1).head()
+    for _ in range(6):
+        assert refused(waitForTurn=False) == 409
+    for stream in (True, False):
+        waiting = [Heard(two, {**said, "message": "never mind", "stream": stream}, v1) for _ in range(2)]
+        time.sleep(0.4)
+        for each in waiting:
+            each.hangs_up()
+    for _ in range(3):
+        assert refused(documentIds=["doc_nobody"]) == 404
+        assert refused(documentIds=["doc_nobody"], conversationId=None) == 404
+        assert refused(editMessageId=unknown) == 404
+        assert refused(message=None, regenerateMessageId=unknown) == 404
+    assert b"event: done" in first.rest()
+    listed = two.ask("GET", f"{v1}/chat-history?agentId={agent}").json["data"]
+    assert [row["id"] for row in listed] == [said["conversationId"]]
+    time.sleep(0.3)
+    answers = [two.ask("POST", v1, {**said, "message": "x", "stream": False}).status for _ in range(5)]
+    assert answers == [200] * 4 + [429]
+
+
+def test_turns_that_were_never_made_cost_no_points(tmp_path: Path):
+    with Serving(tmp_path, TOML) as serving:
+        not_begun(serving, serving)
+
+
+def test_turns_that_were_never_made_at_another_server_cost_no_points(servers: tuple[Serving, Serving]):
+    not_begun(*servers)
