@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,12 +21,12 @@ from .waiting import until
 
 class Model:
     """It remembers what users say of themselves, takes `slow` seconds for it, and fails as often as it is told to when
-    asked what to remember.
+    asked what to remember. thinks: seconds that it takes to answer a turn.
     titles, suggestions: what it says to those who ask for titles, or for suggestions."""
 
     def __init__(self) -> None:
         self.failures = 0
-        self.slow = 0.0
+        self.slow = self.thinks = 0.0
         self.titles = said("Ada's dog")
         self.suggestions = said("1. How old?\n2. Which breed?")
 
@@ -35,13 +36,16 @@ class Model:
         if "You help the user" in words(asked, "system"):
             return self.suggestions
         if not about_memory(asked):
-            return said("ok")
+            return later(said("ok"), self.thinks)
         if self.failures:
             self.failures -= 1
             return whole({"error": {"message": "not today"}}, 400)
         facts = re.findall(r"^(?:User: )?(My .*)$", words(asked, "user"), re.M)
-        answer = said("\n".join(dict.fromkeys(facts)) or "NOTHING")
-        return Said((self.slow, *answer.pieces)) if self.slow else answer
+        return later(said("\n".join(dict.fromkeys(facts)) or "NOTHING"), self.slow)
+
+
+def later(answer: Said, seconds: float) -> Said:
+    return Said((seconds, *answer.pieces)) if seconds else answer
 
 
 def said(text: str) -> Said:
@@ -247,12 +251,21 @@ def test_what_a_guardrail_has_blocked_is_told_to_no_model_by_no_later_turn_memor
     rails = {"input": {"patterns": ["bomb"]}, "output": {"patterns": ["^ok$"]}, "message": "Not that."}
     agent = agent_of(agents, type="chatbot", memory=True, settings={"guardrails": rails})
     assert say(agents, agent, "My bomb is here", "t1")["data"]["blocked"] == "it matches bomb"
-    body = {"agentId": agent, "message": "bomb", "stream": False, "documentIds": ["doc_000000000000000000000000"]}
+    document = agents.post("/v1/admin/documents", {"name": "d", "text": "one two"})["id"]
     conversation = agents.serving.ask("GET", f"/api/v1/conversation/chat-history?agentId={agent}").json["data"][0]["id"]
-    failed = agents.serving.ask("POST", "/api/v1/conversation", {**body, "conversationId": conversation})
-    assert failed.status == 404  # before anything was checked
-    # What the model said is blocked, not what it was asked.
-    assert say(agents, agent, "My dog is Rex", "t1")["data"]["content"] == "Not that."
+    body = {"agentId": agent, "message": "bomb", "stream": False, "documentIds": [document]}
+    model.thinks = 1.5
+    with ThreadPoolExecutor() as pool:
+        # What the model said is blocked, not what it was asked.
+        dog = pool.submit(say, agents, agent, "My dog is Rex", "t1")
+        until(lambda: any(words(one, "user").endswith("My dog is Rex") for one in upstream.asked))
+        path = "/api/v1/conversation"
+        failed = pool.submit(agents.serving.ask, "POST", path, {**body, "conversationId": conversation})
+        time.sleep(0.4)
+        assert agents.serving.ask("DELETE", f"/v1/admin/documents/{document}").status == 200
+        assert dog.result()["data"]["content"] == "Not that."
+        assert failed.result().status == 404  # when its turn came, before anything was checked
+    model.thinks = 0.0
     open_rails = {"input": rails["input"]}
     assert say(agents, agent, "My cat is Tom", "t1", guardrails=open_rails)["data"]["content"] == "ok"
     [asked] = [one for one in upstream.asked if one.json["messages"][-1]["content"] == "My cat is Tom"]
@@ -266,4 +279,5 @@ def test_what_a_guardrail_has_blocked_is_told_to_no_model_by_no_later_turn_memor
     assert words(asked, "user") == "My dog is Rex\nMy cat is Tom\nAnd?"
     assert [one for one in upstream.asked if b"bomb" in one.body] == []
     kept = agents.serving.ask("GET", f"/api/v1/conversation/{conversation}").json["messages"]
-    assert [one["text"] for one in kept[:4]] == ["My bomb is here", "Not that.", "bomb", ""]
+    before = ["My bomb is here", "Not that.", "My dog is Rex", "Not that.", "bomb", ""]
+    assert [one["text"] for one in kept[:6]] == before
