@@ -62,10 +62,6 @@ class Fitted(Struct, frozen=True):
     names: dict[str, str] = {}
     clamped: dict[str, str] = {}
 
-    @property
-    def noted(self) -> tuple[str, ...]:
-        return tuple(self.clamped.values())
-
 
 class Given(Struct, frozen=True):
     """A parameter as it was written. name: in the caller's words. path: where it stood."""

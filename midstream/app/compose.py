@@ -86,11 +86,9 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     """Raises errors.OurError when something cannot be opened."""
     table = asyncio.get_running_loop().run_in_executor(None, price_table, Path(config.server.data))
     egress = Egress(allow=config.egress.allow)
-    served = served_by(config.providers, egress)
-    providers = lendable(served, all_services(), switched_off(config.providers), egress.send)
     links = Links(egress.send, clock.steady)
-    for one in providers.values():
-        one.links = links
+    served = served_by(config.providers, egress, links)
+    providers = lendable(served, all_services(), switched_off(config.providers), egress.send, links)
     prices = Prices(await table, {name: one.prices for name, one in config.providers.items()})
     store = await open_store(
         config.server.store_url, worker=platform.node(), full_sync=config.server.full_sync, clock=clock.wall,
@@ -179,8 +177,10 @@ def _applications(services: Services, workers: Workers, key: bytes) -> Mapping[s
     return applications(services, workers, key)
 
 
-def served_by(configured: Mapping[str, ProviderConfig], egress: Egress) -> dict[str, Served]:
-    """The configured providers, then those that are part of the server."""
+def served_by(
+    configured: Mapping[str, ProviderConfig], egress: Egress, links: Links | None = None
+) -> dict[str, Served]:
+    """The configured providers, then those that are part of the server. links: for all of them."""
     services = all_services()
     served = {
         name: Served(
@@ -193,6 +193,7 @@ def served_by(configured: Mapping[str, ProviderConfig], egress: Egress) -> dict[
                 headers=tuple((word.lower(), value) for word, value in one.headers.items()),
                 timeouts=one.timeouts,
                 max_tokens=one.max_tokens_default,
+                links=links,
             ),
             tuple(one.models),
         )

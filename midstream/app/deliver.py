@@ -168,7 +168,7 @@ def queue_of(delivery: Delivery) -> str:
     target = delivery.target
     _check_members(target, ("name", "queue"))
     name = target.get("name", target.get("queue", "default"))
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+    if not isinstance(name, str) or not can_be_named(name):
         raise _invalid("cred.name", "must be a queue's name")
     if name.endswith(ACKNOWLEDGE):
         raise _invalid("cred.name", f"a queue's name cannot end in {ACKNOWLEDGE}, which is the path that empties one")
@@ -183,7 +183,7 @@ def queue_target(name: str) -> bytes:
 def channel_of(delivery: Delivery) -> str:
     _check_members(delivery.target, ("channel",))
     channel = delivery.target.get("channel")
-    if not isinstance(channel, str) or not 0 < len(channel) <= MAX_NAME:
+    if not isinstance(channel, str) or not can_be_named(channel):
         raise _invalid("cred.channel", "must name the channel")
     return channel
 
@@ -208,6 +208,11 @@ def live_record(id: str, org: str, channel: str, held: Held) -> Record:
 def row_of(run: str) -> str:
     """The id of the row that a thread's channel keeps of how this run ended."""
     return "dlv_" + run.removeprefix("run_")
+
+
+def can_be_named(name: str) -> bool:
+    """A channel or a queue, so."""
+    return 0 < len(name) <= MAX_NAME
 
 
 def live_target(channel: str) -> bytes:

@@ -22,7 +22,7 @@ from ..store.interrupted import TOLD, interrupted_turn, run_in
 from ..store.ledger import statement
 from ..store.outbox import OutboxRow
 from ..store.rows import AttemptRow, MessageDetail
-from .deliver import MAX_NAME, failure, live_record, live_said, row_of
+from .deliver import can_be_named, failure, live_record, live_said, row_of
 from .faces import Face
 
 
@@ -56,7 +56,7 @@ class Interrupted:
         """On disk first, once. Whoever does this again finds it there."""
         org, thread, id = turn.org, turn.thread, row_of(turn.run)
         face = self._faces.get(turn.face)
-        if face is None or turn.id == turn.run or not 0 < len(thread) <= MAX_NAME:
+        if face is None or turn.id == turn.run or not can_be_named(thread):
             return
         deliveries = OrgDeliveries(self._store.db, org, self._now)
         if not await self._is_chatbots(turn) or await deliveries.exists(id):

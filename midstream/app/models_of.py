@@ -20,6 +20,7 @@ from ..core.errors import BadRequest, Forbidden, NotFound
 from ..core.http import Send
 from ..core.secret import Secret
 from ..core.serving import Target
+from ..providers._inline import Links
 from ..providers._service import Provider, Service
 from ..store.nouns import NounRow
 from .catalog import AGENT, Catalog, Served
@@ -65,17 +66,18 @@ class OrgModels(Struct, frozen=True):
 
 
 def lendable(
-    served: Mapping[str, Served], services: Mapping[str, Service], switched_off: Iterable[str], send: Send
-) -> dict[str, Provider]:
+    served: Mapping[str, Served], services: Mapping[str, Service], switched_off: Iterable[str], send: Send,
+    links: Links | None = None,
+) -> dict[str, Provider]:  # fmt: skip
     """Every provider that a target may name: the configured ones, and for each service that the operator did not
     configure one without a key, at its usual address, that orgs use with keys of their own.
-    switched_off: services that the operator does not want."""
+    switched_off: services that the operator does not want. links: as the configured ones have them."""
     off = frozenset(switched_off)
     providers = {name: one.provider for name, one in served.items()}
     used = {id(one.provider.service) for one in served.values()}
     for kind, service in services.items():
         if kind not in providers and kind not in off and id(service) not in used and _is_of_a_vendor(service):
-            providers[kind] = Provider(kind, service, send)
+            providers[kind] = Provider(kind, service, send, links=links)
     return providers
 
 

@@ -10,7 +10,7 @@ from ..core.outcome import Outcome
 from ..core.turn import Turn
 from ..delivery.live import Held, Hub
 from ..store.ledger import Record
-from .deliver import MAX_NAME, channel_of, delivery_of, failure, live_record, live_said, row_of
+from .deliver import can_be_named, channel_of, delivery_of, failure, live_record, live_said, row_of
 from .faces import AgentFace, Face
 from .threads import Thread
 from .turn_work import Also
@@ -58,7 +58,7 @@ class ThreadChannel:
 
 def heard_in(turn: Turn, thread: str) -> str:
     """The channel of a chatbot's thread that is told how this turn ends; "" = none, or it hears that anyway."""
-    if not 0 < len(thread) <= MAX_NAME:
+    if not can_be_named(thread):
         return ""
     delivery = delivery_of(turn)
     return "" if delivery.kind == "live" and channel_of(delivery) == thread else thread

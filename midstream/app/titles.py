@@ -19,7 +19,7 @@ from ..store.ledger import statement
 from ..store.outbox import OutboxRow
 from ..store.threads import better_title
 from .clock import Clock
-from .deliver import MAX_NAME, live_record, live_said
+from .deliver import can_be_named, live_record, live_said
 from .remember import AskModel
 
 TITLE = "title"
@@ -41,7 +41,7 @@ class Title:
         if not title:
             return ()
         better = better_title(turn.org, turn.conversation, title, turn.title)
-        if turn.type != CHATBOT or not 0 < len(turn.thread) <= MAX_NAME:
+        if turn.type != CHATBOT or not can_be_named(turn.thread):
             return [better]
         await self._told(turn, title, better)
         return ()  # whoever does this again finds the new title

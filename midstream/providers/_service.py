@@ -113,6 +113,7 @@ class Provider:
         headers: Headers = (),
         timeouts: Timeouts | None = None,
         max_tokens: int = 4096,
+        links: Links | None = None,
     ) -> None:
         self.name = name
         self.service = service
@@ -121,7 +122,7 @@ class Provider:
         self.timeouts = timeouts or Timeouts()
         self.max_tokens = max_tokens
         self._send = send
-        self.links = Links(send, time.monotonic)
+        self.links = links or Links(send, time.monotonic)
         self.has_key = bool(keys)
         self._fixed = fixed = (("content-type", "application/json"), *service.headers, *headers)
         self._headers = {label: (*service.auth(key), *fixed) for label, key in keys.items()} if keys else {"0": fixed}
@@ -171,8 +172,10 @@ class Provider:
     async def _answer(self, key: str, plan: Plan, line: Line) -> None:
         service, emit = self.service, line.emit
         plan = await self._inlined(plan)
-        path, write = service.path(plan.model, plan.stream), service.write or service.dialect.write_ask
-        asked, incoming = await self._posted(write, lambda plan: path, key, plan, line)
+        write = service.write or service.dialect.write_ask
+        asked, incoming = await self._posted(
+            write, lambda asked: service.path(asked.model, asked.stream), key, plan, line
+        )
         begun = self._begun(incoming, key, asked.dropped)
         read, reader, ended = self._reading(asked, plan)
         del asked  # a long prompt need not be held for as long as its answer streams

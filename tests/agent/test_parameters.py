@@ -43,7 +43,7 @@ def test_every_neutral_name_is_sent_as_the_parameter_it_means():
         stop=("END",),
         max_tokens=9,
     )
-    assert made.dropped == made.noted == ()
+    assert (made.dropped, made.clamped) == ((), {})
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_the_model_does_not_take_is_dropped_and_said_in_the_callers_words()
 def test_out_of_range_is_clamped_and_said():
     made = fitted({"temperature": 3.5, "max_tokens": 100_000})
     assert made.params == Params(temperature=2.0, max_tokens=4096)
-    assert made.noted == (
+    assert tuple(made.clamped.values()) == (
         "temperature 3.5 is outside of what the model takes: 2.0 was used",
         "max_tokens 100000 is outside of what the model takes: 4096 was used",
     )
@@ -84,7 +84,9 @@ def test_out_of_range_is_clamped_and_said():
 def test_a_whole_number_that_is_out_of_range_is_clamped_into_it(limits, value, sent):
     made = fitted({"creativity_level": value}, ModelDocument({"creativity_level": Range(*limits)}))
     assert made.params == Params(temperature=sent)
-    assert made.noted == (f"creativity_level {value} is outside of what the model takes: {sent} was used",)
+    assert tuple(made.clamped.values()) == (
+        f"creativity_level {value} is outside of what the model takes: {sent} was used",
+    )
 
 
 def test_what_is_counted_stays_a_whole_number_when_it_is_clamped():
