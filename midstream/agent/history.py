@@ -7,7 +7,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from ..core.parts import Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from ..core.parts import Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, has_media
 
 #: Rough enough to be called an estimate: bytes of text per token, and tokens of a picture or file.
 BYTES_PER_TOKEN, MEDIA_TOKENS, MESSAGE_TOKENS = 4, 1000, 4
@@ -70,6 +70,8 @@ def left_files(messages: Sequence[Message], shown: Sequence[Message]) -> tuple[M
 def with_drawings(messages: Sequence[Message], count: int) -> tuple[Message, ...]:
     """Of what models have drawn, the newest `count` pictures; other media of answers and addresses, which services give
     for an hour, are left out, and so is an answer of which nothing is left."""
+    if not has_media(messages):
+        return tuple([message for message in messages if message.parts])
     out: list[Message] = []
     for message in reversed(messages):
         if message.role == "assistant":

@@ -145,7 +145,7 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
             *unmet,
             *unplaced(loaded, ask, tools),
             *_of_other_types(values, draws),
-            *unread_in(prompt.messages),
+            *(unread_in(prompt.messages) if given.model.modalities else ()),
         ),
         noted=(*clamped.values(), *noted),
         names=fitted.names,
@@ -474,7 +474,7 @@ def _told(prompt: Prompt, ask: AgentAsk, given: Given, settings: Settings, drawi
     files = left_files(history, before) if settings.history_messages else ()
     if space is not None:
         files = files[max(0, len(files) - (space - sum(map(tokens_of, before))) // MEDIA_TOKENS) :]
-    before, drawn = shown_to_user((*before, *again))
+    before, drawn = shown_to_user((*before, *again)) if drawings else ((*before, *again), ())
     messages = (*prompt.messages, *before, *ask.messages, *_own(ask, given.documents, (*files, *drawn)))
     return answerable(replace(prompt, messages=messages), model), len(before) - len(again)
 

@@ -11,7 +11,7 @@ from ..agent.fitting import held, most, readable
 from ..agent.prepare import Prepared
 from ..core.agents import AgentAsk, ModelDocument
 from ..core.errors import BadRequest
-from ..core.parts import media_in
+from ..core.parts import has_media, media_in
 from ..core.serving import Completed, Target
 from ..core.turn import Prompt, Turn
 from ..core.unread import at_places, unread_in
@@ -52,6 +52,8 @@ class TurnModels:
         made = self._first
         if answered is not None:
             made = next(one for target, one in self._made if _key(target) == _key(answered))
+        if not made.document.modalities:  # it was shown all
+            return made
         asked = self._asked.get(id(made), made.prompt)
         return replace(made, dropped=(*made.dropped, *unread_in(asked.messages)))
 
@@ -86,7 +88,7 @@ class TurnModels:
 
 def placed(prompt: Prompt, ask: AgentAsk) -> Prompt:
     """With the places of what the request attaches. What else there is of media was said before, or comes of tools."""
-    if not any(media_in(message.parts) for message in prompt.messages):
+    if not has_media(prompt.messages):
         return prompt
     paths = ask.places or ("user",)
     places = {id(one): paths[min(at, len(paths) - 1)] for at, one in enumerate(ask.media)}

@@ -19,7 +19,7 @@ from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import NotFound, TimedOut
 from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
-from ..core.parts import Media, Text, ToolCall, media_in, text_of
+from ..core.parts import Media, Text, ToolCall, has_media, text_of
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
@@ -193,7 +193,7 @@ class TurnWork:
             turn, targets = models.asks(
                 prompt, lambda made: asked(placed(made, self._ask), prepared.model, self._stream)
             )
-            if any(media_in(message.parts) for message in prompt.messages):
+            if has_media(prompt.messages):
                 await desk.write()  # they may have to be fetched before the call leaves
             self._asks_from = len(desk.asked)
             completed = await desk.complete(turn, targets, quiet=quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -170,3 +171,12 @@ def media_in(parts: tuple[Part, ...]) -> list[Media]:
         elif isinstance(part, ToolResult):
             found += media_in(part.parts)
     return found
+
+
+def has_media(messages: Iterable[Message]) -> bool:
+    """Most conversations have none, so that there is nothing to do about them: asked before each is looked at."""
+    for message in messages:
+        for part in message.parts:
+            if isinstance(part, Media) or (isinstance(part, ToolResult) and media_in(part.parts)):
+                return True
+    return False

@@ -8,13 +8,15 @@ from typing import Any, get_args
 from msgspec.structs import replace
 
 from .errors import BadRequest
-from .parts import Media, MediaKind, Message, Part, Text, ToolResult, media_in
+from .parts import Media, MediaKind, Message, Text, ToolResult, media_in
 
 #: They are known by what they are, not by what they say.
 _WORDS: dict[MediaKind, Text] = {
     kind: Text(f"({kind}: you cannot read what stands here)") for kind in get_args(MediaKind)
 }
 _NAMES = {kind: f"messages.{kind}" for kind in _WORDS}
+#: How it is reported that these stand for media.
+_STANDING = {id(word): _NAMES[kind] for kind, word in _WORDS.items()}
 
 
 def words_for(media: Media) -> Text:
@@ -33,10 +35,14 @@ def reports_in(names: Iterable[str]) -> tuple[str, ...]:
 
 def unread_in(messages: Iterable[Message]) -> tuple[str, ...]:
     """What words stand for in these, as it is reported."""
-    parts: list[Part] = [part for message in messages for part in message.parts]
-    parts += [one for part in parts if type(part) is ToolResult for one in part.parts]
-    standing = {id(part) for part in parts}
-    return tuple(_NAMES[kind] for kind, word in _WORDS.items() if id(word) in standing)
+    standing: set[int] = set()
+    for message in messages:
+        for part in message.parts:
+            if id(part) in _STANDING:
+                standing.add(id(part))
+            elif type(part) is ToolResult:
+                standing.update(id(one) for one in part.parts)
+    return tuple(name for word, name in _STANDING.items() if word in standing)
 
 
 def spelled(messages: Iterable[Message], shown: Callable[[Media], bool]) -> tuple[Message, ...]:
