@@ -23,7 +23,7 @@ ROWS: tuple[tuple[str, str, str, bool | None], ...] = (
     ("… beyond model and tools, ms an iteration of two", "iteration_ms", "{:.2f}", False),
     ("… what the round of tools adds beyond them, ms", "more_ms", "{:.2f}", False),
     ("five tools of 1 s in one round, s", "five_s", "{:.2f}", False),
-    ("200 stored messages add, p50 ms", "history_ms", "{:.2f}", False),
+    ("200 stored messages add beyond the model's reading, p50 ms", "history_ms", "{:.2f}", False),
     ("RSS at the end, MB", "rss_mb", "{:.0f}", False),
     ("noise: others on the server's core, worst repeat, %", "noise_pct", "{:.0f}", None),
 )

@@ -61,8 +61,9 @@ class Client:
         self._headers = {"content-type": "application/json", **(headers or {})}
 
     def post(self, path: str, body: Any) -> Any:
-        """Raises Wrong for every answer but 200 and 201."""
-        self._connection.request("POST", path, json.dumps(body), self._headers)
+        """body: JSON as bytes, or what is to be written as such. Raises Wrong for every answer but 200 and 201."""
+        written = body if isinstance(body, bytes) else json.dumps(body)
+        self._connection.request("POST", path, written, self._headers)
         reply = self._connection.getresponse()
         data = reply.read()
         if reply.status not in (200, 201):
@@ -211,6 +212,14 @@ def direct_milliseconds(fake: int, times: int) -> tuple[float, float]:
     return _median(plain, times), _median(two, times)
 
 
+def _reading(fake: int, messages: int, times: int) -> float:
+    """Milliseconds that the fake model alone takes to be sent this many messages and to answer the last."""
+    client = Client(fake)
+    said = [{"role": "user", "content": "before"}, {"role": "assistant", "content": words("before", 0)}]
+    body = json.dumps({"messages": [*said * (messages // 2), {"role": "user", "content": "alone"}]}).encode()
+    return _median(lambda: client.post("/-/model", body), times)
+
+
 def _throughput(asking: Asking, agent: str, seconds: float, pids: tuple[list[int], list[int]], core: int) -> Result:
     """pids: the server's and the upstream's. Turns a second of the server's processor time; how busy the rest was."""
     before, upstream, watched = cpu_seconds(pids[0]), cpu_seconds(pids[1]), Core(core)
@@ -229,18 +238,19 @@ def _throughput(asking: Asking, agent: str, seconds: float, pids: tuple[list[int
     }
 
 
-def _history(asking: Asking) -> float:
-    """Milliseconds that HISTORY stored messages (at the end HISTORY + 2 * REPEATS * FEW) add to a plain turn, beside
-    one that begins a conversation."""
+def _history(asking: Asking, fake: int) -> float:
+    """Milliseconds that HISTORY stored messages add to a plain turn, beside one that begins a conversation, beyond what
+    the model takes to be sent them. Each measured turn adds two: there are HISTORY in the middle."""
     client = asking.client()
     conversation = ""
-    for _ in range(HISTORY // 2):
+    turns = (HISTORY - REPEATS * FEW) // 2
+    for _ in range(turns):
         conversation = asking.say(client, "plain", "before", conversation)
-    asking.count("plain", HISTORY // 2)
+    asking.count("plain", turns)
     added = []
     for _ in range(REPEATS):  # in turns: the machine's speed changes
-        short = asking.milliseconds("plain", FEW)
-        added.append(asking.milliseconds("plain", FEW, conversation) - short)
+        short = asking.milliseconds("plain", FEW) - _reading(fake, 0, FEW)
+        added.append(asking.milliseconds("plain", FEW, conversation) - _reading(fake, HISTORY, FEW) - short)
     return statistics.median(added)
 
 
@@ -273,7 +283,7 @@ def _measured(asking: Asking, pids: tuple[list[int], list[int]], core: int, fake
         "iteration_ms": iteration_ms,
         "more_ms": more_ms,
         "five_s": five,
-        "history_ms": _history(asking),
+        "history_ms": _history(asking, fake),
     }
 
 

@@ -51,7 +51,8 @@ def asked_again(ask: AgentAsk, row: ThreadMessage, read: Callable[[Message | Nat
 
 def documents_of(messages: Iterable[ThreadMessage], own: Iterable[str]) -> tuple[str, ...]:
     """Ids of the documents that users have attached, the newest ones, oldest first, each once, without one's own."""
-    found = [id for one in messages if one.role == "user" for id in _detail(one).document_ids]
+    asked = [one for one in messages if one.role == "user" and one.detail and b'"document_ids"' in one.detail]
+    found = [id for one in asked for id in _detail(one).document_ids]
     newest = list(dict.fromkeys(id for id in reversed(found) if id not in own))[:FILES]
     return tuple(reversed(newest))
 

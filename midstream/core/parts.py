@@ -177,6 +177,7 @@ def has_media(messages: Iterable[Message]) -> bool:
     """Most conversations have none, so that there is nothing to do about them: asked before each is looked at."""
     for message in messages:
         for part in message.parts:
-            if isinstance(part, Media) or (isinstance(part, ToolResult) and media_in(part.parts)):
+            kind = type(part)
+            if kind is Media or (kind is ToolResult and media_in(part.parts)):  # type: ignore[union-attr]
                 return True
     return False

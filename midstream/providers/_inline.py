@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..core.errors import BadRequest, MidstreamError
 from ..core.http import Outgoing, Send, Timeouts
-from ..core.parts import Media, Message, Part, ToolResult, kind_of, media_in
+from ..core.parts import Media, Message, Part, ToolResult, has_media, kind_of, media_in
 from ..core.turn import Holder
 from ..core.unread import words_for
 
@@ -61,6 +61,8 @@ class Links:
         """Messages with http(s) media carried as data, but for what the service fetches itself. Words stand for what
         cannot be had, where they may; else BadRequest is raised, with its place. holder: for whom it is kept, None =
         nobody."""
+        if not has_media(messages):
+            return tuple(messages)
         found = [part for message in messages for part in media_in(message.parts) if not fetches(part)]
         urls = dict.fromkeys(part.url for part in found if part.url and part.url.startswith(("http://", "https://")))
         if not urls:

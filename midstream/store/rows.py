@@ -14,7 +14,7 @@ from .database import Row
 
 _message = msgspec.json.Decoder(Message)
 #: A detail that has neither word in it says nothing of a question that was kept back.
-_KEPT_BACK = (b'"blocked"', b'"unchecked"')
+_BLOCKED, _UNCHECKED = b'"blocked"', b'"unchecked"'
 
 USAGE_COLUMNS = (
     "uncached_in, cache_read, cache_write_5m, cache_write_1h, audio_in, image_in, out_text, out_reasoning, "
@@ -93,7 +93,7 @@ class ThreadMessage(MessageRow, frozen=True):
 
     def kept_back(self) -> bool:
         """Is this the answer to a question that no guardrail has let pass? Then a model is shown neither."""
-        if self.detail is None or not any(word in self.detail for word in _KEPT_BACK):
+        if self.detail is None or not (_BLOCKED in self.detail or _UNCHECKED in self.detail):
             return False
         detail = _detail.decode(self.detail)
         return detail.unchecked or bool(detail.blocked and not detail.iterations)

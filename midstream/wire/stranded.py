@@ -31,6 +31,8 @@ def stranded(prompt: Prompt, dialect: str, target: str) -> dict[str, None]:
     place = _PLACES.get(dialect, "messages.content")
     names: dict[str, None] = {}
     for message in prompt.messages:
+        if _plain(message):
+            continue
         names.update((f"messages.{name}", None) for name in _members(message.state, target))
         names.update((name, None) for name in _thoughts(message, target))
         for part in message.parts:
@@ -39,6 +41,14 @@ def stranded(prompt: Prompt, dialect: str, target: str) -> dict[str, None]:
     for tool in prompt.tools:
         names.update((name, None) for name in _of_tool(tool, target))
     return names
+
+
+def _plain(message: Message) -> bool:
+    """Has it nothing but one text, as most of a long history?"""
+    if message.state is not None or len(message.parts) != 1:
+        return False
+    [part] = message.parts
+    return type(part) is Text and part.state is None and not part.citations
 
 
 def _members(state: State | None, target: str) -> dict[str, Any]:
