@@ -132,7 +132,7 @@ class SearchConfig(Struct, frozen=True):
 
 
 class ToolsConfig(Struct, frozen=True):
-    """max_depth: rounds of tool calls in one run. timeout_seconds: for one call."""
+    """max_depth: of agents that call agents. timeout_seconds: for one call."""
 
     max_depth: Count = 8
     timeout_seconds: Seconds = 45.0

@@ -85,7 +85,10 @@ def test_a_fine_tuned_model_is_the_one_that_is_asked():
     assert prepared(configured(fine_tune_model={"current_model": "ft:m:1"})).model == "ft:m:1"
     loaded = configured(fine_tune_model="ft:m:1")
     assert prepared(loaded, AgentAsk(text="Hi", configuration={"model": "plain"})).model == "plain"
-    assert prepared(configured(), AgentAsk(text="Hi", configuration={"fine_tune_model": "ft:m:2"})).model == "ft:m:2"
+    asked = AgentAsk(text="Hi", configuration={"fine_tune_model": "ft:m:2"})
+    for model in ("", "m"):  # beside it, its base
+        assert prepared(configured(), replace(asked, model=model)).model == "ft:m:2"
+    assert prepared(loaded, AgentAsk(text="Hi", model="m")).model == "m"
 
 
 def test_defaults_are_those_of_the_contract():
