@@ -33,7 +33,7 @@ from .remember import MEMORY
 from .suggestions import hurried, suggestions
 from .threads import Thread
 from .titles import TITLE
-from .turn_checks import Judged, Judges, TurnChecks, shown
+from .turn_checks import Judged, Judges, TurnChecks, said_last, shown
 from .turn_models import TurnModels, asked, placed, why_another
 from .turn_rooms import TurnRooms
 
@@ -314,6 +314,7 @@ class TurnWork:
     def _outcome(self, models: TurnModels, ended: Ended, judged: Judged) -> Outcome:
         thread, completed = self._thread, ended.completed
         choice = ended.answer.choices[0] if ended.answer.choices else Choice()
+        parts = () if judged.blocked else choice.parts  # of what is blocked, nothing goes out
         target = completed.target if completed is not None else None
         prepared = models.prepared(target)
         usage, cost = self._spent()
@@ -331,8 +332,8 @@ class TurnWork:
             cost=cost,
             rounds=ended.calls,
             steps=tuple(_without(step, prepared.tools) for step in _allowed(ended, judged)),
-            images=tuple(part for part in choice.parts if isinstance(part, Media) and part.kind == "image"),
-            annotations=tuple(one for part in choice.parts if isinstance(part, Text) for one in part.citations),
+            images=tuple(part for part in parts if isinstance(part, Media) and part.kind == "image"),
+            annotations=tuple(one for part in parts if isinstance(part, Text) for one in part.citations),
             fallback=bool(self._first_error),
             first_error=self._first_error,
             missing=prepared.missing,
@@ -448,11 +449,15 @@ def _without(step: Step, tools: Sequence[Tool]) -> Step:
 
 
 def _allowed(ended: Ended, judged: Judged) -> Sequence[Step]:
-    """A refused answer of an agent that went on instead does not stand among the results of tools either."""
-    if not judged.blocked or ended.transferred is None:
+    """A refused answer does not stand among the results of tools either, whole or in part."""
+    refused = said_last(ended)[0].strip()
+    if not judged.blocked or not refused:
         return ended.steps
-    refused = ended.transferred.text
-    return [replace(step, result="") if step.result == refused else step for step in ended.steps]
+    return [replace(one, result="") if _holds(one.result.strip(), refused) else one for one in ended.steps]
+
+
+def _holds(result: str, refused: str) -> bool:
+    return refused in result or result in refused
 
 
 def partial_text(desk: Desk | None) -> str:
