@@ -8,7 +8,20 @@ from itertools import islice
 import msgspec
 from msgspec.structs import replace
 
-from ..core.parts import Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, arguments_in, has_media
+from ..core.parts import (
+    Media,
+    Message,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+    arguments_in,
+    has_media,
+    media_in,
+)  # fmt: skip
+from ..core.unread import words_for
 
 #: Rough enough to be called an estimate: bytes of text per token, and tokens of a picture or file.
 BYTES_PER_TOKEN, MEDIA_TOKENS, MESSAGE_TOKENS = 4, 1000, 4
@@ -70,10 +83,11 @@ def left_files(messages: Sequence[Message], shown: Sequence[Message]) -> tuple[M
 
 def with_drawings(messages: Sequence[Message], count: int) -> tuple[Message, ...]:
     """Of what models have drawn, the newest `count` pictures; other media of answers and addresses, which services give
-    for an hour, are left out, and so is an answer of which nothing is left."""
+    for an hour, are left out, and so is an answer of which nothing is left: words stand for it where none is shown."""
     if not has_media(messages):
         return tuple([message for message in messages if message.parts])
     out: list[Message] = []
+    shown = count > 0
     for message in reversed(messages):
         if message.role == "assistant":
             parts: list[Part] = []
@@ -84,6 +98,8 @@ def with_drawings(messages: Sequence[Message], count: int) -> tuple[Message, ...
                     count -= 1
                 parts.append(part)
             if len(parts) < len(message.parts):
+                if not parts and not shown:  # who asked was answered
+                    parts = [words_for(part) for part in media_in(message.parts)[:1]]
                 message = replace(message, parts=tuple(reversed(parts)), native=None)
         if message.parts:
             out.append(message)

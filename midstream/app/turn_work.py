@@ -19,7 +19,7 @@ from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
 from ..core.errors import NotFound, TimedOut
 from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
-from ..core.parts import Media, Text, ToolCall, has_media, text_of
+from ..core.parts import Citation, Media, Part, Text, ToolCall, has_media, text_of
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
@@ -78,6 +78,8 @@ class TurnWork:
         self._first_error = ""
         self._said = ""
         self._passed = False
+        #: By agents that it has asked.
+        self._drawn: list[Media] = []
         #: How many attempts there were before its newest model call.
         self._asks_from = 0
         self._children_attempts = 0
@@ -260,6 +262,7 @@ class TurnWork:
         """Calls tools and tells the log of each call and answer as it happens. quiet: but for the text of an agent that
         goes on instead, which is the turn's answer."""
         scope = self._scope(desk, variables)
+        agents = {tool.name for tool in tools if tool.kind == "agent"}
 
         async def call(round: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
             told: set[str] = set()
@@ -275,6 +278,8 @@ class TurnWork:
             for one, answer in zip(calls, answers, strict=True):
                 if one.id not in told:
                     ended(one, answer)
+                if one.name in agents:
+                    self._drawn += answer.media
             return answers
 
         return call
@@ -314,7 +319,6 @@ class TurnWork:
     def _outcome(self, models: TurnModels, ended: Ended, judged: Judged) -> Outcome:
         thread, completed = self._thread, ended.completed
         choice = ended.answer.choices[0] if ended.answer.choices else Choice()
-        parts = () if judged.blocked else choice.parts  # of what is blocked, nothing goes out
         target = completed.target if completed is not None else None
         prepared = models.prepared(target)
         usage, cost = self._spent()
@@ -332,8 +336,8 @@ class TurnWork:
             cost=cost,
             rounds=ended.calls,
             steps=tuple(_without(step, prepared.tools) for step in _allowed(ended, judged)),
-            images=tuple(part for part in parts if isinstance(part, Media) and part.kind == "image"),
-            annotations=tuple(one for part in parts if isinstance(part, Text) for one in part.citations),
+            images=() if judged.blocked else (*self._drawn, *_pictures(ended)),
+            annotations=() if judged.blocked else _sources(ended),
             fallback=bool(self._first_error),
             first_error=self._first_error,
             missing=prepared.missing,
@@ -446,6 +450,21 @@ def _given(arguments: dict[str, Any], name: str, tools: Sequence[Tool]) -> dict[
 
 def _without(step: Step, tools: Sequence[Tool]) -> Step:
     return replace(step, arguments=_given(step.arguments, step.name, tools))
+
+
+def _pictures(ended: Ended) -> tuple[Media, ...]:
+    """By the model itself."""
+    return tuple(part for part in _own_parts(ended) if isinstance(part, Media) and part.kind == "image")
+
+
+def _sources(ended: Ended) -> tuple[Citation, ...]:
+    own = tuple(one for part in _own_parts(ended) if isinstance(part, Text) for one in part.citations)
+    return own if ended.transferred is None else ended.transferred.citations
+
+
+def _own_parts(ended: Ended) -> tuple[Part, ...]:
+    """What the model itself has answered: nothing, where another agent goes on instead."""
+    return ended.answer.choices[0].parts if ended.answer.choices and ended.transferred is None else ()
 
 
 def _allowed(ended: Ended, judged: Judged) -> Sequence[Step]:

@@ -60,8 +60,15 @@ class AgentTool:
         text, rest = _message(arguments)
         answer = await self._run_agent(f"{agent}@{version}" if version else agent, text, rest, below)
         if tool.target.get("transfer") is True and answer.status == "ok":
-            answer = msgspec.structs.replace(answer, transfer=True)
+            return msgspec.structs.replace(answer, transfer=True)
+        if answer.media and not answer.text.strip():
+            return msgspec.structs.replace(answer, text=_counted(len(answer.media)))
         return answer
+
+
+def _counted(drawn: int) -> str:
+    """What a model is told of an agent that says nothing of what it has drawn."""
+    return f"{drawn} picture{'s' * (drawn > 1)}, which the user gets with your answer"
 
 
 def _message(arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:

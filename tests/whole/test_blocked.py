@@ -38,7 +38,7 @@ class Model:
         image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}}
         source = {"type": "url_citation", "url_citation": QUOTE}
         message = {"role": "assistant", "content": self.text, "images": [image], "annotations": [source]}
-        if asked.json.get("tools") and asked.json["messages"][-1]["role"] == "user" and self.calls:
+        if self.calls and asked.json.get("tools") and "tool" not in [one["role"] for one in asked.json["messages"]]:
             calls = [{"id": f"c{n}", "type": "function", "function": one} for n, one in enumerate(self.calls)]
             message = {"role": "assistant", "content": None, "tool_calls": calls}
         stop = "tool_calls" if "tool_calls" in message else "stop"
@@ -129,6 +129,29 @@ def test_a_blocked_picture_is_not_given_and_not_shown_to_the_model_that_drew_it(
         assert (told["content"], told["images"], told["blocked"]) == ("NO.", [], "rule 1")
     assert [one.path for one in upstream.asked] == ["/v1/images/generations"] * 2
     assert PICTURE not in kept(agents)
+
+
+@pytest.mark.parametrize("transfer", [True, False])
+def test_the_sources_of_the_agent_that_goes_on_are_the_turns_and_nothing_of_one_that_was_blocked_is(
+    agents: Agents, model: Model, transfer: bool
+):
+    model.calls = [{"name": "other", "arguments": '{"message": "Say it."}'}]
+
+    def told(settings: dict[str, Any]) -> Any:
+        other = talker(agents, settings=settings)
+        connected = {"other": {"agent_id": other, "description": "knows", "transfer": transfer}}
+        agent = talker(agents, settings={}, connected_agents=connected)
+        return agents.post(ASK, {"agent_id": agent, "user": "Hello."})["data"]
+
+    model.text = "fine words"
+    data = told(RAILS)
+    [source] = data["annotations"]
+    assert (source["quote"], len(data["images"])) == ("a hidden quote", 1 if transfer else 2)
+    model.text = "forbidden words"
+    data = told(RAILS)
+    [step] = data["tools_data"].values()
+    assert step["result"] == "NO."
+    assert len(data["images"]) == (0 if transfer else 1)  # its own
 
 
 @pytest.mark.parametrize("transfer", [True, False])
