@@ -129,7 +129,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cache_read,
+        "cached_tokens": usage.cached_tokens,
         "cache_write_tokens": usage.cache_write,
         "reasoning_tokens": usage.out_reasoning,
         "estimated": usage.estimated,

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.serving import Priced, Target
 from ..core.usage import Usage
@@ -25,6 +26,7 @@ QUANTUM = Decimal("0.000000001")
 CLASSES: dict[str, tuple[str, ...]] = {
     "uncached_in": ("input",),
     "cache_read": ("cache_read", "input"),
+    "cache_audio_read": ("cache_audio_read", "cache_read", "input_audio", "input"),
     "cache_write_5m": ("cache_write", "input"),
     "cache_write_1h": ("cache_write_1h", "cache_write", "input"),
     "audio_in": ("input_audio", "input"),
@@ -35,7 +37,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "image_out": ("output_image", "output"),
 }
 _counts = attrgetter(*CLASSES, "searches")
-SEARCHES = "web_searches"
+SEARCHES, GROUNDED = "web_searches", "grounded_prompts"
 #: Of a dollar: what a charge is rounded to, and what most rates are whole numbers of (a token's share of a rate).
 NANO, FEMTO = 10**9, 10**15
 #: The words operators use in `prices = {...}` for these rates.
@@ -43,7 +45,8 @@ OWN_WORDS = {"cached": "cache_read", "cache_write_5m": "cache_write", "reasoning
 
 
 class Rate(Struct, frozen=True):
-    """USD per million tokens (per thousand searches). tiers: above so many input tokens another price holds."""
+    """USD per million tokens (per thousand searches, or prompts that were searched for). tiers: above so many input
+    tokens another price holds."""
 
     base: Decimal
     tiers: tuple[tuple[int, Decimal], ...] = ()
@@ -58,12 +61,14 @@ class Rate(Struct, frozen=True):
 
 class Sheet(Struct, frozen=True):
     """The rates of one model at one time, and how they are written down beside each charge.
-    by_class: the rate of each of CLASSES. units: femtodollars for one of each of CLASSES and for a search, where each
-    has one price and that is a whole number of them."""
+    by_class: the rate of each of CLASSES. search: of a search; once: however many there were, one is charged.
+    units: femtodollars for one of each of CLASSES and for a search, where each has one price and that is a whole number
+    of them."""
 
-    rates: dict[str, Rate]
     by_class: tuple[Rate | None, ...]
     snapshot: str
+    search: Rate | None = None
+    once: bool = False
     units: tuple[int, ...] | None = None
 
 
@@ -110,7 +115,7 @@ class _Table(Struct, frozen=True):
 
 
 #: In place of a sheet that has not been looked for: that a model has none is remembered too.
-_NOT_YET = Sheet({}, (), "")
+_NOT_YET = Sheet((), "")
 
 
 class Prices:
@@ -152,6 +157,8 @@ class Prices:
 
 def cost(sheet: Sheet, usage: Usage) -> str:
     """USD as decimal text; every token is charged once, at the rate of its own class."""
+    if sheet.once and usage.searches > 1:
+        usage = replace(usage, searches=1)
     if sheet.units is not None:
         return _written(sum(map(mul, sheet.units, _counts(usage))))
     total = Decimal(0)
@@ -159,8 +166,8 @@ def cost(sheet: Sheet, usage: Usage) -> str:
         if count and rate is not None:
             total += (rate.at(usage.input_tokens) if rate.tiers else rate.base) * count
     total /= MILLION
-    if usage.searches and SEARCHES in sheet.rates:
-        total += sheet.rates[SEARCHES].base * usage.searches / 1000
+    if usage.searches and sheet.search is not None:
+        total += sheet.search.base * usage.searches / 1000
     return f"{total.quantize(QUANTUM):f}"
 
 
@@ -195,7 +202,8 @@ def _sheet(rates: Mapping[str, Any], source: str, model: str, tier: str = "", ow
         written |= {"service_tier": tier, "priced_as": tier if own else "standard"}
     written["usd_per_million"] = dict(rates)
     by_class = tuple(next((read[word] for word in words if word in read), None) for words in CLASSES.values())
-    return Sheet(read, by_class, msgspec.json.encode(written).decode(), _units(by_class, read.get(SEARCHES)))
+    search, once = read.get(GROUNDED, read.get(SEARCHES)), GROUNDED in read
+    return Sheet(by_class, msgspec.json.encode(written).decode(), search, once, _units(by_class, search))
 
 
 def _units(by_class: tuple[Rate | None, ...], search: Rate | None) -> tuple[int, ...] | None:
@@ -234,7 +242,7 @@ def _matches(clause: list[Any], model: str) -> bool:
 
 def table_name() -> str:
     """The file's: of this version of the price list, in the layout that is read here."""
-    return f"prices-{version('genai-prices')}-2.json"
+    return f"prices-{version('genai-prices')}-3.json"
 
 
 def price_table(folder: Path) -> bytes:

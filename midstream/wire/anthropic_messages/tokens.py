@@ -55,7 +55,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     members: dict[str, Any] = {
         "input_tokens": usage.uncached_in + usage.audio_in + usage.image_in,
         "cache_creation_input_tokens": usage.cache_write,
-        "cache_read_input_tokens": usage.cache_read,
+        "cache_read_input_tokens": usage.cached_tokens,
         "cache_creation": {
             "ephemeral_5m_input_tokens": usage.cache_write_5m,
             "ephemeral_1h_input_tokens": usage.cache_write_1h,

@@ -92,7 +92,7 @@ def read_answer(body: bytes) -> Answer:
         choices[number if isinstance(number, int) and 0 <= number < len(candidates) else place] = choice
     if not choices:
         choices[0] = Choice(stop="content_filter", native_stop=block_reason(value))
-    searches = sum(searches_in(candidate) for candidate in candidates)
+    searches = searches_in(candidates)
     counts = bytes(chunk.usageMetadata) if given(chunk.usageMetadata) else b""
     usage = read_usage(counts, searches) if counts else None
     ordered = tuple(choices.get(number, Choice(stop="error")) for number in range(max(choices) + 1))

@@ -76,7 +76,7 @@ def _take(whole: int, part: int | None) -> tuple[int, int]:
 def usage_object(usage: Usage) -> dict[str, Any]:
     """The `usage` member, in the form that OpenAI's SDK checks."""
     inside = {
-        "cached_tokens": usage.cache_read,
+        "cached_tokens": usage.cached_tokens,
         "cache_write_tokens": usage.cache_write,
         "audio_tokens": usage.audio_in,
     }
