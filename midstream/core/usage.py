@@ -12,9 +12,9 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
     out_text: visible output, tool calls included. out_reasoning: hidden or shown thinking.
     audio_*, image_*: tokens of that modality, not cached. cache_audio_read: sound that was read from a cache.
     searches: hosted web searches (a count, not tokens).
-    estimated: counted by us because the provider did not say.
+    estimated: counted by us because the provider did not say. As a service's own count: some of it could not be read.
 
-    No call that is answered has no tokens: where a service's count is 0, it did not say."""
+    No call that is answered has no tokens at all: a service that counts none has not said."""
 
     uncached_in: int = 0
     cache_read: int = 0

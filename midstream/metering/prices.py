@@ -1,4 +1,5 @@
-"""What a call costs: the operator's own prices first, then the compiled table. Decimal, exact to 1e-9 USD."""
+"""What a call costs: by the operator's own prices first, then by the compiled table, else what the service itself says.
+Decimal, exact to 1e-9 USD."""
 
 from __future__ import annotations
 
@@ -114,6 +115,7 @@ class _Table(Struct, frozen=True):
     vendors: dict[str, list[_Model]] = {}
 
 
+_BY_THE_SERVICE = '{"source":"the service\'s own answer"}'
 #: In place of a sheet that has not been looked for: that a model has none is remembered too.
 _NOT_YET = Sheet((), "")
 
@@ -128,9 +130,10 @@ class Prices:
         self._own = own or {}
         self._sheets: dict[tuple[str, str, str, int, str], Sheet | None] = {}
 
-    def __call__(self, target: Target, usage: Usage, at: float, tier: str = "") -> Priced:
+    def __call__(self, target: Target, usage: Usage, at: float, tier: str = "", billed: str = "") -> Priced:
         """Prices change at round times of the day, the quarter of an hour at the finest: sheets are remembered that
-        long. tier: by which the service says it bills; one without prices of its own costs what is usual."""
+        long. tier: by which the service says it bills; one without prices of its own costs what is usual.
+        billed: what it says that the call costs, for a model without a price."""
         name = (target.provider, target.family, target.model, int(at) // 900, tier)
         sheet = self._sheets.get(name, _NOT_YET)
         if sheet is _NOT_YET:
@@ -138,7 +141,7 @@ class Prices:
                 self._sheets.clear()
             sheet = self._sheets[name] = self._find(target, datetime.fromtimestamp(at, UTC), tier)
         if sheet is None:
-            return Priced(None)
+            return Priced(f"{Decimal(billed).quantize(QUANTUM):f}", _BY_THE_SERVICE) if billed else Priced(None)
         return Priced(cost(sheet, usage), sheet.snapshot)
 
     def _find(self, target: Target, at: datetime, tier: str) -> Sheet | None:

@@ -89,6 +89,7 @@ def _read_split(raw: bytes, searches: int) -> Usage | None:
         return None
     prompt, cached = counts.promptTokenCount or 0, counts.cachedContentTokenCount or 0
     tool_use, output = counts.toolUsePromptTokenCount or 0, counts.candidatesTokenCount or 0
+    odd = prompt < 0 or output < 0
     cached = max(0, min(cached, prompt))
     fresh = max(0, prompt - cached) + max(0, tool_use)
     heard = min(_of(counts.cacheTokensDetails, "AUDIO"), cached)
@@ -113,6 +114,7 @@ def _read_split(raw: bytes, searches: int) -> Usage | None:
         audio_out=audio_out,
         image_out=image_out,
         searches=searches,
+        estimated=odd,
     )
 
 
