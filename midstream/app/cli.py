@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,7 +16,6 @@ from .. import __version__
 from ..store import open_store
 from .cli_keys import keys
 from .cli_options import Says, configured, read_config
-from .config import Config
 from .keyfiles import admin_key
 from .local_server import base_url
 from .logs import start_logging
@@ -41,17 +41,16 @@ def serve(config_file: str | None, **options: object) -> None:
         raise click.ClickException("this version runs one process with role all: leave workers and role as they are")
     start_logging(config.server.log)
     key, file = admin_key(config.server)
-    _greet(config, file)
     from .server import run
 
-    run(config, key.reveal())
+    run(config, key.reveal(), partial(_greet, file))
 
 
-def _greet(config: Config, key_file: Path | None) -> None:
+def _greet(key_file: Path | None, host: str, port: int) -> None:
     """For the person who started it: where it answers and where its key is. Never the key."""
-    host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
+    at = f"[{host}]" if ":" in host else host
     place = f"in {key_file}" if key_file else "the one that was configured"
-    click.echo(f"midstream {__version__} on http://{host}:{config.server.port} (API reference: /docs)", err=True)
+    click.echo(f"midstream {__version__} on http://{at}:{port} (API reference: /docs)", err=True)
     click.echo(f"The admin key is {place}.", err=True)
 
 

@@ -26,7 +26,7 @@ from .postgres import PostgresDatabase
 from .reading import Scope
 from .recovery import Estimate, unpriced
 from .searches import Searches
-from .secrets import SealingKey, Secrets
+from .secrets import SealingKey, Secrets, key_of, settle
 from .sqlite import SqliteDatabase
 from .tool_calls import ToolCalls
 
@@ -51,6 +51,14 @@ class Store:
     def seal_with(self, key: bytes) -> None:
         """key: 32 bytes that secrets are sealed with; until it is given they are lost with the process."""
         self._sealing = SealingKey(key)
+
+    async def key_id(self) -> str | None:
+        """See store.secrets.key_of."""
+        return await key_of(self.db)
+
+    async def settle_key(self) -> str:
+        """See store.secrets.settle; for the key of `seal_with`."""
+        return await settle(self.db, self._sealing)
 
     def org(self, org_id: str) -> OrgStore:
         return OrgStore(self.db, org_id, self._clock, self._sealing)

@@ -83,6 +83,16 @@ def test_a_mistake_in_the_file_is_one_line_and_status_2() -> None:
         assert result.stderr == "midstream.toml:2: server.prot: unknown key (did you mean port?)\n"
 
 
+def test_a_secret_key_that_is_none_is_told_alike_by_every_command_and_nothing_is_announced() -> None:
+    Path("midstream.toml").write_text('[server]\nsecret_key = "abc"\n')
+    said = "midstream.toml:2: server.secret_key: expected 32 bytes as 64 hexadecimal digits or as base64\n"
+    for command in ("check", "serve"):
+        result = run(command)
+        assert (result.exit_code, result.stderr, result.stdout) == (2, said, "")
+    assert f"BAD  configuration: {said}" in run("doctor").stdout
+    assert not Path("midstream-data").exists()
+
+
 def test_check_says_what_the_configuration_means() -> None:
     Path("c.toml").write_text(
         "[providers.x]\nkind='openai_compatible'\nbase_url='http://127.0.0.1:1'\n[models.fast]\ntargets=['x/y']"

@@ -184,6 +184,13 @@ def test_a_secret_of_a_wrong_type_is_not_repeated() -> None:
     assert "hunter2" not in refusal("", {"MIDSTREAM_DATABASE_URL": "mysql://u:hunter2@h"})
 
 
+@pytest.mark.parametrize("text", ["abc", "ab" * 31, "é" * 32])
+def test_a_secret_key_that_is_none_is_named_by_its_place_and_not_repeated(text: str) -> None:
+    expected = "server.secret_key: expected 32 bytes as 64 hexadecimal digits or as base64"
+    assert refusal(f"[server]\nsecret_key = '{text}'") == f"midstream.toml:2: {expected}"
+    assert refusal("", {"MIDSTREAM_SECRET_KEY": text}) == f"MIDSTREAM_SECRET_KEY: {expected}"
+
+
 def test_a_variable_that_is_not_set_is_named() -> None:
     said = refusal("[providers.openai]\n\napi_key = '${MY_KEY}'")
     assert said == "midstream.toml:3: providers.openai.api_key: the environment variable MY_KEY is not set"

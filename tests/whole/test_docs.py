@@ -21,6 +21,8 @@ import pytest
 from midstream.app.cli import main
 from midstream.app.cli_options import provider_kinds
 from midstream.app.config import Config, ConfigError, ProviderConfig, load
+from midstream.app.config_environ import VARIABLES
+from midstream.app.keyfiles import ADMIN_FILE, SECRET_FILE
 from midstream.core.errors import MidstreamError
 from midstream.core.http import Timeouts
 from midstream.wire import anthropic_messages, gemini, openai_chat
@@ -138,6 +140,19 @@ def test_the_guide_tells_every_key_of_the_configuration():
     for part in (config.server, config.egress):
         for field in msgspec.structs.fields(part):
             assert re.search(rf"\b{field.name}\b", text), field.name
+
+
+def test_the_guide_tells_every_variable_of_the_configuration():
+    text = (ROOT / "docs" / "guide" / "configuration.md").read_text()
+    assert {name for name in VARIABLES if f"`{name}`" not in text} == set()
+
+
+def test_a_backup_has_every_key_that_the_server_makes():
+    text = (ROOT / "docs" / "guide" / "conversations-and-storage.md").read_text()
+    section = re.search(r"^## Backups\n(.*)", text, re.DOTALL | re.MULTILINE)
+    assert section is not None
+    for file in (ADMIN_FILE, SECRET_FILE):
+        assert f"midstream-data/{file}" in section[1]
 
 
 def test_the_guide_shows_the_defaults_of_the_server_table():
