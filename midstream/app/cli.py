@@ -17,7 +17,7 @@ from ..store import open_store
 from .cli_keys import keys
 from .cli_options import Says, configured, read_config
 from .keyfiles import admin_key
-from .local_server import base_url
+from .local_server import base_url, key_for
 from .logs import start_logging
 
 
@@ -28,7 +28,6 @@ def main() -> None:
 
 @main.command()
 @configured
-@click.option("--data", metavar="DIR", help="Where everything is kept (MIDSTREAM_DATA).  [./midstream-data]")
 @click.option("--host", help="Address to listen on (MIDSTREAM_HOST).  [127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on, 0 for any free one (MIDSTREAM_PORT).  [8080]")
 @click.option("--workers", type=int, help="Processes; more than one needs PostgreSQL (MIDSTREAM_WORKERS).  [1]")
@@ -56,9 +55,9 @@ def _greet(key_file: Path | None, host: str, port: int) -> None:
 
 @main.command()
 @configured
-def check(config_file: str | None) -> None:
+def check(config_file: str | None, data: str | None) -> None:
     """Read the configuration and say what it means."""
-    config = read_config(config_file)
+    config = read_config(config_file, {"data": data})
     enabled = [name for name, provider in config.providers.items() if provider.enabled]
     store = "PostgreSQL" if config.server.database_url.reveal().startswith("postgres") else "SQLite"
     click.echo("The configuration is good.")
@@ -69,9 +68,9 @@ def check(config_file: str | None) -> None:
 
 @main.command()
 @configured
-def migrate(config_file: str | None) -> None:
+def migrate(config_file: str | None, data: str | None) -> None:
     """Bring the database to this version's form."""
-    config = read_config(config_file)
+    config = read_config(config_file, {"data": data})
 
     async def run() -> None:
         store = await open_store(config.server.store_url, worker="migrate")
@@ -83,9 +82,9 @@ def migrate(config_file: str | None) -> None:
 
 @main.command(name="providers")
 @configured
-def list_providers(config_file: str | None) -> None:
+def list_providers(config_file: str | None, data: str | None) -> None:
     """The configured providers."""
-    config = read_config(config_file)
+    config = read_config(config_file, {"data": data})
     for name, provider in config.providers.items():
         count = len(provider.api_key)
         state = f"{count} key{'' if count == 1 else 's'}" if provider.enabled else "disabled"
@@ -96,9 +95,9 @@ def list_providers(config_file: str | None) -> None:
 @main.command()
 @configured
 @click.option("--offline", is_flag=True, help="Only what the configuration names: ask no provider.")
-def models(config_file: str | None, offline: bool) -> None:
+def models(config_file: str | None, data: str | None, offline: bool) -> None:
     """Every model that can be asked, by the name to ask it by."""
-    config = read_config(config_file)
+    config = read_config(config_file, {"data": data})
     from .listing import list_models
 
     names, problems = asyncio.run(list_models(config, ask=not offline))
@@ -112,22 +111,23 @@ def models(config_file: str | None, offline: bool) -> None:
 @click.option("--model", default="midstream/rehearsal", show_default=True, help="Which model to talk to.")
 @click.option("--url", help="Of the server.  [the configured host and port]")
 @click.argument("message", required=False)
-def chat(config_file: str | None, model: str, url: str | None, message: str | None) -> None:
+def chat(config_file: str | None, data: str | None, model: str, url: str | None, message: str | None) -> None:
     """Talk to a model through the running server; with MESSAGE, ask once."""
-    config = read_config(config_file)
-    key, _ = admin_key(config.server)
+    config = read_config(config_file, {"data": data})
     from .chat import run
 
-    sys.exit(asyncio.run(run(url or base_url(config.server), key, model, message)))
+    at = url or base_url(config.server)
+    key = asyncio.run(key_for(at, config.server))
+    sys.exit(asyncio.run(run(at, key, model, message)))
 
 
 @main.command()
 @configured
-def doctor(config_file: str | None) -> None:
+def doctor(config_file: str | None, data: str | None) -> None:
     """Look for what would keep the server from working."""
     from .doctor import examine
 
-    findings = asyncio.run(examine(config_file, os.environ))
+    findings = asyncio.run(examine(config_file, os.environ, data))
     for finding in findings:
         click.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.what}: {finding.said}")
     sys.exit(0 if all(finding.good for finding in findings) else 1)

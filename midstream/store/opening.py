@@ -141,12 +141,18 @@ async def open_store(
     return store
 
 
+def file_of(url: str) -> Path | None:
+    """The file of a database that is one; None for others."""
+    scheme, _, rest = url.partition("://")
+    return Path(rest[1:]) if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1 else None
+
+
 async def _database(url: str, full_sync: bool) -> Database:
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest == ":memory:":
         return SqliteDatabase(None)
-    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return SqliteDatabase(Path(rest[1:]), full_sync=full_sync)
+    if (file := file_of(url)) is not None:
+        return SqliteDatabase(file, full_sync=full_sync)
     if scheme in ("postgresql", "postgres"):
         return await PostgresDatabase.connect(url)
     raise StoreDown("a database URL begins with sqlite:/// (and a path) or postgresql://")

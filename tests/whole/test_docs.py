@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import msgspec
 import pytest
@@ -27,7 +29,7 @@ from midstream.core.errors import MidstreamError
 from midstream.core.http import Timeouts
 from midstream.wire import anthropic_messages, gemini, openai_chat
 
-from .serving import START, Serving
+from .serving import START, Serving, free_port
 from .upstream import Asked, Said, Upstream, whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,6 +155,45 @@ def test_a_backup_has_every_key_that_the_server_makes():
     assert section is not None
     for file in (ADMIN_FILE, SECRET_FILE):
         assert f"midstream-data/{file}" in section[1]
+
+
+def test_the_unit_of_systemd_and_the_commands_beside_it_mean_one_server(tmp_path: Path):
+    """Without systemd: what it would start is started, with the variables of its file and no others."""
+    text = (ROOT / "docs" / "guide" / "operations.md").read_text()
+    section = text[text.index("## systemd") : text.index("## More than one server")]
+    for here, there in (("/opt/midstream/.venv/bin/midstream", "midstream"), ("/etc/", f"{tmp_path}/etc/"),
+                        ("/var/lib/", f"{tmp_path}/var/lib/"), ("sudo -u midstream ", "")):  # fmt: skip
+        section = section.replace(here, there)
+    unit, file = (re.search(rf"^```ini\n({first}.*?)^```", section, re.DOTALL | re.MULTILINE) for first in ("\\[", "M"))
+    making, asking = re.findall(r"^```console\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert unit is not None
+    assert file is not None
+    command = tmp_path / "bin" / "midstream"
+    for folder in ("bin", "etc", "var/lib/midstream", "opt"):
+        (tmp_path / folder).mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{START}" "$@"\n')
+    command.chmod(0o755)
+    port = free_port()
+    [variables] = re.findall(r"^EnvironmentFile=(.*)$", unit[1], re.MULTILINE)
+    Path(variables).write_text(f"{file[1]}MIDSTREAM_PORT={port}\n")
+    bare = {"PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    [touch] = [line for line in making.splitlines() if line.startswith("touch")]
+    subprocess.run(["sh", "-c", touch], check=True)
+    [start] = re.findall(r"^ExecStart=(.*)$", unit[1], re.MULTILINE)
+    said = dict(line.split("=", 1) for line in Path(variables).read_text().splitlines())
+    with subprocess.Popen(start.split(), cwd=tmp_path / "opt", env={**bare, **said}, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert b"midstream is ready" in server.stdout.readline()
+        done = subprocess.run(
+            ["sh", "-ec", asking], cwd=tmp_path / "opt", env=bare, capture_output=True, text=True, check=False
+        )
+        request = Request(f"http://127.0.0.1:{port}/v1/models", headers={"x-api-key": done.stdout.strip()})
+        with urlopen(request, timeout=10) as reply:
+            assert reply.status == 200, done
+        server.terminate()
+        server.send_signal(signal.SIGINT)
+    assert done.stderr == ""
+    assert [*tmp_path.rglob("midstream.db")] == [tmp_path / "var" / "lib" / "midstream" / "midstream.db"]
 
 
 def test_the_guide_shows_the_defaults_of_the_server_table():
