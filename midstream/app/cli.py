@@ -5,6 +5,7 @@ What a command alone needs is imported inside it: `midstream version` is not to 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from functools import partial
@@ -19,6 +20,8 @@ from .cli_options import Says, configured, read_config
 from .keyfiles import admin_key
 from .local_server import base_url, key_for
 from .logs import start_logging
+
+logger = logging.getLogger("midstream.configuration")
 
 
 @click.group(cls=Says, context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,10 +38,13 @@ def main() -> None:
 @click.option("--log", help="debug | info | warning | error (MIDSTREAM_LOG).  [info]")
 def serve(config_file: str | None, **options: object) -> None:
     """Start the server."""
-    config = read_config(config_file, options)
+    warnings: list[str] = []
+    config = read_config(config_file, options, warnings.append)
     if config.server.workers > 1 or config.server.role != "all":
         raise click.ClickException("this version runs one process with role all: leave workers and role as they are")
     start_logging(config.server.log)
+    for warning in warnings:
+        logger.warning(warning)
     key, file = admin_key(config.server)
     from .server import run
 
@@ -57,13 +63,16 @@ def _greet(key_file: Path | None, host: str, port: int) -> None:
 @configured
 def check(config_file: str | None, data: str | None) -> None:
     """Read the configuration and say what it means."""
-    config = read_config(config_file, {"data": data})
+    warnings: list[str] = []
+    config = read_config(config_file, {"data": data}, warnings.append)
     enabled = [name for name, provider in config.providers.items() if provider.enabled]
     store = "PostgreSQL" if config.server.database_url.reveal().startswith("postgres") else "SQLite"
     click.echo("The configuration is good.")
     click.echo(f"providers: {', '.join(enabled) or 'none (only midstream/rehearsal answers)'}")
     click.echo(f"aliases:   {', '.join(config.models) or 'none'}")
     click.echo(f"store:     {store}, data in {Path(config.server.data).absolute()}")
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 @main.command()

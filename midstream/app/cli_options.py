@@ -42,10 +42,10 @@ class Says(click.Group):
             raise click.ClickException(f"{error.filename or ctx.invoked_subcommand}: {error.strerror}") from None
 
 
-def read_config(file: str | None, options: Mapping[str, object] | None = None) -> Config:
-    """Options that were not given are None. Raises ConfigError."""
-    given = {name: value for name, value in (options or {}).items() if value is not None}
-    return load(file, os.environ, provider_kinds(), given)
+def read_config(file: str | None, options: Mapping[str, object], warn: Callable[[str], object] | None = None) -> Config:
+    """Options that were not given are None. warn: as of `config.load`. Raises ConfigError."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return load(file, os.environ, provider_kinds(), given, warn)
 
 
 def provider_kinds() -> dict[str, Any]:

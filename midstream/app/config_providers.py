@@ -12,7 +12,8 @@ from .config_read import Reader, near_miss
 
 class Kind(Protocol):
     """What the configuration needs to know of a service (`providers._service.Service` is one). key_env, url_env: the
-    variables that switch it on. keyless: may be used without a key. builtin: always there, not configured."""
+    variables that switch it on. keyless: may be used without a key. builtin: always there, not configured, with these
+    models."""
 
     @property
     def base_url(self) -> str: ...
@@ -24,6 +25,8 @@ class Kind(Protocol):
     def keyless(self) -> bool: ...
     @property
     def builtin(self) -> bool: ...
+    @property
+    def models(self) -> tuple[str, ...]: ...
 
 
 def complete(

@@ -32,12 +32,13 @@ async def examine(config_file: str | None, environ: Mapping[str, str], data: str
     the first start makes."""
     versions = f"{platform.python_version()}, {ssl.OPENSSL_VERSION}"
     findings = [Finding("python", True, versions)]
+    warnings: list[str] = []
     try:
-        config = load(config_file, environ, provider_kinds(), {"data": data} if data else None)
+        config = load(config_file, environ, provider_kinds(), {"data": data} if data else None, warnings.append)
     except ConfigError as error:
         return [*findings, Finding("configuration", False, str(error))]
     server = config.server
-    findings.append(Finding("configuration", True, "can be read"))
+    findings.append(Finding("configuration", True, ", but ".join(["can be read", *warnings])))
     return [*findings, _data(server), *await _database(server), await _port(server), _providers(config)]
 
 

@@ -102,6 +102,22 @@ def test_check_says_what_the_configuration_means() -> None:
     assert "aliases:   fast\n" in said
 
 
+def test_a_target_whose_provider_is_missing_is_warned_of_and_the_rest_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("midstream.toml").write_text("[models.fast]\ntargets = ['midstream/rehearsal', 'openai/gpt-4o-mini']")
+    said = "midstream.toml:2: models.fast.targets[1]: no provider openai is configured: set OPENAI_API_KEY"
+    result = run("check")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "The configuration is good.")
+    assert result.stderr.startswith(f"warning: {said}")
+    assert f"ok   configuration: can be read, but {said}" in good("doctor")
+    server = Serving()
+    assert server.process.stdout is not None
+    first, ready = json.loads(server.log), json.loads(server.process.stdout.readline())
+    assert (first["level"], first["message"][: len(said)]) == ("warning", said)
+    monkeypatch.setenv("MIDSTREAM_PORT", ready["message"].rpartition(":")[2])
+    assert "You said (2 words)" in good("chat", "--model", "fast", "hello there")
+    server.end()
+
+
 def test_an_unusable_option_is_refused_before_anything_starts() -> None:
     result = run("serve", "--role", "boss")
     assert result.exit_code == 2
