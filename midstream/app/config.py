@@ -15,7 +15,7 @@ from .config_aliases import check_aliases
 from .config_check import check
 from .config_environ import VARIABLES, Expansion, from_variables, overlay
 from .config_lines import KeyPath, key_lines
-from .config_providers import Kind, complete
+from .config_providers import Kind, complete, variables
 from .config_read import ConfigError, Reader
 from .config_schema import (
     AliasConfig,
@@ -71,6 +71,7 @@ def load(
     providers = tables.get("providers", {})
     if isinstance(providers, dict):
         tables["providers"] = complete(providers, environ, kinds, reader)
+        places.named.update(variables(providers, environ, kinds))
     config: Config = reader.table(Config, tables, ())
     check(config, reader)
     check_aliases(config, kinds, reader)

@@ -322,6 +322,20 @@ def test_an_address_in_the_environment_is_completed_by_the_usual_one() -> None:
     assert providers["openai"].base_url == "http://proxy:9/v1"
 
 
+@pytest.mark.parametrize("url", ["foo", "proxy:9/v1", "ftp://proxy", "http://:9", "http://u:p@proxy"])
+def test_an_address_in_the_environment_that_is_none_is_named_by_its_variable(url: str) -> None:
+    kinds = {**KINDS, "vllm": Kind(url_env="VLLM_BASE_URL", keyless=True)}
+    for name, variable in (("openai", "OPENAI_BASE_URL"), ("vllm", "VLLM_BASE_URL")):
+        with pytest.raises(ConfigError) as caught:
+            load(None, {"OPENAI_API_KEY": "k", variable: url}, kinds)
+        said = str(caught.value)
+        assert said.startswith(f"{variable}: providers.{name}.base_url: ")
+        assert url not in said
+    text = "[providers.openai]\nmodels = ['gpt-*']"
+    assert refusal(text, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": url}).startswith("OPENAI_BASE_URL: ")
+    assert loaded(f"{text}\nbase_url = 'http://h/v1'", {"OPENAI_BASE_URL": url}).providers["openai"].base_url
+
+
 @pytest.mark.parametrize(
     ("given_url", "full"),
     [
