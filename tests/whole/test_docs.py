@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -83,7 +83,7 @@ def surroundings(serving: Serving) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIDSTREAM_", "OPENAI_"))}
     return {
         **kept, "PATH": f"{serving.folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "KEY": key,
-        "MIDSTREAM_PORT": str(serving.port), "NO_PROXY": "*", "MIDSTREAM_URL": serving.url, "MIDSTREAM_KEY": key,
+        "MIDSTREAM_PORT": str(serving.port), "NO_PROXY": "*", "MIDSTREAM_URL": serving.url,
     }  # fmt: skip
 
 
@@ -253,6 +253,39 @@ def test_the_commands_that_are_named_exist(page: Path):
         assert target in targets
     for command in re.findall(r"(?:`|^)midstream ([\w-]+)", text + consoles, re.MULTILINE):
         assert command in main.commands, command
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=named)
+def test_a_page_says_where_the_command_is_when_it_first_names_it(page: Path):
+    text = page.read_text()
+    first = re.search(rf"(?:^|[`(])midstream ({'|'.join(main.commands)})\b", text, re.MULTILINE)
+    if first is not None:
+        assert ".venv/bin/midstream" in text[: text.index("\n", first.end())]
+
+
+def test_the_packages_that_programs_import_are_named_where_they_begin():
+    packages = {"openai": "openai", "anthropic": "anthropic", "google": "google-genai", "websockets": "websockets"}
+
+    def needed(texts: Iterable[str]) -> set[str]:
+        found = re.findall(r"^(?:import|from) (\w+)", "\n".join(texts), re.MULTILINE)
+        return {packages.get(name, name) for name in found if name not in sys.stdlib_module_names}
+
+    pages = [*PAGES, ROOT / "README.md"]
+    wanted = {page: needed(text for _, text, _ in blocks(page, "python")) for page in pages}
+    beginnings = {
+        ROOT / "README.md": wanted[ROOT / "README.md"],
+        ROOT / "docs" / "guide" / "quickstart.md": wanted[ROOT / "docs" / "guide" / "quickstart.md"],
+        ROOT / "docs" / "README.md": set().union(*(wanted[page] for page in PAGES)),
+        ROOT / "examples" / "README.md": needed(example.read_text() for example in EXAMPLES),
+    }
+    for page, names in beginnings.items():
+        told = re.findall(r"pip install ([\w -]+)", page.read_text())
+        assert names <= {name for line in told for name in line.split()}, page
+
+
+def test_the_server_key_has_one_name_everywhere():
+    pages = [*PAGES, *EXAMPLES, ROOT / "README.md", ROOT / "examples" / "README.md"]
+    assert [page.name for page in pages if "MIDSTREAM_KEY" in page.read_text()] == []
 
 
 def test_every_link_leads_somewhere():
