@@ -53,9 +53,7 @@ def test_what_was_not_said_is_not_assumed():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "said, meant", [("conv_1", "conv_1"), ({"id": "conv_1"}, "conv_1"), ({}, ""), ("", ""), (None, None)]
-)
+@pytest.mark.parametrize("said, meant", [("conv_1", "conv_1"), ({"id": "conv_1"}, "conv_1"), ({}, ""), (None, None)])
 def test_a_conversation_may_be_named_or_asked_for(said: Any, meant: str | None):
     assert read(model="m", messages=HI, conversation=said).conversation == meant
 
