@@ -14,8 +14,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..core.events import Answer, Choice
+from ..core.json_words import arguments_in
 from ..core.outcome import Step, StopReason
-from ..core.parts import Message, Part, Text, ToolCall, ToolResult, arguments_in, text_of
+from ..core.parts import Message, Part, Text, ToolCall, ToolResult, text_of
 from ..core.serving import Completed
 from ..core.toolbox import ToolAnswer
 from ..core.turn import Prompt
@@ -215,7 +216,7 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
     """As they are shown. What is no JSON object stands under "input", as it was written."""
     try:
         value = arguments_in(call.arguments)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except msgspec.DecodeError:
         return {"input": call.arguments}
     return value if isinstance(value, dict) else {"input": call.arguments}
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec.structs import replace
 
 from ..core.events import Answer
+from ..core.json_words import too_deep
 from ..core.parts import Message, Part, Reasoning, State, Text, ToolCall
 from ..core.turn import Prompt
 from ..runs.order import Order
@@ -142,11 +143,14 @@ def _key(org: str, call: ToolCall) -> _Key:
     with suppress(ValueError, RecursionError):
         value: Any = json.loads(said.strip() or "null", parse_float=_number)
         if value is None:
-            value = {}  # as core.parts.arguments_in reads it
+            value = {}  # as core.json_words.arguments_in reads it
         if isinstance(value, dict) and len(value) == 1:
             name, inner = next(iter(value.items()))
             value = inner if name in _WRAPPED and isinstance(inner, str) else value
-        said = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        if isinstance(value, str):
+            said = value
+        elif not too_deep(value):
+            said = json.dumps(value, sort_keys=True)
     words = f"{call.name}\0{said}".encode("utf-8", "surrogatepass")
     return org, call.id, hashlib.blake2s(words, digest_size=16).digest()
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..core.agents import Tool
 from ..core.ids import new_id
+from ..core.json_words import decoded
 from ..core.parts import ToolCall
 from ..core.toolbox import ToolScope
 from ..core.web import Caller
@@ -179,7 +180,7 @@ def _shown_offer(one: Offered) -> dict[str, Any]:
 def _shown_call(row: CallRow) -> dict[str, Any]:
     answer = row.answer()
     try:
-        arguments = msgspec.json.decode(row.arguments)
+        arguments = decoded(row.arguments)
     except msgspec.DecodeError:
         arguments = row.arguments.decode("utf-8", "replace")
     return {

@@ -266,3 +266,10 @@ def test_a_tool_without_an_address_is_told():
             return await Http(egress.send).run(Tool(id="t", name="t"), {}, scope(), "k", lambda text: None)
 
     assert asyncio.run(run()).error == "tool_broken"
+
+
+def test_an_answer_nested_without_end_is_told_as_it_came_or_as_what_it_is():
+    for depth in (300, *range(800, 1000), 3000):
+        text = '{"a":' * depth + "1" + "}" * depth
+        told = answer(200, "application/json", text.encode(), "")
+        assert told.text in (text, "[a value that is nested too deeply to be told]"), depth

@@ -489,6 +489,18 @@ def test_a_server_that_talks_nonsense_is_a_problem_and_nothing_more(said_back: S
     serving(test, said_back)
 
 
+def test_a_server_whose_schemas_are_nested_without_end_hides_nobody():
+    for depth in (65, 900, 960, 985):
+        schema = msgspec.Raw(b'{"a":' * depth + b"1" + b"}" * depth)
+
+        async def test(mcp: Mcp, *_: Any, depth: int = depth) -> None:
+            listed = await mcp.listed(ORG)
+            assert [tool.name for tool, _ in listed.tools] == ["seek"], depth
+            assert list(listed.problems) == ["a"]
+
+        serving(test, Scripted({"name": "look", "inputSchema": schema}), Scripted(described("seek")))
+
+
 def test_a_command_is_never_started_for_an_org():
     with pytest.raises(ValueError):
         StdioLink(McpServer("id", "a", command=("true",)), lambda notice: None)
