@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from midstream.agent.history import LOST, tokens_of, window, with_results
-from midstream.agent.prepare import CONFIGURATION, Given, besides, embedded, pre_call, prepare, reported, variables_of
+from midstream.agent.prepare import CONFIGURATION, Given, besides, embedded, pre_call, prepare, reported
+from midstream.agent.variables import variables_of
 from midstream.core.agents import (
     AgentAsk,
     Fallback,
