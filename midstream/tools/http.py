@@ -94,8 +94,11 @@ class Given(Struct):
 
 
 def given(tool: Tool, arguments: Mapping[str, Any]) -> Given:
+    """A tool that says which arguments it has knows no others: what else a model gives them is not to be taken for one
+    that a mapping speaks of."""
     known = tool.parameters.get("properties")
-    return Given(arguments, {*arguments, *tool.mapped, *(known if isinstance(known, dict) else ())}, set())
+    names = {*tool.mapped, *(known if isinstance(known, dict) else ())}
+    return Given(arguments, names or {*arguments}, set())
 
 
 def secrets_in(headers: Mapping[str, str]) -> list[str]:

@@ -63,6 +63,17 @@ def test_mappings_rename_nest_and_add_constants():
     assert heard.body == b"city=a+b&days=1"
 
 
+def test_a_model_makes_no_argument_out_of_what_the_mapping_says_by_calling_one_so():
+    body = {"city": "where", "role": "guest", "kind": "order", "note": "{tone}"}
+    said = {"city": "Oslo", "role": "admin", "guest": "x", "order": "refund", "tone": "rude"}
+    fixed = {"where": "Oslo", "role": "guest", "kind": "order", "note": "{tone}"}
+    assert asked(said, parameters=NAMES, body=body).json == fixed
+    assert asked({"role": "admin", "page": 1}, parameters=NAMES, body={"role": "guest"}).json == {
+        "role": "guest", "page": 1,
+    }  # fmt: skip
+    assert asked({"v": "1", "2": "x"}, parameters=NAMES, method="GET", query={"v": "2"}).target == "/x?v=2&2=x"
+
+
 def test_a_field_of_the_addresss_query_without_its_argument_is_left_out():
     assert asked({"city": "Oslo"}, "/x?q={city}&p={page}&k=1", method="GET").target == "/x?q=Oslo&k=1"
 
