@@ -15,13 +15,13 @@ from ..core.agents import AgentAsk, AgentType, Fallback, Loaded, ModelDocument, 
 from ..core.errors import BadRequest
 from ..core.json_words import JSON_ONLY
 from ..core.parts import Media, Message, Part, Text, media_in
-from ..core.turn import PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
+from ..core.turn import MODES, PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
 from ..core.unread import unread_in
 from .fitting import answerable, check_media, readable, room
 from .formats import format_of
 from .history import DRAWINGS, MEDIA_TOKENS, left_files, shown_to_user, tokens_of, window, with_drawings
 from .memory import reminder
-from .offered import MODES, choice_of, chosen_name, mapped, shown, tools_of, unplaced
+from .offered import choice_of, chosen_name, mapped, shown, tools_of, unplaced
 from .parameters import NAMES, NUMBERS, Fitted, field_of, fit, gathered, one_answer
 from .parameters import Given as GivenParameter
 from .template import current_time, manner, within, zone_of

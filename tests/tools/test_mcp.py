@@ -201,6 +201,14 @@ def test_names_that_clash_are_prefixed_and_every_name_fits_a_provider():
     assert all(0 < len(name) <= 64 and name.replace("-", "_").isascii() for name in names)
 
 
+def test_a_name_that_another_tool_has_or_that_is_a_word_of_tool_choice_is_prefixed_too():
+    assert _names(agreed(("a", "look"), ("a", "find")), others=["look", "a__find"]) == ["a__look", "find"]
+    assert _names(agreed(("a", "look"), ("b", "look")), others=["a__look"]) == ["a__look_2", "b__look"]
+    words = ["none", "auto", "required", "any", "default"]
+    assert _names(agreed(*(("a", word) for word in words))) == [f"a__{word}" for word in words]
+    assert _names([("a", "look", False)], others=["look"]) == ["a__look"]
+
+
 def test_a_tool_that_nobody_has_agreed_to_renames_no_other():
     assert _names([("a", "look", True), ("b", "look", False)]) == ["look", "b__look"]
     assert _names([("a", "look", False), ("b", "look", False)]) == ["a__look", "b__look"]
