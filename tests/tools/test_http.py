@@ -118,6 +118,22 @@ def test_a_secret_that_the_service_repeats_is_not_told():
 
     result, _ = ask(lambda w: http_tool(w.url, headers={"authorization": "Bearer {{secret:TOKEN}}"}), echo, {})
     assert result.text == '{"you":"Bearer ***"}'
+    odd = 'pa"ss/w\\ord é'
+
+    async def run() -> ToolAnswer:
+        async with web(echo) as there, door(there.host) as egress:
+            made, secrets = http_tool(there.url, headers={"authorization": "{{secret:ODD}}"}), {"ODD": Secret(odd)}
+            return await Http(egress.send).run(made, {}, scope(secrets=secrets), "k", lambda text: None)
+
+    async def failing(heard: Heard) -> Said:
+        return Said({"you": heard.headers["authorization"]}, 500)
+
+    assert (asyncio.run(run()).text, asyncio.run(run()).value) == ('{"you":"***"}', {"you": "***"})
+    result, _ = ask(lambda w: http_tool(w.url, headers={"authorization": "Bearer {{secret:TOKEN}}"}), failing, {})
+    assert result.text == 'the service answered with HTTP 500: {"you":"Bearer ***"}'
+    mine = {"authorization": "Bearer my-own-key"}
+    result, _ = ask(lambda w: replace(http_tool(w.url), headers=mine), echo, {})
+    assert result.text == '{"you":"Bearer ***"}'
 
 
 def test_secrets_and_bodies_stay_with_their_host_when_it_redirects():

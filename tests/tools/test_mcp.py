@@ -378,6 +378,52 @@ def test_secret_headers_go_to_their_server_only():
     serving(test, one, two)
 
 
+def test_a_secret_that_a_server_repeats_is_told_to_nobody():
+    odd, plain = 'pa"ss/w\\ord', Scripted()
+
+    async def echoing(heard: Heard) -> Said:
+        if heard.target == "/token":
+            return Said({"access_token": "issued-token-1", "expires_in": 100})
+        asked = heard.json if heard.method == "POST" else {}
+        if asked.get("method") not in ("tools/call", "tools/list"):
+            return await plain(heard)
+        words = {name: heard.headers.get(name) for name in ("authorization", "x-api-key")}
+        text = f"{words} {msgspec.json.encode(words).decode()} {asked['params']}"
+        if asked["method"] == "tools/list":
+            return said(asked["id"], {"tools": [described("look", text)]})
+        if "fail" in asked["params"]["arguments"]:
+            return Said({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -1, "message": text}}, 400)
+        token = asked["params"]["_meta"]["progressToken"]
+        note = {"progressToken": token, "progress": 1, "message": text}
+        result = {"content": [{"type": "text", "text": text}], "structuredContent": {text: words}}
+        frames = [
+            {"jsonrpc": "2.0", "method": "notifications/progress", "params": note},
+            {"jsonrpc": "2.0", "id": asked["id"], "result": result},
+        ]
+        stream = b"".join(b"data: %b\n\n" % msgspec.json.encode(one) for one in frames)
+        return Said(stream, 200, {"content-type": "text/event-stream"})
+
+    async def test(mcp: Mcp, clock: Clock, servers: list[McpServer], sites: list[Web], store: Store) -> None:
+        server = servers[0]
+        login = OAuth(f"{sites[0].url}/token", "me", Secret("client-secret"))
+        for more, secret in (
+            ({"headers": {"Authorization": Secret(f"Bearer {TOKEN}")}}, TOKEN),
+            ({"headers": {"x-api-key": odd}}, odd),
+            ({"oauth": login}, "issued-token-1"),
+        ):
+            servers[0] = McpServer(f"id of {secret}", "a", server.url, **more)  # type: ignore[arg-type]
+            [(tool, offered)] = (await mcp.listed(ORG)).tools
+            notes: list[str] = []
+            answers = [await mcp.run(tool, given, scope(), "k", notes.append) for given in ({}, {"fail": 1})]
+            told = [offered.description, *notes, *(one.text for one in answers)]
+            assert len(told) == 4
+            assert all("***" in one for one in told), told
+            everything = f"{told} {answers[0].value} {msgspec.json.encode([told, answers[0].value]).decode()}"
+            assert not any(way in everything for way in (secret, msgspec.json.encode(secret).decode()[1:-1])), secret
+
+    serving(test, echoing)
+
+
 def test_a_token_is_fetched_once_used_until_it_ends_and_renewed_when_refused():
     server, given = Scripted(), []
     refused = False
