@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import islice
 
+import msgspec
 from msgspec.structs import replace
 
-from ..core.parts import Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, has_media
+from ..core.json_words import arguments_in
+from ..core.parts import (
+    Media,
+    Message,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+    has_media,
+    media_in,
+)  # fmt: skip
+from ..core.unread import words_for
 
 #: Rough enough to be called an estimate: bytes of text per token, and tokens of a picture or file.
 BYTES_PER_TOKEN, MEDIA_TOKENS, MESSAGE_TOKENS = 4, 1000, 4
@@ -69,10 +83,11 @@ def left_files(messages: Sequence[Message], shown: Sequence[Message]) -> tuple[M
 
 def with_drawings(messages: Sequence[Message], count: int) -> tuple[Message, ...]:
     """Of what models have drawn, the newest `count` pictures; other media of answers and addresses, which services give
-    for an hour, are left out, and so is an answer of which nothing is left."""
+    for an hour, are left out, and so is an answer of which nothing is left: words stand for it where none is shown."""
     if not has_media(messages):
         return tuple([message for message in messages if message.parts])
     out: list[Message] = []
+    shown = count > 0
     for message in reversed(messages):
         if message.role == "assistant":
             parts: list[Part] = []
@@ -83,6 +98,8 @@ def with_drawings(messages: Sequence[Message], count: int) -> tuple[Message, ...
                     count -= 1
                 parts.append(part)
             if len(parts) < len(message.parts):
+                if not parts and not shown:  # who asked was answered
+                    parts = [words_for(part) for part in media_in(message.parts)[:1]]
                 message = replace(message, parts=tuple(reversed(parts)), native=None)
         if message.parts:
             out.append(message)
@@ -127,9 +144,49 @@ def _whole_from(messages: Sequence[Message], start: int) -> int:
     return begins[0] if begins else len(messages)
 
 
-def with_results(messages: Sequence[Message]) -> tuple[Message, ...]:
+def continued(history: Sequence[Message], answered: Set[str] = frozenset()) -> tuple[Message, ...]:
+    """The history of a conversation whose turns may have broken off, so that services take it. answered: the calls to
+    which what is said now brings the results: what failed since they were made stands before them. Of the others, those
+    that were cut are left out, and a result that never came is said to be lost."""
+    last = next((at for at in reversed(range(len(history))) if history[at].role == "assistant"), None)
+    if last is not None and not answered.isdisjoint(part.id for part in history[last].parts if type(part) is ToolCall):
+        behind = history[last + 1 :]
+        since, results = ([one for one in behind if (one.role == "tool") is told] for told in (False, True))
+        history = (*history[:last], *since, history[last], *results)
+    return with_results(_without_cut(history, answered), answered)
+
+
+def _without_cut(history: Sequence[Message], answered: Set[str]) -> list[Message]:
+    """Without the calls whose arguments are no object, where nobody has answered them either."""
+    out: list[Message] = []
+    seen = set(answered)
+    for message in reversed(history):
+        if message.role == "assistant" and any(type(part) is ToolCall for part in message.parts):
+            kept = tuple(part for part in message.parts if not (type(part) is ToolCall and _is_cut(part, seen)))
+            seen = set(answered)
+            if len(kept) < len(message.parts):
+                message = replace(message, parts=kept, native=None)
+            if not kept:
+                continue
+        elif message.role == "tool":
+            seen.update(part.id for part in message.parts if type(part) is ToolResult)
+        out.append(message)
+    out.reverse()
+    return out
+
+
+def _is_cut(call: ToolCall, answered: Set[str]) -> bool:
+    if call.kind != "function" or call.id in answered:
+        return False
+    try:
+        return not isinstance(arguments_in(call.arguments), dict)
+    except msgspec.DecodeError:
+        return True
+
+
+def with_results(messages: Sequence[Message], later: Set[str] = frozenset()) -> tuple[Message, ...]:
     """Every call answered right behind it, as services demand: a result that was lost is said to be, one that no
-    call asked for is left out."""
+    call asked for is left out. later: calls whose results are still to be put behind these messages."""
     out: list[Message] = []
     open_calls: dict[str, ToolCall] = {}
     for message in messages:
@@ -145,7 +202,7 @@ def with_results(messages: Sequence[Message]) -> tuple[Message, ...]:
         out.append(message)
         if message.role == "assistant":
             open_calls = {part.id: part for part in message.parts if type(part) is ToolCall}
-    _close(open_calls, out)
+    _close({id: call for id, call in open_calls.items() if id not in later}, out)
     return tuple(out)
 
 

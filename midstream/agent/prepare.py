@@ -301,7 +301,8 @@ def _merge(loaded: Loaded, ask: AgentAsk) -> _Merged:
     values |= {name: value for name, value in asked.items() if name in _OTHERS}
     values["model"] = _fine_tuned(asked) or values["model"]
     direct = {
-        "service": ask.service, "model": ask.model, "tool_choice": ask.tool_choice, "response_type": ask.response_type,
+        "service": ask.service, "model": _fine_tuned(asked) or ask.model,
+        "tool_choice": ask.tool_choice, "response_type": ask.response_type,
     }  # fmt: skip
     values |= {name: value for name, value in direct.items() if value not in (None, "")}
     if not _text(values, "model"):

@@ -24,6 +24,8 @@ _ENDED = {
     "length": "it was cut, as it was longer than max_tokens or than the model says at once",
     "content_filter": "the service's content filter ended it",
 }
+#: In place of what would quote it.
+_UNTOLD = "what is wrong with it is not told, as no guardrail has let it pass"
 
 
 class Checked(Struct, frozen=True):
@@ -34,9 +36,12 @@ class Checked(Struct, frozen=True):
     completed: Completed | None = None
 
 
-async def structured(prompt: Prompt, text: str, form: Format, ask: Ask, stop: str = "stop") -> Checked:
-    """prompt: all that was said before the answer `text`. stop: why that ended. Raises Garbled, code response_invalid,
-    when the second answer does not fit either, or the first one was ended before it could; and what `ask` raises."""
+async def structured(
+    prompt: Prompt, text: str, form: Format, ask: Ask, stop: str = "stop", *, quoting: bool = True
+) -> Checked:
+    """prompt: all that was said before the answer `text`. stop: why that ended. quoting: may an error hold words of an
+    answer? Raises Garbled, code response_invalid, when the second answer does not fit either, or the first one was
+    ended before it could; and what `ask` raises."""
     found, value, problem = examined(text, form)
     if problem is None:
         return Checked(found, value)
@@ -47,7 +52,7 @@ async def structured(prompt: Prompt, text: str, form: Format, ask: Ask, stop: st
     found, value, problem = examined(text_of(choices[0].parts) if choices else "", form)
     if problem is None:
         return Checked(found, value, completed)
-    raise _unfit(_ENDED.get(choices[0].stop if choices else "", problem))
+    raise _unfit(_ENDED.get(choices[0].stop if choices else "", problem if quoting else _UNTOLD))
 
 
 def _unfit(why: str) -> Garbled:

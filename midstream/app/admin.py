@@ -23,7 +23,7 @@ from .admin_metrics import Since, Until, metrics_router
 from .admin_nouns import nouns_router
 from .admin_tools import tools_router
 from .docs_page import HEADERS, docs_page
-from .nouns import Reader, add_routes, json_reply, noun_app, page
+from .nouns import Reader, Who, add_routes, json_reply, noun_app, page
 from .openapi import describe
 from .operations import OPEN, plain_error
 from .services import Services
@@ -86,7 +86,7 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
 
     @app.get("/v1/admin/runs/{run_id}/events", tags=["accounts"], summary="What happened in a run, in order")
     async def events(
-        caller: Reader,
+        caller: Who,  # what was said is in them: no account's
         run_id: str,
         after: int = -1,
         limit: Limit = 1000,
@@ -129,7 +129,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cache_read,
+        "cached_tokens": usage.cached_tokens,
         "cache_write_tokens": usage.cache_write,
         "reasoning_tokens": usage.out_reasoning,
         "estimated": usage.estimated,

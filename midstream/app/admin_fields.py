@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,6 +16,7 @@ from ..core.http import HEADER_NAME, HEADER_VALUE, OWN_HEADERS
 from ..core.json_schema import broken
 from ..core.secret import written_out
 from ..core.turn import MODES
+from ..delivery.webhook import WRITTEN
 from ..metering.alerts import AlertType
 from ..store.nouns import KINDS
 from ..tools.http import owner_of
@@ -95,11 +96,15 @@ def _guardrails(value: Any, path: str = "") -> Any:
     return value
 
 
-def _headers(value: dict[str, str]) -> dict[str, str]:
+def _headers(value: dict[str, str], written: Set[str] = OWN_HEADERS) -> dict[str, str]:
     for name in value:
-        if name.lower() in OWN_HEADERS:
+        if name.lower() in written:
             raise ValueError(f"{name} is written by the server itself")
     return value
+
+
+def _of_webhook(value: dict[str, str]) -> dict[str, str]:
+    return _headers(value, WRITTEN)
 
 
 def _slug(value: str) -> str:
@@ -401,7 +406,7 @@ class ModelFields(Body):
 
 class WebhookFields(Body):
     url: Address
-    headers: Headers = Field(default_factory=dict)
+    headers: Annotated[Headers, AfterValidator(_of_webhook)] = Field(default_factory=dict)
 
 
 class AlertFields(Body):

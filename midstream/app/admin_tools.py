@@ -16,6 +16,7 @@ from ..core.secret import written_out
 from ..egress.targets import same_origin
 from ..store.tools import ToolRow
 from ..tools.http import foreign_secret, wrong_url
+from ..tools.knowledge import PARAMETERS
 from .admin_fields import NewTool, ToolFields
 from .admin_scope import After, Limit, OrgId, Scope
 from .agents import tool_of
@@ -94,6 +95,8 @@ def tool_from(old: Tool, fields: dict[str, Any]) -> Tool:
         raise BadRequest(f"{foreign}: only tools of the kind {foreign} have it, this one is {kind}", param=foreign)
     if not written.get("http" if kind == "http" else "target") and kind != "knowledge":
         raise BadRequest(f"{kind}: a tool of the kind {kind} needs it", param=kind)
+    if kind == "knowledge" and not written.get("parameters"):
+        written["parameters"] = PARAMETERS
     if isinstance(written.get("target"), dict):
         written["target"] = {name: one for name, one in written["target"].items() if one is not None}
     tool = msgspec.convert(written, Tool)

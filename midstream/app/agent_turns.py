@@ -241,8 +241,10 @@ class AgentTurns:
             _, fold, _ = await whole(follower)
         finally:
             follower.leave()  # when the caller is stopped, so is this
-        assert fold.outcome is not None
-        return ToolAnswer("ok", fold.outcome.text, fold.outcome.value)
+        outcome = fold.outcome
+        assert outcome is not None
+        drawn = tuple(replace(one, state=None) for one in outcome.images)  # which only its own model could read
+        return ToolAnswer("ok", outcome.text, outcome.value, media=drawn, citations=outcome.annotations)
 
 
 def _type(ask: AgentAsk, loaded: Loaded) -> object:

@@ -13,11 +13,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..core.agents import Loaded
 from ..core.errors import BadRequest
-from ..core.http import HEADER_NAME, OWN_HEADERS
+from ..core.http import HEADER_NAME
 from ..core.ids import new_id
 from ..core.turn import Turn
 from ..core.web import Caller, Request
-from ..delivery.webhook import Webhook
+from ..delivery.webhook import WRITTEN, Webhook
 from ..faces import completion_v2
 from ..store.batches import Batch, added
 from ..store.jobs import Job
@@ -113,7 +113,7 @@ def _webhook(hook: Hook | None) -> Webhook | None:
     if not is_web(hook.url):
         raise BadRequest("webhook.url: must be an http or https address", param="webhook.url")
     for name in hook.headers:
-        if name.lower() in OWN_HEADERS:
+        if name.lower() in WRITTEN:
             path = f"webhook.headers.{name}"
             raise BadRequest(f"{path}: is written by the server itself", param=path)
     return Webhook(hook.url, hook.headers)

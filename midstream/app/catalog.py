@@ -64,7 +64,7 @@ class Catalog:
         left, slash, right = model.partition("/")
         if slash and left in self._served:
             served = self._served[left]
-            return self._target(served, right) if _serves(served, right) else None
+            return self._target(served, right) if right and _serves(served, right) else None
         for served in self._served.values():
             if any(pattern != "*" and fnmatch.fnmatchcase(model, pattern) for pattern in served.models):
                 return self._target(served, model)

@@ -13,6 +13,7 @@ from ..access.points import Points
 from ..delivery.live import Hub
 from ..delivery.webhook import Webhooks
 from ..egress import Egress
+from ..knowledge.pieces import whole
 from ..metering.alerts import ALERT
 from ..metering.turns import TRANSACTION, TURN, after_turn, count_turn, keep_transaction
 from ..runs.run import Runs
@@ -153,4 +154,4 @@ def topics_of(given: Given, webhooks: Webhooks, hub: Hub) -> dict[str, Topic]:
 async def attached(store: Store, org: str, ids: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """(name, text) of an org's documents. Raises NotFound."""
     documents = store.documents(org)
-    return tuple([((await documents.one(id)).name, "\n".join(await documents.pieces(id))) for id in ids])
+    return tuple([((await documents.one(id)).name, whole(await documents.pieces(id))) for id in ids])

@@ -18,10 +18,12 @@ Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
-#: What a price may be for: USD per million tokens of that class (web_searches: per thousand searches).
+#: What a price may be for: USD per million tokens of that class (web_searches: per thousand searches; grounded_prompts:
+#: per thousand prompts that were searched for, however often).
 PRICE_WORDS = (
     "input", "output", "cached", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning",
     "output_reasoning", "input_audio", "output_audio", "input_image", "output_image", "web_searches",
+    "grounded_prompts", "cache_audio_read",
 )  # fmt: skip
 
 
@@ -132,7 +134,7 @@ class SearchConfig(Struct, frozen=True):
 
 
 class ToolsConfig(Struct, frozen=True):
-    """max_depth: rounds of tool calls in one run. timeout_seconds: for one call."""
+    """max_depth: of agents that call agents. timeout_seconds: for one call."""
 
     max_depth: Count = 8
     timeout_seconds: Seconds = 45.0

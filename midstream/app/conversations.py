@@ -8,8 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 import msgspec
 from msgspec import Raw, Struct
 
+from ..agent.history import continued
 from ..core.errors import BadRequest, StoreDown
-from ..core.parts import Foreign, Message, Native, State, text_of
+from ..core.parts import Foreign, Message, Native, State, ToolCall, ToolResult, text_of
 from ..core.turn import Turn
 from ..core.unread import of_before
 from ..core.web import Caller
@@ -53,25 +54,26 @@ class Conversations:
         self._by_dialect = {face.NAME: face for face in faces.values()}
         self.turns = Turnstile() if turns is None else turns
 
-    def open(self, caller: Caller, turn: Turn, waiting: Waiting = nullcontext) -> AbstractAsyncContextManager[Opened]:
-        """waiting: entered while it waits. Raises NotFound for a conversation that is not this org's, StoreDown for one
-        whose last turn is still to be written."""
-        return _NOTHING if turn.conversation is None else self._open(caller, turn, waiting)
+    def open(
+        self, caller: Caller, turn: Turn, keep: bool, waiting: Waiting = nullcontext
+    ) -> AbstractAsyncContextManager[Opened]:
+        """keep: what is said is stored. waiting: entered while it waits. Raises NotFound for a conversation that is not
+        this org's, StoreDown for one whose last turn is still to be written."""
+        return _NOTHING if turn.conversation is None else self._open(caller, turn, keep, waiting)
 
     @asynccontextmanager
-    async def _open(self, caller: Caller, turn: Turn, waiting: Waiting) -> AsyncIterator[Opened]:
+    async def _open(self, caller: Caller, turn: Turn, keep: bool, waiting: Waiting) -> AsyncIterator[Opened]:
         if not turn.conversation:
-            yield await self._create(caller, turn)
+            yield await self._create(caller, _title(turn) if keep else "")
             return
         async with self.turns.through(caller.org, turn.conversation, waiting=waiting):
-            yield await self._load(caller, turn.conversation)
+            yield await self._load(caller, turn.conversation, turn)
 
-    async def _create(self, caller: Caller, turn: Turn) -> Opened:
-        title = _title(turn)
+    async def _create(self, caller: Caller, title: str) -> Opened:
         row = await self._store.org(caller.org).create_conversation(title=title)
         return Opened(row.id, title)
 
-    async def _load(self, caller: Caller, id: str) -> Opened:
+    async def _load(self, caller: Caller, id: str, turn: Turn) -> Opened:
         threads = self._store.org(caller.org).threads
         conversation = await threads.thread(id)
         if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
@@ -82,7 +84,7 @@ class Conversations:
             history.extend(of_before(self.read(row.spoken())))
         parent = line.head if conversation.current_id is not None or conversation.reset_seq is not None else None
         since = -1 if conversation.reset_seq is None else conversation.reset_seq
-        return Opened(id, conversation.title or "", tuple(history), line.seq, parent, since)
+        return Opened(id, conversation.title or "", _continued(history, turn), line.seq, parent, since)
 
     def read(self, spoken: Message | Native) -> tuple[Message, ...]:
         """A stored message in the core language; a caller's own words are read in their dialect."""
@@ -95,13 +97,26 @@ class Conversations:
             return (Message("user", (Foreign("message", State(spoken.dialect, None)),), native=spoken),)
 
 
+def _continued(history: list[Message], turn: Turn) -> tuple[Message, ...]:
+    """A history with calls has them answered, by what the turn says or by words; most have none."""
+    if not any(type(part) is ToolCall for message in history for part in message.parts):
+        return tuple(history)
+    results = [part for message in _said(turn) for part in message.parts if type(part) is ToolResult]
+    return continued(history, {result.id for result in results})
+
+
 def _title(turn: Turn) -> str:
-    """The user's first words; none where only a provider of the turn's own dialect understands what is asked."""
-    try:
-        said = [text_of(message.parts) for message in turn.prompt.messages if message.role == "user"]
-    except BadRequest:
-        return ""
+    """The user's first words."""
+    said = [text_of(message.parts) for message in _said(turn) if message.role == "user"]
     return said[0].strip()[:TITLE] if said else ""
+
+
+def _said(turn: Turn) -> tuple[Message, ...]:
+    """Nothing where only a provider of the turn's own dialect understands what is asked."""
+    try:
+        return turn.prompt.messages
+    except BadRequest:
+        return ()
 
 
 def mentioned(body: bytes, opened: Opened) -> bytes:

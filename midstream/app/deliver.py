@@ -14,12 +14,12 @@ from ..core.agents import Delivery
 from ..core.dialect import AnswerWriter
 from ..core.errors import BadRequest, MidstreamError
 from ..core.events import Done, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
-from ..core.http import HEADER_NAME, HEADER_VALUE, OWN_HEADERS
+from ..core.http import HEADER_NAME, HEADER_VALUE
 from ..core.misread import member_of, place_of
 from ..core.turn import Turn
 from ..delivery.live import ENDS, KEEP_SECONDS, Body, Ends, Held, Hub, Said
 from ..delivery.signing import secret_bytes
-from ..delivery.webhook import Webhook, Webhooks
+from ..delivery.webhook import WRITTEN, Webhook, Webhooks
 from ..runs.run import Run
 from ..store.database import Database
 from ..store.deliveries import Deliveries, OrgDeliveries
@@ -143,7 +143,7 @@ def webhook_of(delivery: Delivery) -> Webhook:
     for name, value in found.headers.items():
         if re.fullmatch(HEADER_NAME, name) is None or re.fullmatch(HEADER_VALUE, value) is None:
             raise _invalid("cred.headers", "a name or value holds a character that cannot be sent")
-        if name.lower() in OWN_HEADERS:
+        if name.lower() in WRITTEN:
             raise _invalid("cred.headers", f"{name} is written by the server itself")
     if found.secret:
         try:

@@ -47,6 +47,8 @@ ALLOWED_HEADERS = (
 )
 #: Bytes of the list of headers that a preflight asks for. It names no more of them than a request may have.
 MAX_ASKED = 8 * 1024
+#: Whose errors are told about paths below its own which no face has.
+OPENAI, OPENAI_PATHS = "openai_chat", "/v1/"
 _ASKED = re.compile(rf"{HEADER_NAME}(?:[\t ]*,[\t ]*{HEADER_NAME}){{0,{MAX_HEADERS - 1}}}")
 
 
@@ -174,7 +176,8 @@ class Edge:
     def _face_for(self, path: str) -> Face | None:
         """Whose grammar an error about this path is written in, also when no route fits."""
         found = next((face for prefix, face in self._prefixes if path.startswith(prefix)), None)
-        return found or self._roots.get(_root(path))
+        found = found or self._roots.get(_root(path))
+        return self._services.faces[OPENAI] if found is None and path.startswith(OPENAI_PATHS) else found
 
     def _answered_preflight(self, origin: str, scope: Scope, exchange: Exchange) -> bool:
         value = origin.encode("latin-1")

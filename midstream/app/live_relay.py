@@ -70,7 +70,7 @@ class LiveRelay:
         self._bytes = 0
         self._news = asyncio.Event()
         self._others: dict[str, _Other] = {}
-        hub.relay = self._say
+        hub.relay, hub.several = self._say, True
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -182,7 +182,8 @@ class LiveRelay:
         if one.ends:
             whole = "".join(other.pieces).encode()
             other.pieces.clear()
-            self._hub.hear(one.org, one.channel, one.number, renumbered(whole, one.number), kept=one.kept)
+            body = renumbered(whole, one.number)
+            self._hub.hear(one.org, one.channel, one.number, body, kept=one.kept, source=one.server)
 
 
 def renumbered(text: bytes, number: int) -> Body:

@@ -34,7 +34,7 @@ async def _run(services: Services, caller: Caller, face: Face, task: str, reques
     if turn.stream:
         exchange.streams(*stream_form(face, turn))
     targets = await services.targets(caller, turn, face)
-    async with services.conversations.open(caller, turn, exchange.waiting) as opened:
+    async with services.conversations.open(caller, turn, services.keeps(turn), exchange.waiting) as opened:
         if turn.agent is None:
             order = services.order(caller, turn, face, request, targets, opened)
         else:

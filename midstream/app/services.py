@@ -69,15 +69,19 @@ class Services:
         await self.loader.ready(caller.org)
         return partial(self.models.permitted, caller.org)
 
+    def keeps(self, turn: Turn) -> bool:
+        """Is what is said in it stored?"""
+        if turn.kind != "chat":
+            return False
+        if turn.store is not None:
+            return turn.store
+        return self.keep == "all" or (self.keep == "named" and turn.conversation is not None)
+
     def order(
         self, caller: Caller, turn: Turn, face: Face, request: Request, targets: tuple[Target, ...], opened: Opened
     ) -> Order:
         """What the run of this turn shall do and keep."""
         turn.amend = partial(self.stash.restore, caller.org)
-        keep = turn.store
-        if keep is None:
-            keep = self.keep == "all" or (self.keep == "named" and opened.id is not None)
-        keep = keep and turn.kind == "chat"
         return Order(
             org=caller.org,
             key_id=caller.key_id,
@@ -87,7 +91,7 @@ class Services:
             targets=targets,
             history=opened.history,
             conversation=opened.id,
-            keep=keep,
+            keep=self.keeps(turn),
             seq=opened.seq,
             parent=opened.parent,
             since=opened.since,

@@ -1,49 +1,67 @@
-"""Keeps what a provider wants back (signatures, encrypted reasoning) for clients whose dialect cannot carry it.
+"""Keeps what a provider wants back (signatures, encrypted reasoning, ids) for clients whose dialect cannot carry it.
 
-Keyed by org and tool call: the one thing that every client does send back. Its id alone would not do: some services
-count (`functions.weather:0`, `0`), and one conversation's thoughts would get into another. In memory, bounded: an entry
-that is gone costs the model its earlier thoughts, nothing else."""
+Keyed by org and tool call: the one thing that every client does send back. An id that is not by chance (some services
+count: `functions.weather:0`, `0`) is any conversation's, and one's thoughts would get into another: such a call is
+known by all that was said before it as well. In memory, bounded: an entry that is gone costs the model its earlier
+thoughts, nothing else."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
+from ..core.errors import BadRequest
 from ..core.events import Answer
 from ..core.json_words import too_deep
-from ..core.parts import Message, Part, Reasoning, State, Text, ToolCall
+from ..core.parts import Message, Part, Reasoning, State, Text, ToolCall, ToolResult, text_of
 from ..core.turn import Prompt
 from ..runs.order import Order
+from ..wire.anthropic_messages.names import wire_id
 
 ENTRIES = 10_000
 #: Under these some dialects carry arguments that are no JSON object.
 _WRAPPED = ("input", "_raw")
+#: A piece of an id that chance has made has at least so many characters, letters and digits.
+_CHANCE = 8
+_PIECES = re.compile(r"[A-Za-z0-9]+")
+_MADE = re.compile(r"_[0-9a-f]{8}$")
 _Key: TypeAlias = tuple[str, str, bytes]
 
 
 class _Told(NamedTuple):
-    """What goes back with a call. thoughts: those since the call before it, each with the text that it followed."""
+    """What goes back with a call. id: its own, also where a dialect does not take it. thoughts: those since the call
+    before it, each with the text that it followed."""
 
+    id: str
     state: State | None
     thoughts: tuple[tuple[str, Reasoning], ...]
 
 
 class Stash:
-    """remember an answer's states; restore them into a later prompt of the same org."""
+    """remember an answer's states and ids; restore them into a later prompt of the same org."""
 
     def __init__(self, entries: int = ENTRIES) -> None:
         self._entries = entries
         self._calls: OrderedDict[_Key, _Told] = OrderedDict()
 
     def answered(self, order: Order, answer: Answer) -> None:
-        self.remember(order.org, answer)
+        def asked() -> tuple[Message, ...]:
+            with suppress(BadRequest):  # what only its own service understands comes back to that alone
+                return order.turn.prompt.messages
+            return ()
 
-    def remember(self, org: str, answer: Answer) -> None:
+        self.remember(order.org, answer, asked)
+
+    def remember(self, org: str, answer: Answer, asked: Callable[[], Sequence[Message]]) -> None:
+        """asked: what it answers, read where it is needed."""
         for choice in answer.choices:
             said, thoughts = "", list[tuple[str, Reasoning]]()
             for part in choice.parts:
@@ -56,8 +74,9 @@ class Stash:
                     else:  # white space alone is no text that anything could stand behind
                         thoughts.append(("", part))
                 elif isinstance(part, ToolCall):
-                    if part.state is not None or thoughts:
-                        self._calls[_key(org, part)] = _Told(part.state, tuple(thoughts))
+                    if part.state is not None or thoughts or wire_id(part.id) != part.id:
+                        before = b"" if _is_by_chance(part) else _before_all(asked())
+                        self._calls[_key(org, part, before)] = _Told(part.id, part.state, tuple(thoughts))
                     said, thoughts = "", []
         while len(self._calls) > self._entries:
             self._calls.popitem(last=False)
@@ -66,11 +85,20 @@ class Stash:
         """The prompt with states put back where its messages lack them."""
         if not self._calls:
             return prompt
-        messages = tuple(self._restored(org, message) for message in prompt.messages)
+        ids: dict[str, str] = {}
+        before = _Before(prompt.messages)
+        messages = tuple(
+            self._restored(org, message, partial(before.at, place), ids)
+            for place, message in enumerate(prompt.messages)
+        )
         return replace(prompt, messages=messages)
 
-    def _restored(self, org: str, message: Message) -> Message:
-        found = self._found(org, message) if message.role == "assistant" else {}
+    def _restored(self, org: str, message: Message, before: Callable[[], bytes], ids: dict[str, str]) -> Message:
+        """before: a digest of what was said before it. ids: those of calls as they were, by what they are here; it adds
+        its own."""
+        if message.role == "tool" and ids:
+            return replace(message, parts=tuple(_renamed(part, ids) for part in message.parts))
+        found = self._found(org, message, before) if message.role == "assistant" else {}
         if not found:
             return message
         bare = _bare(message, [thought for told in found.values() for _, thought in told.thoughts])
@@ -79,25 +107,64 @@ class Stash:
         for place, part in enumerate(message.parts):
             if isinstance(part, ToolCall):
                 if place in found:
-                    state, thoughts = found[place]
+                    id, state, thoughts = found[place]
                     here = _placed(thoughts, here)
-                    part = replace(part, state=state) if part.state is None else part
+                    ids[part.id] = id
+                    part = replace(part, id=id, state=state if part.state is None else part.state)
                 parts += [*here, part]
                 here = []
             elif not isinstance(part, Reasoning) or part.text not in bare:
                 here.append(part)
         return replace(message, parts=(*parts, *here))
 
-    def _found(self, org: str, message: Message) -> dict[int, _Told]:
+    def _found(self, org: str, message: Message, before: Callable[[], bytes]) -> dict[int, _Told]:
         """What is known of the message's calls, by their places, without thoughts that it carries itself."""
         carried = {one.state.issuer for one in message.parts if isinstance(one, Reasoning) and one.state is not None}
         found = {}
         for place, part in enumerate(message.parts):
-            told = self._calls.get(_key(org, part)) if isinstance(part, ToolCall) else None
+            if not isinstance(part, ToolCall):
+                continue
+            told = self._calls.get(_key(org, part, b"" if _is_by_chance(part) else before()))
             if told is not None:
                 own = any(one.state is not None and one.state.issuer in carried for _, one in told.thoughts)
                 found[place] = told._replace(thoughts=()) if own else told
         return found
+
+
+class _Before:
+    """Digests of what was said before each of some messages, made when they are asked for, in order."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._messages = messages
+        self._digest = hashlib.blake2s(digest_size=16)
+        self._place = 0
+
+    def at(self, place: int) -> bytes:
+        for message in self._messages[self._place : place]:
+            said = (_said(part) for part in message.parts)
+            self._digest.update(f"{message.role}\0{''.join(said).strip()}\0".encode("utf-8", "surrogatepass"))
+        self._place = place
+        return self._digest.digest()
+
+
+def _before_all(messages: Sequence[Message]) -> bytes:
+    return _Before(messages).at(len(messages))
+
+
+def _said(part: Part) -> str:
+    """Its words; thoughts and ids are what clients leave out or write anew."""
+    return text_of(part.parts if isinstance(part, ToolResult) else (part,))
+
+
+def _renamed(part: Part, ids: dict[str, str]) -> Part:
+    return replace(part, id=ids.get(part.id, part.id)) if isinstance(part, ToolResult) else part
+
+
+def _is_by_chance(call: ToolCall) -> bool:
+    """Is its id another in every answer? The tool's name in it says nothing, nor what `wire_id` has put behind it."""
+    id, name = _MADE.sub("", wire_id(call.id)), wire_id(call.name)
+    rest = f"_{id}_".replace(f"_{name}_", "_")
+    return any(len(one) >= _CHANCE and not one.isalpha() and not one.isdigit() for one in _PIECES.findall(rest))
 
 
 def _bare(message: Message, thoughts: list[Reasoning]) -> set[str]:
@@ -137,8 +204,9 @@ def _split(said: str, parts: list[Part]) -> tuple[list[Part], list[Part]]:
     return parts, []
 
 
-def _key(org: str, call: ToolCall) -> _Key:
-    """Clients write arguments anew: the order of members, white space and 1.0 for 1 make no other call."""
+def _key(org: str, call: ToolCall, before: bytes) -> _Key:
+    """before: of what was said before it, where its id does not say which call it is. Clients write arguments anew: the
+    order of members, white space and 1.0 for 1 make no other call."""
     said = call.arguments
     with suppress(ValueError, RecursionError):
         value: Any = json.loads(said.strip() or "null", parse_float=_number)
@@ -152,7 +220,7 @@ def _key(org: str, call: ToolCall) -> _Key:
         elif not too_deep(value):
             said = json.dumps(value, sort_keys=True)
     words = f"{call.name}\0{said}".encode("utf-8", "surrogatepass")
-    return org, call.id, hashlib.blake2s(words, digest_size=16).digest()
+    return org, wire_id(call.id), hashlib.blake2s(before + words, digest_size=16).digest()
 
 
 def _number(text: str) -> float:

@@ -135,7 +135,7 @@ class Thread(Struct, frozen=True):
                 "input_tokens": usage.input_tokens,
                 "output_tokens": usage.output_tokens,
                 "total_tokens": usage.total_tokens,
-                "cached_tokens": usage.cache_read,
+                "cached_tokens": usage.cached_tokens,
                 "reasoning_tokens": usage.out_reasoning,
             },
             cost=outcome.cost,

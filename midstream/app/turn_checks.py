@@ -81,17 +81,18 @@ class TurnChecks:
     async def of_output(self, ended: Ended) -> Judged:
         """Of an agent that went on instead, too: what its own turn let pass has yet to pass this one. Raises Garbled
         when a structured answer could not be had."""
-        text, value = _said(ended)
+        text, value = said_last(ended)
         if self._prepared.format is not None:
             prompt = self._prepared.prompt
             said = replace(prompt, messages=(*prompt.messages, *ended.messages))
-            checked = await structured(said, text, self._prepared.format, self._ask, _stop(ended))
+            quoting = self._rails.output == NO_CHECKS  # else nobody has seen yet what its error would quote
+            checked = await structured(said, text, self._prepared.format, self._ask, _stop(ended), quoting=quoting)
             text, value = checked.text, checked.value
         reason = await blocked(self._rails, "output", text, self._judges.classify, self._judges.consult)
         return Judged(text, value) if reason is None else Judged(self._rails.message, blocked=reason)
 
 
-def _said(ended: Ended) -> tuple[str, Any]:
+def said_last(ended: Ended) -> tuple[str, Any]:
     """The text that is to go out, and its value where that is known."""
     if ended.transferred is not None:
         return ended.transferred.text, ended.transferred.value

@@ -20,7 +20,7 @@ from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool, beneath
 from ..core.errors import NotFound, TimedOut
 from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
-from ..core.parts import Media, Text, ToolCall, has_media, text_of
+from ..core.parts import Citation, Media, Part, Text, ToolCall, has_media, text_of
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
@@ -34,7 +34,7 @@ from .remember import MEMORY
 from .suggestions import hurried, suggestions
 from .threads import Thread
 from .titles import TITLE
-from .turn_checks import Judged, Judges, TurnChecks, shown
+from .turn_checks import Judged, Judges, TurnChecks, said_last, shown
 from .turn_models import TurnModels, asked, placed, why_another
 from .turn_rooms import TurnRooms
 
@@ -79,6 +79,8 @@ class TurnWork:
         self._first_error = ""
         self._said = ""
         self._passed = False
+        #: By agents that it has asked.
+        self._drawn: list[Media] = []
         #: How many attempts there were before its newest model call.
         self._asks_from = 0
         self._children_attempts = 0
@@ -268,6 +270,7 @@ class TurnWork:
         """Calls tools and tells the log of each call and answer as it happens. quiet: but for the text of an agent that
         goes on instead, which is the turn's answer. written: see ToolScope."""
         scope = self._scope(desk, variables, written)
+        agents = {tool.name for tool in tools if tool.kind == "agent"}
 
         async def call(round: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
             told: set[str] = set()
@@ -283,6 +286,8 @@ class TurnWork:
             for one, answer in zip(calls, answers, strict=True):
                 if one.id not in told:
                     ended(one, answer)
+                if one.name in agents:
+                    self._drawn += answer.media
             return answers
 
         return call
@@ -341,8 +346,8 @@ class TurnWork:
             cost=cost,
             rounds=ended.calls,
             steps=tuple(_without(step, prepared.tools) for step in _allowed(ended, judged)),
-            images=tuple(part for part in choice.parts if isinstance(part, Media) and part.kind == "image"),
-            annotations=tuple(one for part in choice.parts if isinstance(part, Text) for one in part.citations),
+            images=() if judged.blocked else (*self._drawn, *_pictures(ended)),
+            annotations=() if judged.blocked else _sources(ended),
             fallback=bool(self._first_error),
             first_error=self._first_error,
             missing=prepared.missing,
@@ -457,12 +462,31 @@ def _without(step: Step, tools: Sequence[Tool]) -> Step:
     return replace(step, arguments=_given(step.arguments, step.name, tools))
 
 
+def _pictures(ended: Ended) -> tuple[Media, ...]:
+    """By the model itself."""
+    return tuple(part for part in _own_parts(ended) if isinstance(part, Media) and part.kind == "image")
+
+
+def _sources(ended: Ended) -> tuple[Citation, ...]:
+    own = tuple(one for part in _own_parts(ended) if isinstance(part, Text) for one in part.citations)
+    return own if ended.transferred is None else ended.transferred.citations
+
+
+def _own_parts(ended: Ended) -> tuple[Part, ...]:
+    """What the model itself has answered: nothing, where another agent goes on instead."""
+    return ended.answer.choices[0].parts if ended.answer.choices and ended.transferred is None else ()
+
+
 def _allowed(ended: Ended, judged: Judged) -> Sequence[Step]:
-    """A refused answer of an agent that went on instead does not stand among the results of tools either."""
-    if not judged.blocked or ended.transferred is None:
+    """A refused answer does not stand among the results of tools either, whole or in part."""
+    refused = said_last(ended)[0].strip()
+    if not judged.blocked or not refused:
         return ended.steps
-    refused = ended.transferred.text
-    return [replace(step, result="") if step.result == refused else step for step in ended.steps]
+    return [replace(one, result="") if _holds(one.result.strip(), refused) else one for one in ended.steps]
+
+
+def _holds(result: str, refused: str) -> bool:
+    return refused in result or result in refused
 
 
 def partial_text(desk: Desk | None) -> str:

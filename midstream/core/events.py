@@ -85,11 +85,13 @@ class PartEnded(Struct, frozen=True, gc=False):
 
 
 class Used(Struct, frozen=True, gc=False):
-    """Usage so far: each one replaces the one before. tier: by which the service says it bills ("" = it does not)."""
+    """Usage so far: each one replaces the one before. tier: by which the service says it bills ("" = it does not).
+    billed: what it says that the call costs, decimal USD ("" = it does not)."""
 
     usage: Usage
     native: bytes | None = None
     tier: str = ""
+    billed: str = ""
 
 
 class Stopped(Struct, frozen=True, gc=False):
@@ -130,7 +132,7 @@ class Choice(Struct, frozen=True, omit_defaults=True):
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
-    """A complete answer. native: the provider's own body when it came in one piece. tier: as in Used."""
+    """A complete answer. native: the provider's own body when it came in one piece. tier, billed: as in Used."""
 
     id: str = ""
     model: str = ""
@@ -139,6 +141,7 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     usage: Usage = Usage()
     native: Native | None = None
     tier: str = ""
+    billed: str = ""
 
 
 class Whole(Struct, frozen=True, gc=False):
@@ -149,12 +152,13 @@ class Whole(Struct, frozen=True, gc=False):
 
 
 class Embedded(Struct, frozen=True):
-    """Vectors in the order of the inputs. native: the provider's own body."""
+    """Vectors in the order of the inputs. native: the provider's own body. billed: as in Used."""
 
     model: str
     vectors: tuple[tuple[float, ...], ...]
     usage: Usage = Usage()
     native: Native | None = None
+    billed: str = ""
 
 
 class Counted(Struct, frozen=True):
@@ -304,11 +308,11 @@ _NONE = _Open(Text(""))
 
 class Fold:
     """Folds events into the answer they make: `add` or `extend`, then `answer()` (at any moment).
-    counted: the provider's last word on usage came after all output so far. tier: the last that it named."""
+    counted: the provider's last word on usage came after all output so far. tier, billed: the last that it named."""
 
     __slots__ = (
-        "_choice", "_choices", "_growing", "_index", "_logprobs", "_stops", "counted", "created", "ended", "error",
-        "id", "model", "outcome", "result", "tier", "usage", "whole",
+        "_choice", "_choices", "_growing", "_index", "_logprobs", "_stops", "billed", "counted", "created", "ended",
+        "error", "id", "model", "outcome", "result", "tier", "usage", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -318,7 +322,7 @@ class Fold:
         self._growing = _NONE
         self._stops: dict[int, Stopped] = {}
         self._logprobs: dict[int, list[Any]] = {}
-        self.id = self.model = self.tier = ""
+        self.id = self.model = self.tier = self.billed = ""
         self.created = 0
         self.usage: Usage | None = None
         self.whole: Answer | None = None
@@ -364,6 +368,7 @@ class Fold:
     def _use(self, event: Used) -> None:
         self.usage = event.usage
         self.tier = event.tier or self.tier
+        self.billed = event.billed or self.billed
         self.counted = True
 
     def _stop(self, event: Stopped) -> None:
@@ -373,11 +378,12 @@ class Fold:
     def _take(self, event: Whole) -> None:
         self.whole = event.answer
         self.usage = event.answer.usage
-        self.tier = event.answer.tier
+        self.tier, self.billed = event.answer.tier, event.answer.billed
 
     def _give(self, event: Gave) -> None:
         self.result = event.result
-        self.usage = getattr(event.result, "usage", None)
+        if isinstance(event.result, Embedded):
+            self.usage, self.billed = event.result.usage, event.result.billed
 
     def _fail(self, event: Failed) -> None:
         self.error, self.ended = event.error, True
@@ -410,7 +416,9 @@ class Fold:
                     logprobs=tuple(self._logprobs.get(number, ())),
                 )
             )
-        return Answer(self.id, self.model, self.created, tuple(choices), self.usage or Usage(), tier=self.tier)
+        return Answer(
+            self.id, self.model, self.created, tuple(choices), self.usage or Usage(), None, self.tier, self.billed
+        )
 
 
 #: What each kind of event does; found by its type, as an event is often the last of many kinds.
@@ -448,5 +456,5 @@ def unfold(answer: Answer) -> list[Event]:
                 out.append(Marked(index, logprobs=choice.logprobs, choice=number))
             out.append(PartEnded(index, number))
         out.append(Stopped(choice.stop, choice.native_stop, choice.sequence, number))
-    out.append(Used(answer.usage, tier=answer.tier))
+    out.append(Used(answer.usage, None, answer.tier, answer.billed))
     return out

@@ -58,10 +58,14 @@ class Priced(Struct, frozen=True):
     snapshot: str = ""
 
 
-class Price(Protocol):
-    """at: unix seconds of the call. tier: by which the service says it bills."""
+#: Of a call that counts tokens: no service charges for it.
+FREE = Priced("0.000000000")
 
-    def __call__(self, target: Target, usage: Usage, at: float, tier: str = "") -> Priced: ...
+
+class Price(Protocol):
+    """at: unix seconds of the call. tier: by which the service says it bills. billed: as core.events.Used."""
+
+    def __call__(self, target: Target, usage: Usage, at: float, tier: str = "", billed: str = "") -> Priced: ...
 
 
 class Observer(Protocol):

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 from .agents import Tool, beneath
-from .parts import Media, ToolCall
+from .parts import Citation, Media, ToolCall
 
 #: in_doubt: an unsafe call was begun by a process that died, so it may have happened. denied: not approved.
 ToolStatus: TypeAlias = Literal["ok", "failed", "timeout", "in_doubt", "denied"]
@@ -17,7 +17,7 @@ ToolStatus: TypeAlias = Literal["ok", "failed", "timeout", "in_doubt", "denied"]
 class ToolAnswer(Struct, frozen=True):
     """A failure is a value too. text: for the model. value: JSON-ready, for readers who want the data.
     media: what the tool gave besides text. ms: how long it took. transfer: the agent that goes on instead of this one
-    (its answer is then the turn's answer)."""
+    (its answer is then the turn's answer). citations: where the text of an agent comes from."""
 
     status: ToolStatus
     text: str
@@ -26,6 +26,7 @@ class ToolAnswer(Struct, frozen=True):
     error: str = ""
     ms: int = 0
     transfer: bool = False
+    citations: tuple[Citation, ...] = ()
 
 
 #: The end of an unsafe call that was begun and of which no more is known.

@@ -10,8 +10,11 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
 
     uncached_in: text (and unclassified) input that was neither read from nor written to a cache.
     out_text: visible output, tool calls included. out_reasoning: hidden or shown thinking.
-    audio_*, image_*: tokens of that modality, not cached. searches: hosted web searches (a count, not tokens).
-    estimated: counted by us because the provider did not say."""
+    audio_*, image_*: tokens of that modality, not cached. cache_audio_read: sound that was read from a cache.
+    searches: hosted web searches (a count, not tokens).
+    estimated: counted by us because the provider did not say. As a service's own count: some of it could not be read.
+
+    No call that is answered has no tokens at all: a service that counts none has not said."""
 
     uncached_in: int = 0
     cache_read: int = 0
@@ -24,6 +27,7 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
     audio_out: int = 0
     image_out: int = 0
     searches: int = 0
+    cache_audio_read: int = 0
     estimated: bool = False
 
     @property
@@ -36,7 +40,13 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
             + self.cache_write_1h
             + self.audio_in
             + self.image_in
+            + self.cache_audio_read
         )
+
+    @property
+    def cached_tokens(self) -> int:
+        """All input that was read from a cache."""
+        return self.cache_read + self.cache_audio_read
 
     @property
     def output_tokens(self) -> int:
@@ -64,5 +74,6 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
             self.audio_out + other.audio_out,
             self.image_out + other.image_out,
             self.searches + other.searches,
+            self.cache_audio_read + other.cache_audio_read,
             self.estimated or other.estimated,
         )

@@ -7,7 +7,8 @@ back with the last one that it heard is told no message twice. What is said of a
 how a turn ended is in the store, and found there by a server that has just started.
 
 Of several servers each hears what the others say (`hear`), under the number that it has there, unless something later
-was said here before."""
+was said here before. Where two have spoken at about the same time, a number that was heard at one says at another only
+about when that was: who comes back with it is told so, and every end from some time before it on."""
 
 from __future__ import annotations
 
@@ -26,6 +27,9 @@ KEPT, KEPT_BYTES, ALL_BYTES = 2048, 1024 * 1024, 64 * 1024 * 1024
 BEHIND, BEHIND_BYTES = 2048, 4 * 1024 * 1024
 #: Ends of turns that the store is asked for, the newest ones.
 ENDS = 500
+#: Microseconds by which what servers say at about the same time may stand in another order elsewhere: the time that
+#: it takes to get there, and what their clocks differ by.
+ABOUT = 10_000_000
 #: Channels that are known at once: above it, those that nobody listens to are forgotten, the longest silent first.
 CHANNELS = 10_000
 
@@ -40,12 +44,18 @@ Relay: TypeAlias = Callable[[Name, "Said"], None]
 
 class Said(Struct, frozen=True):
     """One message. number: rising within its channel. body: JSON text. kept: the store has it as well.
-    first: its number at the server that said it, 0 = said here."""
+    first: its number at the server that said it, 0 = said here. source: that server, "" = this one."""
 
     number: int
     body: bytes
     kept: bool = False
     first: int = 0
+    source: str = ""
+
+    @property
+    def own(self) -> int:
+        """Its number where it was said."""
+        return self.first or self.number
 
 
 class Held:
@@ -103,6 +113,15 @@ class _Channel:
         if not said.first:
             self.relay(said)
 
+    def mixed(self, after: int) -> bool:
+        """Have several servers spoken at about the time of that number, which was heard at one of them?"""
+        near = [one for one in self.kept if abs(one.own - after) < ABOUT]
+        sources = {one.source for one in near}
+        if near and not any(after in (one.number, one.own) for one in near):
+            # What was heard has not come here yet: it goes on from what has, if that is all another server's.
+            return "" in sources or len(sources) > 1 or after < near[-1].own
+        return len(sources) > 1
+
     def drop(self) -> None:
         """Forgets the oldest message; it is missed only when the store does not have it."""
         oldest = self.kept.popleft()
@@ -123,12 +142,14 @@ class _Channel:
 
 
 class Listener:
-    """One connection's place in a channel. after: the number that it came with. gap: of what was said after that, some
+    """One connection's place in a channel. after: the number that it came with; ends_after: it is told ends from there
+    on. gap: of what was said after that, some
     is lost. behind: it was too slow, so the rest is not told any more. left: it is not there any more. shut: it may
     not hear the rest. lost: something was said that is not here."""
 
-    def __init__(self, after: int = 0) -> None:
+    def __init__(self, after: int = 0, ends_after: int = 0) -> None:
         self._after = after
+        self._ends_after = ends_after
         self._past: deque[Said] = deque()
         self._heard: deque[Said] = deque()
         self._bytes = 0
@@ -138,7 +159,8 @@ class Listener:
         self.gap = self.behind = self.left = self.shut = self.lost = False
 
     def tell(self, said: Said) -> None:
-        if said.first and (said.first <= self._after or said.first in self._given):
+        after = self._ends_after if said.kept else self._after
+        if said.first and (said.first <= after or said.first == self._after or said.first in self._given):
             return  # it has heard this where it was said, or from the store
         if self._heard and (len(self._heard) >= BEHIND or self._bytes + len(said.body) > BEHIND_BYTES):
             self.behind = True
@@ -156,7 +178,7 @@ class Listener:
     @property
     def heard(self) -> list[int]:
         """Numbers of what it has been told and not taken yet."""
-        return [said.first or said.number for said in self._heard]
+        return [said.own for said in self._heard]
 
     def leave(self) -> None:
         self.left = True
@@ -187,13 +209,14 @@ class Listener:
 
 
 class Hub:
-    """All channels of this process. clock: unix seconds. ends: what the store has of a channel. relay: set by who tells
-    other servers."""
+    """All channels of this process. clock: unix seconds. ends: what the store has of a channel. relay, several: set by
+    who tells other servers, and where there may be any."""
 
     def __init__(self, clock: Callable[[], float], ends: Ends) -> None:
         self._clock = clock
         self._ends = ends
         self.relay: Relay = lambda name, said: None
+        self.several = False
         self._channels: dict[Name, _Channel] = {}
         self._bytes = 0
         #: What was said before this, in a channel that is not known any more, may be lost.
@@ -224,12 +247,12 @@ class Hub:
         found.waiting.append(Said(number, body(number)))
         self._flush(found)
 
-    def hear(self, org: str, channel: str, first: int, body: Body, *, kept: bool) -> None:
-        """Another server has said this under the number `first`."""
+    def hear(self, org: str, channel: str, first: int, body: Body, *, kept: bool, source: str) -> None:
+        """Another server, `source`, has said this under the number `first`."""
         found = self._channel((org, channel), first)
         number = first if first > found.last else found.next(self._now())
         found.last = number
-        found.waiting.append(Said(number, body(number), kept, first))
+        found.waiting.append(Said(number, body(number), kept, first, source))
         self._flush(found)
 
     def missed(self) -> None:
@@ -265,22 +288,25 @@ class Hub:
         """after: the number of the last message heard; None: everything that is kept. Raises StoreDown."""
         found = self._channel((org, channel))
         self._bytes -= found.forget(self._old())
-        listener = Listener(after or 0)
+        gap = after is not None and after < found.since
+        unsure = after is not None and self.several and (gap or found.mixed(after))
+        # Another server's end that comes only now may stand before what was heard here.
+        listener = Listener(after or 0, (after or 0) - (ABOUT if self.several else 0))
         # From here on it is told what is said, also what the store has by now and is about to be told here.
         found.listeners.add(listener)
-        since = found.since
-        past = {one.number: one for one in found.kept if one.number > (after or 0)}
+        begin = (after or 0) - (ABOUT if unsure else 0)
+        past = {one.number: one for one in found.kept if one.number > (after or 0) or (one.kept and one.own > begin)}
         try:
-            ends = await self._ends(org, channel, after or 0)
+            ends = await self._ends(org, channel, max(begin, 0))
         except BaseException:
             self.leave(org, channel, listener)
             raise
-        here = {one.first or one.number for one in found.kept}.union(listener.heard)
+        here = {one.own for one in found.kept}.union(listener.heard)
         here.update(one.number for one in found.waiting if isinstance(one, Held))
-        here.update(one.first or one.number for one in found.waiting if isinstance(one, Said))
+        here.update(one.own for one in found.waiting if isinstance(one, Said))
         given = {one.number: one for one in ends if one.number not in here}
         past |= given
-        listener.gap = len(ends) >= ENDS or (after is not None and after < since)
+        listener.gap = gap or unsure or len(ends) >= ENDS
         listener.before((past[number] for number in sorted(past)), given)
         return listener
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core.errors import BadRequest, MidstreamError, StoreDown, forget_frames
-from ..core.http import Outgoing, Send, Timeouts
+from ..core.http import OWN_HEADERS, Outgoing, Send, Timeouts
 from ..store.deliveries import Deliveries, DeliveryRow
 from ..store.secrets import SealingKey
 from .signing import org_secret, signed
@@ -29,8 +29,8 @@ HOLD = 30.0
 AT_ONCE, PER_ENDPOINT, BUSY_PAUSE = 64, 4, 0.5
 #: Seconds between looks for what others have left, and characters kept of why a try failed.
 LOOK_EVERY, MAX_WHY = 5.0, 300
-#: Our own headers; a target's cannot take their place.
-_OURS = frozenset({"content-type", "webhook-id", "webhook-timestamp", "webhook-signature"})
+#: Headers that we write ourselves, so that nobody else may give them.
+WRITTEN = OWN_HEADERS | {"content-type", "webhook-id", "webhook-timestamp", "webhook-signature"}
 
 
 class Webhook(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -134,7 +134,7 @@ class Webhooks:
     async def _post(self, row: DeliveryRow, target: Webhook) -> tuple[str, bool]:
         """Why it did not arrive ("" = it did), and whether no other try would help."""
         secret = target.secret or self.secret(row.org_id)
-        own = tuple((name.lower(), value) for name, value in target.headers.items() if name.lower() not in _OURS)
+        own = tuple((name.lower(), value) for name, value in target.headers.items() if name.lower() not in WRITTEN)
         headers = (
             ("content-type", "application/json"),
             *signed(secret, row.id, int(self._wall()), row.payload),

@@ -16,8 +16,11 @@ from ..core.turn import Fields
 T = TypeVar("T")
 
 
-class ConversationRef(Struct, frozen=True):
+class ConversationRef(Struct, frozen=True, forbid_unknown_fields=True):
+    """Without an id, one that is to be made. title: as replies have it, for who sends theirs back."""
+
     id: str = ""
+    title: str = ""
 
 
 class StreamOptions(Struct, frozen=True):
@@ -70,9 +73,10 @@ def fresh_messages(dialect: str, messages: Any, fields: Fields, path: str) -> tu
 
 
 def conversation_of(value: str | ConversationRef | None) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return value.id
+    """As Turn has it. Raises BadRequest for an id that is none."""
+    if value == "":
+        raise BadRequest("conversation: an id, or {} for a new conversation", param="conversation")
+    return value.id if isinstance(value, ConversationRef) else value
 
 
 def is_true(headers: Any, name: str) -> bool:

@@ -152,7 +152,7 @@ def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
         "inputTokens": usage.input_tokens,
         "outputTokens": usage.output_tokens,
         "totalTokens": usage.total_tokens,
-        "cachedTokens": usage.cache_read,
+        "cachedTokens": usage.cached_tokens,
         "reasoningTokens": usage.out_reasoning,
         "cost": cost,
     }

@@ -145,7 +145,7 @@ def _usage(usage: Usage, cost: str | None) -> dict[str, Any]:
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
-        "cached_tokens": usage.cache_read,
+        "cached_tokens": usage.cached_tokens,
         "reasoning_tokens": usage.out_reasoning,
         "cost": cost,
     }

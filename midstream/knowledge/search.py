@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..core.errors import BadRequest, TooLarge
 from ..store.cjk import in_signs, words_in
@@ -39,17 +40,17 @@ class Knowledge:
             raise BadRequest("text: it holds half of a character", param="text") from None
         if size > MAX_TEXT:
             raise TooLarge(f"text: a document is at most {MAX_TEXT} bytes", param="text")
-        found = pieces(text.replace("\0", " "))
-        if not found:
+        text = text.replace("\0", " ")
+        if not text.strip():
             raise BadRequest("text: it is empty", param="text")
-        return await self._documents(org).add(name, found)
+        return await self._documents(org).add(name, pieces(text))
 
     async def __call__(self, org: str, query: str, document_ids: Sequence[str], limit: int) -> list[dict[str, Any]]:
         words = list(dict.fromkeys(word.lower() for word in words_in(query)))
         words = [word for word in words if word not in _EMPTY] or words
         words = list(dict.fromkeys(part for word in words for part in _parts(word)))[:MAX_WORDS]
         rows = await self._documents(org).search(words, document_ids, max(1, min(limit, MAX_FOUND)))
-        return [msgspec.to_builtins(row) for row in rows]
+        return [msgspec.to_builtins(replace(row, text=row.text.strip())) for row in rows]
 
 
 def _parts(word: str) -> list[str]:

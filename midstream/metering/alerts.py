@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core.account import TurnAccount
-from ..core.errors import Busy, Cancelled
+from ..core.errors import Cancelled
 from ..core.ids import spelled
 from ..core.outcome import Step
 from ..store.ledger import OutboxAdded
@@ -25,8 +25,6 @@ AlertType: TypeAlias = Literal[
     "Error", "Variable", "retry_mechanism", "metrix_limit_reached", "knowledge_base", "thumbsdown"
 ]
 WINDOW = 300.0
-#: How a run ends that nobody need look at: its caller left, or another server goes on with it.
-_USUAL = frozenset({Cancelled.code, Busy.code})
 
 
 class Alarm(Struct, frozen=True, omit_defaults=True):
@@ -70,7 +68,7 @@ _encode = msgspec.json.Encoder().encode
 def alarms_of(turn: TurnAccount, searches: Iterable[Step] = ()) -> list[Alarm]:
     """What there is to tell of a turn. searches: its calls of tools that search documents."""
     found: list[tuple[AlertType, str, str, dict[str, Any]]] = []
-    if not turn.success and turn.failure not in _USUAL:
+    if not turn.success and turn.failure != Cancelled.code:  # its caller left: nobody need look at it
         found.append(("Error", turn.failure, turn.failure_message, {"code": turn.failure}))
     if turn.missing:
         names = sorted(turn.missing)

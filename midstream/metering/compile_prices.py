@@ -6,6 +6,7 @@ costs 40 MB and a third of a second to import, the table milliseconds.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -30,23 +31,35 @@ from genai_prices.types import (
 #: What the package calls the tier: OpenAI's and Google's service_tier, Anthropic's speed.
 TOLD = ("service_tier", "speed")
 
+#: Of Google's models, those that are billed once for a prompt, however often they searched for it. The package has one
+#: word for that and for a price of each search.
+ONCE = re.compile(r"gemini-[12]\.")
+
 
 def table() -> dict[str, Any]:
     """{version, vendors: {id: [{id, match, prices: [{start, between, rates}], tiers: [{tier, ...}]}]}}; rates by the
-    package's own keys. tiers: rates that take the place of those in prices when the service bills by that tier."""
+    package's own keys, but for ONCE. tiers: rates that take the place of those in prices when the service bills by
+    that tier."""
     vendors = {
         provider.id: [
             {
                 "id": model.id,
                 "match": _clause(model.match),
-                "prices": _prices(model.prices),
-                "tiers": _tiers(model.price_variants or ()),
+                "prices": [_by_prompt(model.id, one) for one in _prices(model.prices)],
+                "tiers": [_by_prompt(model.id, one) for one in _tiers(model.price_variants or ())],
             }
             for model in provider.models
         ]
         for provider in data.providers
     }
     return {"version": version("genai-prices"), "vendors": vendors}
+
+
+def _by_prompt(model: str, price: dict[str, Any]) -> dict[str, Any]:
+    if not ONCE.match(model):
+        return price
+    words = {"web_searches_kcount": "grounded_prompts_kcount"}
+    return {**price, "rates": {words.get(key, key): rate for key, rate in price["rates"].items()}}
 
 
 def _clause(clause: Any) -> list[Any]:

@@ -50,7 +50,7 @@ class Metrics:
         tokens = counts.tokens
         tokens[0] += usage.input_tokens
         tokens[1] += usage.output_tokens
-        tokens[2] += usage.cache_read
+        tokens[2] += usage.cached_tokens
         tokens[3] += usage.out_reasoning
         histogram = counts.seconds
         histogram[bisect_left(BOUNDS, seconds)] += 1

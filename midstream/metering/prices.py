@@ -1,4 +1,5 @@
-"""What a call costs: the operator's own prices first, then the compiled table. Decimal, exact to 1e-9 USD."""
+"""What a call costs: by the operator's own prices first, then by the compiled table, else what the service itself says.
+Decimal, exact to 1e-9 USD."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.serving import Priced, Target
 from ..core.usage import Usage
@@ -25,6 +27,7 @@ QUANTUM = Decimal("0.000000001")
 CLASSES: dict[str, tuple[str, ...]] = {
     "uncached_in": ("input",),
     "cache_read": ("cache_read", "input"),
+    "cache_audio_read": ("cache_audio_read", "cache_read", "input_audio", "input"),
     "cache_write_5m": ("cache_write", "input"),
     "cache_write_1h": ("cache_write_1h", "cache_write", "input"),
     "audio_in": ("input_audio", "input"),
@@ -35,7 +38,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "image_out": ("output_image", "output"),
 }
 _counts = attrgetter(*CLASSES, "searches")
-SEARCHES = "web_searches"
+SEARCHES, GROUNDED = "web_searches", "grounded_prompts"
 #: Of a dollar: what a charge is rounded to, and what most rates are whole numbers of (a token's share of a rate).
 NANO, FEMTO = 10**9, 10**15
 #: The words operators use in `prices = {...}` for these rates.
@@ -43,7 +46,8 @@ OWN_WORDS = {"cached": "cache_read", "cache_write_5m": "cache_write", "reasoning
 
 
 class Rate(Struct, frozen=True):
-    """USD per million tokens (per thousand searches). tiers: above so many input tokens another price holds."""
+    """USD per million tokens (per thousand searches, or prompts that were searched for). tiers: above so many input
+    tokens another price holds."""
 
     base: Decimal
     tiers: tuple[tuple[int, Decimal], ...] = ()
@@ -58,12 +62,14 @@ class Rate(Struct, frozen=True):
 
 class Sheet(Struct, frozen=True):
     """The rates of one model at one time, and how they are written down beside each charge.
-    by_class: the rate of each of CLASSES. units: femtodollars for one of each of CLASSES and for a search, where each
-    has one price and that is a whole number of them."""
+    by_class: the rate of each of CLASSES. search: of a search; once: however many there were, one is charged.
+    units: femtodollars for one of each of CLASSES and for a search, where each has one price and that is a whole number
+    of them."""
 
-    rates: dict[str, Rate]
     by_class: tuple[Rate | None, ...]
     snapshot: str
+    search: Rate | None = None
+    once: bool = False
     units: tuple[int, ...] | None = None
 
 
@@ -109,8 +115,9 @@ class _Table(Struct, frozen=True):
     vendors: dict[str, list[_Model]] = {}
 
 
+_BY_THE_SERVICE = '{"source":"the service\'s own answer"}'
 #: In place of a sheet that has not been looked for: that a model has none is remembered too.
-_NOT_YET = Sheet({}, (), "")
+_NOT_YET = Sheet((), "")
 
 
 class Prices:
@@ -123,9 +130,10 @@ class Prices:
         self._own = own or {}
         self._sheets: dict[tuple[str, str, str, int, str], Sheet | None] = {}
 
-    def __call__(self, target: Target, usage: Usage, at: float, tier: str = "") -> Priced:
+    def __call__(self, target: Target, usage: Usage, at: float, tier: str = "", billed: str = "") -> Priced:
         """Prices change at round times of the day, the quarter of an hour at the finest: sheets are remembered that
-        long. tier: by which the service says it bills; one without prices of its own costs what is usual."""
+        long. tier: by which the service says it bills; one without prices of its own costs what is usual.
+        billed: what it says that the call costs, for a model without a price."""
         name = (target.provider, target.family, target.model, int(at) // 900, tier)
         sheet = self._sheets.get(name, _NOT_YET)
         if sheet is _NOT_YET:
@@ -133,7 +141,7 @@ class Prices:
                 self._sheets.clear()
             sheet = self._sheets[name] = self._find(target, datetime.fromtimestamp(at, UTC), tier)
         if sheet is None:
-            return Priced(None)
+            return Priced(f"{Decimal(billed).quantize(QUANTUM):f}", _BY_THE_SERVICE) if billed else Priced(None)
         return Priced(cost(sheet, usage), sheet.snapshot)
 
     def _find(self, target: Target, at: datetime, tier: str) -> Sheet | None:
@@ -152,6 +160,8 @@ class Prices:
 
 def cost(sheet: Sheet, usage: Usage) -> str:
     """USD as decimal text; every token is charged once, at the rate of its own class."""
+    if sheet.once and usage.searches > 1:
+        usage = replace(usage, searches=1)
     if sheet.units is not None:
         return _written(sum(map(mul, sheet.units, _counts(usage))))
     total = Decimal(0)
@@ -159,8 +169,8 @@ def cost(sheet: Sheet, usage: Usage) -> str:
         if count and rate is not None:
             total += (rate.at(usage.input_tokens) if rate.tiers else rate.base) * count
     total /= MILLION
-    if usage.searches and SEARCHES in sheet.rates:
-        total += sheet.rates[SEARCHES].base * usage.searches / 1000
+    if usage.searches and sheet.search is not None:
+        total += sheet.search.base * usage.searches / 1000
     return f"{total.quantize(QUANTUM):f}"
 
 
@@ -195,7 +205,8 @@ def _sheet(rates: Mapping[str, Any], source: str, model: str, tier: str = "", ow
         written |= {"service_tier": tier, "priced_as": tier if own else "standard"}
     written["usd_per_million"] = dict(rates)
     by_class = tuple(next((read[word] for word in words if word in read), None) for words in CLASSES.values())
-    return Sheet(read, by_class, msgspec.json.encode(written).decode(), _units(by_class, read.get(SEARCHES)))
+    search, once = read.get(GROUNDED, read.get(SEARCHES)), GROUNDED in read
+    return Sheet(by_class, msgspec.json.encode(written).decode(), search, once, _units(by_class, search))
 
 
 def _units(by_class: tuple[Rate | None, ...], search: Rate | None) -> tuple[int, ...] | None:
@@ -234,7 +245,7 @@ def _matches(clause: list[Any], model: str) -> bool:
 
 def table_name() -> str:
     """The file's: of this version of the price list, in the layout that is read here."""
-    return f"prices-{version('genai-prices')}-2.json"
+    return f"prices-{version('genai-prices')}-3.json"
 
 
 def price_table(folder: Path) -> bytes:

@@ -27,7 +27,7 @@ LOCAL = Quirks(
 
 def _embedding(quirks: Quirks) -> Embedding:
     write = partial(openai_chat.write_embed_ask, quirks=quirks)
-    return Embedding(lambda plan: "/embeddings", write, openai_chat.read_embedded)
+    return Embedding(openai_chat.NAME, lambda plan: "/embeddings", write, openai_chat.read_embedded)
 
 
 #: OpenAI's own way, as with pictures.

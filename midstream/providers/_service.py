@@ -38,11 +38,13 @@ def bearer(key: str) -> Headers:
 
 
 class Embedding(Struct, frozen=True):
-    """How a service embeds: where to, and the functions of its format."""
+    """How a service embeds: in which dialect, where to, and the functions of its format. read: given the body, and how
+    many texts it is the answer to; None for a caller of this dialect, who gets it as it is."""
 
+    dialect: str
     path: Callable[[Plan], str]
     write: Callable[[Plan], Asked]
-    read: Callable[[bytes], Embedded]
+    read: Callable[[bytes, int | None], Embedded]
 
 
 class Counting(Struct, frozen=True):
@@ -295,7 +297,9 @@ class Provider:
         finally:
             incoming.close()
         begun = self._begun(incoming, key, asked.dropped)
-        line.emit((begun, Gave(way.read(body)), Done()), len(body))
+        embed = plan.turn.embed if plan.turn.dialect != way.dialect else None
+        result = way.read(body, len(embed.inputs) if embed is not None else None)
+        line.emit((begun, Gave(result), Done()), len(body))
 
     async def _count(self, key: str, plan: Plan, line: Line) -> None:
         way = self.service.counting

@@ -42,7 +42,7 @@ SERVICE = Service(
     key_env="GEMINI_API_KEY",
     auth=_auth,
     path=_path,
-    embedding=Embedding(_embed_path, gemini.write_embed_ask, gemini.read_embedded),
+    embedding=Embedding(gemini.NAME, _embed_path, gemini.write_embed_ask, gemini.read_embedded),
     counting=Counting(
         lambda model: f"/v1beta/models/{_escaped(model)}:countTokens", gemini.write_count_ask, gemini.read_count
     ),

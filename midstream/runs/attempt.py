@@ -1,4 +1,5 @@
-"""One upstream call: holds its events back until the first visible output, folds them for the ledger."""
+"""One upstream call: holds its events back until the first visible output, folds them for the ledger, and tells those
+who read them what the ledger is told of its tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec.structs import astuple, replace
 
 from ..core.errors import CallerError, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable, UpstreamError
-from ..core.events import Attempted, Done, Event, Failed, Fold, visible
+from ..core.events import Attempted, Done, Embedded, Event, Failed, Fold, Gave, Used, Whole, visible
 from ..core.parts import Reasoning, Refusal, Text, ToolCall
 from ..core.serving import Complete
 from ..core.turn import Plan
@@ -19,7 +20,6 @@ from .route import Next
 
 #: No call has so many tokens: a provider that says so is not believed.
 MAX_TOKENS = 10**9
-_NOTHING = Usage()
 #: Rough enough to be called an estimate: bytes of text per token.
 BYTES_PER_TOKEN = 4
 
@@ -28,11 +28,12 @@ class Attempt:
     """Implements core.serving.Line. committed: the caller has seen output, so no other attempt may follow.
     left: it is in the ledger, its call may have gone out. ended: Done or Failed, once known.
     leave: writes it into the ledger. commits: told when it is committed.
+    estimate_in: tokens of the prompt, counted by us; None: whatever it is told of tokens, the service charges for none.
     dropped: parameters that the provider does not take."""
 
     __slots__ = (
         "_bounded", "_commits", "_held", "_late", "_leave", "_log", "_loop", "_rest", "_task", "_timer", "_told",
-        "committed", "dropped", "ended", "fold", "id", "left", "next", "number",
+        "committed", "dropped", "ended", "estimate_in", "fold", "id", "left", "next", "number",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +41,7 @@ class Attempt:
         id: str,
         number: int,
         chosen: Next,
+        estimate_in: int | None,
         log: EventLog,
         leave: Callable[[Attempt], Awaitable[None]],
         commits: Callable[[], None] | None = None,
@@ -47,6 +49,7 @@ class Attempt:
         self.id = id
         self.number = number
         self.next = chosen
+        self.estimate_in = estimate_in
         self.fold = Fold()
         self.committed = False
         self.left = False
@@ -143,10 +146,25 @@ class Attempt:
 
     def _without_end(self, events: Sequence[Event]) -> Sequence[Event]:
         for place, event in enumerate(events):
-            if type(event) is Done or type(event) is Failed:
+            if type(event) is Failed:
                 self.ended = event
                 return events[:place]
+            if type(event) is Done:
+                self.ended = event
+                return self._accounted(events[:place], event)
         return events
+
+    def _accounted(self, events: Sequence[Event], end: Done) -> Sequence[Event]:
+        """The last events, with what the ledger says of tokens where the service did not. In a frame of the service's
+        own bytes nothing is said."""
+        used = self.usage
+        if self.estimate_in is None or used == self.fold.usage:
+            return events
+        told = [_telling(event, used) for event in events]
+        if self.fold.whole is None and self.fold.result is None:
+            told.append(Used(used, None if end.native is None else b""))
+        self.fold.extend([event for event in told if type(event) in _TELLING])
+        return told
 
     def _commit(self) -> None:
         self.committed = True
@@ -174,25 +192,39 @@ class Attempt:
             return "ok"
         return "partial" if self.committed or isinstance(error, Cancelled) else "failed"
 
-    def usage(self, estimate_in: int) -> Usage:
+    @property
+    def usage(self) -> Usage:
         """What the provider said, else an estimate where tokens may have been spent."""
         error = self.error
+        if not self.left or self.estimate_in is None:
+            return Usage()
         if isinstance(error, UpstreamError) and error.used is not None and max(astuple(error.used)) <= MAX_TOKENS:
             return error.used
-        reported = self.fold.usage
-        if reported is not None and max(astuple(reported)) > MAX_TOKENS:
-            reported = None
-        if reported == _NOTHING and self.fold.whole is not None:
-            reported = None  # a body that says nothing of tokens
+        said = self.fold.usage or Usage()
+        if max(astuple(said)) > MAX_TOKENS:
+            said = Usage()
         # A stream often begins with a placeholder: only what is said after the output counts it.
-        if reported is not None and (error is None or (self.fold.counted and reported.output_tokens)):
-            return reported
+        heard = (error is None or self.fold.counted) and not said.estimated
+        if heard and (said.output_tokens or (error is None and said.input_tokens)):
+            return said
         if not self.committed and (isinstance(error, CallerError | Refused | Unreachable) or _not_connected(error)):
-            return reported or Usage()
-        written = _written(self.fold)
-        if reported is not None:
-            return replace(reported, out_text=max(reported.out_text, written), estimated=True)
-        return Usage(uncached_in=estimate_in, out_text=written, estimated=True)
+            return said
+        prompt = 0 if said.input_tokens else self.estimate_in
+        known = error is None and said.output_tokens
+        written = 0 if known else max(_written(self.fold) - said.output_tokens, 0)
+        return replace(said, uncached_in=said.uncached_in + prompt, out_text=said.out_text + written, estimated=True)
+
+
+#: Events that say how many tokens there were.
+_TELLING = frozenset({Whole, Gave, Used})
+
+
+def _telling(event: Event, used: Usage) -> Event:
+    if type(event) is Whole:
+        return replace(event, answer=replace(event.answer, usage=used))
+    if type(event) is Gave and isinstance(event.result, Embedded):
+        return replace(event, result=replace(event.result, usage=used))
+    return event
 
 
 def _not_connected(error: MidstreamError | None) -> bool:

@@ -17,7 +17,7 @@ from ..core.errors import BadRequest, Bug, Busy, Cancelled, MidstreamError, Stor
 from ..core.events import Answer, Done, Event, Failed
 from ..core.ids import new_id
 from ..core.parts import Message
-from ..core.serving import Complete, Completed, Observer, Price, Target
+from ..core.serving import FREE, Complete, Completed, Observer, Price, Target
 from ..core.turn import Plan, Turn
 from ..core.usage import Usage
 from ..store.database import Statement
@@ -326,7 +326,8 @@ class _Owner:
                 await self.write()
                 await asyncio.sleep(chosen.wait)
             number = self._run.attempts + 1
-            attempt = Attempt(new_id("att_"), number, chosen, self._log, self._write_down, self._committed)
+            tokens = None if turn.kind == "count_tokens" else self._estimate_in
+            attempt = Attempt(new_id("att_"), number, chosen, tokens, self._log, self._write_down, self._committed)
             self._settled = True  # there is nothing to settle before it is written down
             self._attempt = attempt
             if self._log is self._run.log:
@@ -433,19 +434,17 @@ class _Owner:
             number=attempt.number,
             provider=target.provider,
             model=target.model,
-            estimate_in=self._estimate_in,
+            estimate_in=attempt.estimate_in or 0,
             started_at=self._tried_at,
             accounted=order.transactions,
         )
 
     def _settle_attempt(self, attempt: Attempt) -> None:
         self._settled = True
-        now, error, status = self._runs._clock.wall(), attempt.error, attempt.status
-        if attempt.left:
-            usage = attempt.usage(self._estimate_in)
-        else:
-            usage = Usage()  # it ended before the call left
-        priced = self._runs._price(attempt.next.target, usage, now, attempt.fold.tier)
+        now, error, status, usage = self._runs._clock.wall(), attempt.error, attempt.status, attempt.usage
+        priced, fold = FREE, attempt.fold
+        if attempt.estimate_in is not None:
+            priced = self._runs._price(attempt.next.target, usage, now, fold.tier, fold.billed)
         if attempt.left or not isinstance(error, StoreDown):  # else the store refused even its beginning
             self._runs._observer.attempt_settled(attempt.next.target, status, usage, now - self._tried_at)
         self._spend(attempt, usage, priced.cost, now)

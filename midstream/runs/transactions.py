@@ -28,7 +28,7 @@ def transaction(order: Order, run_id: str, attempt: Attempt, usage: Usage, cost:
         "status": attempt.status,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cache_read,
+        "cached_tokens": usage.cached_tokens,
         "reasoning_tokens": usage.out_reasoning,
         "cost": cost,
         "created_at": now,

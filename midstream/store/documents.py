@@ -29,6 +29,14 @@ class DocumentRow(Struct, frozen=True):
     created_at: float
 
 
+class Piece(Struct, frozen=True):
+    """shared: how many of its first characters are the last ones of the piece before it. None: nobody knows, and the
+    white space at its ends was not kept, as it was stored before that was."""
+
+    text: str
+    shared: int | None = 0
+
+
 class PieceRow(Struct, frozen=True):
     """score: higher is nearer."""
 
@@ -47,7 +55,8 @@ class _Body(Struct):
 _ADD = """
 INSERT INTO documents (id, org_id, name, body, created_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING"""
 _ADD_PIECE = """
-INSERT INTO pieces (id, org_id, document_id, place, text) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING"""
+INSERT INTO pieces (id, org_id, document_id, place, text, shared) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (id) DO NOTHING"""
 _ONE = "SELECT id, name, body, created_at FROM documents WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
 _LIST = """
 SELECT id, name, body, created_at FROM documents
@@ -55,7 +64,7 @@ WHERE org_id = $1 AND deleted_at IS NULL AND (created_at < $2 OR (created_at = $
 ORDER BY created_at DESC, id DESC LIMIT $4"""
 _DELETE = "UPDATE documents SET deleted_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
 _DELETE_PIECES = "DELETE FROM pieces WHERE document_id = $1 AND org_id = $2"
-_TEXTS = "SELECT text FROM pieces WHERE document_id = $1 AND org_id = $2 ORDER BY place"
+_PIECES = "SELECT text, shared FROM pieces WHERE document_id = $1 AND org_id = $2 ORDER BY place"
 
 #: $2: the words; $3: ids of documents as JSON text of an array, or NULL for all.
 _AMONG: dict[DialectName, str] = {
@@ -90,15 +99,14 @@ class Documents:
         self._org = org_id
         self._clock = clock
 
-    async def add(self, name: str, pieces: Sequence[str]) -> DocumentRow:
+    async def add(self, name: str, pieces: Sequence[Piece]) -> DocumentRow:
         """All of it is found afterwards, or nothing: its pieces come first, and none is found without it. Texts hold no
         NUL."""
-        row = DocumentRow(
-            new_id("doc_"), name, sum(len(piece.encode()) for piece in pieces), len(pieces), self._clock()
-        )
+        size = sum(len(piece.text[piece.shared or 0 :].encode()) for piece in pieces)
+        row = DocumentRow(new_id("doc_"), name, size, len(pieces), self._clock())
         body = msgspec.json.encode(_Body(row.bytes, row.pieces))
-        adding = [(_ADD_PIECE, (f"{row.id}:{place}", self._org, row.id, place, text))
-                  for place, text in enumerate(pieces)]  # fmt: skip
+        adding = [(_ADD_PIECE, (f"{row.id}:{place}", self._org, row.id, place, piece.text, piece.shared))
+                  for place, piece in enumerate(pieces)]  # fmt: skip
         for begin in range(0, len(adding), AT_ONCE):
             await self._db.write(adding[begin : begin + AT_ONCE])
         await self._db.write([(_ADD, (row.id, self._org, name, body, row.created_at))])
@@ -118,10 +126,10 @@ class Documents:
             place = (row.created_at, row.id)
         return [_row(*row) for row in await self._db.read(_LIST, self._org, *place, limit)]
 
-    async def pieces(self, id: str) -> list[str]:
-        """The text of a document, in order; neighbours may share words."""
+    async def pieces(self, id: str) -> list[Piece]:
+        """Those of a document, in order."""
         await self.one(id)
-        return [str(row[0]) for row in await self._db.read(_TEXTS, id, self._org)]
+        return [Piece(*row) for row in await self._db.read(_PIECES, id, self._org)]
 
     async def delete(self, id: str) -> None:
         await self.one(id)

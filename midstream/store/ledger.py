@@ -244,10 +244,10 @@ _ACCOUNTED_STARTED = _ATTEMPT_STARTED.replace(", worker)", ", worker, accounted)
 _ATTEMPT_SETTLED = """
 UPDATE attempts SET uncached_in = $1, cache_read = $2, cache_write_5m = $3, cache_write_1h = $4, audio_in = $5,
     image_in = $6, out_text = $7, out_reasoning = $8, audio_out = $9, image_out = $10, searches = $11,
-    estimated = $12, status = $13, ended_at = $14, cost = $15, price_snapshot = $16, error_code = $17,
-    error_message = $18
-WHERE id = $19 AND status = 'started'"""
-_ATTEMPT_SETTLED_WELL = _ATTEMPT_SETTLED.replace("$17", "NULL").replace("$18", "NULL").replace("$19", "$17")
+    cache_audio_read = $12, estimated = $13, status = $14, ended_at = $15, cost = $16, price_snapshot = $17,
+    error_code = $18, error_message = $19
+WHERE id = $20 AND status = 'started'"""
+_ATTEMPT_SETTLED_WELL = _ATTEMPT_SETTLED.replace("$18", "NULL").replace("$19", "NULL").replace("$20", "$18")
 _MESSAGE_ADDED = """
 INSERT INTO messages (id, org_id, run_id, seq, role, content, created_at, conversation_id, dialect, parent_id, detail)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING"""

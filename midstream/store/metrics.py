@@ -61,7 +61,7 @@ def turn_counted(turn: TurnAccount) -> list[Statement]:
     row = (
         turn.run, turn.org, turn.agent, turn.version, _text(turn.user), _text(turn.thread), _text(turn.service),
         _text(turn.model), turn.key, turn.run, turn.success, _text(turn.failure) or None, turn.attempts,
-        usage.input_tokens, usage.output_tokens, usage.cache_read, usage.out_reasoning, nano(turn.cost),
+        usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.out_reasoning, nano(turn.cost),
         turn.latency_ms, _detail(turn), turn.created_at,
     )  # fmt: skip
     rolls: list[Statement] = [(_ROLL, (turn.run, span, _start(turn.created_at, span))) for span in SPANS]

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from ..core.parts import Message
-from ..core.serving import Priced
+from ..core.serving import FREE, Priced
 from ..core.usage import Usage
 from .database import Database, DialectName, Statement, with_clock
 from .interrupted import INTERRUPTED, PREFIX, TOLD
@@ -47,11 +47,16 @@ _OPEN_ATTEMPTS = "attempts.status = 'started' AND" + _DEAD.format("attempts")
 _PRICED = """
     NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.run_id = runs.id AND attempts.status = 'started') AND"""
 _OPEN_RUNS = "runs.status = 'running' AND" + _PRICED + _DEAD.format("runs")
-_OPEN = "SELECT id, provider, model, estimate_in, started_at FROM attempts WHERE " + _OPEN_ATTEMPTS
+_OPEN = (
+    """
+SELECT attempts.id, attempts.provider, attempts.model, attempts.estimate_in, attempts.started_at, runs.kind
+FROM attempts LEFT JOIN runs ON runs.id = attempts.run_id WHERE """
+    + _OPEN_ATTEMPTS
+)
 #: One that was read, and nothing that has come since: it would have no price.
 _ATTEMPT = (
     """
-UPDATE attempts SET status = 'unknown', estimated = TRUE, uncached_in = estimate_in, cost = $3, price_snapshot = $4,
+UPDATE attempts SET status = 'unknown', estimated = $5, uncached_in = $6, cost = $3, price_snapshot = $4,
     ended_at = @clock, error_code = 'interrupted', error_message = 'the server stopped before the answer was recorded'
 WHERE attempts.id = $2 AND """
     + _OPEN_ATTEMPTS
@@ -61,7 +66,7 @@ _ACCOUNT = """
 INSERT INTO model_transactions (id, org_id, run_id, agent_id, thread_id, key_id, service, model, status, input_tokens,
     output_tokens, cached_tokens, reasoning_tokens, cost, created_at)
 SELECT attempts.id, attempts.org_id, attempts.run_id, runs.agent_id, conversations.thread_id, attempts.key_id,
-    attempts.provider, attempts.model, 'unknown', attempts.estimate_in, 0, 0, 0, attempts.cost, @clock
+    attempts.provider, attempts.model, 'unknown', attempts.uncached_in, 0, 0, 0, attempts.cost, @clock
 FROM attempts JOIN runs ON runs.id = attempts.run_id LEFT JOIN conversations ON conversations.id = runs.conversation_id
 WHERE attempts.id = $1 AND attempts.accounted AND attempts.status = 'unknown' ON CONFLICT (id) DO NOTHING"""
 _ONCE = " ON CONFLICT (id) DO NOTHING"
@@ -191,9 +196,15 @@ def given_up(dialect: DialectName, run: str, error: dict[str, str]) -> list[Stat
 async def _recovery(db: Database, price: Estimate, silence: float = SILENCE) -> list[Statement]:
     attempts, runs = _FROM_ATTEMPTS[db.dialect], _FROM_RUNS[db.dialect]
     found: list[Statement] = []
-    for id, provider, model, tokens, at in await db.read(_spoken(_OPEN + attempts, db.dialect), silence):
-        priced = price(provider, model, Usage(uncached_in=tokens, estimated=True), at)
-        found += [(_ATTEMPT, (silence, id, priced.cost, priced.snapshot or None)), (_ACCOUNT, (id,))]
+    for id, provider, model, tokens, at, kind in await db.read(_spoken(_OPEN + attempts, db.dialect), silence):
+        charged = kind != "count_tokens"
+        used = Usage(uncached_in=tokens, estimated=True) if charged else Usage()
+        priced = price(provider, model, used, at) if charged else FREE
+        snapshot = priced.snapshot or None
+        found += [
+            (_ATTEMPT, (silence, id, priced.cost, snapshot, used.estimated, used.uncached_in)),
+            (_ACCOUNT, (id,)),
+        ]
     found += [
         (_CALLS + _OPEN_RUNS + runs + ")", (silence, one.status, one.error, one.result))
         for one in left_behind("", "", 0.0)

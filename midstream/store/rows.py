@@ -20,7 +20,7 @@ _BLOCKED, _UNCHECKED = b'"blocked"', b'"unchecked"'
 
 USAGE_COLUMNS = (
     "uncached_in, cache_read, cache_write_5m, cache_write_1h, audio_in, image_in, out_text, out_reasoning, "
-    "audio_out, image_out, searches"
+    "audio_out, image_out, searches, cache_audio_read"
 )
 
 

@@ -36,7 +36,7 @@ def cut(text: str, limit: int = MAX_TEXT) -> str:
     return data[: limit - len(note)].decode("utf-8", "ignore") + note
 
 
-def bounded(answer: ToolAnswer) -> ToolAnswer:
+def bounded(answer: ToolAnswer, *, all_media: bool = False) -> ToolAnswer:
     """The answer as it may be kept and shown. What is left out is told at the end of its text."""
     text, left_out = answer.text, []
     value = answer.value
@@ -44,9 +44,9 @@ def bounded(answer: ToolAnswer) -> ToolAnswer:
         value = None
     kept: list[Media] = []
     size = 0
-    for media in answer.media[:MAX_MEDIA_COUNT]:
+    for media in answer.media if all_media else answer.media[:MAX_MEDIA_COUNT]:
         size += len(media.data or "")
-        if size > MAX_MEDIA:
+        if size > MAX_MEDIA and not all_media:
             break
         kept.append(media)
     if len(kept) < len(answer.media):

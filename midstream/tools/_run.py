@@ -165,7 +165,7 @@ class Tools:
             one.begun = True
             one.answer = await self._run(one, scope)
             one.let_go()
-        one.answer = bounded(one.answer)
+        one.answer = _kept(one.answer, one.tool)
         end = CallEnded(one.queued.id, one.answer)
         if scope.hold is not None and one.tool.effect != "unsafe" and all(o.settled for o in here if o is not one):
             scope.hold(journal.ended(end))  # nobody waits for another call: the run writes next
@@ -289,12 +289,17 @@ async def _give_up(journal: ToolCalls, here: Sequence[_Call], running: Sequence[
             answer = IN_DOUBT
         elif answer is None:
             answer = failed("the run was cancelled", CANCELLED)
-        ends.append(CallEnded(one.queued.id, bounded(answer)))
+        ends.append(CallEnded(one.queued.id, _kept(answer, one.tool)))
     with contextlib.suppress(StoreDown):  # they stay queued and running, which is no lie either
         await journal.end(*ends)
     for task in running:
         if task.done() and not task.cancelled():
             task.exception()  # seen: the cancellation is what its caller is told
+
+
+def _kept(answer: ToolAnswer, tool: Tool) -> ToolAnswer:
+    """What an agent has drawn was paid for, and the user gets it: all of it."""
+    return bounded(answer, all_media=tool.kind == "agent")
 
 
 def _late(tool: Tool, seconds: float) -> ToolAnswer:

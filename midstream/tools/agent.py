@@ -66,8 +66,15 @@ class AgentTool:
         version = str(tool.target.get("version_id") or "")
         answer = await self._run_agent(f"{agent}@{version}" if version else agent, text, below)
         if tool.target.get("transfer") is True and answer.status == "ok":
-            answer = msgspec.structs.replace(answer, transfer=True)
+            return msgspec.structs.replace(answer, transfer=True)
+        if answer.media and not answer.text.strip():
+            return msgspec.structs.replace(answer, text=_counted(len(answer.media)))
         return answer
+
+
+def _counted(drawn: int) -> str:
+    """What a model is told of an agent that says nothing of what it has drawn."""
+    return f"{drawn} picture{'s' * (drawn > 1)}, which the user gets with your answer"
 
 
 def _message(arguments: dict[str, Any], hidden: Container[str]) -> tuple[str, dict[str, Any]]:

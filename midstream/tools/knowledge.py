@@ -12,7 +12,7 @@ from ._answers import failed
 #: Pieces for one query, and queries of one call.
 MAX_FOUND, MAX_QUERIES = 20, 8
 
-#: Of search_documents; tools of this kind that are stored have their own.
+#: Of search_documents, and of stored tools of this kind that have none of their own.
 PARAMETERS: dict[str, Any] = {
     "type": "object",
     "properties": {

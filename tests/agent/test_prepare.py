@@ -25,6 +25,7 @@ from midstream.core.agents import (
 from midstream.core.errors import BadRequest
 from midstream.core.parts import Media, Message, State, Text, ToolCall, ToolResult, media_in, text_of
 from midstream.core.turn import Format, Params, ToolChoice
+from midstream.core.unread import words_for
 
 PLAIN = Settings()
 NOON = 1_764_072_000.0  # 2025-11-25 12:00 UTC, a Tuesday
@@ -86,7 +87,10 @@ def test_a_fine_tuned_model_is_the_one_that_is_asked():
     assert prepared(configured(fine_tune_model={"current_model": "ft:m:1"})).model == "ft:m:1"
     loaded = configured(fine_tune_model="ft:m:1")
     assert prepared(loaded, AgentAsk(text="Hi", configuration={"model": "plain"})).model == "plain"
-    assert prepared(configured(), AgentAsk(text="Hi", configuration={"fine_tune_model": "ft:m:2"})).model == "ft:m:2"
+    asked = AgentAsk(text="Hi", configuration={"fine_tune_model": "ft:m:2"})
+    for model in ("", "m"):  # beside it, its base
+        assert prepared(configured(), replace(asked, model=model)).model == "ft:m:2"
+    assert prepared(loaded, AgentAsk(text="Hi", model="m")).model == "m"
 
 
 def test_defaults_are_those_of_the_contract():
@@ -645,11 +649,17 @@ def test_pictures_are_seen_as_far_as_the_history_is():
     assert [one for message in cut for one in media_in(message.parts)] == [drawing(1)]
 
 
-def test_a_model_that_does_not_draw_is_shown_no_pictures_of_answers_and_addresses_that_die_are_left_out():
+def test_a_model_that_does_not_draw_is_shown_no_pictures_of_answers_but_words_where_they_are_all():
     link, sound = Media("image", url="https://example.org/a.png"), Media("audio", "audio/wav", data="AA==")
     history = (user("q0"), assistant(drawing(0)), user("q1"), assistant(link, sound, "a1"))
-    asked = prepared(configured(), history=history).prompt.messages[-4:]
-    assert asked == (user("q0"), user("q1"), assistant("a1"), user("Hello"))
+    asked = prepared(configured(), history=history).prompt.messages[-5:]
+    words = Message("assistant", (words_for(drawing(0)),))
+    assert asked == (user("q0"), words, user("q1"), assistant("a1"), user("Hello"))
+
+
+def test_a_model_that_draws_is_not_shown_addresses_of_pictures_as_they_die():
+    link, sound = Media("image", url="https://example.org/a.png"), Media("audio", "audio/wav", data="AA==")
+    history = (user("q0"), assistant(drawing(0)), user("q1"), assistant(link, sound, "a1"), user("q2"), assistant(link))
     drawn = prepared(painter(), history=history).prompt.messages
     assert [one for message in drawn for one in media_in(message.parts)] == [drawing(0)]
 

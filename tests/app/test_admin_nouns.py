@@ -272,6 +272,19 @@ def test_a_tool_of_each_kind_has_what_its_kind_needs(tmp_path: Path, kind: str, 
     here(tmp_path, test)
 
 
+def test_a_tool_that_searches_documents_can_be_asked_by_a_model_without_a_schema_of_its_own(tmp_path: Path):
+    async def test(app: Here) -> None:
+        one = await made(app, "/tools", {"name": "t", "kind": "knowledge", "knowledge": {"document_ids": ["doc_1"]}})
+        assert one["parameters"]["required"] == ["queries"]
+        schema = {"type": "object", "properties": {"query": {"type": "string"}}}
+        own = await post(app, f"/tools/{one['id']}", {"parameters": schema}, method="PATCH")
+        assert own.json["parameters"] == schema
+        bare = await post(app, f"/tools/{one['id']}", {"parameters": None}, method="PATCH")
+        assert bare.json["parameters"] == one["parameters"]
+
+    here(tmp_path, test)
+
+
 def test_an_mcp_servers_token_is_got_with_a_secret_that_is_stored_by_name(tmp_path: Path):
     async def test(app: Here) -> None:
         oauth = {"token_url": "https://login.example.org/token", "client_id": "us", "client_secret": "{{secret:wiki}}"}
@@ -449,5 +462,8 @@ def test_headers_that_only_the_server_writes_are_refused_when_they_are_given(tmp
             reply = await post(app, path, body)
             assert reply.status == 400
             assert f"headers: {name} is written by the server itself" in reply.json["error"]["message"]
+        alert["webhook"]["headers"] = {"Webhook-Signature": "x"}  # type: ignore[index]
+        reply = await post(app, "/alerts", alert)
+        assert "headers: Webhook-Signature is written by the server itself" in reply.json["error"]["message"]
 
     here(tmp_path, test)

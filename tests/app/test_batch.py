@@ -119,6 +119,11 @@ def test_a_batch_is_taken_whole_or_refused_with_the_field_that_is_wrong(tmp_path
                 400,
                 "webhook.headers.Host",
             ),
+            (
+                {"agent_id": agent, "batch": ["a"], "webhook": {"url": "http://x.org", "headers": {"Webhook-Id": "a"}}},
+                400,
+                "webhook.headers.Webhook-Id",
+            ),
             ({"agent_id": agent, "batch": ["a"], "webhook": {"url": "http://[x"}}, 400, "webhook.url"),
             ({"agent_id": agent, "batch": ["a"], "configuration": {"apikey": "k"}}, 400, "configuration.apikey"),
             ({"agent_id": "agt_nobody", "batch": ["a"]}, 404, None),

@@ -109,12 +109,16 @@ def test_a_client_that_hangs_up_leaves_the_conversation_free_and_its_turn_in_pla
     here(tmp_path, test)
 
 
-def test_what_shall_not_be_kept_is_not_kept(tmp_path: Path):
+@pytest.mark.parametrize("how", ["the request", "the request's stream", "the server"])
+def test_what_shall_not_be_kept_is_not_kept_as_a_title_either(tmp_path: Path, how: str):
     async def test(app: Here) -> None:
-        id = (await say(app, "keep me not", {}, store=False)).headers["x-conversation-id"]
+        more = {} if how == "the server" else {"store": False, "stream": how.endswith("stream")}
+        id = (await say(app, "keep me not", {}, **more)).headers["x-conversation-id"]
         assert await rows(app, id) == []
+        row = await app.services.store.org(DEFAULT_ORG).threads.thread(id)
+        assert not row.title
 
-    here(tmp_path, test)
+    here(tmp_path, test, store="none" if how == "the server" else "all")
 
 
 @pytest.mark.parametrize("store, named, unnamed", [("all", 2, 2), ("named", 2, 0), ("none", 0, 0)])

@@ -24,6 +24,8 @@ URL = "https://example.org/hook"
         ("webhook", {"url": "https://example.org/a\r\nb"}, "cred.url"),
         ("webhook", {"url": URL, "headers": {"Host": "a"}}, "cred.headers"),
         ("webhook", {"url": URL, "headers": {"content-length": "1"}}, "cred.headers"),
+        ("webhook", {"url": URL, "headers": {"Webhook-Id": "mine"}}, "cred.headers"),
+        ("webhook", {"url": URL, "headers": {"Content-Type": "text/x"}}, "cred.headers"),
         ("webhook", {"url": URL, "headers": {"x-a": 5}}, "cred.headers"),
         ("webhook", {"url": URL, "headers": {"bad name": "1"}}, "cred.headers"),
         ("webhook", {"url": URL, "headers": {"x-a": "1\r\nx-b: 2"}}, "cred.headers"),

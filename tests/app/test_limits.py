@@ -116,11 +116,12 @@ def test_a_reader_sees_the_accounts_of_its_own_org_and_changes_nothing(tmp_path:
         ours, theirs = await made(app, scopes=["read"]), await made(app, scopes=["read"], org_id=org)
         await app.chat("hi").end()
         [run] = (await app.ask("GET", "/v1/admin/runs", key=ours["key"])).json["data"]
-        for path in ("attempts", "usage", f"runs/{run['id']}", f"runs/{run['id']}/events"):
+        for path in ("attempts", "usage", f"runs/{run['id']}", "metrics", "transactions"):
             assert (await app.ask("GET", f"/v1/admin/{path}", key=ours["key"])).status == 200
         assert (await app.ask("GET", "/v1/admin/runs", key=theirs["key"])).json["data"] == []
         assert (await app.ask("GET", f"/v1/admin/runs/{run['id']}", key=theirs["key"])).status == 404
-        for path in ("/v1/admin/keys", "/v1/admin/orgs", "/metrics"):
+        said = f"/v1/admin/runs/{run['id']}/events"
+        for path in ("/v1/admin/keys", "/v1/admin/orgs", "/metrics", said):
             assert (await app.ask("GET", path, key=ours["key"])).status == 403, path
         for method, path in (("POST", "keys"), ("PATCH", f"keys/{ours['id']}"), ("DELETE", f"keys/{ours['id']}")):
             reply = await app.ask(method, f"/v1/admin/{path}", {"name": "x"}, ours["key"], content_type=JSON)

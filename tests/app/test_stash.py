@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
+from msgspec.structs import replace
 
 from midstream.app.stash import Stash
 from midstream.core.events import Answer, Choice
-from midstream.core.parts import Cache, Citation, Message, Part, Reasoning, State, Text, ToolCall
+from midstream.core.parts import Cache, Citation, Message, Part, Reasoning, State, Text, ToolCall, ToolResult
 from midstream.core.turn import Prompt
+from midstream.wire.anthropic_messages.names import wire_id
 
 SIGNED = Reasoning("hm", state=State("anthropic_messages", {"signature": "s"}))
 ENCRYPTED = Reasoning("hm", state=State("openai_responses", {"encrypted_content": "e"}))
@@ -17,7 +20,7 @@ CALL = ToolCall("a", "f", "{}")
 
 def told(*parts: Part) -> Stash:
     stash = Stash()
-    stash.remember("org", Answer(choices=(Choice(parts=parts),)))
+    stash.remember("org", Answer(choices=(Choice(parts=parts),)), tuple)
     return stash
 
 
@@ -101,7 +104,7 @@ def test_the_bare_text_of_a_thought_makes_room_for_the_thought() -> None:
 def test_the_oldest_are_forgotten() -> None:
     stash = Stash(entries=2)
     for id in "abc":
-        stash.remember("org", Answer(choices=(Choice(parts=(SIGNED, ToolCall(id, "f"))),)))
+        stash.remember("org", Answer(choices=(Choice(parts=(SIGNED, ToolCall(id, "f"))),)), tuple)
     assert restored(stash, ToolCall("a", "f")) == (ToolCall("a", "f"),)
     assert restored(stash, ToolCall("c", "f")) == (SIGNED, ToolCall("c", "f"))
 
@@ -123,7 +126,7 @@ def test_one_id_that_a_service_uses_again_does_not_mix_up_conversations() -> Non
     rome, oslo = (ToolCall("functions.f:0", "f", f'{{"city":"{city}"}}') for city in ("Rome", "Oslo"))
     other = Reasoning("of Oslo", state=State("openai_chat", {"reasoning_details": [1]}))
     for thought, call in ((SIGNED, rome), (other, oslo)):
-        stash.remember("org", Answer(choices=(Choice(parts=(thought, call)),)))
+        stash.remember("org", Answer(choices=(Choice(parts=(thought, call)),)), tuple)
     assert restored(stash, rome) == (SIGNED, rome)
     assert restored(stash, oslo) == (other, oslo)
     for stranger in (ToolCall("functions.f:0", "f", '{"city":"Bern"}'), ToolCall("functions.f:0", "g", rome.arguments)):
@@ -147,3 +150,58 @@ def test_a_call_nested_without_end_is_known_again_as_it_was_written_and_as_it_is
         for sent in (text, msgspec.json.encode({"input": text}).decode()):
             call = ToolCall("a", "f", sent)
             assert restored(stash, call) == (SIGNED, call)
+
+
+def asked(*words: str) -> tuple[Message, ...]:
+    return tuple(Message("user", (Text(one),)) for one in words)
+
+
+COUNTED = (
+    "functions.get_profile:0",
+    "0",
+    "call_0",
+    "call_get_profile_1",
+    "call_a1b2c3_0",
+    "12345678901234567890",
+    "abcdefghijkl",
+)
+
+
+@pytest.mark.parametrize("id", COUNTED)
+def test_the_thoughts_of_one_conversation_are_not_put_into_another_with_the_same_id_and_arguments(id: str) -> None:
+    stash = Stash()
+    call = ToolCall(id, "get_profile", "{}")
+    thoughts = {name: Reasoning(name, state=State("openai_chat", {"reasoning_details": [name]})) for name in ("A", "B")}
+    for name, thought in thoughts.items():
+        stash.remember("org", Answer(choices=(Choice(parts=(thought, call)),)), lambda name=name: asked(f"I am {name}"))
+    bare = Message("assistant", (call,))
+    for name, thought in thoughts.items():
+        # texts are cut and joined anew, and more may follow
+        (_, told, _) = stash.restore("org", Prompt((*asked(f" I am {name} "), bare, *asked("and?")))).messages
+        assert told.parts == (thought, call)
+    (_, told) = stash.restore("org", Prompt((*asked("I am C"), bare))).messages
+    assert told.parts == (call,)
+
+
+@pytest.mark.parametrize("id", ["call_0_2f1c9b7e-11", "toolu_01A09q90qw90lq917835lq9", "chatcmpl-tool-9f86d081884c"])
+def test_an_id_of_chance_is_known_whatever_is_said_before_it(id: str) -> None:
+    """Clients cut old messages off, and change them."""
+    stash = Stash()
+    call = ToolCall(id, "f", "{}")
+    stash.remember("org", Answer(choices=(Choice(parts=(SIGNED, call)),)), lambda: asked("a", "b"))
+    (_, told) = stash.restore("org", Prompt((*asked("b"), Message("assistant", (call,))))).messages
+    assert told.parts == (SIGNED, call)
+
+
+def test_an_id_that_a_dialect_does_not_take_comes_back_to_its_issuer_with_its_result() -> None:
+    stash = Stash()
+    call = ToolCall("functions.f:0", "f", "{}")
+    other = ToolCall("functions.f:1", "f", "{}")
+    stash.remember("org", Answer(choices=(Choice(parts=(call, other)),)), lambda: asked("q"))
+    sent = [replace(one, id=wire_id(one.id)) for one in (call, other)]
+    assert sent[0].id != call.id
+    results = [Message("tool", (ToolResult(one.id, (Text("r"),)),)) for one in (*sent, ToolCall("x", "f"))]
+    prompt = Prompt((*asked("q"), Message("assistant", tuple(sent)), *results))
+    _, told, *answered = stash.restore("org", prompt).messages
+    assert told.parts == (call, other)
+    assert [one.parts[0].id for one in answered] == [call.id, other.id, "x"]  # type: ignore[union-attr]

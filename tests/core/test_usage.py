@@ -7,7 +7,7 @@ from msgspec.structs import asdict, fields
 from midstream.core.usage import Usage
 
 counts = st.integers(0, 10**9)
-INPUT = ("uncached_in", "cache_read", "cache_write_5m", "cache_write_1h", "audio_in", "image_in")
+INPUT = ("uncached_in", "cache_read", "cache_write_5m", "cache_write_1h", "audio_in", "image_in", "cache_audio_read")
 OUTPUT = ("out_text", "out_reasoning", "audio_out", "image_out")
 usages = st.builds(Usage, **dict.fromkeys((*INPUT, *OUTPUT, "searches"), counts), estimated=st.booleans())
 
@@ -18,6 +18,7 @@ def test_every_token_is_in_exactly_one_class(usage: Usage):
     assert usage.input_tokens == sum(values[name] for name in INPUT)
     assert usage.output_tokens == sum(values[name] for name in OUTPUT)
     assert usage.total_tokens == usage.input_tokens + usage.output_tokens
+    assert usage.cached_tokens == usage.cache_read + usage.cache_audio_read
     assert usage.cache_write == usage.cache_write_5m + usage.cache_write_1h
 
 

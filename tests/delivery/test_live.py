@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -399,9 +400,9 @@ def test_what_another_server_says_is_heard_in_its_place_or_behind_what_was_said_
         hub = made()
         listener = await hub.join("a", "x")
         now = 100_000_000
-        hub.hear("a", "x", now + 5, numbered("theirs"), kept=False)
+        hub.hear("a", "x", now + 5, numbered("theirs"), kept=False, source="srv_2")
         hub.say("a", "x", numbered("ours"))
-        hub.hear("a", "x", now + 2, numbered("late"), kept=False)
+        hub.hear("a", "x", now + 2, numbered("late"), kept=False, source="srv_2")
         said = await heard(listener, 3)
         assert said == [f"theirs {now + 5}", f"ours {now + 6}", f"late {now + 7}"]
 
@@ -413,7 +414,7 @@ def test_what_is_said_here_is_told_to_the_others_and_what_they_said_is_not_told_
         hub = made()
         told: list[tuple[object, bytes, bool]] = []
         hub.relay = lambda name, said: told.append((name, said.body, said.kept))
-        hub.hear("a", "x", 7, text("theirs"), kept=True)
+        hub.hear("a", "x", 7, text("theirs"), kept=True, source="srv_2")
         hub.say("a", "x", text("1"))
         held = hub.hold("a", "x", text("end"))
         hub.say("a", "x", text("2"))
@@ -433,9 +434,9 @@ def test_who_comes_back_is_not_told_again_what_the_other_server_or_the_store_has
         ends.rows["a", "x"] = [Said(now + 9, b"end", kept=True)]
         late = await hub.join("a", "x", now + 5)
         assert await heard(late, 1) == ["end"]
-        hub.hear("a", "x", now + 5, text("known"), kept=False)
-        hub.hear("a", "x", now + 8, text("news"), kept=False)
-        hub.hear("a", "x", now + 9, text("end"), kept=True)
+        hub.hear("a", "x", now + 5, text("known"), kept=False, source="srv_2")
+        hub.hear("a", "x", now + 8, text("news"), kept=False, source="srv_2")
+        hub.hear("a", "x", now + 9, text("end"), kept=True, source="srv_2")
         assert await heard(first, 3) == ["known", "news", "end"]
         again = await late.next()
         assert again is not None
@@ -451,7 +452,7 @@ def test_who_listens_has_to_come_back_when_something_may_be_missing_and_is_told_
         clock = Clock()
         hub = made(clock)
         listener = await hub.join("a", "x")
-        hub.hear("a", "x", 100_000_001, text("1"), kept=False)
+        hub.hear("a", "x", 100_000_001, text("1"), kept=False, source="srv_2")
         [last] = await messages(listener, 1)
         clock.now += 1
         hub.missed()
@@ -464,5 +465,78 @@ def test_who_listens_has_to_come_back_when_something_may_be_missing_and_is_told_
         hub.say("a", "x", text("2"))
         assert await heard(again, 1) == ["2"]
         assert not (await hub.join("a", "x", hub.last("a", "x"))).gap
+
+    asyncio.run(test())
+
+
+class Servers:
+    """Two hubs that share a store; what one says comes to the other some steps later. Who listens at one comes back to
+    the other."""
+
+    def __init__(self) -> None:
+        self.clock, self.ends = Clock(), Ends()
+        self.hubs = [made(self.clock, self.ends) for _ in range(2)]
+        self.on_the_way: list[list[Said]] = [[], []]
+        for at, hub in enumerate(self.hubs):
+            hub.several = True
+            hub.relay = lambda name, said, at=at: self.on_the_way[at].append(said)
+
+    def step(self, at: int, kind: str, words: str) -> None:
+        self.clock.now += 0.001
+        if kind == "arrives":
+            if self.on_the_way[at]:
+                said = self.on_the_way[at].pop(0)
+                self.hubs[1 - at].hear("a", "x", said.number, lambda _: said.body, kept=said.kept, source=f"srv_{at}")
+        elif kind == "piece":
+            self.hubs[at].say("a", "x", text(words))
+        else:
+            held = self.hubs[at].hold("a", "x", text(words))
+            self.ends.rows.setdefault(("a", "x"), []).append(Said(held.number, held.body, kept=True))
+            self.hubs[at].tell("a", "x", held)
+
+
+async def waiting_for(listener: Listener, most: int = 1000) -> list[Said]:
+    """What is there for it now."""
+    found: list[Said] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0):
+            while len(found) < most and (said := await listener.next()) is not None:
+                found.append(said)
+    return found
+
+
+STEPS = st.tuples(st.sampled_from([0, 1]), st.sampled_from(["piece", "end", "arrives", "arrives"]))
+
+
+@given(st.lists(STEPS, max_size=40), st.lists(STEPS, max_size=20), st.integers(0, 40))
+def test_who_comes_back_to_another_server_misses_no_end_and_is_told_when_something_else_is_not_as_it_was(
+    before: list[tuple[int, str]], since: list[tuple[int, str]], read: int
+):
+    async def test() -> None:
+        servers = Servers()
+        first = await servers.hubs[0].join("a", "x")
+        begin = servers.hubs[0].last("a", "x")
+        for place, (at, kind) in enumerate(before):
+            servers.step(at, kind, f"{kind} {place} of {at}")
+        told = await waiting_for(first, read)
+        begin = told[-1].number if told else begin
+        servers.hubs[0].leave("a", "x", first)
+        second = await servers.hubs[1].join("a", "x", begin)
+        for place, (at, kind) in enumerate(since):
+            servers.step(at, kind, f"{kind} {place + 100} of {at}")
+        for at in (0, 1):
+            while servers.on_the_way[at]:
+                servers.step(at, "arrives", "")
+        told += await waiting_for(second)
+        heard = [one.body.decode() for one in told]
+        every = [
+            f"{kind} {place} of {at}"
+            for place, (at, kind) in [*enumerate(before), *enumerate(since, 100)]
+            if kind != "arrives"
+        ]
+        assert {one for one in every if one.startswith("end")} <= set(heard)
+        if not second.gap:  # an end that was on its way from the one server to the other may be told twice
+            pieces = [[one for one in said if one.startswith("piece")] for said in (heard, every)]
+            assert sorted(pieces[0]) == sorted(pieces[1])
 
     asyncio.run(test())

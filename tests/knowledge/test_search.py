@@ -7,9 +7,10 @@ import pytest
 
 from midstream.core.errors import BadRequest, NotFound, StoreDown, TooLarge
 from midstream.knowledge import Knowledge
+from midstream.knowledge.pieces import whole
 from midstream.store import Store
 from midstream.store.database import Statement
-from midstream.store.documents import AT_ONCE
+from midstream.store.documents import AT_ONCE, Piece
 from tests.store.turns import ORG, with_store
 
 BRIDGES = "The longest bridge of Norway is Hardanger. " * 40 + "\n\nIts towers are 200 metres high."
@@ -82,7 +83,7 @@ def test_documents_are_listed_shown_and_deleted_and_a_foreign_one_does_not_exist
         assert {row.id for row in listed} == {row.id for row in rows}
         assert [row.id for row in await documents.page(after=listed[0].id, limit=2)] == [r.id for r in listed[1:3]]
         assert (await documents.one(rows[0].id)).bytes == len("word0 shared")
-        assert await documents.pieces(rows[0].id) == ["word0 shared"]
+        assert await documents.pieces(rows[0].id) == [Piece("word0 shared")]
         for id in (foreign.id, "doc_none"):
             for ask in (documents.one, documents.delete, documents.pieces):
                 with pytest.raises(NotFound):
@@ -96,6 +97,48 @@ def test_documents_are_listed_shown_and_deleted_and_a_foreign_one_does_not_exist
         assert await knowledge(ORG, "word0", [], 20) == []
 
     with_store(any_url, work)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(f"invoice {n:04d}; customer {n % 37}; 10 EUR" for n in range(300)),
+        "。".join(f"第{n}条规定甲方应当支付" for n in range(400)),
+        "\r\n\r\n\t  " + "First.  Second.\t\n\n\n\u3000Third. " * 300 + " \n\n",
+        " " * 5000 + "x" * 5000 + "\n" * 5000,
+    ],
+)
+def test_a_document_is_kept_to_the_last_character(any_url: str, text: str):
+    async def work(store: Store) -> None:
+        row = await Knowledge(store.documents).add(ORG, "d", text)
+        assert whole(await store.documents(ORG).pieces(row.id)) == text
+        assert row.bytes == len(text.encode())
+
+    with_store(any_url, work)
+
+
+def test_a_document_that_was_stored_without_the_ends_of_its_pieces_is_read_whole(any_url: str):
+    text = "\n".join(f"invoice {n:04d}; customer {n % 37}; 10 EUR" for n in range(300))
+
+    async def work(store: Store) -> None:
+        row = await Knowledge(store.documents).add(ORG, "d", text)
+        kept = await store.documents(ORG).pieces(row.id)
+        write = "UPDATE pieces SET text = $1, shared = NULL WHERE id = $2"
+        await store.db.write([(write, (one.text.strip(), f"{row.id}:{n}")) for n, one in enumerate(kept)])
+        assert whole(await store.documents(ORG).pieces(row.id)) == text
+
+    with_store(any_url, work)
+
+
+def test_what_is_found_has_no_white_space_around_it():
+    async def work(store: Store) -> None:
+        knowledge = Knowledge(store.documents)
+        await knowledge.add(ORG, "d", "\n\n " + "One sentence here. " * 200 + "\n")
+        found = await knowledge(ORG, "sentence", [], 20)
+        assert len(found) == 4
+        assert all(one["text"] == one["text"].strip() for one in found)
+
+    with_store("sqlite://:memory:", work)
 
 
 def test_a_document_of_8_mib_is_kept_and_found(any_url: str):
@@ -122,7 +165,7 @@ def test_nothing_is_found_of_a_document_whose_writing_broke_off(any_url: str, mo
         with monkeypatch.context() as patch:
             patch.setattr(store.db, "write", twice)
             with pytest.raises(StoreDown):
-                await documents.add("large", [f"word {n}" for n in range(AT_ONCE * 2)])
+                await documents.add("large", [Piece(f"word {n}") for n in range(AT_ONCE * 2)])
         assert await documents.page() == []
         assert await documents.search(["word"], [], 9) == []
 

@@ -81,7 +81,12 @@ class Bench:
         self.db = db
         self.complete = complete
         self.runs = Runs(
-            Ledger(db, "w1"), complete, lambda t, u, at, tier: Priced("0.5", "{}"), Clock(), lambda: 0.0, Metrics()
+            Ledger(db, "w1"),
+            complete,
+            lambda t, u, at, tier, billed: Priced("0.5", "{}"),
+            Clock(),
+            lambda: 0.0,
+            Metrics(),
         )
 
     def start(self, *targets: Target, stream: bool = True, **more: Any) -> tuple[Run, Follower]:

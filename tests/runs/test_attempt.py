@@ -5,15 +5,18 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from midstream.core.errors import BadRequest, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable
+from midstream.core.errors import BadRequest, Cancelled, Cut, Garbled, MidstreamError, Refused, TimedOut, Unreachable
 from midstream.core.events import (
     Answer,
     Attempted,
     Choice,
+    Counted,
     Delta,
     Done,
+    Embedded,
     Event,
     Failed,
+    Gave,
     PartStarted,
     Started,
     Stopped,
@@ -30,6 +33,8 @@ from midstream.runs.log import EventLog
 from midstream.runs.route import Next
 
 PROMPT = 100
+#: Of an answer of one token, by its bytes.
+ESTIMATE = Usage(uncached_in=PROMPT, out_text=1, estimated=True)
 OPENED = [Attempted("one", ""), Started("id"), PartStarted(0, Text(""))]
 
 
@@ -40,7 +45,10 @@ async def _written(attempt: Attempt) -> None:
 class Tried:
     """One attempt whose provider gives these batches, then raises error if there is one."""
 
-    def __init__(self, *batches: list[Event], error: MidstreamError | None = None, number: int = 1) -> None:
+    def __init__(
+        self, *batches: list[Event], error: MidstreamError | None = None, number: int = 1, prompt: int | None = PROMPT
+    ) -> None:
+        self._prompt = prompt
         self._batches = batches
         self._error = error
         self._number = number
@@ -51,7 +59,7 @@ class Tried:
     async def _run(self) -> None:
         log = EventLog(keep=True)
         chosen = Next(Target("one", "m", ""), "0", 0.0, False)
-        self.attempt = Attempt("att_1", self._number, chosen, log, _written)
+        self.attempt = Attempt("att_1", self._number, chosen, self._prompt, log, _written)
         turn = Turn("d", {}, lambda fields: Prompt(()), model="m", stream=True)
         try:
             await self.attempt.run(self._complete, Plan(turn, "m", True))
@@ -79,7 +87,7 @@ def test_the_whole_time_of_a_stream_is_kept_by_its_exchange_or_else_by_the_attem
 
     async def run() -> None:
         target = Target("one", "m", "", timeouts=Timeouts(first_token=0.03, total=0.06))
-        attempt = Attempt("att_1", 1, Next(target, "0", 0.0, False), EventLog(), _written)
+        attempt = Attempt("att_1", 1, Next(target, "0", 0.0, False), PROMPT, EventLog(), _written)
         await attempt.run(complete, Plan(Turn("d", {}, lambda fields: Prompt(()), model="m", stream=True), "m", True))
         assert isinstance(attempt.error, TimedOut) is not bounded
 
@@ -91,26 +99,26 @@ def test_nothing_is_logged_before_the_first_visible_output_and_then_all_of_it_in
     assert tried.events == []
     assert isinstance(tried.raised, Cut)
     tried = Tried(OPENED, [Delta(0, "x")], [Stopped("stop"), Done()])
-    assert tried.events == [*OPENED, Delta(0, "x"), Stopped("stop")]
+    assert tried.events == [*OPENED, Delta(0, "x"), Stopped("stop"), Used(ESTIMATE)]
     assert tried.raised is None
 
 
 def test_the_terminal_event_is_kept_back_until_the_ledger_knows():
     tried = Tried([*OPENED, Delta(0, "x"), Done(b"end")])
     assert tried.attempt.ended == Done(b"end")
-    assert tried.events[-1] == Delta(0, "x")
+    assert tried.events[-2:] == [Delta(0, "x"), Used(ESTIMATE, b"")]
 
 
 def test_what_comes_after_the_end_is_not_heard():
     tried = Tried([*OPENED, Delta(0, "x"), Done()], [Delta(0, "y"), Failed(Cut("cut"))])
     assert tried.attempt.ended == Done()
-    assert tried.events[-1] == Delta(0, "x")
+    assert tried.events[-2:] == [Delta(0, "x"), Used(ESTIMATE)]
 
 
 def test_an_empty_answer_is_an_answer():
     tried = Tried(OPENED, [Done()])
     assert tried.raised is None
-    assert tried.events == OPENED
+    assert tried.events == [*OPENED, Used(replace(ESTIMATE, out_text=0))]
     assert tried.attempt.status == "ok"
 
 
@@ -143,29 +151,89 @@ def test_a_call_that_was_never_answered_costs_no_tokens(error: MidstreamError):
     tried = Tried(error=error)
     assert tried.raised is error
     assert tried.attempt.status == "failed"
-    assert tried.attempt.usage(PROMPT) == Usage()
+    assert tried.attempt.usage == Usage()
 
 
 @pytest.mark.parametrize("error", [Cut("cut"), TimedOut("", phase="first_byte"), TimedOut("", phase="between")])
 def test_a_call_that_may_have_been_worked_on_costs_its_prompt_by_estimate(error: MidstreamError):
-    assert Tried(error=error).attempt.usage(PROMPT) == Usage(uncached_in=PROMPT, estimated=True)
+    assert Tried(error=error).attempt.usage == Usage(uncached_in=PROMPT, estimated=True)
 
 
 def test_what_only_a_refusal_says_it_has_used_is_what_it_cost():
     error = Refused("boom", status=500)
     error.used = Usage(uncached_in=30, out_text=5)
-    assert Tried(error=error).attempt.usage(PROMPT) == error.used
+    assert Tried(error=error).attempt.usage == error.used
     error.used = Usage(uncached_in=10**10)
-    assert Tried(error=error).attempt.usage(PROMPT) == Usage()
+    assert Tried(error=error).attempt.usage == Usage()
 
 
 def test_a_body_that_says_nothing_of_tokens_is_estimated():
     said = Answer(choices=(Choice((Text("12345678"),), "stop"),))
-    assert Tried([*OPENED[:1], Whole(said), Done()]).attempt.usage(PROMPT) == Usage(
+    assert Tried([*OPENED[:1], Whole(said), Done()]).attempt.usage == Usage(
         uncached_in=PROMPT, out_text=2, estimated=True
     )
     counted = replace(said, usage=Usage(uncached_in=1))
-    assert Tried([*OPENED[:1], Whole(counted), Done()]).attempt.usage(PROMPT) == Usage(uncached_in=1)
+    assert Tried([*OPENED[:1], Whole(counted), Done()]).attempt.usage == Usage(uncached_in=1)
+
+
+@pytest.mark.parametrize(
+    "said, used",
+    [
+        (Usage(out_text=1), Usage(out_text=1)),
+        (Usage(uncached_in=7, estimated=True), Usage(uncached_in=7, out_text=2, estimated=True)),
+        (Usage(out_text=1, estimated=True), Usage(uncached_in=PROMPT, out_text=1, estimated=True)),
+        (Usage(), Usage(uncached_in=PROMPT, out_text=2, estimated=True)),
+        (Usage(searches=3), Usage(uncached_in=PROMPT, out_text=2, searches=3, estimated=True)),
+        (Usage(uncached_in=10**10, out_text=1), Usage(uncached_in=PROMPT, out_text=2, estimated=True)),
+    ],
+)
+def test_what_of_a_count_cannot_be_read_or_believed_is_estimated(said: Usage, used: Usage):
+    events = [*OPENED, Delta(0, "12345678"), Stopped("stop"), Used(said), Done()]
+    assert Tried(events).attempt.usage == used
+    answer = Answer(choices=(Choice((Text("12345678"),), "stop"),), usage=said)
+    assert Tried([*OPENED[:1], Whole(answer), Done()]).attempt.usage == used
+
+
+def test_an_answer_without_a_word_has_no_tokens_but_those_of_its_prompt():
+    used = Usage(uncached_in=7)
+    assert Tried([*OPENED, Used(used), Stopped("content_filter"), Done()]).attempt.usage == used
+
+
+@pytest.mark.parametrize("native, own", [(None, None), (b"", b""), (b"data: [DONE]\n\n", b"")])
+def test_who_reads_a_stream_that_says_nothing_of_tokens_is_told_what_the_ledger_is(
+    native: bytes | None, own: bytes | None
+):
+    """And in the service's own bytes nothing is added."""
+    tried = Tried([*OPENED, Delta(0, "1234")], [Stopped("stop"), Done(native)])
+    assert tried.events[-2:] == [Stopped("stop"), Used(ESTIMATE, own)]
+    assert tried.attempt.usage == tried.attempt.fold.answer().usage == ESTIMATE
+
+
+def test_what_a_service_counted_is_told_as_it_came():
+    used = Usage(uncached_in=7, out_text=9)
+    events = [*OPENED, Delta(0, "x"), Stopped("stop"), Used(used, b"u")]
+    assert Tried([*events, Done()]).events == events
+
+
+def test_who_reads_an_answer_or_vectors_that_say_nothing_of_tokens_is_told_what_the_ledger_is():
+    said = Answer(choices=(Choice((Text("1234"),), "stop"),), tier="flex", billed="0.1")
+    tried = Tried([*OPENED[:1], Whole(said), Done()])
+    assert tried.events[-1] == Whole(replace(said, usage=ESTIMATE))
+    assert tried.attempt.usage == tried.attempt.fold.answer().usage == ESTIMATE
+    tried = Tried([*OPENED[:1], Gave(Embedded("m", ((1.0,),))), Done()])
+    used = Usage(uncached_in=PROMPT, estimated=True)
+    assert tried.events[-1] == Gave(Embedded("m", ((1.0,),), used))
+    assert tried.attempt.usage == used
+    counted = Gave(Embedded("m", ((1.0,),), Usage(uncached_in=3)))
+    assert Tried([*OPENED[:1], counted, Done()]).events[-1] == counted
+
+
+@pytest.mark.parametrize("error", [*NOTHING_SENT, Cut("cut"), Cancelled("gone"), Garbled("what"), None])
+def test_counting_tokens_costs_none_however_it_ends(error: MidstreamError | None):
+    counted = Gave(Counted(700))
+    tried = Tried([*OPENED[:1], counted, Done()], prompt=None) if error is None else Tried(error=error, prompt=None)
+    assert tried.attempt.usage == Usage()
+    assert tried.events == ([*OPENED[:1], counted] if error is None else [])
 
 
 def test_what_was_written_before_a_cut_is_estimated_by_its_bytes_in_all_parts():
@@ -173,13 +241,13 @@ def test_what_was_written_before_a_cut_is_estimated_by_its_bytes_in_all_parts():
         *OPENED, Delta(0, "12345678"), PartStarted(1, Reasoning("12")), Delta(1, "é"),
         PartStarted(2, ToolCall("id", "ab")), Delta(2, "{}"),
     ]  # fmt: skip
-    assert Tried(parts).attempt.usage(PROMPT) == Usage(uncached_in=PROMPT, out_text=4, estimated=True)
+    assert Tried(parts).attempt.usage == Usage(uncached_in=PROMPT, out_text=4, estimated=True)
 
 
 def test_what_the_provider_counted_is_believed():
     used = Usage(uncached_in=7, out_text=9)
-    assert Tried([*OPENED, Delta(0, "x"), Stopped("stop"), Used(used), Done()]).attempt.usage(PROMPT) == used
-    assert Tried([*OPENED, Delta(0, "x"), Used(used), Stopped("stop"), Done()]).attempt.usage(PROMPT) == used
+    assert Tried([*OPENED, Delta(0, "x"), Stopped("stop"), Used(used), Done()]).attempt.usage == used
+    assert Tried([*OPENED, Delta(0, "x"), Used(used), Stopped("stop"), Done()]).attempt.usage == used
 
 
 def test_a_prompt_counted_at_the_start_of_a_stream_that_is_cut_is_kept_and_the_output_estimated():
@@ -189,7 +257,7 @@ def test_a_prompt_counted_at_the_start_of_a_stream_that_is_cut_is_kept_and_the_o
         PartStarted(0, Text("")),
         Delta(0, "12345"),
     ]
-    assert Tried(begun).attempt.usage(PROMPT) == Usage(uncached_in=7, cache_read=3, out_text=2, estimated=True)
+    assert Tried(begun).attempt.usage == Usage(uncached_in=7, cache_read=3, out_text=2, estimated=True)
 
 
 def test_a_cancelled_attempt_is_partial_whether_or_not_anything_was_seen():

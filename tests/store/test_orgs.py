@@ -242,7 +242,7 @@ def test_an_estimated_attempt_marks_its_sum(url: str) -> None:
 
 
 def test_every_usage_class_keeps_its_own_column(url: str) -> None:
-    usage = Usage(*range(1, 12))
+    usage = Usage(*range(1, 13))
 
     async def work(store: Store) -> None:
         await store.ledger.commit(*begin())

@@ -245,6 +245,20 @@ def test_a_call_whose_server_died_costs_what_its_prompt_is_estimated_at(url: str
     asyncio.run(look())
 
 
+def test_a_count_of_tokens_whose_server_died_costs_nothing(url: str) -> None:
+    async def leave_open(store: Store) -> None:
+        await store.ledger.commit(replace(run_started("a"), kind="count_tokens"), attempt_started("a"))
+
+    async def look() -> None:
+        store = await open_store(url, worker="test", price=_a_token_each)
+        [row] = await store.org(ORG).attempts()
+        assert (row.status, row.usage, row.cost, row.error_code) == ("unknown", Usage(), "0.000000000", "interrupted")
+        await store.close()
+
+    with_store(url, leave_open)
+    asyncio.run(look())
+
+
 class Between:
     """A database in which something happens between a recovery's look and its write."""
 

@@ -3,6 +3,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from midstream.core.parts import Media
 from midstream.core.toolbox import ToolAnswer, ToolScope
 from midstream.tools.agent import AgentTool
 
@@ -54,6 +57,25 @@ def test_a_transfer_hands_the_turn_over_when_it_went_well():
     agents = Agents()
     assert asked(agents, {"agent_id": "agt_b", "transfer": True}, scope(agent="agt_a")).transfer
     assert not asked(agents, {"agent_id": "agt_b"}, scope(agent="agt_a")).transfer
+
+
+@pytest.mark.parametrize(
+    "text, count, told",
+    [
+        ("", 1, "1 picture, which the user gets with your answer"),
+        (" \n", 3, "3 pictures, which the user gets with your answer"),
+        ("A cat.", 1, "A cat."),
+        ("", 0, ""),
+    ],
+)
+def test_an_agent_that_has_only_drawn_is_put_into_words_but_where_it_goes_on_itself(text: str, count: int, told: str):
+    class Drawing(Agents):
+        async def __call__(self, *args: Any) -> ToolAnswer:
+            return ToolAnswer("ok", text, media=(Media("image", data="aaaa"),) * count)
+
+    answer = asked(Drawing(), {"agent_id": "agt_b"}, scope(agent="agt_a"))
+    assert (answer.text, len(answer.media)) == (told, count)
+    assert asked(Drawing(), {"agent_id": "agt_b", "transfer": True}, scope(agent="agt_a")).text == text
 
 
 def test_a_circle_of_agents_is_stopped_and_told():

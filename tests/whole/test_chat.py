@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -31,7 +32,10 @@ REPLY: dict[str, Any] = {
 
 
 def chunk(content: str | None = None, finish: str | None = None, **more: Any) -> bytes:
-    delta = {} if content is None else {"content": content}
+    return said({} if content is None else {"content": content}, finish, **more)
+
+
+def said(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
     value = {
         "id": "c1",
         "object": "chat.completion.chunk",
@@ -220,8 +224,92 @@ def test_a_conversation_is_continued_from_the_store_and_named_in_the_reply(servi
     assert second.headers["x-conversation-id"] == id
 
 
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+
+
+def strictly(asked: Asked) -> Said:
+    """As OpenAI does: no call without its results right behind it."""
+    open_calls: list[str] = []
+    for message in asked.json["messages"]:
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in open_calls:
+                return whole({"error": {"message": "nobody has called that", "type": "invalid_request_error"}}, 400)
+            open_calls.remove(message["tool_call_id"])
+        elif open_calls:
+            break
+        else:
+            open_calls = [call["id"] for call in message.get("tool_calls", ())]
+    if open_calls:
+        return whole({"error": {"message": "tool_calls must be followed by tool messages"}}, 400)
+    return whole(REPLY)
+
+
+@pytest.mark.parametrize("broken", ["hung up", "cut"])
+def test_a_conversation_goes_on_after_an_answer_that_broke_off_inside_a_call(
+    serving: Serving, upstream: Upstream, broken: str
+):
+    begun = {**CALL, "index": 0, "function": {"name": "f", "arguments": '{"a":"he'}}
+    pieces: list[bytes | float] = [said({"content": "Well "}), said({"tool_calls": [begun]})]
+    if broken == "hung up":
+        pieces.append(30.0)
+    upstream.answer = lambda asked: stream(*pieces, cut=True)
+    heard = b""
+    with raw_stream(
+        serving, {"model": "up/x", "messages": HI, "tools": TOOLS, "conversation": {}, "stream": True}
+    ) as connection:
+        while b'\\"he' not in heard:
+            heard += connection.recv(65536)
+    [id] = re.findall(rb"x-conversation-id: (\S+)", heard)
+    last_attempt(serving)
+    upstream.answer = strictly
+    for words in ("go on", "hello?"):
+        reply = ask(serving, conversation=id.decode(), tools=TOOLS, messages=[{"role": "user", "content": words}])
+        assert reply.status == 200, reply.body
+    sent = upstream.asked[-1].json["messages"]
+    assert [(one["role"], one["content"]) for one in sent[:2]] == [("user", "hi"), ("assistant", "Well ")]
+    assert all("tool_calls" not in one for one in sent)
+
+
+def test_a_result_reaches_its_call_also_when_a_turn_has_failed_between_them(serving: Serving, upstream: Upstream):
+    message = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    upstream.answer = lambda asked: whole(
+        {**REPLY, "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    )
+    id = ask(serving, conversation={}, tools=TOOLS).headers["x-conversation-id"]
+    upstream.answer = lambda asked: whole({"error": {"message": "no"}}, 400)
+    assert ask(serving, conversation=id, tools=TOOLS, messages=[{"role": "user", "content": "go on"}]).status == 400
+    upstream.answer = strictly
+    told = {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
+    assert ask(serving, conversation=id, tools=TOOLS, messages=[told]).status == 200
+    sent = upstream.asked[-1].json["messages"]
+    assert [one["role"] for one in sent] == ["user", "user", "assistant", "tool"]
+    assert ask(serving, conversation=id, tools=TOOLS).status == 200
+
+
 def test_a_conversation_that_is_not_there_is_a_404_and_nothing_goes_upstream(serving: Serving, upstream: Upstream):
     assert ask(serving, conversation="conv_other").status == 404
+    assert not upstream.asked
+
+
+@pytest.mark.parametrize("conversation", ["", {"x": 1}, {"ID": "conv_1"}, 7])
+def test_what_names_no_conversation_begins_none(serving: Serving, upstream: Upstream, conversation: Any):
+    reply = ask(serving, conversation=conversation)
+    assert reply.status == 400
+    assert reply.json["error"]["param"].startswith("conversation")
+    assert not upstream.asked
+
+
+def test_the_conversation_of_a_reply_can_be_sent_back_as_it_is(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: whole(REPLY)
+    told = ask(serving, conversation={}).json["conversation"]
+    assert ask(serving, conversation=told).headers["x-conversation-id"] == told["id"]
+
+
+def test_a_model_without_a_name_is_not_there(serving: Serving, upstream: Upstream):
+    assert ask(serving, model="up/").status == 404
+    asked = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    assert serving.ask("POST", "/v1beta/models/flash/:generateContent", asked).status == 404
     assert not upstream.asked
 
 
@@ -280,7 +368,12 @@ def test_the_edge_refuses_in_the_faces_grammar(serving: Serving):
         got, head = serving.ask("GET", path), serving.ask("HEAD", path)
         assert (head.status, head.body) == (200, b"")
         assert head.headers["content-type"] == got.headers["content-type"]
-    assert serving.ask("GET", "/v1/nothing").json["error"]["code"] == "unknown_path"
+    for method, path, kind in (
+        ("GET", "/v1/nothing", "invalid_request_error"),
+        ("POST", "/v1/batches", "server_error"),
+    ):
+        error = serving.ask(method, path).json["error"]
+        assert (error["code"], error["type"]) == ("unknown_path" if method == "GET" else "not_implemented", kind)
     assert serving.ask("POST", "/v1/chat/completions", b"a=1", content_type="text/plain").status == 415
     reply = serving.ask("POST", "/v1/messages", {}, key="wrong")
     assert (reply.status, reply.json["type"], reply.json["error"]["type"]) == (401, "error", "authentication_error")

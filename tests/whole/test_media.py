@@ -1,4 +1,4 @@
-"""Media by address, for a service that cannot fetch them itself."""
+"""What is attached, as models are shown it: media by address where a service cannot fetch them itself, documents."""
 
 from __future__ import annotations
 
@@ -126,3 +126,17 @@ def test_a_private_address_is_not_handed_on_to_a_service_that_fetches_media_itse
             chat = {"model": "ai/x", "messages": [{"role": "user", "content": content}]}
             assert serving.ask("POST", "/v1/chat/completions", chat).status == 200
             assert upstream.asked[-1].json["messages"][0]["content"] == content
+
+
+def test_a_document_reaches_the_model_to_the_last_character(tmp_path: Path):
+    rows = "\n".join(f"invoice {n:04d}; customer {n % 37}; 10 EUR" for n in range(300))
+    clauses = "。".join(f"第{n}条规定甲方应当支付" for n in range(400))
+    code = "\n".join(f"    if x{n}:\n        return {n}" for n in range(200)) + "\n"
+    with Upstream(_answer) as upstream, Serving(tmp_path, TOML.format(url=upstream.url)) as serving:
+        agents = Agents(serving)
+        agent = agents.agent(service="claude", configuration={"model": "x"})
+        for text in (rows, clauses, code):
+            document = agents.post("/v1/admin/documents", {"name": "d", "text": text})
+            assert agents.say(agent, "How many?", documentIds=[document["id"]]).status == 200
+            said = upstream.asked[-1].json["messages"][-1]["content"]
+            assert said[0]["text"] == f"Attached document d:\n\n{text}"

@@ -10,6 +10,7 @@ import pytest
 from .agents_at import Agents
 from .serving import Serving
 from .upstream import Asked, Said, Upstream, whole
+from .waiting import until
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -29,10 +30,28 @@ def answered(asked: Asked) -> Said:
         picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
         message = {"role": "assistant", "content": "Here.", "images": [picture]}
         return whole({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+    if asked.path == "/v1/messages":
+        return whole(bossed(asked))
     part = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
     usage = {"promptTokenCount": 9, "candidatesTokenCount": 1290, "totalTokenCount": 1299}
     content = {"role": "model", "parts": [{"text": "Here."}, part]}
     return whole({"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": usage})
+
+
+def bossed(asked: Asked) -> dict[str, Any]:
+    """Asks each of its agents for a picture, and says where it is."""
+    last = asked.json["messages"][-1]["content"]
+    asks = isinstance(last, str) or last[0]["type"] != "tool_result"
+    calls: list[dict[str, Any]] = [
+        {"type": "tool_use", "id": f"toolu_{one['name']}", "name": one["name"], "input": {"message": "A cat."}}
+        for one in asked.json.get("tools", ())
+        if asks
+    ]
+    return {
+        "id": "m", "type": "message", "role": "assistant", "model": "x", "stop_sequence": None,
+        "content": calls or [{"type": "text", "text": "Here it is."}],
+        "stop_reason": "tool_use" if calls else "end_turn", "usage": {"input_tokens": 5, "output_tokens": 2},
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +201,93 @@ def test_the_picture_is_found_again_in_the_history(agents: Agents):
     assert reply.status == 200, reply.body
     history = agents.serving.ask("GET", f"/api/v1/conversation/{reply.json['conversationId']}")
     assert PIXEL.encode() in history.body
+
+
+# drawn by an agent that another one asks
+
+
+def painter(agents: Agents, **more: Any) -> str:
+    return agents.agent(type="image", service="openai", configuration={"model": "gpt-image-1", **more})
+
+
+def boss(agents: Agents, transfer: bool = False, **others: str) -> str:
+    connected = {name: {"agent_id": id, "description": "draws", "transfer": transfer} for name, id in others.items()}
+    return agents.agent(service="anthropic", configuration={"model": "x"}, connected_agents=connected)
+
+
+def test_what_an_agent_has_drawn_for_another_one_is_shown_to_that_ones_model_and_given_to_the_user(
+    agents: Agents, upstream: Upstream
+):
+    one = boss(agents, painter=painter(agents, n=2))
+    data = drawn(agents, one).json["data"]
+    assert (data["content"], data["images"]) == ("Here it is.", [DATA, DATA])
+    [step] = data["tools_data"].values()
+    assert (step["status"], step["result"]) == ("ok", "2 pictures, which the user gets with your answer")
+    [result] = upstream.asked[-1].json["messages"][-1]["content"]
+    source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+    assert result["content"] == [{"type": "text", "text": step["result"]}, *[{"type": "image", "source": source}] * 2]
+    told = [*agents.events("/api/v2/model/chat/completion", {"agent_id": one, "user": "A cat.", "stream": True})]
+    assert told[-1][1]["data"]["images"] == [DATA, DATA]
+    said = agents.say(one, "A cat.").json
+    history = agents.serving.ask("GET", f"/api/v1/conversation/{said['conversationId']}").json
+    assert said["images"] == history["messages"][-1]["images"] == [DATA, DATA]
+
+
+def test_what_the_agent_has_drawn_that_goes_on_is_the_turns_answer(agents: Agents, upstream: Upstream):
+    one = boss(agents, True, painter=painter(agents))
+    data = drawn(agents, one).json["data"]
+    assert (data["content"], data["images"], data["finish_reason"]) == ("", [DATA], "stop")
+    # afterwards its model knows that there was an answer
+    assert drawn(agents, one, user="Thanks.", thread_id=data["thread_id"]).status == 200
+    asked = [one for one in upstream.asked if one.path == "/v1/messages"][-1]
+    assert [one["role"] for one in asked.json["messages"]] == ["user", "assistant", "user"]
+    assert "image" in str(asked.json["messages"][1]["content"])
+    # and what is written beside the picture is its text
+    data = drawn(agents, boss(agents, True, painter=agents.agent(
+        type="image", service="router", configuration={"model": "google/gemini-2.5-flash-image"}
+    ))).json["data"]  # fmt: skip
+    assert (data["content"], data["images"]) == ("Here.", [DATA])
+
+
+def test_pictures_come_through_a_chain_of_agents_and_from_several(agents: Agents):
+    between = boss(agents, painter=painter(agents))
+    assert drawn(agents, boss(agents, between=between, painter=painter(agents))).json["data"]["images"] == [DATA, DATA]
+
+
+def test_no_picture_that_was_paid_for_is_too_large_to_be_given(agents: Agents, upstream: Upstream):
+    large = PIXEL + "A" * (5 * 1024 * 1024)
+    upstream.answer = lambda asked: (
+        whole({"created": 1, "data": [{"b64_json": large}] * 3}) if "/images/" in asked.path else answered(asked)
+    )
+    try:
+        for transfer in (False, True):
+            images = drawn(agents, boss(agents, transfer, painter=painter(agents))).json["data"]["images"]
+            assert [len(one) for one in images] == [len(DATA) + 5 * 1024 * 1024] * 3
+    finally:
+        upstream.answer = answered
+
+
+def test_a_picture_that_was_drawn_before_the_server_was_killed_is_given_after_it(agents: Agents, upstream: Upstream):
+    one = boss(agents, painter=painter(agents))
+    queue = {"response_format": {"type": "queue", "cred": {"name": "q"}}}
+
+    def seen(path: str) -> int:
+        return len([one for one in upstream.asked if one.path.endswith(path)])
+
+    def slow(asked: Asked) -> Said:
+        return (
+            Said((9.0, b"{}")) if asked.path == "/v1/messages" and "tool_result" in str(asked.json) else answered(asked)
+        )
+
+    upstream.asked.clear()
+    upstream.answer = slow
+    try:
+        job = drawn(agents, one, **queue).json["message_id"]
+        until(lambda: seen("/v1/messages") == 2)
+    finally:
+        upstream.answer = answered
+    agents.serving.kill()
+    agents.serving.start()
+    result = until(lambda: agents.serving.ask("GET", f"/v1/admin/jobs/{job}").json.get("result"), 30)
+    assert (result["data"]["content"], result["data"]["images"]) == ("Here it is.", [DATA])
+    assert seen("/images/generations") == 1

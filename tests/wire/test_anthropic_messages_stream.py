@@ -333,6 +333,21 @@ def test_an_error_inside_a_good_answer_has_the_status_of_its_type(kind: str, sta
     assert caught.value.status == status
 
 
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"input_tokens": 9.0, "cache_creation_input_tokens": 2.0, "output_tokens": 3}, Usage(9, 0, 2, out_text=3)),
+        ({"input_tokens": -9, "output_tokens": 3}, Usage(out_text=3, estimated=True)),
+        ({"input_tokens": 9, "output_tokens": 2.5}, Usage(9, estimated=True)),
+        ({}, Usage()),
+        (None, Usage()),
+    ],
+)
+def test_a_count_that_is_none_was_not_said(usage: Any, expected: Usage) -> None:
+    message = {"type": "message", "content": [{"type": "text", "text": "x"}], "stop_reason": "end_turn"}
+    assert dialect.read_answer(json.dumps({**message, "usage": usage}).encode()).usage == expected
+
+
 def test_json_where_a_stream_was_asked_for() -> None:
     message = {"type": "message", "content": [{"type": "text", "text": "x"}], "stop_reason": "end_turn"}
     assert fold(read(json.dumps(message).encode())).choices[0].parts == (Text("x"),)

@@ -224,6 +224,25 @@ def test_grounding_becomes_citations_in_characters_and_is_given_back_whole() -> 
     assert written["candidates"][0]["groundingMetadata"] == grounding
 
 
+def searching(*queries: str, **more: Any) -> dict[str, Any]:
+    return {"candidates": [candidate({"text": "a"}, groundingMetadata={"webSearchQueries": queries})], **more}
+
+
+def test_searches_are_those_that_google_bills_whenever_they_are_told_of() -> None:
+    counts = {"promptTokenCount": 5, "candidatesTokenCount": 3}
+    assert whole(searching("a", "", "b", "a")).usage.searches == 2  # none that is empty, and none twice
+    several = {"candidates": [candidate({"text": "x"}, index=n, groundingMetadata={"webSearchQueries": ["a", f"{n}"]})
+                              for n in (0, 1)]}  # fmt: skip
+    assert whole(several).usage.searches == 3
+    end = {"candidates": [candidate({"text": ""}, finish="STOP")]}
+    for stream in (
+        (searching("a", usageMetadata=counts), searching("a", "b", usageMetadata=counts), end),
+        (chunk({"text": "a"}, usageMetadata=counts), searching("a", "b"), end),
+    ):
+        assert fold(events_of(sse(*stream))).usage == Usage(5, out_text=3, searches=2)
+    assert fold(events_of(sse(searching("a"), end))).usage == Usage(searches=1)
+
+
 def test_citations_of_others_become_grounding_and_come_back() -> None:
     citation = Citation("https://a.example", "A", None, 0, 1)
     answer = Answer("i", "m", 0, (Choice((Text("é.", (citation,)),), "stop", "STOP"),))
@@ -269,13 +288,17 @@ def test_logprobs_are_openai_chats_token_objects_both_ways() -> None:
         ({"promptTokenCount": 100, "cachedContentTokenCount": 60,
           "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 30}, {"modality": "AUDIO", "tokenCount": 70}],
           "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}, {"modality": "TEXT", "tokenCount": 10}]},
-         Usage(20, 60, audio_in=20)),
+         Usage(20, 10, audio_in=20, cache_audio_read=50)),
+        ({"promptTokenCount": 100, "cachedContentTokenCount": 20,
+          "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}]}, Usage(80, cache_audio_read=20)),
         ({"promptTokenCount": 5, "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 258}]},
          Usage(0, image_in=5)),
         ({"candidatesTokenCount": 1300, "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]},
          Usage(out_text=10, image_out=1290)),
         ({"promptTokenCount": 2, "cachedContentTokenCount": 9}, Usage(0, 2)),
-        ({"promptTokenCount": -2, "thoughtsTokenCount": -1}, Usage()),
+        ({"promptTokenCount": -2, "thoughtsTokenCount": -1}, Usage(estimated=True)),
+        ({"promptTokenCount": 2, "candidatesTokenCount": -1}, Usage(2, estimated=True)),
+        ({"promptTokenCount": 2.0, "candidatesTokenCount": 3.0}, Usage(2, out_text=3)),
         ({"promptTokenCount": "3", "candidatesTokenCount": None}, Usage(3)),
         ({"promptTokenCount": "many"}, Usage()),
     ],
@@ -294,7 +317,7 @@ COUNTS = st.integers(0, 1000)
 
 
 @given(st.builds(Usage, COUNTS, COUNTS, audio_in=COUNTS, image_in=COUNTS, out_text=COUNTS, out_reasoning=COUNTS,
-                 audio_out=COUNTS, image_out=COUNTS))  # fmt: skip
+                 audio_out=COUNTS, image_out=COUNTS, cache_audio_read=COUNTS))  # fmt: skip
 @settings(deadline=None)
 def test_usage_written_reads_back(usage: Usage) -> None:
     answer = Answer("i", "m", 0, (Choice((Text("x"),), "stop", "STOP"),), usage)

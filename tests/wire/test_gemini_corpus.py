@@ -92,7 +92,7 @@ def _meaning(answer: Answer) -> dict[str, Any]:
         "others": [_other(part) for part in parts if _other(part)],
         "finish": answer.choices[-1].native_stop,
         "in": answer.usage.input_tokens,
-        "cached": answer.usage.cache_read,
+        "cached": answer.usage.cached_tokens,
         "out": answer.usage.output_tokens,
         "reasoning": answer.usage.out_reasoning,
     }

@@ -209,6 +209,16 @@ def test_what_holds_no_vectors_is_garbled(body: bytes) -> None:
         gemini.read_embedded(body)
 
 
+@pytest.mark.parametrize(
+    "body", [{"embeddings": []}, {"embedding": {"values": [1]}}, {"embeddings": [{"values": [1]}] * 3}]
+)
+def test_vectors_that_are_not_one_for_each_text_are_garbled(body: Any) -> None:
+    with pytest.raises(Garbled) as caught:
+        gemini.read_embedded(json.dumps({**body, "usageMetadata": {"promptTokenCount": 4}}).encode(), 2)
+    assert caught.value.used == Usage(4)
+    assert gemini.read_embedded(json.dumps({"embeddings": [{"values": [1]}] * 2}).encode(), 2).usage == Usage()
+
+
 def test_an_error_where_vectors_are_due_is_a_refusal() -> None:
     with pytest.raises(Refused):
         gemini.read_embedded(error(500, "INTERNAL"))

@@ -208,7 +208,11 @@ def test_a_reply_without_a_reason_is_no_stop() -> None:
             },
             Usage(uncached_in=1, out_text=2, out_reasoning=5),
         ),
-        ({"prompt_tokens": -5, "completion_tokens": "7"}, Usage(out_text=7)),
+        ({"prompt_tokens": -5, "completion_tokens": "7"}, Usage(out_text=7, estimated=True)),
+        ({"prompt_tokens": 5.0, "completion_tokens": 7.5}, Usage(uncached_in=5, estimated=True)),
+        ({"prompt_tokens": [], "prompt_tokens_details": {"cached_tokens": 2}}, Usage(estimated=True)),
+        ({"prompt_tokens": 5, "prompt_tokens_details": [], "cost": "free"}, Usage(uncached_in=5)),
+        ("none", Usage()),
         ({"server_tool_use_details": {"web_search_requests": 2}}, Usage(searches=2)),
     ],
 )
@@ -466,6 +470,32 @@ def test_vectors_are_in_the_order_of_the_inputs() -> None:
     data = [{"index": 1, "embedding": [1]}, {"index": 0, "embedding": base64.b64encode(struct.pack("<f", 2)).decode()}]
     read = openai_chat.read_embedded(json.dumps({"data": data, "model": "m"}).encode())
     assert read.vectors == ((2.0,), (1.0,))
+
+
+@pytest.mark.parametrize("numbers", [[], [0], [1], [0, 0], [0, 2], [0, 1, 2], [-1, 0], [None], [1, None]])
+def test_vectors_that_are_not_one_for_each_text_are_garbled(numbers: list[int | None]) -> None:
+    data = [{"index": number, "embedding": [1.0]} for number in numbers]
+    body = json.dumps({"data": data, "usage": {"prompt_tokens": 4}}).encode()
+    with pytest.raises(Garbled) as caught:
+        openai_chat.read_embedded(body, 2)
+    assert caught.value.used == Usage(uncached_in=4)
+    assert len(openai_chat.read_embedded(body).vectors) == len(numbers)  # to whom the body itself goes
+
+
+def test_vectors_may_come_without_their_numbers() -> None:
+    body = json.dumps({"data": [{"embedding": [1.0]}, {"embedding": [2.0]}]}).encode()
+    assert openai_chat.read_embedded(body, 2).vectors == ((1.0,), (2.0,))
+
+
+@pytest.mark.parametrize(
+    ("cost", "billed"),
+    [(1.4e-05, "0.000014"), (0, "0"), (2, "2"), (-1, ""), (True, ""), (1e300, ""), ("1", ""), ({}, "")],
+)
+def test_what_a_service_says_that_it_charges_is_read(cost: Any, billed: str) -> None:
+    usage = {"prompt_tokens": 1, "cost": cost}
+    assert read_answer(body_of({"content": "a"}, usage=usage)).billed == billed
+    body = json.dumps({"data": [{"embedding": [1.0]}], "usage": usage}).encode()
+    assert openai_chat.read_embedded(body).billed == billed
 
 
 @pytest.mark.parametrize(

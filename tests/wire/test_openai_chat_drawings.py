@@ -121,6 +121,13 @@ def test_pictures_come_as_data_or_addresses_with_the_words_that_were_drawn():
     )
     assert answer.usage == Usage(uncached_in=10, image_in=40, image_out=4160)
     assert (answer.created, answer.choices[0].stop) == (7, "stop")
+    for told, used in (
+        ({"input_tokens": 50.0, "output_tokens": 4160}, Usage(uncached_in=50, image_out=4160)),
+        ({"input_tokens": 50.5, "input_tokens_details": {"image_tokens": 40}}, Usage(estimated=True)),
+        ({"input_tokens": 50, "output_tokens": -1}, Usage(uncached_in=50, estimated=True)),
+        ("none", Usage()),
+    ):
+        assert read_drawing(msgspec.json.encode({**body, "usage": told})).usage == used
 
 
 @given(st.binary(max_size=200) | st.sampled_from([b"{}", b'{"data":[]}', b'{"data":[{}]', b'{"data":[1]}']))

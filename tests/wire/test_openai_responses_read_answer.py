@@ -204,6 +204,18 @@ def test_odd_usage_never_gives_a_negative_count(usage: Any) -> None:
     assert counted.input_tokens <= 2
 
 
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"input_tokens": 9.0, "output_tokens": 3}, Usage(uncached_in=9, out_text=3)),
+        ({"input_tokens": -9, "output_tokens": 3}, Usage(out_text=3, estimated=True)),
+        ({"input_tokens": 9, "output_tokens": "3"}, Usage(uncached_in=9, estimated=True)),
+    ],
+)
+def test_a_count_that_is_none_was_not_said(usage: Any, expected: Usage) -> None:
+    assert dialect.read_answer(_body(usage=usage)).usage == expected
+
+
 # streams
 
 

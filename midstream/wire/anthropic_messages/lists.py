@@ -23,7 +23,7 @@ class _Count(Struct):
 
 
 _models = msgspec.json.Decoder(_Models).decode
-_count = msgspec.json.Decoder(_Count).decode
+_count = msgspec.json.Decoder(_Count, strict=False).decode
 _encode = msgspec.json.Encoder().encode
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from ...core.usage import Usage
+from ..counts import counted
 
 
 def _count(members: Any, name: str) -> int:
+    return (counted(members.get(name)) or 0) if isinstance(members, dict) else 0
+
+
+def _is_odd(members: Any, name: str) -> bool:
     value = members.get(name) if isinstance(members, dict) else None
-    return value if type(value) is int and value > 0 else 0
+    return value is not None and counted(value) is None
 
 
 def merge_usage(before: dict[str, Any], now: Any) -> dict[str, Any]:
@@ -23,9 +28,8 @@ def read_usage(members: Any) -> Usage:
     """Usage of a message's usage object (or of several, merged). Anything that is not a count is 0."""
     split = members.get("cache_creation") if isinstance(members, dict) else None
     hour, short = _count(split, "ephemeral_1h_input_tokens"), _count(split, "ephemeral_5m_input_tokens")
-    if isinstance(members, dict) and type(members.get("cache_creation_input_tokens")) is int:
+    if isinstance(members, dict) and (total := counted(members.get("cache_creation_input_tokens"))) is not None:
         # The total is the later figure: a stream gives the split only at its start.
-        total = _count(members, "cache_creation_input_tokens")
         hour = min(hour, total)
         short = total - hour
     output = _count(members, "output_tokens")
@@ -40,6 +44,7 @@ def read_usage(members: Any) -> Usage:
         out_text=output - thinking,
         out_reasoning=thinking,
         searches=_count(hosted, "web_search_requests"),
+        estimated=_is_odd(members, "input_tokens") or _is_odd(members, "output_tokens"),
     )
 
 
@@ -55,7 +60,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     members: dict[str, Any] = {
         "input_tokens": usage.uncached_in + usage.audio_in + usage.image_in,
         "cache_creation_input_tokens": usage.cache_write,
-        "cache_read_input_tokens": usage.cache_read,
+        "cache_read_input_tokens": usage.cached_tokens,
         "cache_creation": {
             "ephemeral_5m_input_tokens": usage.cache_write_5m,
             "ephemeral_1h_input_tokens": usage.cache_write_1h,

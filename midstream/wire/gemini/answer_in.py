@@ -61,12 +61,12 @@ read_odd_chunk = forgiving(read_chunk)
 
 
 def call_id(response_id: str, number: int, part: ToolCall) -> str:
-    """The id of a call that Google sent without one: the same for the same answer, another in every other answer,
-    and of a form that every dialect takes."""
+    """The id of a call that Google sent without one: the same for the same answer, another in every other answer that
+    has an id (else for every other call), and of a form that every dialect takes."""
     lead = _UNSAFE.sub("", response_id)[:24]
     if not lead:
         lead = hashlib.blake2s(
-            f"{part.name}\0{part.arguments}".encode("utf-8", "surrogatepass"), digest_size=6
+            f"{part.name}\0{part.arguments}".encode("utf-8", "surrogatepass"), digest_size=3
         ).hexdigest()
     return f"call_{lead}_{number}"
 
@@ -92,7 +92,7 @@ def read_answer(body: bytes) -> Answer:
         choices[number if isinstance(number, int) and 0 <= number < len(candidates) else place] = choice
     if not choices:
         choices[0] = Choice(stop="content_filter", native_stop=block_reason(value))
-    searches = sum(searches_in(candidate) for candidate in candidates)
+    searches = searches_in(candidates)
     counts = bytes(chunk.usageMetadata) if given(chunk.usageMetadata) else b""
     usage = read_usage(counts, searches) if counts else None
     ordered = tuple(choices.get(number, Choice(stop="error")) for number in range(max(choices) + 1))

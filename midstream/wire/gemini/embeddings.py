@@ -12,6 +12,7 @@ from ...core.events import Embedded
 from ...core.parts import Native, Text
 from ...core.turn import Asked, EmbedAsk, Fields, Plan
 from ...core.usage import Usage
+from ..counts import unpaired
 from ..strict_json import write_object
 from .part_in import read_part
 from .refusals import refusal
@@ -145,8 +146,9 @@ class _Body(Struct):
     error: Raw = ABSENT
 
 
-def read_embedded(body: bytes) -> Embedded:
-    """The answer to either request; the model's name is not in it. Raises Refused or Garbled."""
+def read_embedded(body: bytes, texts: int | None = None) -> Embedded:
+    """The answer to either request; the model's name is not in it. texts: how many were to be embedded; None: whoever
+    asked reads the body himself. Raises Refused, or Garbled for anything else than a vector of each text."""
     try:
         found = msgspec.json.decode(body, type=_Body)
         error = msgspec.json.decode(found.error) if given(found.error) else None
@@ -158,8 +160,10 @@ def read_embedded(body: bytes) -> Embedded:
     values = found.embeddings if found.embeddings is not None else one
     if values is None:
         raise Garbled("the answer holds no embeddings")
-    usage = read_usage(bytes(found.usageMetadata)) if given(found.usageMetadata) else None
-    return Embedded("", tuple(item.values for item in values), usage or Usage(), Native(NAME, body))
+    used = (read_usage(bytes(found.usageMetadata)) if given(found.usageMetadata) else None) or Usage()
+    if texts is not None and len(values) != texts:
+        raise unpaired(texts, used)
+    return Embedded("", tuple(item.values for item in values), used, Native(NAME, body))
 
 
 def write_embedded(embedded: Embedded, batch: bool) -> bytes:

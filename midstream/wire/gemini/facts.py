@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ...core.events import Choice
@@ -15,11 +16,11 @@ def beside_parts(candidate: dict[str, Any]) -> list[Foreign]:
     return [Foreign(name, State(NAME, {name: candidate[name]})) for name in BESIDE if candidate.get(name)]
 
 
-def searches_in(candidate: dict[str, Any]) -> int:
-    """How many web searches the candidate says it made."""
-    grounding = candidate.get("groundingMetadata")
-    queries = grounding.get("webSearchQueries") if isinstance(grounding, dict) else None
-    return len([query for query in queries if query]) if isinstance(queries, list) else 0
+def searches_in(candidates: Iterable[dict[str, Any]]) -> int:
+    """How many web searches they say they made: Google bills none that is empty, and each other one once."""
+    groundings = [candidate.get("groundingMetadata") for candidate in candidates]
+    asked = [one.get("webSearchQueries") for one in groundings if isinstance(one, dict)]
+    return len({query for queries in asked if isinstance(queries, list) for query in queries if _word(query)})
 
 
 def read_citations(candidate: dict[str, Any], texts: dict[int, str]) -> dict[int, list[Citation]]:

@@ -61,7 +61,7 @@ class Reader:
     Google has no terminal event and may repeat finishReason, so stops and the end are said by finish(). One frame
     that cannot be read is skipped; a second one ends the answer in Failed(Garbled)."""
 
-    __slots__ = ("_calls", "_choices", "_ended", "_frames", "_id", "_native", "_skipped", "_started", "_usage_raw")
+    __slots__ = ("_calls", "_choices", "_counted", "_ended", "_frames", "_id", "_native", "_skipped", "_started")
 
     def __init__(self) -> None:
         self._frames = Frames()
@@ -69,7 +69,8 @@ class Reader:
         self._id = ""
         self._calls = 0
         self._started = self._ended = self._skipped = False
-        self._usage_raw = b""
+        #: The last usageMetadata, and how many searches were known of then.
+        self._counted = b"", 0
         self._native: bytes = b""
 
     def feed(self, data: bytes) -> list[Event]:
@@ -163,19 +164,16 @@ class Reader:
         elif given(chunk.promptFeedback) and not self._choices:
             blocked = self._choices[0] = _Open()
             blocked.blocked, blocked.stop = True, block_reason(_anything(data))
-        if given(chunk.usageMetadata):
-            self._read_usage(bytes(chunk.usageMetadata), out)
+        self._read_usage(bytes(chunk.usageMetadata) if given(chunk.usageMetadata) else self._counted[0], out)
 
     def _read_usage(self, raw: bytes, out: list[Event]) -> None:
-        if raw == self._usage_raw:
+        besides = [choice.beside for choice in self._choices.values() if choice.beside]
+        searches = searches_in(besides) if besides else 0
+        if (raw, searches) == self._counted:
             return
-        searches = 0
-        for choice in self._choices.values():
-            if choice.beside:
-                searches += searches_in(choice.beside)
-        usage = read_usage(raw, searches)
+        usage = read_usage(raw or b"{}", searches)
         if usage is not None:
-            self._usage_raw = raw
+            self._counted = raw, searches
             out.append(Used(usage, self._take(), read_tier(raw)))
 
     def _read_candidate(self, place: int, candidate: Candidate, data: bytes, out: list[Event]) -> None:

@@ -89,8 +89,10 @@ def _read_split(raw: bytes, searches: int) -> Usage | None:
         return None
     prompt, cached = counts.promptTokenCount or 0, counts.cachedContentTokenCount or 0
     tool_use, output = counts.toolUsePromptTokenCount or 0, counts.candidatesTokenCount or 0
+    odd = prompt < 0 or output < 0
     cached = max(0, min(cached, prompt))
     fresh = max(0, prompt - cached) + max(0, tool_use)
+    heard = min(_of(counts.cacheTokensDetails, "AUDIO"), cached)
     audio_in = image_in = audio_out = image_out = 0
     if counts.promptTokensDetails or counts.toolUsePromptTokensDetails:
         audio_in, fresh = _share(counts, "AUDIO", fresh)
@@ -103,7 +105,8 @@ def _read_split(raw: bytes, searches: int) -> Usage | None:
         output -= image_out
     return Usage(
         uncached_in=fresh,
-        cache_read=cached,
+        cache_read=cached - heard,
+        cache_audio_read=heard,
         audio_in=audio_in,
         image_in=image_in,
         out_text=output,
@@ -111,6 +114,7 @@ def _read_split(raw: bytes, searches: int) -> Usage | None:
         audio_out=audio_out,
         image_out=image_out,
         searches=searches,
+        estimated=odd,
     )
 
 
@@ -133,12 +137,15 @@ def write_usage(usage: Usage) -> dict[str, Any]:
         "candidatesTokenCount": output,
         "totalTokenCount": usage.total_tokens,
     }
-    if usage.cache_read:
-        out["cachedContentTokenCount"] = usage.cache_read
+    if usage.cached_tokens:
+        out["cachedContentTokenCount"] = usage.cached_tokens
+    if usage.cache_audio_read:
+        out["cacheTokensDetails"] = _details(usage.cached_tokens, usage.cache_audio_read, 0)
     if usage.out_reasoning:
         out["thoughtsTokenCount"] = usage.out_reasoning
-    if usage.audio_in or usage.image_in:
-        out["promptTokensDetails"] = _details(usage.input_tokens, usage.audio_in, usage.image_in)
+    audio = usage.audio_in + usage.cache_audio_read
+    if audio or usage.image_in:
+        out["promptTokensDetails"] = _details(usage.input_tokens, audio, usage.image_in)
     if usage.audio_out or usage.image_out:
         out["candidatesTokensDetails"] = _details(output, usage.audio_out, usage.image_out)
     return out

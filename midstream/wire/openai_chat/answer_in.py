@@ -28,7 +28,7 @@ from .parts_in import (
 from .quirks import NAME
 from .reasons import read_reason
 from .shapes import Body, BodyChoice, Said
-from .usage import read_tier, read_usage
+from .usage import read_billed, read_tier, read_usage, readable
 
 _body = msgspec.json.Decoder(Body).decode
 _anything = msgspec.json.Decoder().decode
@@ -53,6 +53,7 @@ def read_answer(body: bytes) -> Answer:
         usage=read_usage(reply.usage) if reply.usage is not None else Usage(),
         native=None if as_lists else Native(NAME, body),
         tier=read_tier(reply.service_tier, reply.usage),
+        billed=read_billed(reply.usage),
     )
 
 
@@ -61,7 +62,7 @@ def _decoded(body: bytes) -> Body:
         try:
             return _body(body)
         except msgspec.ValidationError:
-            return msgspec.convert(_anything(body), Body, strict=False)
+            return readable(_anything(body), Body)
     except msgspec.ValidationError as error:
         raise Garbled(f"the reply is not a chat completion: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -15,6 +15,7 @@ from ...core.turn import PICTURE, Asked, Plan, Prompt
 from ...core.usage import Usage
 from .dropped import Dropped
 from .errors import error_in_reply
+from .usage import readable
 
 _encode = msgspec.json.Encoder().encode
 #: What means the same when words are answered.
@@ -124,7 +125,10 @@ def _heard(message: Message) -> str:
 def read_drawing(body: bytes) -> Answer:
     """Raises Refused for an error inside a 200, Garbled for anything else than pictures."""
     try:
-        reply = _body(body)
+        try:
+            reply = _body(body)
+        except msgspec.ValidationError:
+            reply = readable(msgspec.json.decode(body), _Body, _Tokens)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Garbled(f"the reply is not a list of images: {error}") from None
     if reply.error is not None:
@@ -145,7 +149,11 @@ def read_drawing(body: bytes) -> Answer:
 
 
 def _usage(tokens: _Tokens) -> Usage:
-    seen = min(
-        max(tokens.input_tokens_details.image_tokens if tokens.input_tokens_details else 0, 0), tokens.input_tokens
+    details, given = tokens.input_tokens_details, max(tokens.input_tokens, 0)
+    seen = min(max(details.image_tokens, 0), given) if details is not None else 0
+    return Usage(
+        uncached_in=given - seen,
+        image_in=seen,
+        image_out=max(tokens.output_tokens, 0),
+        estimated=tokens.input_tokens < 0 or tokens.output_tokens < 0,
     )
-    return Usage(uncached_in=max(tokens.input_tokens - seen, 0), image_in=seen, image_out=max(tokens.output_tokens, 0))

@@ -6,6 +6,7 @@ import base64
 import binascii
 from array import array
 from collections.abc import Sequence
+from operator import itemgetter
 from sys import byteorder
 from typing import Any
 
@@ -17,10 +18,12 @@ from ...core.events import Embedded
 from ...core.parts import Native
 from ...core.turn import Asked, EmbedAsk, Fields, Plan
 from ...core.usage import Usage
+from ..counts import unpaired
 from ..strict_json import read_field
 from .errors import error_in_reply
 from .quirks import NAME, OPENAI, Quirks
 from .shapes import Tokens
+from .usage import read_billed, readable
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -104,20 +107,36 @@ def _patched(plan: Plan, quirks: Quirks) -> Asked:
     return Asked(_encode({**body, "model": plan.model}), tuple(dropped))
 
 
-def read_embedded(body: bytes) -> Embedded:
-    """Raises Refused for an error inside a 200, Garbled for anything else than embeddings."""
+def read_embedded(body: bytes, texts: int | None = None) -> Embedded:
+    """texts: how many were to be embedded; None: whoever asked reads the body himself.
+    Raises Refused for an error inside a 200, Garbled for anything else than an embedding of each text."""
     try:
-        reply = _body(body)
+        reply = _decoded(body)
         if reply.error is not None:
             raise error_in_reply(reply.error, body)
         if reply.data is None:
             raise Garbled("the reply holds no embeddings")
-        ordered = sorted(enumerate(reply.data), key=lambda pair: pair[0] if pair[1].index is None else pair[1].index)
+        used = _used(reply.usage or Tokens())
+        numbers = [at if vector.index is None else vector.index for at, vector in enumerate(reply.data)]
+        if texts is not None and sorted(numbers) != [*range(texts)]:
+            raise unpaired(texts, used)
+        ordered = sorted(zip(numbers, reply.data, strict=True), key=itemgetter(0))
         vectors = tuple(_floats(vector.embedding) for _, vector in ordered)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, binascii.Error, ValueError) as error:
         raise Garbled(f"the reply is not a list of embeddings: {error}") from None
-    tokens = max((reply.usage.prompt_tokens or 0) if reply.usage is not None else 0, 0)
-    return Embedded(reply.model or "", vectors, Usage(uncached_in=tokens), Native(NAME, body))
+    return Embedded(reply.model or "", vectors, used, Native(NAME, body), read_billed(reply.usage))
+
+
+def _used(tokens: Tokens) -> Usage:
+    """Some services say the total alone."""
+    return Usage(uncached_in=max(tokens.prompt_tokens or tokens.total_tokens or 0, 0))
+
+
+def _decoded(body: bytes) -> _Body:
+    try:
+        return _body(body)
+    except msgspec.ValidationError:
+        return readable(_decode(body), _Body)
 
 
 def _floats(vector: str | list[float]) -> tuple[float, ...]:

@@ -73,6 +73,7 @@ class Tokens(Struct, gc=False):
     cached_tokens: int | None = None
     server_tool_use_details: dict[str, Any] | None = None
     service_tier: Any = None
+    cost: Any = None
 
 
 class Groq(Struct, gc=False):

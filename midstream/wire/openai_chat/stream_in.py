@@ -16,7 +16,7 @@ from .choice_parts import ChoiceParts
 from .errors import error_in_reply
 from .pattern import Pattern
 from .shapes import Chunk, FirstChunk, PlainChunk
-from .usage import read_tier, read_usage
+from .usage import read_billed, read_tier, read_usage, readable
 
 _plain = msgspec.json.Decoder(PlainChunk).decode
 _first = msgspec.json.Decoder(FirstChunk).decode
@@ -236,7 +236,7 @@ class StreamReader:
             if frame.event == b"error":
                 self._refused(value, frame, out)
                 return
-            chunk = msgspec.convert(value, FirstChunk, strict=False)
+            chunk = readable(value, FirstChunk)
         except _UNREADABLE:
             line = mended(frame.data or b"")
             if line is not None:
@@ -264,7 +264,7 @@ class StreamReader:
             if chunk.choices and len(out) == first:
                 # Only a chunk without choices may be left out by a face, so this one's bytes go with another event.
                 out.append(Passed())
-            out.append(Used(read_usage(usage), tier=read_tier(chunk.service_tier, usage)))
+            out.append(Used(read_usage(usage), None, read_tier(chunk.service_tier, usage), read_billed(usage)))
         if len(out) == first:
             out.append(Passed())
         if any(choice.delta is not None and type(choice.delta.content) is list for choice in chunk.choices or ()):

@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
 
 from ...core.usage import Usage
 from .shapes import InDetails, OutDetails, Tokens
 
+T = TypeVar("T")
+#: USD. No call costs more: a service that says so means something else.
+MAX_COST = 100_000
+
+
+def readable(reply: Any, kind: type[T], tokens: type[Struct] = Tokens) -> T:
+    """A reply that does not fit as it is: numbers may be written as texts, and whole ones as fractions. A count of
+    tokens that cannot be read all the same is -1, which is none: it makes no good answer a bad one, to be paid for
+    twice. Raises msgspec.ValidationError."""
+    if isinstance(reply, dict):
+        reply = _with_counts(reply, tokens)
+        if isinstance(reply.get("x_groq"), dict):
+            reply["x_groq"] = _with_counts(reply["x_groq"], tokens)
+    return msgspec.convert(reply, kind, strict=False)
+
+
+def _with_counts(reply: dict[str, Any], tokens: type[Struct]) -> dict[str, Any]:
+    said = reply.get("usage")
+    if said is None:
+        return dict(reply)
+    found = said.items() if isinstance(said, dict) else ()
+    read = {name: value if _fits({name: value}, tokens) else -1 for name, value in found}
+    return reply | {"usage": {name: value for name, value in read.items() if _fits({name: value}, tokens)}}
+
+
+def _fits(value: Any, kind: type[Struct]) -> bool:
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def read_billed(tokens: Tokens | None) -> str:
+    """What the service says that the call costs, decimal USD, as OpenRouter does; "" when it does not."""
+    cost = tokens.cost if tokens is not None else None
+    if not isinstance(cost, int | float) or isinstance(cost, bool) or not 0 <= cost < MAX_COST:
+        return ""
+    return f"{Decimal(str(cost)):f}"
+
 
 def read_usage(tokens: Tokens) -> Usage:
     """Never negative; classes that together exceed the total are cut so that the total holds."""
-    if _is_plain(tokens):
-        return Usage(uncached_in=max(tokens.prompt_tokens or 0, 0), out_text=max(tokens.completion_tokens or 0, 0))
-    return _classed(tokens)
+    if not _is_plain(tokens):
+        return _classed(tokens)
+    prompt, output = tokens.prompt_tokens or 0, tokens.completion_tokens or 0
+    return Usage(uncached_in=max(prompt, 0), out_text=max(output, 0), estimated=prompt < 0 or output < 0)
 
 
 def read_tier(told: Any, tokens: Tokens | None) -> str:
@@ -36,14 +81,15 @@ def _is_plain(tokens: Tokens) -> bool:
 
 
 def _classed(tokens: Tokens) -> Usage:
-    prompt = max(tokens.prompt_tokens or 0, 0)
+    prompt, visible = tokens.prompt_tokens or 0, tokens.completion_tokens or 0
+    odd = prompt < 0 or visible < 0
+    prompt, visible = max(prompt, 0), max(visible, 0)
     inside = tokens.prompt_tokens_details or InDetails()
     cached = inside.cached_tokens or tokens.prompt_cache_hit_tokens or tokens.num_cached_tokens or tokens.cached_tokens
     rest, cache_read = _take(prompt, cached)
     rest, cache_write = _take(rest, inside.cache_write_tokens)
     rest, audio_in = _take(rest, inside.audio_tokens)
     rest, image_in = _take(rest, inside.image_tokens)
-    visible = max(tokens.completion_tokens or 0, 0)
     outside = tokens.completion_tokens_details or OutDetails()
     reasoning = max(outside.reasoning_tokens or 0, 0)
     if reasoning and tokens.total_tokens == prompt + visible + reasoning:  # xAI counts reasoning beside completion
@@ -64,6 +110,7 @@ def _classed(tokens: Tokens) -> Usage:
         audio_out=audio_out,
         image_out=image_out,
         searches=hosted if isinstance(hosted, int) and hosted > 0 else 0,
+        estimated=odd,
     )
 
 
@@ -76,7 +123,7 @@ def _take(whole: int, part: int | None) -> tuple[int, int]:
 def usage_object(usage: Usage) -> dict[str, Any]:
     """The `usage` member, in the form that OpenAI's SDK checks."""
     inside = {
-        "cached_tokens": usage.cache_read,
+        "cached_tokens": usage.cached_tokens,
         "cache_write_tokens": usage.cache_write,
         "audio_tokens": usage.audio_in,
     }

@@ -11,6 +11,7 @@ from ...core.events import Answer, Choice, Stopped
 from ...core.outcome import StopReason
 from ...core.parts import Native, Part, ToolCall
 from ...core.usage import Usage
+from ..counts import counted
 from ..half_pairs import forgiving
 from .contents import logprobs_of, parts_of
 from .failures import failure_of
@@ -86,7 +87,8 @@ def usage_of(response: dict[str, Any]) -> Usage | None:
     if type(usage) is not dict:
         return None
     details = member(usage, "input_tokens_details")
-    total_in, total_out = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
+    totals = usage.get("input_tokens"), usage.get("output_tokens")
+    total_in, total_out = map(count, totals)
     read = min(count(details.get("cached_tokens")), total_in)
     written = min(count(details.get("cache_write_tokens")), total_in - read)
     reasoning = min(count(member(usage, "output_tokens_details").get("reasoning_tokens")), total_out)
@@ -97,6 +99,7 @@ def usage_of(response: dict[str, Any]) -> Usage | None:
         out_text=total_out - reasoning,
         out_reasoning=reasoning,
         searches=_searches(response),
+        estimated=any(value is not None and counted(value) is None for value in totals),
     )
 
 

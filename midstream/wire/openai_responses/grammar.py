@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...core.parts import State
+from ..counts import counted
 
 NAME = "openai_responses"
 
@@ -40,7 +41,7 @@ def text(value: Any) -> str:
 
 def count(value: Any) -> int:
     """value when it is a number of things, else 0."""
-    return value if type(value) is int and value > 0 else 0
+    return counted(value) or 0
 
 
 def objects(value: Any) -> list[dict[str, Any]]:

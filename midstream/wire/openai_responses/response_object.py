@@ -89,7 +89,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     """Input includes what was read from and written to a cache; output includes reasoning."""
     return {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_write},
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write},
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.out_reasoning},
         "total_tokens": usage.total_tokens,

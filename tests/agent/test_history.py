@@ -1,0 +1,71 @@
+"""Histories whose turns have broken off are made such that a service takes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from midstream.agent.history import LOST, continued
+from midstream.core.parts import Message, Native, Text, ToolCall, ToolResult
+
+
+def user(text: str) -> Message:
+    return Message("user", (Text(text),))
+
+
+def called(*calls: ToolCall, text: str = "") -> Message:
+    return Message("assistant", (*((Text(text),) if text else ()), *calls), native=Native("openai_chat", b"{}"))
+
+
+def result(id: str, text: str = "sunny") -> Message:
+    return Message("tool", (ToolResult(id, (Text(text),)),))
+
+
+def lost(id: str) -> Message:
+    return Message("tool", (ToolResult(id, (Text(LOST),), "f", is_error=True),))
+
+
+CALL = ToolCall("c1", "f", '{"a":1}')
+ASKED = (user("q"), called(CALL))
+
+
+@pytest.mark.parametrize("arguments", ['{"a":"he', "[1]", '"x"', '{"a":"\ud800"}', "[" * 100_000])
+def test_a_call_that_was_cut_is_left_out_with_the_callers_own_words_for_its_message(arguments: str):
+    cut = ToolCall("c1", "f", arguments)
+    assert continued((user("q"), called(cut, text="Well"), user("go on"))) == (
+        user("q"), Message("assistant", (Text("Well"),)), user("go on"),
+    )  # fmt: skip
+    assert continued((user("q"), called(cut))) == (user("q"),)
+    kept = continued((user("q"), called(CALL, cut)))
+    assert kept == (user("q"), Message("assistant", (CALL,)), lost("c1"))
+
+
+def test_a_call_that_somebody_has_answered_stays_whatever_its_arguments_are():
+    odd = called(ToolCall("c1", "f", "{"))
+    said = (user("q"), odd, result("c1"), Message("assistant", (Text("a"),)))
+    assert continued(said) == said
+    assert continued((user("q"), odd), {"c1"}) == (user("q"), odd)
+    twice = continued((user("q"), odd, result("c1"), odd, user("go on")))  # the same id again: that one is nobody's
+    assert twice == (user("q"), odd, result("c1"), user("go on"))
+
+
+def test_a_call_without_a_result_is_said_to_have_lost_it():
+    assert continued((*ASKED, user("go on"))) == (*ASKED, lost("c1"), user("go on"))
+    free = called(ToolCall("c1", "f", "no {json", kind="custom"))
+    assert continued((user("q"), free)) == (user("q"), free, lost("c1"))
+
+
+def test_a_call_that_is_answered_now_stands_last_and_what_failed_since_before_it():
+    assert continued(ASKED, {"c1"}) == ASKED
+    assert continued((*ASKED, user("go on"), user("hello?")), {"c1"}) == (
+        user("q"), user("go on"), user("hello?"), called(CALL),
+    )  # fmt: skip
+    two = called(CALL, ToolCall("c2", "f", "{}"))
+    assert continued((user("q"), two, result("c2"), user("go on")), {"c1"}) == (
+        user("q"), user("go on"), two, result("c2"),
+    )  # fmt: skip
+    assert continued((user("q"), two, user("go on")), {"c1"}) == (user("q"), user("go on"), two, lost("c2"))
+
+
+def test_a_result_that_comes_too_late_for_its_call_is_left_out():
+    late = (*ASKED, user("go on"), Message("assistant", (Text("ok"),)), result("c1"), user("and?"))
+    assert continued(late) == (*ASKED, lost("c1"), *late[2:4], user("and?"))
