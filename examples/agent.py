@@ -8,7 +8,7 @@ import urllib.request
 URL = os.environ.get("MIDSTREAM_URL", "http://127.0.0.1:8080")
 # Agents name their service apart from its model.
 SERVICE, _, MODEL = os.environ.get("MIDSTREAM_MODEL", "midstream/rehearsal").partition("/")
-HEADERS = {"authorization": f"Bearer {os.environ['MIDSTREAM_KEY']}", "content-type": "application/json"}
+HEADERS = {"authorization": f"Bearer {os.environ['KEY']}", "content-type": "application/json"}
 MENU = """Breakfast is served from 7 to 10: bread, eggs, porridge.
 Lunch is served from 12 to 14: soup of the day, salad.
 Dinner is served from 18 to 21: fish on Fridays, stew on all other days."""

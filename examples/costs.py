@@ -5,7 +5,7 @@ import os
 import urllib.request
 
 URL = os.environ.get("MIDSTREAM_URL", "http://127.0.0.1:8080")
-HEADERS = {"authorization": f"Bearer {os.environ['MIDSTREAM_KEY']}", "content-type": "application/json"}
+HEADERS = {"authorization": f"Bearer {os.environ['KEY']}", "content-type": "application/json"}
 
 
 def get(path):

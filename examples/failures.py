@@ -8,7 +8,7 @@ import anthropic
 import openai
 
 URL = os.environ.get("MIDSTREAM_URL", "http://127.0.0.1:8080")
-KEY = os.environ["MIDSTREAM_KEY"]
+KEY = os.environ["KEY"]
 MODEL = "midstream/rehearsal"
 
 

@@ -1,6 +1,7 @@
 """Which provider answered, and after how many attempts: from the reply's headers and the ledger.
 
-With an alias such as this one in midstream.toml:
+As it is, the built-in model answers at once. With an alias such as this one in midstream.toml, and its name in
+MIDSTREAM_MODEL, you see who was asked before:
 
     [models.fast]
     targets = ["groq/llama-3.3-70b-versatile", "openai/gpt-4o-mini", "midstream/rehearsal"]
@@ -11,7 +12,7 @@ import os
 import urllib.request
 
 URL = os.environ.get("MIDSTREAM_URL", "http://127.0.0.1:8080")
-KEY = os.environ["MIDSTREAM_KEY"]
+KEY = os.environ["KEY"]
 MODEL = os.environ.get("MIDSTREAM_MODEL", "midstream/rehearsal")
 
 

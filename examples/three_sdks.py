@@ -7,7 +7,7 @@ from google import genai
 from openai import OpenAI
 
 URL = os.environ.get("MIDSTREAM_URL", "http://127.0.0.1:8080")
-KEY = os.environ["MIDSTREAM_KEY"]
+KEY = os.environ["KEY"]
 MODEL = os.environ.get("MIDSTREAM_MODEL", "midstream/rehearsal")
 QUESTION = "Who are you?"
 MESSAGES = [{"role": "user", "content": QUESTION}]

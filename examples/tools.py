@@ -5,9 +5,7 @@ import os
 
 from openai import OpenAI
 
-client = OpenAI(
-    base_url=os.environ.get("MIDSTREAM_URL", "http://127.0.0.1:8080") + "/v1", api_key=os.environ["MIDSTREAM_KEY"]
-)
+client = OpenAI(base_url=os.environ.get("MIDSTREAM_URL", "http://127.0.0.1:8080") + "/v1", api_key=os.environ["KEY"])
 MODEL = os.environ.get("MIDSTREAM_MODEL", "midstream/rehearsal")
 
 

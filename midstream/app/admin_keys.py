@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..access.identify import require_operator
 from ..access.scopes import SCOPES, known
+from ..core.errors import BadRequest
 from ..store.keys import ApiKey
 from .admin_scope import org_of
 from .nouns import Who, json_reply
@@ -29,7 +30,7 @@ class NewKey(BaseModel):
     name: str = Field(min_length=1, max_length=200, pattern=WORDS)
     org_id: str | None = Field(None, max_length=64)
     scopes: list[str] = Field(default_factory=list, max_length=32, description=" | ".join(SCOPES))
-    expires_at: float | None = Field(None, allow_inf_nan=False, description="unix seconds")
+    expires_at: float | None = Field(None, allow_inf_nan=False, description="unix seconds, not over yet")
     requests_per_minute: PerMinute = Field(None, description="null: any number")
 
 
@@ -49,6 +50,8 @@ def keys_router(services: Services) -> APIRouter:
     @router.post("/keys", status_code=201, summary="Make an API key; it is shown once")
     async def create_key(caller: Who, new: NewKey) -> Response:
         known(new.scopes)
+        if new.expires_at is not None and new.expires_at <= services.clock.wall():
+            raise BadRequest("expires_at: is over already (unix seconds)", param="expires_at")
         key, secret = await services.store.keys.create(
             org_of(caller, new.org_id),
             new.name,

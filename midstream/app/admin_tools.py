@@ -75,8 +75,8 @@ def tools_router(services: Services) -> APIRouter:
 
 def tool_from(old: Tool, fields: dict[str, Any]) -> Tool:
     """The tool with these fields replaced; null puts one back to its default. Raises BadRequest naming a field that
-    does not go with the kind, an address that no request can be made to, or a header that names another tool's own
-    credential."""
+    does not go with the kind or the effect, an address that no request can be made to, or a header that names another
+    tool's own credential."""
     written = {"id": old.id, **msgspec.to_builtins(old)}
     if "kind" in fields and fields["kind"] not in (None, old.kind):  # what the old kind needed goes with it
         written.pop("http", None)
@@ -106,6 +106,9 @@ def tool_from(old: Tool, fields: dict[str, Any]) -> Tool:
             raise BadRequest(f"{where}: the secret {foreign} is another tool's own: give its value", param=where)
     if tool.http is not None and (problem := wrong_url(tool.http.url)) is not None:
         raise BadRequest(f"http.{problem}", param="http.url")
+    if tool.http is not None and tool.http.retries and tool.effect == "unsafe":
+        never = "a call of an unsafe tool is never repeated: say that its effect is pure or idempotent"
+        raise BadRequest(f"http.retries: {never}", param="http.retries")
     return tool
 
 

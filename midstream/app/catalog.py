@@ -52,13 +52,12 @@ class Catalog:
         return found
 
     def _resolve(self, model: str, dialect: str, usable: Usable) -> tuple[Target, ...]:
-        found = []
-        for name in self._aliases.get(model, (model,)):
-            target = self._one(name, dialect)
-            if target is None:
-                raise self._unknown(name, dialect, usable)
-            found.append(target)
-        return tuple(found)
+        """Of an alias: the targets that somebody serves. That others are not is told at the start (config_aliases)."""
+        names = self._aliases.get(model, (model,))
+        found = tuple(target for name in names if (target := self._one(name, dialect)) is not None)
+        if not found:
+            raise self._unserved(model) if model in self._aliases else self._unknown(model, dialect, usable)
+        return found
 
     def _one(self, model: str, dialect: str) -> Target | None:
         left, slash, right = model.partition("/")
@@ -86,21 +85,38 @@ class Catalog:
             provider.name, model, provider.service.vendor, provider.keys, provider.timeouts, provider.max_tokens
         )
 
+    def _unserved(self, alias: str) -> NotFound:
+        said = f"stands for {' and '.join(self._aliases[alias])}, and no provider here serves any of these"
+        hint = self._none_at_all() or "add one to midstream.toml, or set its key"
+        return NotFound(f"the model {alias!r} {said}; {hint}", code="model_not_found", param="model")
+
     def _unknown(self, model: str, dialect: str, usable: Usable) -> NotFound:
-        if all(served.provider.service.builtin for served in self._served.values()):
-            hint = (
-                "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or another provider's key, or add "
-                "[providers.NAME] to midstream.toml; `midstream/rehearsal` answers without any"
-            )
-        else:
+        hint = self._none_at_all()
+        if not hint:
             names = self.shown(self.names(), dialect, usable)
             near = difflib.get_close_matches(model, names, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names[:20])}"
         return NotFound(f"the model {model!r} does not exist here; {hint}", code="model_not_found", param="model")
 
+    def _none_at_all(self) -> str:
+        """What to do when there is no provider but those that are part of the server."""
+        if not all(served.provider.service.builtin for served in self._served.values()):
+            return ""
+        return (
+            "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or another provider's key, or add "
+            "[providers.NAME] to midstream.toml; `midstream/rehearsal` answers without any"
+        )
+
     def names(self) -> list[str]:
-        """Every name that can be listed: aliases, then `provider/model` of models without a pattern."""
-        return [*self._aliases, *_listed(self._served.values())]
+        """Every name that can be listed: aliases that lead somewhere, then `provider/model` of models without a
+        pattern."""
+        dialects = {AGENT, *(one.provider.service.dialect.NAME for one in self._served.values())}
+        aliases = [
+            alias
+            for alias, targets in self._aliases.items()
+            if any(self._one(target, dialect) is not None for target in targets for dialect in dialects)
+        ]
+        return [*aliases, *_listed(self._served.values())]
 
     def shown(self, names: list[str], dialect: str, usable: Usable) -> list[str]:
         """Without those that lead to what may not be used."""

@@ -14,16 +14,20 @@ import msgspec
 
 from ..access.scopes import SCOPES
 from ..core.errors import StoreDown
-from ..store import Store, open_store
+from ..store import Store, file_of, open_store
 from ..store.keys import ApiKey
 from ..store.orgs import DEFAULT_ORG
 from .cli_options import configured, read_config
 from .config import Config
-from .keyfiles import admin_key
-from .local_server import ask, base_url
+from .keyfiles import known_admin_key
+from .local_server import answers, ask, base_url
 
 T = TypeVar("T")
 DAY = 86_400
+_ELSEWHERE = (
+    "the first `midstream serve` makes it; say where the server keeps its own (--data or MIDSTREAM_DATA, --config or "
+    "MIDSTREAM_CONFIG, MIDSTREAM_DATABASE_URL)"
+)
 
 
 @click.group()
@@ -41,8 +45,8 @@ def keys() -> None:
 @click.option("--per-minute", type=click.IntRange(1), help="Requests that it may make in a minute.  [any number]")
 @click.option("--days", type=click.IntRange(1), help="How long it is valid.  [for ever]")
 def create(
-    config_file: str | None, name: str, org: str | None, scopes: tuple[str, ...], per_minute: int | None,
-    days: int | None,
+    config_file: str | None, data: str | None, name: str, org: str | None, scopes: tuple[str, ...],
+    per_minute: int | None, days: int | None,
 ) -> None:  # fmt: skip
     """Make a key named NAME. It is shown this once."""
     expires = time.time() + days * DAY if days else None
@@ -58,13 +62,13 @@ def create(
     async def there(config: Config) -> str:
         return str((await _ask(config, "POST", "", new))["key"])
 
-    click.echo(asyncio.run(_either(read_config(config_file), here, there)))
+    click.echo(asyncio.run(_either(read_config(config_file, {"data": data}), here, there)))
 
 
 @keys.command(name="list")
 @configured
 @click.option("--org", help="Id of the org.  [the first one]")
-def list_keys(config_file: str | None, org: str | None) -> None:
+def list_keys(config_file: str | None, data: str | None, org: str | None) -> None:
     """The keys of an org, without their secrets."""
 
     async def here(store: Store) -> list[ApiKey]:
@@ -73,7 +77,7 @@ def list_keys(config_file: str | None, org: str | None) -> None:
     async def there(config: Config) -> list[ApiKey]:
         return msgspec.convert((await _ask(config, "GET", _query(org), None))["data"], list[ApiKey])
 
-    for key in asyncio.run(_either(read_config(config_file), here, there)):
+    for key in asyncio.run(_either(read_config(config_file, {"data": data}), here, there)):
         made = datetime.fromtimestamp(key.created_at, UTC).date()
         state = "valid" if key.valid(time.time()) else "revoked" if key.revoked_at else "expired"
         limit = [f"{key.requests_per_minute}/min"] if key.requests_per_minute else []
@@ -85,7 +89,7 @@ def list_keys(config_file: str | None, org: str | None) -> None:
 @configured
 @click.argument("key_id")
 @click.option("--org", help="Id of the org.  [the first one]")
-def revoke(config_file: str | None, key_id: str, org: str | None) -> None:
+def revoke(config_file: str | None, data: str | None, key_id: str, org: str | None) -> None:
     """Make a key invalid."""
 
     async def here(store: Store) -> None:
@@ -94,7 +98,7 @@ def revoke(config_file: str | None, key_id: str, org: str | None) -> None:
     async def there(config: Config) -> None:
         await _ask(config, "DELETE", f"/{quote(key_id, safe='')}{_query(org)}", None)
 
-    asyncio.run(_either(read_config(config_file), here, there))
+    asyncio.run(_either(read_config(config_file, {"data": data}), here, there))
     click.echo(f"{key_id} is revoked.")
 
 
@@ -103,19 +107,25 @@ def _query(org: str | None) -> str:
 
 
 async def _ask(config: Config, method: str, rest: str, body: object) -> Any:
-    key, _ = admin_key(config.server)
-    return await ask(base_url(config.server), key, method, f"/v1/admin/keys{rest}", body)
+    return await ask(base_url(config.server), known_admin_key(config.server), method, f"/v1/admin/keys{rest}", body)
 
 
 async def _either(config: Config, here: Callable[[Store], Awaitable[T]], there: Callable[[Config], Awaitable[T]]) -> T:
-    """In the store itself; through the running server when that one holds the data directory."""
+    """In the store itself; through the running server when that one holds the data directory. Raises StoreDown when
+    there is no database: what is made for a server had better be found by it."""
+    file = file_of(config.server.store_url)
+    if file is not None and not file.exists():
+        raise StoreDown(f"there is no database in {file}: {_ELSEWHERE}")
     try:
         store = await open_store(config.server.store_url, worker="keys")
     except StoreDown as error:
-        if not config.server.store_url.startswith("sqlite") or "in use" not in error.message:
+        if file is None or "in use" not in error.message:
             raise
         return await there(config)
     try:
+        if file is not None and await answers(base_url(config.server)):
+            at = base_url(config.server)
+            click.echo(f"The server that answers at {at} does not use this database: {file.parent}", err=True)
         return await here(store)
     finally:
         await store.close()

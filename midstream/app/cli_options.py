@@ -1,10 +1,11 @@
-"""What the commands share: the option that names the file, reading it, and saying errors in one line."""
+"""What the commands share: the options that say which server is meant, reading its file, and saying errors in one
+line."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import click
 
@@ -13,9 +14,17 @@ from ..core.errors import MidstreamError
 from ..core.registry import modules_of
 from .config import Config, ConfigError, load
 
-configured = click.option(
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_CONFIG = click.option(
     "--config", "config_file", metavar="FILE", help="Configuration file (MIDSTREAM_CONFIG).  [./midstream.toml]"
 )
+_DATA = click.option("--data", metavar="DIR", help="Where everything is kept (MIDSTREAM_DATA).  [./midstream-data]")
+
+
+def configured(command: Command) -> Command:
+    """A command that is told which server is meant: config_file and data."""
+    return _CONFIG(_DATA(command))
 
 
 class Says(click.Group):
@@ -33,10 +42,10 @@ class Says(click.Group):
             raise click.ClickException(f"{error.filename or ctx.invoked_subcommand}: {error.strerror}") from None
 
 
-def read_config(file: str | None, options: Mapping[str, object] | None = None) -> Config:
-    """Options that were not given are None. Raises ConfigError."""
-    given = {name: value for name, value in (options or {}).items() if value is not None}
-    return load(file, os.environ, provider_kinds(), given)
+def read_config(file: str | None, options: Mapping[str, object], warn: Callable[[str], object] | None = None) -> Config:
+    """Options that were not given are None. warn: as of `config.load`. Raises ConfigError."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return load(file, os.environ, provider_kinds(), given, warn)
 
 
 def provider_kinds() -> dict[str, Any]:

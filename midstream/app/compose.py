@@ -38,7 +38,7 @@ from .config import Config, LimitsConfig, ProviderConfig
 from .conversations import Conversations
 from .edge import ADMIN, ASGIApp, Edge
 from .faces import all_faces
-from .keyfiles import secret_key
+from .keyfiles import sealing_key
 from .last_used import LastUsed
 from .live import LiveChannels
 from .models_of import Models, lendable
@@ -94,7 +94,11 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
         config.server.store_url, worker=platform.node(), full_sync=config.server.full_sync, clock=clock.wall,
         price=partial(estimated, prices, providers),
     )  # fmt: skip
-    store.seal_with(secret_key(config.server))
+    try:
+        key = await sealing_key(config.server, store)
+    except MidstreamError:
+        await store.close()
+        raise
     faces = all_faces()
     stash = Stash()
     metrics = Metrics()
@@ -105,10 +109,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     conversations = Conversations(store, faces, runs.unsettled)
     points = await _points(store, clock, config.limits)
     bell = Bell(store, clock)
-    given = Given(
-        config, store, egress, runs, clock, faces, conversations, loader, models, points, bell,
-        secret_key(config.server),
-    )  # fmt: skip
+    given = Given(config, store, egress, runs, clock, faces, conversations, loader, models, points, bell, key)
     turns, workers = agents_of(given)
     services = Services(
         identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from .config_aliases import check_aliases
 from .config_check import check
 from .config_environ import VARIABLES, Expansion, from_variables, overlay
 from .config_lines import KeyPath, key_lines
-from .config_providers import Kind, complete
+from .config_providers import Kind, complete, variables
 from .config_read import ConfigError, Reader
 from .config_schema import (
     AliasConfig,
@@ -50,9 +51,11 @@ def load(
     environ: Mapping[str, str],
     kinds: Mapping[str, Kind],
     options: Mapping[str, object] | None = None,
+    warn: Callable[[str], object] | None = None,
 ) -> Config:
     """path: of the file; None = MIDSTREAM_CONFIG, else `midstream.toml` in this directory when there is one.
     kinds: the services that may answer, by name. options: what the command line says, by key of `[server]`.
+    warn: is told what can be used and is probably not meant, each in one line.
     Raises ConfigError, whose message is one line."""
     file = path or environ.get(FILE_VARIABLE) or (DEFAULT_FILE if Path(DEFAULT_FILE).is_file() else None)
     text = _text(file) if file else ""
@@ -64,12 +67,14 @@ def load(
     given: dict[KeyPath, object] = {("server", key): value for key, value in (options or {}).items()}
     from_text = frozenset(expansion.touched | set(places.named)) - given.keys()
     places.overlay(tables, given, {path: f"--{path[-1]}".replace("_", "-") for path in given})
-    reader = Reader(places.of, from_text)
+    reader = Reader(places.of, from_text, warn)
     providers = tables.get("providers", {})
     if isinstance(providers, dict):
         tables["providers"] = complete(providers, environ, kinds, reader)
+        places.named.update(variables(providers, environ, kinds))
     config: Config = reader.table(Config, tables, ())
     check(config, reader)
+    check_aliases(config, kinds, reader)
     return config
 
 

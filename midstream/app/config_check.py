@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from urllib.parse import urlsplit
 
 import msgspec
@@ -9,6 +10,9 @@ import msgspec
 from .config_lines import KeyPath
 from .config_read import Reader, near_miss
 from .config_schema import PRICE_WORDS, Config, IssuerConfig, McpServerConfig, ProviderConfig, ServerConfig
+
+#: Of the key that secrets are sealed with.
+SECRET_BYTES = 32
 
 
 def check(config: Config, reader: Reader) -> None:
@@ -45,10 +49,23 @@ def _server(server: ServerConfig, reader: Reader) -> None:
         text = getattr(server, key).reveal()
         if text and text.partition("://")[0] not in allowed:
             reader.refuse(("server", key), f"expected an address that begins with {' or '.join(allowed)}://")
+    if server.secret_key and len(secret_bytes(server.secret_key.reveal())) != SECRET_BYTES:
+        problem = f"expected {SECRET_BYTES} bytes as {2 * SECRET_BYTES} hexadecimal digits or as base64"
+        reader.refuse(("server", "secret_key"), problem)
     if server.workers > 1 and server.store_url.startswith("sqlite"):
         reader.refuse(
             ("server", "workers"), f"{server.workers} workers need PostgreSQL (database_url): SQLite has one writer"
         )
+
+
+def secret_bytes(text: str) -> bytes:
+    """Of hexadecimal digits or base64; b"" when it is neither."""
+    for decode in (bytes.fromhex, lambda text: base64.b64decode(text, validate=True)):
+        try:
+            return decode(text)
+        except ValueError:
+            continue
+    return b""
 
 
 def _provider(provider: ProviderConfig, path: KeyPath, reader: Reader) -> None:

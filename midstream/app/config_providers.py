@@ -12,7 +12,8 @@ from .config_read import Reader, near_miss
 
 class Kind(Protocol):
     """What the configuration needs to know of a service (`providers._service.Service` is one). key_env, url_env: the
-    variables that switch it on. keyless: may be used without a key. builtin: always there, not configured."""
+    variables that switch it on. keyless: may be used without a key. builtin: always there, not configured, with these
+    models."""
 
     @property
     def base_url(self) -> str: ...
@@ -24,6 +25,8 @@ class Kind(Protocol):
     def keyless(self) -> bool: ...
     @property
     def builtin(self) -> bool: ...
+    @property
+    def models(self) -> tuple[str, ...]: ...
 
 
 def complete(
@@ -37,6 +40,20 @@ def complete(
         if name not in providers and not kind.builtin and switched_on:
             providers[name] = _from_environment({}, kind, environ)
     return providers
+
+
+def variables(written: Mapping[str, Any], environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> dict[KeyPath, str]:
+    """Which of the providers' values `complete` takes from the environment, and from which variable."""
+    found: dict[KeyPath, str] = {}
+    for name, kind in kinds.items():
+        table = written.get(name, {})
+        if not isinstance(table, dict) or table.get("kind", name) != name or table.get("base_url"):
+            continue
+        if environ.get(kind.key_env) and "api_key" not in table:
+            found["providers", name, "api_key"] = kind.key_env
+        if environ.get(kind.url_env):
+            found["providers", name, "base_url"] = kind.url_env
+    return found
 
 
 def _completed(
@@ -72,7 +89,9 @@ def _from_environment(table: Mapping[str, Any], kind: Kind, environ: Mapping[str
     if kind.key_env and environ.get(kind.key_env):
         found.setdefault("api_key", environ[kind.key_env])
     if kind.url_env and environ.get(kind.url_env):
-        found["base_url"] = full_url(environ[kind.url_env], kind.base_url)
+        url = environ[kind.url_env]
+        at_home = kind.keyless and kind.base_url  # where a host alone says enough
+        found["base_url"] = full_url(url, kind.base_url) if at_home or "://" in url else url
     return found
 
 

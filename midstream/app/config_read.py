@@ -47,14 +47,25 @@ def near_miss(word: str, known: list[str]) -> str:
 
 class Reader:
     """where: tells the place of a path. from_text: paths whose value came as text from the environment, where numbers
-    and switches are written as text too; what they hold is never repeated in an error."""
+    and switches are written as text too; what they hold is never repeated in an error. warn: is told in one line, as
+    of a ConfigError, what can be used and is probably not meant."""
 
-    def __init__(self, where: Callable[[KeyPath], str], from_text: frozenset[KeyPath] = frozenset()) -> None:
+    def __init__(
+        self,
+        where: Callable[[KeyPath], str],
+        from_text: frozenset[KeyPath] = frozenset(),
+        warn: Callable[[str], object] | None = None,
+    ) -> None:
         self._where = where
         self._from_text = from_text
+        self._warn = warn
 
     def refuse(self, path: KeyPath, problem: str) -> NoReturn:
         raise ConfigError(self._where(path), path, problem)
+
+    def warn(self, path: KeyPath, problem: str) -> None:
+        if self._warn is not None:
+            self._warn(str(ConfigError(self._where(path), path, problem)))
 
     def table(self, kind: type[S], value: Any, path: KeyPath) -> S:
         """value as a struct of this kind. Raises ConfigError."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from pathlib import Path
 
 from ..core.errors import StoreDown
 from ..core.ids import secret
 from ..core.secret import Secret
-from .config import ConfigError, ServerConfig
+from ..store import Store
+from ..store.secrets import SealingKey
+from .config import ServerConfig
+from .config_check import SECRET_BYTES, secret_bytes
 
 ADMIN_FILE = "admin.key"
 SECRET_FILE = "secret.key"  # noqa: S105 (the name of a file)
-SECRET_BYTES = 32
+_CURE = (
+    "put the secret.key there that stood beside the database or has come with its backup, or set MIDSTREAM_SECRET_KEY "
+    "to the key of the other servers"
+)
 
 
 def admin_key(server: ServerConfig) -> tuple[Secret, Path | None]:
@@ -28,27 +33,54 @@ def admin_key(server: ServerConfig) -> tuple[Secret, Path | None]:
     return Secret(text), path
 
 
-def secret_key(server: ServerConfig) -> bytes:
-    """32 bytes that encrypt stored credentials and sign addresses. Raises ConfigError, StoreDown."""
-    if not server.secret_key:
-        key = _kept(Path(server.data) / SECRET_FILE, os.urandom(SECRET_BYTES))
-        if len(key) != SECRET_BYTES:
-            raise StoreDown(f"{Path(server.data) / SECRET_FILE} does not hold {SECRET_BYTES} bytes")
-        return key
-    key = _decoded(server.secret_key.reveal())
-    if len(key) != SECRET_BYTES:
-        problem = f"expected {SECRET_BYTES} bytes as 64 hexadecimal digits or as base64"
-        raise ConfigError("MIDSTREAM_SECRET_KEY", ("server", "secret_key"), problem)
+def known_admin_key(server: ServerConfig) -> Secret:
+    """The key as the commands need it, who ask a server that has been started. Raises StoreDown: they make none."""
+    path = Path(server.data) / ADMIN_FILE
+    if not server.admin_key and not path.exists():
+        where = "say where the server keeps its data (--data, MIDSTREAM_DATA), or set MIDSTREAM_ADMIN_KEY"
+        raise StoreDown(f"there is no admin key in {path.absolute()}: {where}")
+    return admin_key(server)[0]
+
+
+async def sealing_key(server: ServerConfig, store: Store) -> bytes:
+    """The secret key that the store seals with from now on: see `secret_key`. No file is made for a database that
+    another key was used with. Raises StoreDown unless it is the database's own key."""
+    if problem := await key_problem(server, store):
+        raise StoreDown(problem)
+    key = secret_key(server)
+    store.seal_with(key)
+    if await store.settle_key() != SealingKey(key).id:  # another server was first
+        raise StoreDown(_another(server))
     return key
 
 
-def _decoded(text: str) -> bytes:
-    for decode in (bytes.fromhex, lambda text: base64.b64decode(text, validate=True)):
-        try:
-            return decode(text)
-        except ValueError:
-            continue
-    return b""
+async def key_problem(server: ServerConfig, store: Store) -> str | None:
+    """Why a server cannot start on this database with the secret key that it has: None when it can."""
+    settled = await store.key_id()
+    if settled is None:
+        return None
+    path = Path(server.data) / SECRET_FILE
+    if not server.secret_key and not path.exists():
+        return f"the database is used with a secret key that is not here: {path} does not exist; {_CURE}"
+    return None if SealingKey(secret_key(server)).id == settled else _another(server)
+
+
+def _another(server: ServerConfig) -> str:
+    given = "MIDSTREAM_SECRET_KEY ([server] secret_key)"
+    place = given if server.secret_key else str(Path(server.data) / SECRET_FILE)
+    return f"the key in {place} is another one than the database is used with; {_CURE}"
+
+
+def secret_key(server: ServerConfig) -> bytes:
+    """32 bytes that encrypt stored credentials and sign addresses: the configured ones, else those of the file, which
+    is made when it is missing. Raises StoreDown."""
+    if server.secret_key:
+        return secret_bytes(server.secret_key.reveal())
+    path = Path(server.data) / SECRET_FILE
+    key = _kept(path, os.urandom(SECRET_BYTES))
+    if len(key) != SECRET_BYTES:
+        raise StoreDown(f"{path} does not hold {SECRET_BYTES} bytes")
+    return key
 
 
 def _kept(path: Path, fresh: bytes) -> bytes:

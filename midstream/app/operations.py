@@ -11,6 +11,8 @@ from ..core.errors import MethodNotAllowed, MidstreamError
 from ..core.web import Reply, Route
 from ..metering.metrics import Metrics
 
+#: What a server says that it is.
+NAME = "midstream"
 OPEN = frozenset({"/healthz", "/readyz", "/v1/version"})
 METRICS = "/metrics"
 ROUTES = (
@@ -39,7 +41,7 @@ class Operations:
         if method not in ("GET", "HEAD"):
             raise MethodNotAllowed.of(method, ("GET",))
         if path == "/v1/version":
-            return Reply(msgspec.json.encode({"name": "midstream", "version": __version__}))
+            return Reply(msgspec.json.encode({"name": NAME, "version": __version__}))
         if path == METRICS:
             return Reply(self._metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
         if path == "/healthz":

@@ -9,7 +9,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -97,8 +97,9 @@ def websocket(*args: Any, **kwargs: Any) -> asyncio.Protocol:
     return LiveProtocol(*args, **kwargs)
 
 
-async def serve(config: Config, admin_key: str) -> None:
-    """Serves until a signal ends it. Raises errors.OurError when it cannot start, OSError when the address is taken."""
+async def serve(config: Config, admin_key: str, greet: Callable[[str, int], None]) -> None:
+    """Serves until a signal ends it. greet: is told host and port once it is known that it can serve.
+    Raises errors.OurError when it cannot start, OSError when the address is taken."""
     listener = listen(config.server.host, config.server.port)
     process = await open_process(config, admin_key, Clock())
     settings = uvicorn.Config(
@@ -121,6 +122,7 @@ async def serve(config: Config, admin_key: str) -> None:
         timeout_graceful_shutdown=5,
     )
     server = Server(settings, process)
+    greet(*listener.getsockname()[:2])
     logger.info("midstream is ready on http://%s:%d", *listener.getsockname()[:2])
     asyncio.get_running_loop().call_later(LATER, _load_rest, process)
     await server.serve(sockets=[listener])
@@ -130,8 +132,8 @@ def _load_rest(process: Process) -> None:
     process.later.begin().add_done_callback(lambda _: gc.freeze())
 
 
-def run(config: Config, admin_key: str) -> None:
-    """One process until it is told to stop."""
+def run(config: Config, admin_key: str, greet: Callable[[str, int], None]) -> None:
+    """One process until it is told to stop. greet: as of `serve`."""
     gc.freeze()  # what was imported lives as long as the process: no need to look at it again and again
     gc.set_threshold(50_000, 20, 20)
-    uvloop.run(serve(config, admin_key))
+    uvloop.run(serve(config, admin_key, greet))

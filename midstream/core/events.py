@@ -2,8 +2,10 @@
 
 Grammar of one attempt's events, per choice:
 
-    Attempted Started? (PartStarted (Delta | Marked)* PartEnded)* Used? Stopped Used? (Done | Failed)
+    Attempted Started? ((PartStarted (Delta | Marked)* PartEnded)* Used? Stopped Used?)+ (Done | Failed)
     Attempted Whole Done                                            (an answer that came in one piece)
+
+A choice has nearly always one Stopped; a service that goes on after it says another one, and the last one holds.
 
 A run of an agent logs `Opened`, then for each model call such a grammar without its Done, with the tools' events
 between them, then `Concluded` and the one Done or Failed of the whole run.
@@ -105,9 +107,11 @@ class Stopped(Struct, frozen=True, gc=False):
 
 
 class Passed(Struct, frozen=True, gc=False):
-    """A frame without meaning for other dialects (ping, vendor event): only its native bytes."""
+    """A frame without meaning for other dialects (ping, vendor event): only its native bytes. output: they are a piece
+    of a part that is told whole when all of it has come (a sound)."""
 
     native: bytes | None = None
+    output: bool = False
 
 
 class Done(Struct, frozen=True, gc=False):
@@ -245,7 +249,7 @@ Event: TypeAlias = (
     | Concluded
 )
 
-_NO_OUTPUT = (Attempted, Started, Used, Passed, Marked, PartEnded)
+_NO_OUTPUT = (Attempted, Started, Used, Marked, PartEnded)
 
 
 def visible(event: Event) -> bool:
@@ -256,6 +260,8 @@ def visible(event: Event) -> bool:
     if kind is PartStarted:
         part = event.part  # type: ignore[union-attr]
         return bool(part.text) if isinstance(part, Text | Reasoning | Refusal) else True
+    if kind is Passed:
+        return event.output  # type: ignore[union-attr]
     return kind not in _NO_OUTPUT
 
 

@@ -26,7 +26,7 @@ from .postgres import PostgresDatabase
 from .reading import Scope
 from .recovery import Estimate, unpriced
 from .searches import Searches
-from .secrets import SealingKey, Secrets
+from .secrets import SealingKey, Secrets, key_of, settle
 from .sqlite import SqliteDatabase
 from .tool_calls import ToolCalls
 
@@ -51,6 +51,14 @@ class Store:
     def seal_with(self, key: bytes) -> None:
         """key: 32 bytes that secrets are sealed with; until it is given they are lost with the process."""
         self._sealing = SealingKey(key)
+
+    async def key_id(self) -> str | None:
+        """See store.secrets.key_of."""
+        return await key_of(self.db)
+
+    async def settle_key(self) -> str:
+        """See store.secrets.settle; for the key of `seal_with`."""
+        return await settle(self.db, self._sealing)
 
     def org(self, org_id: str) -> OrgStore:
         return OrgStore(self.db, org_id, self._clock, self._sealing)
@@ -133,12 +141,18 @@ async def open_store(
     return store
 
 
+def file_of(url: str) -> Path | None:
+    """The file of a database that is one; None for others."""
+    scheme, _, rest = url.partition("://")
+    return Path(rest[1:]) if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1 else None
+
+
 async def _database(url: str, full_sync: bool) -> Database:
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest == ":memory:":
         return SqliteDatabase(None)
-    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return SqliteDatabase(Path(rest[1:]), full_sync=full_sync)
+    if (file := file_of(url)) is not None:
+        return SqliteDatabase(file, full_sync=full_sync)
     if scheme in ("postgresql", "postgres"):
         return await PostgresDatabase.connect(url)
     raise StoreDown("a database URL begins with sqlite:/// (and a path) or postgresql://")

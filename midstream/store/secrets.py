@@ -32,6 +32,12 @@ WHERE EXISTS (SELECT 1 FROM @owners WHERE id = $7 AND org_id = $2 AND deleted_at
 _DROP_OF = """
 DELETE FROM secrets WHERE org_id = $1 AND (name = $2 OR substr(name, 1, length($2) + 1) = $2 || '.')
 AND EXISTS (SELECT 1 FROM @owners WHERE id = $2 AND org_id = $1 AND deleted_at IS NULL AND body = $3)"""
+_SETTLED = "SELECT key_id FROM sealing_key"
+_SETTLE = "INSERT INTO sealing_key (place, key_id) VALUES (1, $1) ON CONFLICT (place) DO NOTHING"
+#: From $1 to $2, once nothing of any org is sealed with another one.
+_SUCCEED = """
+UPDATE sealing_key SET key_id = $2
+WHERE key_id = $1 AND NOT EXISTS (SELECT 1 FROM secrets WHERE key_id <> $2)"""
 
 
 class Owner(Struct, frozen=True):
@@ -74,6 +80,19 @@ def _bound_to(org_id: str, row_id: str) -> bytes:
     return f"{org_id}|secrets|{row_id}".encode()
 
 
+async def key_of(db: Database) -> str | None:
+    """The id of the key that the database is used with; None before the first server has started on it."""
+    rows = await db.read(_SETTLED)
+    return rows[0][0] if rows else None
+
+
+async def settle(db: Database, key: SealingKey) -> str:
+    """That id: this key's, if the database was used with none. Of several that do this at once all get the same."""
+    await db.write([(_SETTLE, (key.id,))])
+    [(settled,)] = await db.read(_SETTLED)
+    return str(settled)
+
+
 class Secrets:
     """One org's secrets by name. before: the key in use until now, still able to open what it sealed."""
 
@@ -92,6 +111,7 @@ class Secrets:
         self._org = org_id
         self._key = key
         self._clock = clock
+        self._before = before
         self._keys = {sealing.id: sealing for sealing in (before, key) if sealing is not None}
 
     async def put(self, name: str, value: str) -> None:
@@ -144,16 +164,20 @@ class Secrets:
         await self._db.write([self.dropping(name)])
 
     async def rotate(self) -> int:
-        """Seals with the present key whatever another one sealed; how many there were. Idempotent."""
+        """Seals with the present key whatever another one sealed; how many there were. With the last org that has any
+        the database is used with this key (see `key_of`). Idempotent."""
         sql = "SELECT id, key_id, sealed FROM secrets WHERE org_id = $1 AND key_id <> $2"
         update = "UPDATE secrets SET key_id = $4, sealed = $5 WHERE id = $1 AND org_id = $2 AND key_id = $3"
         work: list[Statement] = []
         for id, key_id, sealed in await self._db.read(sql, self._org, self._key.id):
             again = self._key.seal(self._open(id, key_id, sealed), self._org, id)
             work.append((update, (id, self._org, key_id, self._key.id, again)))
+        count = len(work)
+        if self._before is not None:
+            work.append((_SUCCEED, (self._before.id, self._key.id)))
         if work:
             await self._db.write(work)
-        return len(work)
+        return count
 
     def _open(self, id: str, key_id: str, sealed: bytes) -> bytes:
         return self._keys.get(key_id, self._key).open(sealed, self._org, id)

@@ -89,6 +89,9 @@ def _of_part(part: Part, dialect: str, target: str) -> Iterator[str]:
     for name, value in _members(part.state, target).items():
         if name in ("functionCall", "functionResponse"):
             yield from (f"{name}.{inner}" for inner in value if inner != "response")
+        elif name == "search_result":  # its title and plain texts are told
+            told = ("type", "title", "content") if _only_text(value) else ("type", "title")
+            yield from (inner for inner in value if inner not in told)
         elif name == "source":
             yield from () if _only_text(value) else (name,)
         elif name not in _MARKS:

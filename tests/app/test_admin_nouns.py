@@ -222,7 +222,9 @@ def test_a_tool_keeps_its_name_when_null_is_given_for_it(tmp_path: Path):
         ({"http": {"url": "https://x.org", "methd": "GET"}}, "http.methd"),
         ({"http": {"url": "file:///etc/passwd"}}, "http.url"),
         ({"http": {"url": "https://x.org", "method": "TRACE"}}, "http.method"),
-        ({"http": {"url": "https://x.org", "retries": 6}}, "http.retries"),
+        ({"http": {"url": "https://x.org", "retries": 6}, "effect": "pure"}, "http.retries"),
+        ({"http": {"url": "https://x.org", "retries": 1}}, "http.retries"),
+        ({"http": {"url": "https://x.org", "retries": 1}, "effect": "unsafe"}, "http.retries"),
     ],
 )
 def test_a_mistake_in_a_tool_is_named_and_nothing_is_made(tmp_path: Path, body: dict[str, Any], param: str):
@@ -230,6 +232,19 @@ def test_a_mistake_in_a_tool_is_named_and_nothing_is_made(tmp_path: Path, body: 
         reply = await post(app, "/tools", {"name": "t", "http": {"url": "https://x.org"}, **body})
         assert (reply.status, reply.json["error"]["param"]) == (400, param)
         assert (await app.ask("GET", "/v1/admin/tools")).json["data"] == []
+
+    here(tmp_path, test)
+
+
+def test_tries_are_kept_with_an_effect_that_allows_them_only(tmp_path: Path):
+    async def test(app: Here) -> None:
+        id = await http_tool(app, effect="idempotent", http={"retries": 2})
+        refused = await post(app, f"/tools/{id}", {"effect": "unsafe"}, method="PATCH")
+        assert (refused.status, refused.json["error"]["param"]) == (400, "http.retries")
+        assert refused.json["error"]["message"] == (
+            "http.retries: a call of an unsafe tool is never repeated: say that its effect is pure or idempotent"
+        )
+        assert (await post(app, f"/tools/{id}", {"effect": "pure"}, method="PATCH")).status == 200
 
     here(tmp_path, test)
 

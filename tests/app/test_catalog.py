@@ -100,6 +100,24 @@ def test_a_near_miss_is_named():
     assert "one/llama-3-70b" in refused.value.message
 
 
+def test_a_target_that_nobody_serves_is_left_out_where_another_can_be_asked():
+    where = catalog(
+        served("one", "openai_compatible", "llama-*"),
+        fast=["openai/gpt-4o-mini", "one/llama-3", "one/gone", "lama"],
+        gone=["openai/gpt-4o-mini", "one/gone"],
+    )
+    assert found("fast", where=where) == ["one/llama-3"]
+    with pytest.raises(NotFound) as refused:
+        found("gone", where=where)
+    assert refused.value.message.startswith(
+        "the model 'gone' stands for openai/gpt-4o-mini and one/gone, and no provider here serves any of these"
+    )
+    assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
+    assert where.names() == ["fast", "midstream/rehearsal"]
+    with pytest.raises(NotFound, match="OPENAI_API_KEY"):
+        found("gone", where=catalog(gone=["openai/gpt-4o-mini"]))
+
+
 def test_what_may_not_be_used_is_unknown_and_never_named():
     where = catalog(served("one", "openai_compatible"), team=["one/acme-7b"], teal=["one/llama-3"])
     assert found("team", where=where) == ["one/acme-7b"]  # remembered, for those who may

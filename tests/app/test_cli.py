@@ -83,6 +83,16 @@ def test_a_mistake_in_the_file_is_one_line_and_status_2() -> None:
         assert result.stderr == "midstream.toml:2: server.prot: unknown key (did you mean port?)\n"
 
 
+def test_a_secret_key_that_is_none_is_told_alike_by_every_command_and_nothing_is_announced() -> None:
+    Path("midstream.toml").write_text('[server]\nsecret_key = "abc"\n')
+    said = "midstream.toml:2: server.secret_key: expected 32 bytes as 64 hexadecimal digits or as base64\n"
+    for command in ("check", "serve"):
+        result = run(command)
+        assert (result.exit_code, result.stderr, result.stdout) == (2, said, "")
+    assert f"BAD  configuration: {said}" in run("doctor").stdout
+    assert not Path("midstream-data").exists()
+
+
 def test_check_says_what_the_configuration_means() -> None:
     Path("c.toml").write_text(
         "[providers.x]\nkind='openai_compatible'\nbase_url='http://127.0.0.1:1'\n[models.fast]\ntargets=['x/y']"
@@ -92,6 +102,22 @@ def test_check_says_what_the_configuration_means() -> None:
     assert "aliases:   fast\n" in said
 
 
+def test_a_target_whose_provider_is_missing_is_warned_of_and_the_rest_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("midstream.toml").write_text("[models.fast]\ntargets = ['midstream/rehearsal', 'openai/gpt-4o-mini']")
+    said = "midstream.toml:2: models.fast.targets[1]: no provider openai is configured: set OPENAI_API_KEY"
+    result = run("check")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "The configuration is good.")
+    assert result.stderr.startswith(f"warning: {said}")
+    assert f"ok   configuration: can be read, but {said}" in good("doctor")
+    server = Serving()
+    assert server.process.stdout is not None
+    first, ready = json.loads(server.log), json.loads(server.process.stdout.readline())
+    assert (first["level"], first["message"][: len(said)]) == ("warning", said)
+    monkeypatch.setenv("MIDSTREAM_PORT", ready["message"].rpartition(":")[2])
+    assert "You said (2 words)" in good("chat", "--model", "fast", "hello there")
+    server.end()
+
+
 def test_an_unusable_option_is_refused_before_anything_starts() -> None:
     result = run("serve", "--role", "boss")
     assert result.exit_code == 2
@@ -99,7 +125,15 @@ def test_an_unusable_option_is_refused_before_anything_starts() -> None:
     assert not Path("midstream-data").exists()
 
 
+@pytest.mark.parametrize("command", ["serve", "check", "migrate", "models", "providers", "chat", "doctor"])
+def test_every_command_can_be_told_where_the_server_has_its_data_and_its_file(command: str) -> None:
+    for said in (good(command, "--help"), good("keys", "create", "--help")):
+        assert "--config FILE" in said
+        assert "--data DIR" in said
+
+
 def test_keys_are_made_listed_and_revoked_without_a_server() -> None:
+    good("migrate")
     key = good("keys", "create", "mine", "--scope", "chat").strip()
     assert key.startswith("ms-")
     listed = good("keys", "list")
@@ -110,7 +144,35 @@ def test_keys_are_made_listed_and_revoked_without_a_server() -> None:
     assert run("keys", "revoke", "key_none").stderr.startswith("Error: ")
 
 
+@pytest.mark.parametrize("words", [("create", "mine"), ("list",), ("revoke", "key_1")])
+def test_keys_of_a_database_that_is_not_there_are_refused_and_none_is_made(words: tuple[str, ...]) -> None:
+    result = run("keys", *words)
+    assert result.exit_code == 1
+    assert f"there is no database in {Path('midstream-data/midstream.db').absolute()}: " in result.stderr
+    for way in ("--data", "MIDSTREAM_DATA", "--config", "MIDSTREAM_DATABASE_URL", "midstream serve"):
+        assert way in result.stderr
+    assert not Path("midstream-data").exists()
+
+
+def test_keys_go_to_the_data_directory_that_is_named() -> None:
+    good("migrate", "--data", "var")
+    good("keys", "create", "theirs", "--data", "var")
+    Path("c.toml").write_text("[server]\ndata = 'var'")
+    assert "theirs" in good("keys", "list", "--config", "c.toml")
+    assert [*Path().glob("*/midstream.db")] == [Path("var/midstream.db")]
+
+
+def test_a_key_for_another_data_directory_than_the_running_servers_is_made_with_a_word_of_it(serving: Serving) -> None:
+    good("migrate", "--data", "var")
+    made = run("keys", "create", "theirs", "--data", "var")
+    assert made.stdout.startswith("ms-")
+    at = f"http://127.0.0.1:{serving.port}"
+    assert made.stderr == f"The server that answers at {at} does not use this database: {Path('var').absolute()}\n"
+    assert run("keys", "create", "ours").stderr == ""
+
+
 def test_a_key_can_be_limited_and_a_scope_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    good("migrate")
     assert good("keys", "create", "slow", "--per-minute", "30").startswith("ms-")
     assert "30/min" in good("keys", "list")
     refused = run("keys", "create", "mine", "--scope", "everything")
@@ -152,6 +214,14 @@ def test_chat_prints_the_answer(serving: Serving) -> None:
     assert "word1 word2 word3" in good("chat", input="say 3 words\n/bye\n")
 
 
+def test_chat_with_a_server_whose_data_are_elsewhere_says_so_and_makes_no_key(serving: Serving) -> None:
+    result = run("chat", "--data", "elsewhere", "hi")
+    assert result.exit_code == 1
+    assert f"there is no admin key in {Path('elsewhere/admin.key').absolute()}" in result.stderr
+    assert not Path("elsewhere").exists()
+    assert "You said" in good("chat", "--data", "midstream-data", "hi")
+
+
 def test_chat_says_why_there_is_no_answer(serving: Serving) -> None:
     result = run("chat", "--model", "nobody/knows", "hi")
     assert result.exit_code == 1
@@ -185,21 +255,54 @@ def test_migrate_makes_the_database() -> None:
     assert Path("midstream-data/midstream.db").exists()
 
 
-def test_doctor_is_content_with_an_empty_directory() -> None:
+def test_doctor_is_content_with_an_empty_directory_and_leaves_it_empty() -> None:
     said = good("doctor")
     assert "BAD" not in said
     assert "set OPENAI_API_KEY" in said
+    assert [*Path().iterdir()] == []
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # the listener that did not get its port
-def test_doctor_names_each_trouble(serving: Serving) -> None:
-    result = run("doctor")
+def test_doctor_is_content_with_the_server_that_runs(serving: Serving) -> None:
+    said = good("doctor")
+    assert f"ok   port: 127.0.0.1:{serving.port}: the server is running" in said
+    assert "ok   database: SQLite: " in said
+    assert f"(process {serving.process.pid})" in said
+    assert "stop it" not in said
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_doctor_names_each_trouble(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    good("migrate", "--data", "var")
+    Path("var/admin.key").write_text("ms-admin-another")
+    result = run("doctor", "--data", "var")
     assert result.exit_code == 1
-    assert f"BAD  port: 127.0.0.1:{serving.port}" in result.stdout
+    assert f"BAD  port: 127.0.0.1:{serving.port}: a midstream server answers there, but not to " in result.stdout
+    Path("var/admin.key").unlink()
+    assert "BAD  port" in run("doctor", "--data", "var").stdout
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        Path("midstream.toml").write_text(f"[server]\nport = {port}\ndata = 'var'")
+        monkeypatch.delenv("MIDSTREAM_PORT")
+        said = run("doctor").stdout
+        assert f"BAD  port: 127.0.0.1:{port}: Address already in use" in said
     Path("midstream.toml").write_text("[server]\nprot = 1")
     assert "BAD  configuration: midstream.toml:2:" in run("doctor").stdout
     Path("midstream.toml").write_text("[server]\ndata = 'midstream.toml'")
     assert "BAD  data directory" in run("doctor").stdout
+
+
+def test_doctor_knows_a_secret_key_that_is_not_the_databases() -> None:
+    server = Serving("--data", "var")
+    server.end()
+    assert "ok   secret key: " in good("doctor", "--data", "var")
+    Path("var/secret.key").unlink()
+    result = run("doctor", "--data", "var")
+    assert result.exit_code == 1
+    assert "BAD  secret key: the database is used with a secret key that is not here: var/secret.key" in result.stdout
+    assert not Path("var/secret.key").exists()
+    Path("var/secret.key").write_bytes(b"short")
+    assert "BAD  secret key: var/secret.key does not hold 32 bytes" in run("doctor", "--data", "var").stdout
 
 
 def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:

@@ -24,12 +24,13 @@ class Kind(Struct, frozen=True):
     url_env: str = ""
     keyless: bool = False
     builtin: bool = False
+    models: tuple[str, ...] = ()
 
 
 KINDS = {
     "anthropic": Kind("https://a.example", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
     "groq": Kind("https://g.example/v1", "GROQ_API_KEY"),
-    "house": Kind(builtin=True),
+    "house": Kind(builtin=True, models=("tour",)),
     "ollama": Kind("http://127.0.0.1:11434/v1", "", "OLLAMA_HOST", keyless=True),
     "openai": Kind("https://o.example/v1", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
     "openai_compatible": Kind(keyless=True),
@@ -92,6 +93,12 @@ def refusal(text: str, environ: Mapping[str, str] | None = None, **options: obje
         loaded(text, environ, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def warned(text: str) -> tuple[Config, list[str]]:
+    warnings: list[str] = []
+    Path("midstream.toml").write_text(text)
+    return load("midstream.toml", {}, KINDS, warn=warnings.append), warnings
 
 
 def test_every_section_of_the_manual_is_read() -> None:
@@ -184,6 +191,13 @@ def test_a_secret_of_a_wrong_type_is_not_repeated() -> None:
     assert "hunter2" not in refusal("", {"MIDSTREAM_DATABASE_URL": "mysql://u:hunter2@h"})
 
 
+@pytest.mark.parametrize("text", ["abc", "ab" * 31, "é" * 32])
+def test_a_secret_key_that_is_none_is_named_by_its_place_and_not_repeated(text: str) -> None:
+    expected = "server.secret_key: expected 32 bytes as 64 hexadecimal digits or as base64"
+    assert refusal(f"[server]\nsecret_key = '{text}'") == f"midstream.toml:2: {expected}"
+    assert refusal("", {"MIDSTREAM_SECRET_KEY": text}) == f"MIDSTREAM_SECRET_KEY: {expected}"
+
+
 def test_a_variable_that_is_not_set_is_named() -> None:
     said = refusal("[providers.openai]\n\napi_key = '${MY_KEY}'")
     assert said == "midstream.toml:3: providers.openai.api_key: the environment variable MY_KEY is not set"
@@ -193,6 +207,62 @@ def test_a_provider_without_its_key_is_told_which_variable_to_set() -> None:
     said = refusal("[providers.openai]\nmodels = ['x']")
     expected = "no key: write it here, or set the environment variable OPENAI_API_KEY"
     assert said == f"midstream.toml:1: providers.openai.api_key: {expected}"
+
+
+LOCAL = "[providers.local]\nkind='openai_compatible'\nbase_url='http://h/v1'\nmodels=['llama-*', 'exact', 'qwen/*']\n"
+ANY = "[providers.any]\nkind='openai_compatible'\nbase_url='http://h/v1'\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("lokal/llama-3", "no provider is called lokal (did you mean local?)"),
+        ("opnai/gpt-4o", "no provider is called opnai (did you mean openai?)"),
+        ("local/exakt", "the provider local does not serve exakt (did you mean exact?)"),
+        ("local/gpt-4o", "the provider local does not serve gpt-4o: its models are llama-*, exact, qwen/*"),
+        ("house/tuor", "the provider house does not serve tuor (did you mean tour?)"),
+    ],
+)
+def test_a_target_that_is_misspelt_is_refused_by_its_line(target: str, said: str) -> None:
+    text = f"{LOCAL}[models.fast]\ntargets = [\n 'local/llama-3',\n '{target}',\n]"
+    assert refusal(text) == f"midstream.toml:8: models.fast.targets[1]: {said}"
+    if target.startswith(("lokal", "opnai")):
+        assert refusal(ANY + text).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("openai/gpt-4o", "no provider openai is configured: set OPENAI_API_KEY, or add [providers.openai]"),
+        ("ollama/qwen3", "no provider ollama is configured: set OLLAMA_HOST, or add [providers.ollama]"),
+        ("openai_compatible/x", "no provider openai_compatible is configured: add [providers.openai_compatible]"),
+        ("off/x", "the provider off is not enabled"),
+        ("gpt-4o", "no provider serves gpt-4o"),
+        ("acme/x", "no provider serves acme/x"),
+        ("mistralai/x", "no provider serves mistralai/x"),
+    ],
+)
+def test_a_target_that_only_waits_for_its_provider_is_warned_of_by_its_line(target: str, said: str) -> None:
+    off = ANY.replace("providers.any", "providers.off") + "enabled = false\n"
+    mistral = LOCAL.replace("providers.local", "providers.mistral")
+    config, warnings = warned(f"{off}{mistral}[models.fast]\ntargets = ['mistral/llama-3', '{target}']")
+    assert config.models["fast"].targets == ("mistral/llama-3", target)
+    assert warnings == [f"midstream.toml:10: models.fast.targets[1]: {said}; it is left out"]
+
+
+@pytest.mark.parametrize(
+    "target", ["any/x", "x", "acme/x", "local/llama-3", "llama-3", "qwen/qwen3", "local/qwen/qwen3", "house/tour"]
+)
+def test_a_target_that_somebody_serves_is_not_warned_of(target: str) -> None:
+    assert warned(f"{LOCAL}{ANY}[models.fast]\ntargets = '{target}'")[1] == []
+
+
+def test_the_name_of_a_provider_that_is_not_there_is_not_given_to_another_without_a_word() -> None:
+    said = "no provider openai is configured: set OPENAI_API_KEY, or add [providers.openai]"
+    meanwhile = "; until then another one is asked for openai/gpt-4o"
+    assert warned(f"{ANY}[models.fast]\ntargets = ['openai/gpt-4o']")[1] == [
+        f"midstream.toml:5: models.fast.targets[0]: {said}{meanwhile}"
+    ]
 
 
 def test_variables_have_defaults_and_their_signs_can_be_written() -> None:
@@ -250,6 +320,20 @@ def test_an_address_in_the_environment_is_completed_by_the_usual_one() -> None:
     providers = load(None, environ, KINDS).providers
     assert providers["ollama"].base_url == "http://10.0.0.1:11434/v1"
     assert providers["openai"].base_url == "http://proxy:9/v1"
+
+
+@pytest.mark.parametrize("url", ["foo", "proxy:9/v1", "ftp://proxy", "http://:9", "http://u:p@proxy"])
+def test_an_address_in_the_environment_that_is_none_is_named_by_its_variable(url: str) -> None:
+    kinds = {**KINDS, "vllm": Kind(url_env="VLLM_BASE_URL", keyless=True)}
+    for name, variable in (("openai", "OPENAI_BASE_URL"), ("vllm", "VLLM_BASE_URL")):
+        with pytest.raises(ConfigError) as caught:
+            load(None, {"OPENAI_API_KEY": "k", variable: url}, kinds)
+        said = str(caught.value)
+        assert said.startswith(f"{variable}: providers.{name}.base_url: ")
+        assert url not in said
+    text = "[providers.openai]\nmodels = ['gpt-*']"
+    assert refusal(text, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": url}).startswith("OPENAI_BASE_URL: ")
+    assert loaded(f"{text}\nbase_url = 'http://h/v1'", {"OPENAI_BASE_URL": url}).providers["openai"].base_url
 
 
 @pytest.mark.parametrize(

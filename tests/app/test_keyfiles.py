@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from midstream.app.config import ConfigError, ServerConfig
-from midstream.app.keyfiles import admin_key, secret_key
+from midstream.app.config import ServerConfig
+from midstream.app.keyfiles import admin_key, known_admin_key, sealing_key, secret_key
 from midstream.core.errors import StoreDown
 from midstream.core.secret import Secret
+from midstream.store import open_store
 
 
 def test_the_configured_admin_key_is_taken_and_no_file_is_made(tmp_path: Path) -> None:
@@ -54,11 +56,55 @@ def test_a_secret_key_is_hexadecimal_or_base64(tmp_path: Path, text: str) -> Non
     assert secret_key(ServerConfig(data=str(tmp_path), secret_key=Secret(text))) == b"\xab" * 32
 
 
-@pytest.mark.parametrize("text", ["short", "ab" * 31, "é" * 32])
-def test_a_wrong_secret_key_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        secret_key(ServerConfig(data=str(tmp_path), secret_key=Secret(text)))
-    assert text not in str(caught.value)
+def opened(server: ServerConfig, database: Path) -> bytes:
+    """The key that a server starts with on a database."""
+
+    async def run() -> bytes:
+        store = await open_store(f"sqlite:///{database}", worker="test")
+        try:
+            return await sealing_key(server, store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def test_a_database_that_another_key_was_used_with_gets_no_new_one(tmp_path: Path) -> None:
+    database, here, other = tmp_path / "m.db", tmp_path / "here", tmp_path / "other"
+    key = opened(ServerConfig(data=str(here)), database)
+    assert key == (here / "secret.key").read_bytes()
+    assert opened(ServerConfig(data=str(here)), database) == key
+    with pytest.raises(StoreDown) as refused:
+        opened(ServerConfig(data=str(other)), database)
+    for word in (f"{other}/secret.key", "MIDSTREAM_SECRET_KEY", "does not exist"):
+        assert word in refused.value.message
+    assert not other.exists()
+    assert opened(ServerConfig(data=str(other), secret_key=Secret(key.hex())), database) == key
+
+
+def test_a_key_that_is_not_the_databases_is_refused_by_its_place(tmp_path: Path) -> None:
+    database = tmp_path / "m.db"
+    opened(ServerConfig(secret_key=Secret("ab" * 32)), database)
+    (tmp_path / "secret.key").write_bytes(b"k" * 32)
+    with pytest.raises(StoreDown, match=f"the key in {tmp_path}/secret.key is another one than the database is used"):
+        opened(ServerConfig(data=str(tmp_path)), database)
+    with pytest.raises(
+        StoreDown, match=r"the key in MIDSTREAM_SECRET_KEY \(\[server\] secret_key\) is another one"
+    ) as no:
+        opened(ServerConfig(data=str(tmp_path), secret_key=Secret("cd" * 32)), database)
+    assert "cdcd" not in no.value.message
+
+
+def test_commands_take_the_admin_key_that_is_there_and_make_none(tmp_path: Path) -> None:
+    server = ServerConfig(data=str(tmp_path / "data"))
+    with pytest.raises(
+        StoreDown, match=f"there is no admin key in {tmp_path}/data/admin.key: .*--data.*MIDSTREAM_ADMIN"
+    ):
+        known_admin_key(server)
+    assert not (tmp_path / "data").exists()
+    made, _ = admin_key(server)
+    assert known_admin_key(server) == made
+    assert known_admin_key(ServerConfig(admin_key=Secret("given"))) == Secret("given")
 
 
 def test_a_data_directory_that_is_none_is_named(tmp_path: Path) -> None:

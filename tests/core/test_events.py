@@ -157,6 +157,7 @@ SEEN: list[tuple[Event, bool]] = [
     (Started("id"), False),
     (Used(Usage()), False),
     (Passed(b": ping\n\n"), False),
+    (Passed(b"data: a piece of a sound", output=True), True),
     (Marked(0, State("d", 1)), False),
     (PartEnded(0), False),
     (PartStarted(0, Text("")), False),

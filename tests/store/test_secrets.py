@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from midstream.core.errors import NotFound, StoreDown
-from midstream.store import Store
+from midstream.store import Store, migrate, open_store
+from midstream.store.migrate import migrations
 from midstream.store.secrets import SealingKey
 
 from .turns import ORG, with_store
@@ -70,6 +73,75 @@ def test_after_a_rotation_only_the_next_key_opens(url: str) -> None:
         assert [await after.get(name) for name in "abc"] == [VALUE + name for name in "abc"]
         with pytest.raises(StoreDown):
             await before.get("a")
+
+    with_store(url, work)
+
+
+def test_the_first_key_that_a_database_is_used_with_stays_its_key(url: str) -> None:
+    async def work(store: Store) -> None:
+        first = await store.key_id()
+        store.seal_with(KEY)
+        assert await store.settle_key() == SealingKey(KEY).id
+        store.seal_with(NEXT)
+        assert await store.settle_key() == SealingKey(KEY).id
+        assert (first, await store.key_id()) == (None, SealingKey(KEY).id)
+
+    with_store(url, work)
+
+
+def test_servers_that_start_at_once_agree_on_one_key(postgres_url: str) -> None:
+    async def run() -> None:
+        for _ in range(5):
+            stores = [await open_store(postgres_url, worker=f"w{n}") for n in range(4)]
+            keys = [bytes([n]) * 32 for n in range(4)]
+            for store, key in zip(stores, keys, strict=True):
+                store.seal_with(key)
+            [settled] = {*await asyncio.gather(*(store.settle_key() for store in stores))}
+            assert settled in {SealingKey(key).id for key in keys}
+            await stores[0].db.write([("DELETE FROM sealing_key", ())])
+            for store in stores:
+                await store.close()
+
+    asyncio.run(run())
+
+
+def test_the_key_of_a_database_from_before_is_the_one_that_most_of_its_secrets_are_sealed_with(url: str) -> None:
+    async def work(store: Store) -> None:
+        for sql in ("DROP TABLE sealing_key", "DELETE FROM schema_version WHERE number >= 13"):
+            await store.db.write([(sql, ())])
+        for name, key in (("a", NEXT), ("b", KEY), ("c", KEY)):
+            await store.secrets(ORG, key).put(name, VALUE)
+        await migrate.migrate(store.db, [one for one in migrations() if one.number <= 13])
+        assert await store.key_id() == SealingKey(KEY).id
+
+    with_store(url, work)
+
+
+def test_the_next_key_is_the_databases_once_the_last_org_was_rotated(url: str) -> None:
+    async def work(store: Store) -> None:
+        store.seal_with(KEY)
+        await store.settle_key()
+        orgs = [ORG, "org_other"]
+        for org in orgs:
+            await store.secrets(org, KEY).put("openai", VALUE)
+        ids = []
+        for org in orgs:
+            await store.secrets(org, NEXT, before=KEY).rotate()
+            ids.append(await store.key_id())
+        assert ids == [SealingKey(KEY).id, SealingKey(NEXT).id]
+        with pytest.raises(StoreDown):  # from a key that the database is not used with any more
+            await store.secrets(ORG, b"x" * 32, before=KEY).rotate()
+        assert await store.key_id() == SealingKey(NEXT).id
+
+    with_store(url, work)
+
+
+def test_a_key_that_nothing_is_sealed_with_yet_is_rotated_too(url: str) -> None:
+    async def work(store: Store) -> None:
+        store.seal_with(KEY)
+        await store.settle_key()
+        assert await store.secrets(ORG, NEXT, before=KEY).rotate() == 0
+        assert await store.key_id() == SealingKey(NEXT).id
 
     with_store(url, work)
 

@@ -17,6 +17,8 @@ import msgspec
 
 START = "from midstream.app.cli import main; main()"
 ADMIN_KEY = "ms-admin-test-0123456789abcdef"
+#: Of servers that share a database.
+SECRET_KEY = "5e" * 32
 
 
 class Reply:
@@ -38,7 +40,7 @@ class Serving:
         self.data = folder / "data"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
-        self._environ = environ
+        self.environ = environ
         (folder / "midstream.toml").write_text(toml)
 
     @property
@@ -59,7 +61,7 @@ class Serving:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", START, "serve", "--config", str(self.folder / "midstream.toml"),
                  "--data", str(self.data), "--port", str(self.port)],
-                env={**kept, "MIDSTREAM_ADMIN_KEY": ADMIN_KEY, "NO_PROXY": "*", **self._environ},
+                env={**kept, "MIDSTREAM_ADMIN_KEY": ADMIN_KEY, "NO_PROXY": "*", **self.environ},
                 stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + 30

@@ -12,7 +12,7 @@ import pytest
 
 from ..postgres import private_postgres
 from .agents_at import Agents
-from .serving import Serving
+from .serving import SECRET_KEY, Serving
 from .upstream import Asked, Said, Upstream, stream, whole
 
 TOML = """
@@ -164,8 +164,8 @@ def test_of_two_servers_on_one_database_each_knows_within_a_second_what_the_othe
         folder.mkdir()
     toml = TOML.format(port=upstream.port)
     with private_postgres() as postgres:
-        url = postgres.create()
-        first, second = (Serving(folder, toml, MIDSTREAM_DATABASE_URL=url) for folder in folders)
+        where = {"MIDSTREAM_DATABASE_URL": postgres.create(), "MIDSTREAM_SECRET_KEY": SECRET_KEY}
+        first, second = (Serving(folder, toml, **where) for folder in folders)
         with first, second:
             one, two = Agents(first), Agents(second)
             server = one.post("/v1/admin/mcp_servers", {"name": "wiki", "url": f"{upstream.url}/mcp"})["id"]

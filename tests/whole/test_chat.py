@@ -121,6 +121,49 @@ def test_the_first_token_leaves_before_the_providers_second_arrives(serving: Ser
         heard.set()
 
 
+def sound(**audio: Any) -> bytes:
+    return chunk(choices=[{"index": 0, "delta": {"audio": audio}, "finish_reason": None}])
+
+
+BEGUN = chunk(choices=[{"index": 0, "delta": {"role": "assistant", "refusal": None}, "finish_reason": None}])
+
+
+def test_a_spoken_answer_is_relayed_and_accounted_for_though_it_never_says_why_it_stopped(
+    serving: Serving, upstream: Upstream
+):
+    pieces = [BEGUN, sound(id="s1", transcript="Hi"), sound(data="QUJD"), USAGE, sound(expires_at=9), DONE]
+    upstream.answer = lambda asked: stream(*pieces)
+    reply = ask(serving, stream=True, stream_options={"include_usage": True}, modalities=["text", "audio"])
+    assert (reply.status, reply.body) == (200, b"".join(pieces))
+    assert len(upstream.asked) == 1
+    attempt = last_attempt(serving)
+    assert (attempt["status"], attempt["usage"]["output_tokens"]) == ("ok", 2)
+
+
+def test_sound_leaves_as_it_comes_and_is_not_asked_for_again(serving: Serving, upstream: Upstream):
+    heard = threading.Event()
+
+    def pieces() -> Iterator[bytes | float]:
+        yield BEGUN + sound(id="s1", transcript="Hi")
+        deadline = time.monotonic() + 10  # for a server that holds it back
+        while not heard.is_set() and time.monotonic() < deadline:
+            yield 0.01
+        yield sound(data="QUJD")
+
+    upstream.answer = lambda asked: Said(pieces(), content_type="text/event-stream", cut=True)
+    with raw_stream(serving, {"model": "up/x", "messages": HI, "stream": True}) as connection:
+        received = b""
+        while b"transcript" not in received:
+            received += connection.recv(65536)
+        assert b"QUJD" not in received
+        heard.set()
+        while b'"error"' not in received:
+            received += connection.recv(65536)
+    assert b"QUJD" in received
+    assert len(upstream.asked) == 1
+    assert last_attempt(serving)["status"] == "partial"
+
+
 def test_every_attempt_is_recorded_with_its_tokens_and_its_exact_cost(serving: Serving, upstream: Upstream):
     upstream.answer = lambda asked: whole(REPLY)
     reply = ask(serving)

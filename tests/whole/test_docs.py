@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import msgspec
 import pytest
@@ -21,11 +23,13 @@ import pytest
 from midstream.app.cli import main
 from midstream.app.cli_options import provider_kinds
 from midstream.app.config import Config, ConfigError, ProviderConfig, load
+from midstream.app.config_environ import VARIABLES
+from midstream.app.keyfiles import ADMIN_FILE, SECRET_FILE
 from midstream.core.errors import MidstreamError
 from midstream.core.http import Timeouts
 from midstream.wire import anthropic_messages, gemini, openai_chat
 
-from .serving import START, Serving
+from .serving import START, Serving, free_port
 from .upstream import Asked, Said, Upstream, whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +83,7 @@ def surroundings(serving: Serving) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIDSTREAM_", "OPENAI_"))}
     return {
         **kept, "PATH": f"{serving.folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "KEY": key,
-        "MIDSTREAM_PORT": str(serving.port), "NO_PROXY": "*", "MIDSTREAM_URL": serving.url, "MIDSTREAM_KEY": key,
+        "MIDSTREAM_PORT": str(serving.port), "NO_PROXY": "*", "MIDSTREAM_URL": serving.url,
     }  # fmt: skip
 
 
@@ -140,6 +144,58 @@ def test_the_guide_tells_every_key_of_the_configuration():
             assert re.search(rf"\b{field.name}\b", text), field.name
 
 
+def test_the_guide_tells_every_variable_of_the_configuration():
+    text = (ROOT / "docs" / "guide" / "configuration.md").read_text()
+    assert {name for name in VARIABLES if f"`{name}`" not in text} == set()
+
+
+def test_a_backup_has_every_key_that_the_server_makes():
+    text = (ROOT / "docs" / "guide" / "conversations-and-storage.md").read_text()
+    section = re.search(r"^## Backups\n(.*)", text, re.DOTALL | re.MULTILINE)
+    assert section is not None
+    for file in (ADMIN_FILE, SECRET_FILE):
+        assert f"midstream-data/{file}" in section[1]
+
+
+def test_the_unit_of_systemd_and_the_commands_beside_it_mean_one_server(tmp_path: Path):
+    """Without systemd: what it would start is started, with the variables of its file and no others."""
+    text = (ROOT / "docs" / "guide" / "operations.md").read_text()
+    section = text[text.index("## systemd") : text.index("## More than one server")]
+    for here, there in (("/opt/midstream/.venv/bin/midstream", "midstream"), ("/etc/", f"{tmp_path}/etc/"),
+                        ("/var/lib/", f"{tmp_path}/var/lib/"), ("sudo -u midstream ", "")):  # fmt: skip
+        section = section.replace(here, there)
+    unit, file = (re.search(rf"^```ini\n({first}.*?)^```", section, re.DOTALL | re.MULTILINE) for first in ("\\[", "M"))
+    making, asking = re.findall(r"^```console\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert unit is not None
+    assert file is not None
+    command = tmp_path / "bin" / "midstream"
+    for folder in ("bin", "etc", "var/lib/midstream", "opt"):
+        (tmp_path / folder).mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{START}" "$@"\n')
+    command.chmod(0o755)
+    port = free_port()
+    [variables] = re.findall(r"^EnvironmentFile=(.*)$", unit[1], re.MULTILINE)
+    Path(variables).write_text(f"{file[1]}MIDSTREAM_PORT={port}\n")
+    bare = {"PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    [touch] = [line for line in making.splitlines() if line.startswith("touch")]
+    subprocess.run(["sh", "-c", touch], check=True)
+    [start] = re.findall(r"^ExecStart=(.*)$", unit[1], re.MULTILINE)
+    said = dict(line.split("=", 1) for line in Path(variables).read_text().splitlines())
+    with subprocess.Popen(start.split(), cwd=tmp_path / "opt", env={**bare, **said}, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert b"midstream is ready" in server.stdout.readline()
+        done = subprocess.run(
+            ["sh", "-ec", asking], cwd=tmp_path / "opt", env=bare, capture_output=True, text=True, check=False
+        )
+        request = Request(f"http://127.0.0.1:{port}/v1/models", headers={"x-api-key": done.stdout.strip()})
+        with urlopen(request, timeout=10) as reply:
+            assert reply.status == 200, done
+        server.terminate()
+        server.send_signal(signal.SIGINT)
+    assert done.stderr == ""
+    assert [*tmp_path.rglob("midstream.db")] == [tmp_path / "var" / "lib" / "midstream" / "midstream.db"]
+
+
 def test_the_guide_shows_the_defaults_of_the_server_table():
     text, _ = next((text, shown) for _, text, shown in blocks(ROOT / "docs" / "guide" / "configuration.md", "toml"))
     shown: dict[str, Any] = tomllib.loads(text)["server"]
@@ -197,6 +253,39 @@ def test_the_commands_that_are_named_exist(page: Path):
         assert target in targets
     for command in re.findall(r"(?:`|^)midstream ([\w-]+)", text + consoles, re.MULTILINE):
         assert command in main.commands, command
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=named)
+def test_a_page_says_where_the_command_is_when_it_first_names_it(page: Path):
+    text = page.read_text()
+    first = re.search(rf"(?:^|[`(])midstream ({'|'.join(main.commands)})\b", text, re.MULTILINE)
+    if first is not None:
+        assert ".venv/bin/midstream" in text[: text.index("\n", first.end())]
+
+
+def test_the_packages_that_programs_import_are_named_where_they_begin():
+    packages = {"openai": "openai", "anthropic": "anthropic", "google": "google-genai", "websockets": "websockets"}
+
+    def needed(texts: Iterable[str]) -> set[str]:
+        found = re.findall(r"^(?:import|from) (\w+)", "\n".join(texts), re.MULTILINE)
+        return {packages.get(name, name) for name in found if name not in sys.stdlib_module_names}
+
+    pages = [*PAGES, ROOT / "README.md"]
+    wanted = {page: needed(text for _, text, _ in blocks(page, "python")) for page in pages}
+    beginnings = {
+        ROOT / "README.md": wanted[ROOT / "README.md"],
+        ROOT / "docs" / "guide" / "quickstart.md": wanted[ROOT / "docs" / "guide" / "quickstart.md"],
+        ROOT / "docs" / "README.md": set().union(*(wanted[page] for page in PAGES)),
+        ROOT / "examples" / "README.md": needed(example.read_text() for example in EXAMPLES),
+    }
+    for page, names in beginnings.items():
+        told = re.findall(r"pip install ([\w -]+)", page.read_text())
+        assert names <= {name for line in told for name in line.split()}, page
+
+
+def test_the_server_key_has_one_name_everywhere():
+    pages = [*PAGES, *EXAMPLES, ROOT / "README.md", ROOT / "examples" / "README.md"]
+    assert [page.name for page in pages if "MIDSTREAM_KEY" in page.read_text()] == []
 
 
 def test_every_link_leads_somewhere():

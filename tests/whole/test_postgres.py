@@ -18,7 +18,7 @@ import pytest
 from ..postgres import PrivateServer, private_postgres
 from . import test_chat
 from .conftest import TOML
-from .serving import ADMIN_KEY, Reply, Serving, free_port
+from .serving import ADMIN_KEY, SECRET_KEY, Reply, Serving, free_port
 from .test_chat import DONE, HI, REPLY, USAGE, ask, chunk
 from .upstream import Said, Upstream, stream, whole
 
@@ -41,7 +41,8 @@ def database(postgres: PrivateServer) -> str:
 def serving(upstream: Upstream, database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """What the chat tests ask, here with another database."""
     folder = tmp_path_factory.mktemp("on-postgres")
-    with Serving(folder, TOML.format(url=upstream.url), MIDSTREAM_DATABASE_URL=database) as running:
+    where = {"MIDSTREAM_DATABASE_URL": database, "MIDSTREAM_SECRET_KEY": SECRET_KEY}
+    with Serving(folder, TOML.format(url=upstream.url), **where) as running:
         yield running
 
 
@@ -49,7 +50,8 @@ def serving(upstream: Upstream, database: str, tmp_path_factory: pytest.TempPath
 def other(upstream: Upstream, database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A second server on the same database."""
     folder = tmp_path_factory.mktemp("also-on-postgres")
-    with Serving(folder, TOML.format(url=upstream.url), MIDSTREAM_DATABASE_URL=database) as running:
+    where = {"MIDSTREAM_DATABASE_URL": database, "MIDSTREAM_SECRET_KEY": SECRET_KEY}
+    with Serving(folder, TOML.format(url=upstream.url), **where) as running:
         yield running
 
 

@@ -54,11 +54,21 @@ def with_params(**params: Any) -> Any:
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
-def test_the_callers_own_bytes_are_sent_without_the_models_name() -> None:
-    body = (
-        b'{"contents":[ {"parts":[{"text":"x"}]}],"model":"m","stream":true,"store":false,"conversation":"c","new":1}'
-    )
+@pytest.mark.parametrize("name", ["up", "models/up"])
+def test_the_callers_own_bytes_are_sent_as_they_are(name: str) -> None:
+    body = b'{"contents":[ {"parts":[{"text":"x"}]}],"model":"%b","new":1}' % name.encode()
     turn = Turn("gemini", read_object(body), gemini.read_ask, model="m")
+    sent = gemini.write_ask(Plan(turn, "up", stream=False))
+    assert (sent.body, sent.dropped) == (body, ())
+
+
+@pytest.mark.parametrize("name", ["fast", "models/fast", "google/up"])
+def test_another_name_than_the_models_own_stays_here(name: str) -> None:
+    body = (
+        b'{"contents":[ {"parts":[{"text":"x"}]}],"model":"%b","stream":true,"store":false,"conversation":"c","new":1}'
+        % name.encode()
+    )
+    turn = Turn("gemini", read_object(body), gemini.read_ask, model="fast")
     sent = gemini.write_ask(Plan(turn, "m", stream=False))
     assert sent.body == (
         b'{"contents":[ {"parts":[{"text":"x"}]}],"stream":true,"store":false,"conversation":"c","new":1}'

@@ -250,6 +250,12 @@ def test_a_whole_request_is_counted_for_the_plans_model(name: bytes) -> None:
     )
 
 
+def test_a_whole_request_that_names_the_model_is_counted_as_it_is() -> None:
+    body = b'{"generateContentRequest":{"contents":' + CONTENTS + b',"model":"models/up-1","tools":[]}}'
+    assert gemini.write_count_ask(count_plan(body)) == body
+    assert gemini.write_count_ask(count_plan(body.replace(b"models/up-1", b"up-1"))) == body
+
+
 def test_other_dialects_are_counted_whole() -> None:
     prompt = Prompt((Message("user", (Text("x"),)),), (Tool("f"),))
     asked = json.loads(gemini.write_count_ask(Plan(Turn("o", {}, lambda _: prompt, model="m"), "m", stream=False)))

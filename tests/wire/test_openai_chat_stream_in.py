@@ -447,12 +447,6 @@ def test_any_bytes_end_in_one_terminal_event(noise: bytes, pieces: list[bytes]) 
     assert [event for event in events if isinstance(event, Done | Failed)] == events[-1:]
 
 
-def test_nothing_of_a_choice_follows_its_stop() -> None:
-    events = events_of(chunk({"content": "a"}), chunk(finish="stop"), chunk({"content": "b"}, finish="length"), DONE)
-    assert [event.reason for event in events if isinstance(event, Stopped)] == ["stop"]
-    assert folded(events).choices == (Choice((Text("a"),), "stop", "stop"),)
-
-
 def read_as(pieces: list[bytes]) -> tuple[Any, ...]:
     """What a stream means, its bytes as relayed, and its end."""
     reader, folding = StreamReader(), Fold()

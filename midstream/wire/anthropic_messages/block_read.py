@@ -132,12 +132,22 @@ def _media(kind: MediaKind, block: Block, path: str) -> Part:
     return Foreign(block["type"], State(NAME, block))
 
 
+def _search_result(block: Block, path: str) -> Part:
+    """Its title and text for other services; the block itself, whose texts citations count, for its issuer."""
+    text, title = _plain(block.get("content")), block.get("title")
+    if text is None:
+        return Foreign("search_result", State(NAME, block))
+    told = f"{title}:\n{text}" if title and isinstance(title, str) else text
+    # Texts of one result may be put together without anything between them.
+    return Text(f"{told}\n", cache=read_cache(block, path), state=State(NAME, {"search_result": block}))
+
+
 def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
 def _plain(content: Any) -> str | None:
-    """The text of a document's own content, or None when it is not only text."""
+    """The text of a document's or search result's own content, or None when it is not only text."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
@@ -190,7 +200,7 @@ def _redacted(block: Block, path: str) -> Part:
 
 Readers: TypeAlias = dict[str, Callable[[Block, str], Part]]
 #: What may stand in a tool's result, and what in a message. Every other type is kept as Foreign.
-RESULT: Readers = {"text": _text, "image": _image, "document": _document}
+RESULT: Readers = {"text": _text, "image": _image, "document": _document, "search_result": _search_result}
 MESSAGE: Readers = {
     **RESULT,
     "tool_use": _tool_use,

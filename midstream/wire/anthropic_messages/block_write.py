@@ -77,7 +77,11 @@ class BlockWriter:
         """None for an empty text, which the service refuses."""
         if not part.text:
             return None
-        block: dict[str, Any] = {"type": "text", "text": part.text, **own_state(part.state)}
+        state = own_state(part.state)
+        block: dict[str, Any] = {"type": "text", "text": part.text, **state}
+        if "search_result" in state:  # which has become text for other services
+            block = {**state["search_result"]}
+            block.pop("cache_control", None)
         citations = [own for citation in part.citations if (own := own_state(citation.state))]
         if citations:
             block["citations"] = citations

@@ -1,4 +1,4 @@
-"""A plan as the body of a generateContent request. The model's name stands in the URL, never in the body."""
+"""A plan as the body of a generateContent request. The model's name stands in the URL."""
 
 from __future__ import annotations
 
@@ -43,9 +43,11 @@ def write_ask(plan: Plan, quirks: Quirks = _NO_QUIRKS) -> Asked:
 
 
 def own_fields(plan: Plan, fields: Fields, lost: dict[str, None], quirks: Quirks = _NO_QUIRKS) -> dict[str, Raw]:
-    """The caller's members but the model's name, which the URL says; the plan's history in front of their contents.
+    """The caller's members but for a name that is not the model's own; the plan's history in front of their contents.
     lost: is told what of the history could not be said."""
-    kept = {name: raw for name, raw in fields.items() if name != "model"}
+    model = plan.model.removeprefix("models/")
+    names = (_encode(model), _encode(f"models/{model}"))
+    kept = {name: raw for name, raw in fields.items() if name != "model" or bytes(raw) in names}
     if not plan.history:
         return kept
     system = [message for message in plan.history if message.role in {"system", "developer"}]

@@ -33,8 +33,8 @@ def _inner(fields: Fields) -> Fields | None:
 
 
 def write_count_ask(plan: Plan) -> bytes:
-    """A countTokens body for plan.model. A caller of this dialect: their own members byte for byte (but the model's
-    name inside generateContentRequest)."""
+    """A countTokens body for plan.model, which generateContentRequest must name. A caller of this dialect: their own
+    members byte for byte."""
     model = plan.model if plan.model.startswith("models/") else f"models/{plan.model}"
     if plan.turn.dialect == NAME:
         fields = plan.turn.fields
@@ -44,7 +44,9 @@ def write_count_ask(plan: Plan) -> bytes:
         whole = own_fields(plan, fields if inner is None else inner, {})
     else:
         whole = msgspec.json.decode(write_ask(plan).body, type=dict[str, Raw])
-    return _encode({"generateContentRequest": {"model": model, **whole}})
+    # Its place stays the caller's; a bare name is none here.
+    named = {**whole, "model": model} if "model" in whole else {"model": model, **whole}
+    return _encode({"generateContentRequest": named})
 
 
 class _Total(Struct):

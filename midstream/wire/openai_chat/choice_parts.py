@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Any
 
-from ...core.events import Delta, Event, Marked, PartEnded, PartStarted, Stopped
+from ...core.events import Delta, Event, Marked, PartEnded, PartStarted, Passed, Stopped
 from ...core.parts import Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall
 from .parts_in import (
     arguments_text,
@@ -30,25 +30,26 @@ _KINDS: dict[type[Part], Part] = {Text: Text(""), Reasoning: Reasoning(""), Refu
 
 
 class _Calling:
-    """A tool call under construction. It is told of (index >= 0) once its name is known."""
+    """A tool call under construction. It is told of (index >= 0) once its name is known, and ended by a stop."""
 
-    __slots__ = ("custom", "extra", "given", "held", "id", "index", "key", "name")
+    __slots__ = ("custom", "ended", "extra", "given", "held", "id", "index", "key", "name")
 
     def __init__(self, key: int | None, given: str | int | None) -> None:
         self.key = key
         self.given = given
         self.id = self.name = self.held = ""
-        self.custom = False
+        self.custom = self.ended = False
         self.extra: Any = None
         self.index = -1
 
 
 class ChoiceParts:
-    """open: the kind of text that is open (Text, Reasoning, Refusal: at most one of these is); open_index: its part."""
+    """open: the kind of text that is open (Text, Reasoning, Refusal: at most one of these is); open_index: its part.
+    stopped: nothing of the answer has come since it was last said why it ended."""
 
     __slots__ = (
-        "_answer_id", "_calls", "_details", "_listed", "_next", "_sound", "_sound_data", "_taken", "_text_index",
-        "number", "open", "open_index", "stopped",
+        "_answer_id", "_calls", "_details", "_listed", "_next", "_reason", "_sound", "_sound_data", "_taken",
+        "_text_index", "number", "open", "open_index", "stopped",
     )  # fmt: skip
 
     def __init__(self, number: int, answer_id: str) -> None:
@@ -56,6 +57,8 @@ class ChoiceParts:
         self.open: type[Part] | None = None
         self.open_index = -1
         self.stopped = False
+        #: Why it stopped: the word, the service's own and the sequence, as they were said last.
+        self._reason: tuple[str, str, str | None] | None = None
         self._answer_id = answer_id
         self._next = 0
         self._listed = False
@@ -67,9 +70,7 @@ class ChoiceParts:
         self._sound_data: list[str] = []
 
     def read(self, choice: ChunkChoice, out: list[Event]) -> None:
-        """Appends the events of one chunk; nothing after the choice has stopped."""
-        if self.stopped:
-            return
+        """Appends the events of one chunk. Some services say after each of several calls why they stop."""
         said = choice.delta
         if said is not None:
             listed = type(said.content) is list
@@ -86,8 +87,10 @@ class ChoiceParts:
                 self._call(call, out)
             if said.function_call is not None:
                 self._call(Call(index=-1, function=said.function_call), out)
-        if choice.finish_reason is not None:
-            self._stop(choice, out)
+        word = choice.finish_reason
+        if word is not None and not self.stopped:
+            sequence = choice.stop_reason if isinstance(choice.stop_reason, str) else None
+            self._stop((word, choice.native_finish_reason or word, sequence), out)
 
     def _reasoning(self, said: Said, out: list[Event]) -> None:
         told = thought_of(said)
@@ -119,9 +122,9 @@ class ChoiceParts:
     def _marks(self, said: Said, choice: ChunkChoice, out: list[Event]) -> None:
         citations = read_citations(said.annotations) if said.annotations else ()
         if citations:
-            if self.open is not Text:
+            if self.open is not Text and not self.stopped:
                 self._begin(Text(""), out)
-            out.append(Marked(self._text_index, citations=citations, choice=self.number))
+            out.append(Marked(max(self._text_index, 0), citations=citations, choice=self.number))
         probs = choice.logprobs
         tokens = (probs.get("content") or probs.get("refusal")) if probs else None
         if isinstance(tokens, list) and tokens:
@@ -144,6 +147,9 @@ class ChoiceParts:
                 known.transcript = (known.transcript or "") + sound.transcript
             if sound.data:
                 self._sound_data.append(sound.data)
+            if sound.data or sound.transcript:
+                self.stopped = False
+                out.append(Passed(output=True))
 
     def _call(self, call: Call, out: list[Event]) -> None:
         calling = self._calling(call)
@@ -155,7 +161,7 @@ class ChoiceParts:
             calling.extra = call.extra_content
         piece = (named.input or "") if custom else arguments_text(named.arguments)
         if calling.index >= 0:
-            if piece:
+            if piece and not calling.ended:
                 out.append(Delta(calling.index, piece, self.number))
             return
         calling.held += piece
@@ -169,8 +175,8 @@ class ChoiceParts:
         found: _Calling | None = None
         if call.index is not None:
             found = next((known for known in reversed(self._calls) if known.key == call.index), None)
-            if found is not None and given is not None and named.name and found.given not in (None, given):
-                found = None  # another call under the same index
+            if found is not None and named.name and _is_another(found, given):
+                found = None
         elif given is not None:
             found = next((known for known in reversed(self._calls) if known.given == given), None)
         elif self._calls and not named.name:
@@ -178,6 +184,7 @@ class ChoiceParts:
         if found is None:
             found = _Calling(call.index, given)
             self._calls.append(found)
+            self.stopped = False
         elif found.given is None:
             found.given = given
         return found
@@ -228,6 +235,7 @@ class ChoiceParts:
     def _index(self) -> int:
         index = self._next
         self._next += 1
+        self.stopped = False
         return index
 
     @property
@@ -235,27 +243,43 @@ class ChoiceParts:
         """Has it only been announced?"""
         return not self._next and not self._calls and self._sound is None
 
-    def _stop(self, choice: ChunkChoice, out: list[Event]) -> None:
+    def may_end(self, counted: bool) -> bool:
+        """Has it said enough of its end for the end mark to be one? OpenAI says of a sound how long it is kept, and
+        never why it ended. counted: the service has told its tokens."""
+        spoken = self._sound is not None and self._sound.expires_at is not None and bool(self._sound_data)
+        return self._reason is not None or (counted and spoken)
+
+    def end(self, out: list[Event]) -> None:
+        """Ends what has come since the last stop."""
+        if not self.stopped and not self.silent:
+            self._stop(self._reason or ("stop", "", None), out)
+
+    def _stop(self, reason: tuple[str, str, str | None], out: list[Event]) -> None:
         self._close(out)
-        if self._sound is not None and self._sound_data:
-            self._single(read_sound(self._sound, _joined_base64(self._sound_data)), out)
-        elif self._sound is not None and self._sound.transcript:
-            self._more(Text, self._sound.transcript, out)
-            self._close(out)
+        self._end_sound(out)
         for calling in self._calls:
             if calling.index < 0:
                 self._tell(calling, out)
-            out.append(PartEnded(calling.index, self.number))
-        word = choice.finish_reason or ""
+            if not calling.ended:
+                calling.ended = True
+                out.append(PartEnded(calling.index, self.number))
+        word, native, sequence = self._reason = reason
         self.stopped = True
-        out.append(
-            Stopped(
-                read_reason(word, bool(self._calls)),
-                choice.native_finish_reason or word,
-                choice.stop_reason if isinstance(choice.stop_reason, str) else None,
-                self.number,
-            )
-        )
+        out.append(Stopped(read_reason(word, bool(self._calls)), native, sequence, self.number))
+
+    def _end_sound(self, out: list[Event]) -> None:
+        sound, data = self._sound, self._sound_data
+        if sound is not None and data:
+            self._single(read_sound(sound, _joined_base64(data)), out)
+        elif sound is not None and sound.transcript:
+            self._more(Text, sound.transcript, out)
+            self._close(out)
+        self._sound, self._sound_data = None, []
+
+
+def _is_another(known: _Calling, given: str | int | None) -> bool:
+    """Is a call that names its function under the index of a known one another call?"""
+    return known.ended if given is None or known.given is None else known.given != given
 
 
 def _joined_base64(pieces: list[str]) -> str:

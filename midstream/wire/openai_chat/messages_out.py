@@ -47,7 +47,7 @@ class MessagesWriter:
         held: list[Media | Foreign] = []
         for message in _merged(messages):
             if held and message.role != "tool":
-                out.append(self._shown(held))
+                out += self._shown(held)
                 held = []
             if message.native is not None and message.native.dialect == NAME:
                 out.append(Raw(fitted_message(message.native.raw, self._quirks, [])))
@@ -59,7 +59,7 @@ class MessagesWriter:
                 out += self._results(message, held)
                 out += self._plain(message)
         if held:
-            out.append(self._shown(held))
+            out += self._shown(held)
         return out
 
     def _named(self, message: Message, written: dict[str, Any]) -> dict[str, Any]:
@@ -104,9 +104,10 @@ class MessagesWriter:
         items = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
         return [*items[:-1], {**items[-1], "cache_control": cache_mark(cache.ttl)}]
 
-    def _shown(self, held: list[Media | Foreign]) -> Written:
+    def _shown(self, held: list[Media | Foreign]) -> Iterator[Written]:
         content = self._content(held, lists=True)
-        return {"role": "user", "content": "" if content is None else content}
+        if content is not None:
+            yield {"role": "user", "content": content}
 
     def _assistant(self, message: Message) -> Iterator[Written]:
         written: dict[str, Any] = {"role": "assistant", "content": None}

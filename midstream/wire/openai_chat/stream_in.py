@@ -33,7 +33,9 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class StreamReader:
     """skipped: data lines that could not be read."""
 
-    __slots__ = ("_at", "_choices", "_decode", "_ended", "_id", "_kind", "_number", "_pattern", "_sse", "skipped")
+    __slots__ = (
+        "_at", "_choices", "_counted", "_decode", "_ended", "_id", "_kind", "_number", "_pattern", "_sse", "skipped",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._sse = SSEReader()
@@ -45,7 +47,7 @@ class StreamReader:
         self._at = 0
         self._pattern = Pattern()
         self._id: str | None = None
-        self._ended = False
+        self._ended = self._counted = False
         self.skipped = 0
 
     def feed(self, data: bytes) -> list[Event]:
@@ -159,7 +161,7 @@ class StreamReader:
             self._last(rest, out)
         if self._ended:
             return out
-        if self._complete():
+        if self._choices and all(one.stopped for one in self._choices.values()):
             # Some services send no end mark: none is made up for those who read their bytes.
             return self._end(out, Done(b""))
         return self._end(out, Failed(Cut("the stream ended before the answer did")))
@@ -197,7 +199,11 @@ class StreamReader:
         """Comments, the end mark, and frames with a name."""
         text = frame.data
         if text is not None and text.rstrip() == _DONE:
-            if self._complete(said=True):
+            if self._may_end():
+                first = len(out)
+                for one in self._choices.values():
+                    one.end(out)
+                _carry(out, first, b"")
                 self._end(out, Done(frame.raw))
             else:
                 self._end(out, Failed(Cut("the stream said that it was done before the answer had ended")))
@@ -261,6 +267,7 @@ class StreamReader:
             self._turn_to(number)
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
         if usage is not None:
+            self._counted = True
             if chunk.choices and len(out) == first:
                 # Only a chunk without choices may be left out by a face, so this one's bytes go with another event.
                 out.append(Passed())
@@ -269,9 +276,7 @@ class StreamReader:
             out.append(Passed())
         if any(choice.delta is not None and type(choice.delta.content) is list for choice in chunk.choices or ()):
             return  # Mistral's way, which clients of this dialect do not read: it is written anew for them
-        out[first] = msgspec.structs.replace(out[first], native=frame.raw)
-        for at in range(first + 1, len(out)):
-            out[at] = msgspec.structs.replace(out[at], native=b"")
+        _carry(out, first, frame.raw)
 
     def _start(self, chunk: Chunk, out: list[Event]) -> None:
         if self._id is None:
@@ -283,17 +288,23 @@ class StreamReader:
     def _refused(self, error: Any, frame: Frame, out: list[Event]) -> None:
         self._end(out, Failed(error_in_reply(error, frame.data or b""), native=frame.raw))
 
-    def _complete(self, said: bool = False) -> bool:
-        """said: the service says so itself. Then a choice that was announced, and of which nothing came, does not keep
-        the others from their end."""
-        choices = self._choices.values()
-        return any(one.stopped for one in choices) and all(one.stopped or (said and one.silent) for one in choices)
+    def _may_end(self) -> bool:
+        """The service says that it has: a choice that was announced, and of which nothing came, does not keep the
+        others from their end."""
+        rest = [one for one in self._choices.values() if not one.may_end(self._counted)]
+        return len(rest) < len(self._choices) and all(one.silent for one in rest)
 
     def _end(self, out: list[Event], event: Event) -> list[Event]:
         self._ended = True
         self._pattern.forget()
         out.append(event)
         return out
+
+
+def _carry(out: list[Event], first: int, raw: bytes) -> None:
+    """The bytes of a frame stand with the first event that it makes."""
+    for at in range(first, len(out)):
+        out[at] = msgspec.structs.replace(out[at], native=raw if at == first else b"")
 
 
 def _with_end_mark(out: list[Event], after: Frame | None) -> None:
