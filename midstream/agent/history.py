@@ -8,6 +8,7 @@ from itertools import islice
 import msgspec
 from msgspec.structs import replace
 
+from ..core.json_words import arguments_in
 from ..core.parts import (
     Media,
     Message,
@@ -17,7 +18,6 @@ from ..core.parts import (
     Text,
     ToolCall,
     ToolResult,
-    arguments_in,
     has_media,
     media_in,
 )  # fmt: skip
@@ -180,7 +180,7 @@ def _is_cut(call: ToolCall, answered: Set[str]) -> bool:
         return False
     try:
         return not isinstance(arguments_in(call.arguments), dict)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except msgspec.DecodeError:
         return True
 
 

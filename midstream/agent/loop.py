@@ -1,5 +1,6 @@
 """The loop of an agent's turn: ask the model, run the tools it asks for, show it their results, until it answers in
-text or a limit is reached. At a limit one last call is made without tools, so a turn always ends in text.
+text or a limit is reached. At a limit one last call is made without tools, so a turn always ends in text. An answer
+that was cut or filtered is its end too: nobody knows whether the calls in it are what the model was going to say.
 
 It knows neither models nor tools: both are functions that it is given."""
 
@@ -14,8 +15,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..core.events import Answer, Choice
+from ..core.json_words import arguments_in
 from ..core.outcome import Step, StopReason
-from ..core.parts import Message, Part, Text, ToolCall, ToolResult, arguments_in, text_of
+from ..core.parts import Message, Part, Text, ToolCall, ToolResult, text_of
 from ..core.serving import Completed
 from ..core.toolbox import ToolAnswer
 from ..core.turn import Prompt
@@ -92,7 +94,7 @@ async def loop(
             turn.pause(choice)
             continue
         reply = turn.reply(choice)
-        if reply is None or stopped_by or not offers:
+        if reply is None or stopped_by or not offers or choice.stop in _ENDED:
             return turn.ended(_final(completed.answer, choice, turn.paused, stopped_by), completed, None, stopped_by)
         if keep is not None:
             keep(turn.rounds + 1, reply)
@@ -215,7 +217,7 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
     """As they are shown. What is no JSON object stands under "input", as it was written."""
     try:
         value = arguments_in(call.arguments)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except msgspec.DecodeError:
         return {"input": call.arguments}
     return value if isinstance(value, dict) else {"input": call.arguments}
 
@@ -234,7 +236,7 @@ def _final(answer: Answer, choice: Choice, paused: Sequence[Part], stopped_by: s
     parts = tuple(part for part in choice.parts if type(part) is not ToolCall)
     asked = len(parts) < len(choice.parts)
     if asked and not text_of(parts).strip() and not text_of(tuple(paused)).strip():
-        parts = (*parts, Text(_unanswered(stopped_by)))
+        parts = (*parts, Text(_unanswered(stopped_by, choice.stop)))
     if not asked and not paused and choice.stop != "pause":
         return answer
     stop = _STOPS.get(choice.stop, choice.stop)
@@ -242,7 +244,11 @@ def _final(answer: Answer, choice: Choice, paused: Sequence[Part], stopped_by: s
     return replace(answer, choices=(final, *answer.choices[1:]), native=None)
 
 
-def _unanswered(stopped_by: str) -> str:
+def _unanswered(stopped_by: str, stop: StopReason) -> str:
+    if stop in _ENDED:
+        return (
+            f"There is no answer: the model asked for tools, and {_ENDED[stop]} before it had ended. They were not run."
+        )
     if not stopped_by:
         return "There is no answer: the model asked for tools that it does not have."
     return (
@@ -251,5 +257,10 @@ def _unanswered(stopped_by: str) -> str:
 
 
 _LIMITS = {"rounds": "tool rounds", "calls": "model calls", "tokens": "tokens", "cost": "cost"}
+#: Ends of an answer that was not complete.
+_ENDED = {
+    "length": "its answer was cut, as it was longer than max_tokens or than the model says at once,",
+    "content_filter": "the service's content filter stopped its answer",
+}
 #: Of an answer that ends here, whatever the model would have gone on to do.
 _STOPS: dict[str, StopReason] = {"tool_calls": "stop", "pause": "length"}

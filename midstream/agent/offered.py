@@ -10,9 +10,7 @@ from msgspec.structs import replace
 from ..core import turn
 from ..core.agents import AgentAsk, Loaded, Tool
 from ..core.errors import BadRequest
-from ..core.turn import ToolChoice
-
-MODES = {"auto": "auto", "default": "auto", "none": "none", "required": "required", "any": "required"}
+from ..core.turn import MODES, ToolChoice
 
 
 def tools_of(loaded: Loaded, ask: AgentAsk, built_in: Sequence[Tool] = ()) -> tuple[Tool, ...]:
@@ -82,7 +80,7 @@ def choice_of(value: Any, tools: Sequence[Tool], path: str) -> ToolChoice | None
     name = chosen_name(value, path)
     if not name:
         return None
-    if name in MODES and not any(tool.name == name for tool in tools):
+    if name in MODES:
         mode = MODES[name]
         return None if mode == "auto" else ToolChoice(mode)  # type: ignore[arg-type]
     for tool in tools:

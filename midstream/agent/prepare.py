@@ -15,17 +15,26 @@ from ..core.agents import AgentAsk, AgentType, Fallback, Loaded, ModelDocument, 
 from ..core.errors import BadRequest
 from ..core.json_words import JSON_ONLY
 from ..core.parts import Media, Message, Part, Text, media_in
-from ..core.turn import PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
+from ..core.turn import MODES, PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
 from ..core.unread import unread_in
 from .fitting import answerable, check_media, readable, room
 from .formats import format_of
 from .history import DRAWINGS, MEDIA_TOKENS, left_files, shown_to_user, tokens_of, window, with_drawings
 from .memory import reminder
-from .offered import MODES, choice_of, chosen_name, mapped, shown, tools_of, unplaced
+from .offered import choice_of, chosen_name, mapped, shown, tools_of, unplaced
 from .parameters import NAMES, NUMBERS, Fitted, field_of, fit, gathered, one_answer
 from .parameters import Given as GivenParameter
 from .template import current_time, manner, within, zone_of
-from .variables import NOTHING, filled, placeholders, substitute, unfilled, value_at
+from .variables import (
+    NOTHING,
+    filled,
+    own_variables,
+    placeholders,
+    substitute,
+    unfilled,
+    value_at,
+    variables_of,
+)
 
 #: Rounds of tool calls when nobody says another number.
 ROUNDS = 3
@@ -151,7 +160,7 @@ def prepare(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
         names=fitted.names,
         clamped=clamped,
         format=form,
-        variables=variables,
+        variables={"current_time": variables["current_time"], **own_variables(loaded, ask, given.variables)},
         fall_back=fall_back_of(values, settings),
         falls_back=_falls_back(values, settings) and not draws,
         guardrails=_guardrails(values, ask, settings),
@@ -264,17 +273,10 @@ def said(ask: AgentAsk, history: Sequence[Message]) -> bool:
     )
 
 
-def variables_of(loaded: Loaded, ask: AgentAsk, more: Mapping[str, Any] = {}) -> dict[str, Any]:
-    """Defaults, then the request's, then `more`; and the user's message."""
-    defaults = {name: one.default for name, one in loaded.spec.variables_state.items() if one.default is not None}
-    given = {name: value for name, value in {**ask.variables, **more}.items() if value is not None}
-    return {**defaults, **given, "_user_message": ask.text}
-
-
 def pre_call(
     loaded: Loaded, ask: AgentAsk, pre: PreTool, tool: Tool, variables: Mapping[str, Any]
 ) -> tuple[Tool, dict[str, Any]]:
-    """How one of loaded.pre_tools is called before the first model call. variables: the turn's, see variables_of."""
+    """How one of loaded.pre_tools is called before the first model call. variables: what it may be called with."""
     return mapped(tool, loaded, ask), filled(pre.args, variables, _optional(loaded, variables))
 
 

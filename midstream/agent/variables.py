@@ -1,6 +1,8 @@
-"""`{{name}}` and `{{a.b}}` in a text, replaced by the turn's variables. Nothing else is a template here: no logic, no
-second pass, so what a value holds is never read as a placeholder. What has no value stays as it was written, unless it
-is optional, or a member of something optional: then it is nothing."""
+"""A turn's variables: which there are, and what they make of a text.
+
+`{{name}}` and `{{a.b}}` are replaced by them. Nothing else is a template here: no logic, no second pass, so what a
+value holds is never read as a placeholder. What has no value stays as it was written, unless it is optional, or a
+member of something optional: then it is nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +12,35 @@ from typing import Any
 
 import msgspec
 
+from ..core.agents import AgentAsk, Loaded
+
 _PLACEHOLDER = re.compile(r"\{\{[ \t]*([\w-]+(?:\.[\w-]+)*)[ \t]*\}\}")
 _encode = msgspec.json.Encoder().encode
 
 #: Stands for "no value"; a variable given as null has none either.
 NOTHING: Any = object()
+
+
+def variables_of(loaded: Loaded, ask: AgentAsk, more: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """Those of the prompt: defaults, then the request's, then what a model has called the agent with, then `more`; and
+    the user's message."""
+    given = {**ask.variables, **ask.arguments, **more}
+    return {**_defaults(loaded), **_given(given), "_user_message": ask.text}
+
+
+def own_variables(loaded: Loaded, ask: AgentAsk, more: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """Likewise without what a model has said, which counts before a default alone."""
+    said = _given(ask.arguments)
+    defaults = {name: one for name, one in _defaults(loaded).items() if name not in said}
+    return {**defaults, **_given({**ask.variables, **more}), "_user_message": ask.text}
+
+
+def _defaults(loaded: Loaded) -> dict[str, Any]:
+    return {name: one.default for name, one in loaded.spec.variables_state.items() if one.default is not None}
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def placeholders(text: str) -> tuple[str, ...]:

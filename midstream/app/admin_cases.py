@@ -154,10 +154,10 @@ async def _tried(
 ) -> tuple[float, dict[str, Any]]:
     """The score and what came of it. What fails, the turn or the one who judges it, scores nothing."""
     loaded, answer = tried.loaded, ""
-    scope = ToolScope(org=loaded.org, key=tried.key, playground=True)
+    scope = ToolScope(org=loaded.org, key=tried.key, variables=case["variables"], playground=True)
     try:
         agent = f"{loaded.id}@{loaded.version_id}"
-        answer = (await services.agents(agent, case["input"], case["variables"], scope)).text
+        answer = (await services.agents(agent, case["input"], scope)).text
         score = await scorer.score(tried, case, answer)
     except MidstreamError as error:
         return 0.0, {"answer": answer, "error": {"code": error.code, "message": error.message}}

@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from ..agent.offered import MODES
 from ..agent.prepare import CONFIGURATION
 from ..core.agents import AgentType, Effect, McpTransport, ToolKind, webhook_headers
 from ..core.http import HEADER_NAME, HEADER_VALUE, OWN_HEADERS
 from ..core.json_schema import broken
 from ..core.secret import written_out
+from ..core.turn import MODES
 from ..delivery.webhook import WRITTEN
 from ..metering.alerts import AlertType
 from ..store.nouns import KINDS

@@ -217,13 +217,13 @@ class AgentTurns:
         )  # fmt: skip
         return act, thread.conversation or None
 
-    async def __call__(self, agent: str, text: str, arguments: dict[str, object], scope: ToolScope) -> ToolAnswer:
+    async def __call__(self, agent: str, text: str, scope: ToolScope) -> ToolAnswer:
         """core.toolbox.RunAgent."""
         rooms, parent = self._rooms, self._under_way.get(scope.run)
         agent, _, version = agent.partition("@")
         ask = AgentAsk(
-            agent=agent, version=version, text=text, variables={**scope.variables, **arguments}, thread=scope.thread,
-            sub_thread=scope.sub_thread, playground=scope.playground,
+            agent=agent, version=version, text=text, variables=scope.variables, arguments=scope.arguments,
+            thread=scope.thread, sub_thread=scope.sub_thread, playground=scope.playground,
         )  # fmt: skip
         loaded = await rooms.loader.load(scope.org, ask)
         if loaded.id in scope.path:

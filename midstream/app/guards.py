@@ -11,6 +11,8 @@ from ..agent.guardrails import Checks, Guardrails, Webhook, guardrails_of
 from ..core.agents import Loaded, Spec
 from ..core.errors import BadRequest, Garbled
 from ..core.http import Outgoing, Send, Timeouts
+from ..core.json_words import decoded
+from ..tools._masking import masked
 from ..tools.http import owner_of, secrets_in, write_headers
 
 #: A webhook is waited for no longer.
@@ -66,9 +68,7 @@ async def consult(send: Send, loaded: Loaded, webhook: Webhook, question: dict[s
         incoming.close()
     if incoming.status != 200:
         raise Garbled(f"the webhook answered {incoming.status}")
-    for secret in secrets:
-        answer = answer.replace(secret, b"***")
     try:
-        return msgspec.json.decode(answer)
+        return decoded(masked(answer, secrets))
     except msgspec.DecodeError:
         raise Garbled("the webhook's answer is no JSON") from None

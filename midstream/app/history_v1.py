@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-import msgspec
 from fastapi import APIRouter, FastAPI, Query
 from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -16,7 +15,7 @@ from ..core.outcome import Step
 from ..core.parts import Media, Message, address, text_of
 from ..core.web import Caller
 from ..faces.conversation_v1 import DIALECT, own_id
-from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
+from ..store.rows import ThreadMessage, ThreadRow, detail_in
 from ..store.threads import ThreadStore
 from .noun_paths import HISTORY
 from .nouns import ChatCaller, json_reply, noun_app
@@ -30,7 +29,6 @@ TITLE = 200
 _AS_ASKED = {"kind": "type", "mime": "mimeType", "file_id": "fileId"}
 
 Limit = Annotated[int, Query(ge=1, le=100)]
-_detail = msgspec.json.Decoder(MessageDetail)
 
 
 def _one_line(title: str) -> str:
@@ -235,7 +233,7 @@ def _agent(id: str) -> str | None:
 
 
 def _message(services: Services, row: ThreadMessage) -> dict[str, Any]:
-    detail = _detail.decode(row.detail) if row.detail else MessageDetail()
+    detail = detail_in(row.detail)
     said: tuple[Message, ...] = services.conversations.read(row.spoken())
     told: dict[str, Any] = {
         "id": as_uuid(row.id),

@@ -21,7 +21,7 @@ from ..store.deliveries import OrgDeliveries
 from ..store.interrupted import TOLD, interrupted_turn, run_in
 from ..store.ledger import statement
 from ..store.outbox import OutboxRow
-from ..store.rows import AttemptRow, MessageDetail
+from ..store.rows import AttemptRow, detail_in
 from .deliver import can_be_named, failure, live_record, live_said, row_of
 from .faces import Face
 
@@ -81,7 +81,7 @@ class Interrupted:
         own = await store.attempts(run_id=run, limit=MAX_ATTEMPTS)
         attempts = [*own, *await store.attempts_below(run)]
         spent = spent_by(attempts)
-        detail = MessageDetail() if turn.detail is None else msgspec.json.decode(turn.detail, type=MessageDetail)
+        detail = detail_in(turn.detail)
         return TurnAccount(
             id=turn.message or run,
             org=org,

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from ..agent.judging import VERDICT, judging, verdict
@@ -15,6 +14,7 @@ from ..agent.structured import structured
 from ..core.agents import AgentAsk, Loaded
 from ..core.errors import BadRequest, Garbled
 from ..core.events import Embedded
+from ..core.json_words import value_of
 from ..core.parts import text_of
 from ..core.serving import Completed, Desk, Target
 from ..core.turn import EmbedAsk, Prompt, Turn
@@ -142,7 +142,5 @@ def is_json(text: str) -> bool:
 
 
 def _value(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return _NOTHING
+    value, why = value_of(text)
+    return value if why is None else _NOTHING

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from ..core.errors import BadRequest
 from ..core.events import Answer
+from ..core.json_words import too_deep
 from ..core.parts import Message, Part, Reasoning, State, Text, ToolCall, ToolResult, text_of
 from ..core.turn import Prompt
 from ..runs.order import Order
@@ -210,11 +211,14 @@ def _key(org: str, call: ToolCall, before: bytes) -> _Key:
     with suppress(ValueError, RecursionError):
         value: Any = json.loads(said.strip() or "null", parse_float=_number)
         if value is None:
-            value = {}  # as core.parts.arguments_in reads it
+            value = {}  # as core.json_words.arguments_in reads it
         if isinstance(value, dict) and len(value) == 1:
             name, inner = next(iter(value.items()))
             value = inner if name in _WRAPPED and isinstance(inner, str) else value
-        said = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        if isinstance(value, str):
+            said = value
+        elif not too_deep(value):
+            said = json.dumps(value, sort_keys=True)
     words = f"{call.name}\0{said}".encode("utf-8", "surrogatepass")
     return org, wire_id(call.id), hashlib.blake2s(before + words, digest_size=16).digest()
 

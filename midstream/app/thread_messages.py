@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from ..agent.history import FILES
 from ..core.agents import AgentAsk
 from ..core.parts import Media, Message, Native, Text, text_of
-from ..store.rows import MessageDetail, ThreadMessage
+from ..store.rows import ThreadMessage, detail_in
 
 TITLE = 60
-
-_decode = msgspec.json.Decoder(MessageDetail).decode
 
 
 def title_of(text: str, media: Sequence[Media] = ()) -> str:
@@ -38,7 +35,7 @@ def asked_again(ask: AgentAsk, row: ThreadMessage, read: Callable[[Message | Nat
     none are given anew."""
     parts = tuple(part for message in read(row.spoken()) for part in message.parts)
     media = tuple(part for part in parts if isinstance(part, Media))
-    detail = _detail(row)
+    detail = detail_in(row.detail)
     return replace(
         ask,
         text=text_of(parts),
@@ -52,10 +49,6 @@ def asked_again(ask: AgentAsk, row: ThreadMessage, read: Callable[[Message | Nat
 def documents_of(messages: Iterable[ThreadMessage], own: Iterable[str]) -> tuple[str, ...]:
     """Ids of the documents that users have attached, the newest ones, oldest first, each once, without one's own."""
     asked = [one for one in messages if one.role == "user" and one.detail and b'"document_ids"' in one.detail]
-    found = [id for one in asked for id in _detail(one).document_ids]
+    found = [id for one in asked for id in detail_in(one.detail).document_ids]
     newest = list(dict.fromkeys(id for id in reversed(found) if id not in own))[:FILES]
     return tuple(reversed(newest))
-
-
-def _detail(row: ThreadMessage) -> MessageDetail:
-    return _decode(row.detail) if row.detail else MessageDetail()

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..core.agents import Tool
 from ..core.ids import new_id
+from ..core.json_words import decoded
 from ..core.parts import ToolCall
 from ..core.toolbox import ToolScope
 from ..core.web import Caller
@@ -141,15 +142,11 @@ def _add_documents(router: APIRouter, services: Services, rooms: ToolRooms, scop
 
 
 async def offered(services: Services, rooms: ToolRooms, org: str) -> tuple[list[Tool], dict[str, str]]:
-    """The built-in tools, the org's own, then those of MCP servers; and by name what is wrong with which server.
-    A name that is taken already has its server's before it."""
+    """The built-in tools, the org's own, then those of MCP servers; and by name what is wrong with which server."""
     stored = [tool_of(row) for row in await services.store.org(org).tools.page(limit=MAX_TOOLS)]
     tools = {tool.name: tool for tool in (*BUILTINS.values(), *stored) if tool.kind != "agent"}
-    listed = await rooms.mcp.listed(org)
-    for tool, one in listed.tools:
-        name = tool.name if tool.name not in tools else f"{one.server}__{tool.name}"[:64]
-        tools.setdefault(name, msgspec.structs.replace(tool, name=name))
-    return list(tools.values()), listed.problems
+    listed = await rooms.mcp.listed(org, others=tools.keys())
+    return [*tools.values(), *(tool for tool, _ in listed.tools)], listed.problems
 
 
 def _shown_tool(tool: Tool) -> dict[str, Any]:
@@ -179,7 +176,7 @@ def _shown_offer(one: Offered) -> dict[str, Any]:
 def _shown_call(row: CallRow) -> dict[str, Any]:
     answer = row.answer()
     try:
-        arguments = msgspec.json.decode(row.arguments)
+        arguments = decoded(row.arguments)
     except msgspec.DecodeError:
         arguments = row.arguments.decode("utf-8", "replace")
     return {

@@ -61,7 +61,8 @@ class TurnRooms:
         request names besides. Of MCP servers only what the org has agreed to."""
         more = search_of(loaded.spec, loaded.tools, self.built_in)
         if loaded.spec.mcp_servers:
-            more += await self._of_servers(loaded.org, loaded.spec.mcp_servers)
+            names = [tool.name for tool in (*loaded.tools, *more)]
+            more += await self._of_servers(loaded.org, loaded.spec.mcp_servers, names)
         known = {word for tool in (*loaded.tools, *more) for word in (tool.id, tool.name)}
         wanted = [name for name in ask.tools or () if name not in known]
         if wanted:
@@ -70,11 +71,14 @@ class TurnRooms:
             more += map(tool_of, await store.named(wanted))
             more += (tool for tool in self.built_in if tool.name in wanted)
         if any(name not in {tool.name for tool in more} | {tool.id for tool in more} for name in wanted):
-            more += [tool for tool in await self._of_servers(loaded.org, None) if tool.name in wanted]
+            plain = await self._of_servers(loaded.org, None)
+            # Where all tools are listed, those whose names others have are called by their servers' too.
+            longer = await self._of_servers(loaded.org, None, [tool.name for tool in plain])
+            more += [tool for tool in (*plain, *longer) if tool.name in wanted]
         return replace(loaded, tools=(*loaded.tools, *more)) if more else loaded
 
-    async def _of_servers(self, org: str, only: Sequence[str] | None) -> list[Tool]:
-        return [tool for tool, offered in (await self.mcp.listed(org, only)).tools if offered.approved]
+    async def _of_servers(self, org: str, only: Sequence[str] | None, others: Sequence[str] = ()) -> list[Tool]:
+        return [tool for tool, offered in (await self.mcp.listed(org, only, others)).tools if offered.approved]
 
     def targets(self, org: str, loaded: Loaded, ask: AgentAsk, prepared: Prepared) -> tuple[Target, ...]:
         """The turn's model, then what answers in its place: the configured fallback, else the service's usual one

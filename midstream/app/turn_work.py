@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from ..agent.guardrails import guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
-from ..agent.prepare import Given, Prepared, chosen, guarded, pre_call, prepare, reported, variables_of
+from ..agent.prepare import Given, Prepared, chosen, guarded, pre_call, prepare, reported
+from ..agent.variables import own_variables
 from ..core.account import TurnAccount, accounted
-from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
+from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool, beneath
 from ..core.errors import NotFound, TimedOut
 from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
@@ -215,11 +216,12 @@ class TurnWork:
         """Results of what runs first, by the variable that each becomes. A failure is text for the prompt."""
         found: dict[str, Any] = {}
         for place, (pre, stored) in enumerate(self._loaded.pre_tools):
-            known = variables_of(self._loaded, self._ask, found)
+            own = own_variables(self._loaded, self._ask, found)
+            known = beneath(own, self._ask.arguments)
             tool, arguments = pre_call(self._loaded, self._ask, pre, stored, known)
             call = ToolCall(f"pre_{place}", tool.name, msgspec.json.encode(arguments).decode())
             # Each has a round of its own below the first: they run one after the other, once.
-            [answer] = await self._calling(desk, (tool,), known)(BEFORE - place, [call])
+            [answer] = await self._calling(desk, (tool,), own, written=True)(BEFORE - place, [call])
             found[pre.into or tool.name] = answer.text if answer.value is None else answer.value
         self._laps.lap("pre_tools")
         return found
@@ -257,11 +259,17 @@ class TurnWork:
     # tools
 
     def _calling(
-        self, desk: Desk, tools: Sequence[Tool], variables: dict[str, Any], *, quiet: bool = False
+        self,
+        desk: Desk,
+        tools: Sequence[Tool],
+        variables: dict[str, Any],
+        *,
+        quiet: bool = False,
+        written: bool = False,
     ) -> Callable[[int, Sequence[ToolCall]], Awaitable[list[ToolAnswer]]]:
         """Calls tools and tells the log of each call and answer as it happens. quiet: but for the text of an agent that
-        goes on instead, which is the turn's answer."""
-        scope = self._scope(desk, variables)
+        goes on instead, which is the turn's answer. written: see ToolScope."""
+        scope = self._scope(desk, variables, written)
         agents = {tool.name for tool in tools if tool.kind == "agent"}
 
         async def call(round: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
@@ -285,7 +293,7 @@ class TurnWork:
         return call
 
     def _scope(
-        self, desk: Desk, variables: dict[str, Any]
+        self, desk: Desk, variables: dict[str, Any], written: bool
     ) -> Callable[[Callable[[ToolCall, ToolAnswer], None]], ToolScope]:
         loaded, thread, ask = self._loaded, self._thread, self._ask
         deadline = asyncio.get_running_loop().time() + loaded.spec.settings.seconds
@@ -299,6 +307,8 @@ class TurnWork:
                 sub_thread=thread.sub_thread,
                 key=self._asker.key,
                 variables=variables,
+                arguments=ask.arguments,
+                written=written,
                 secrets=dict(loaded.secrets),
                 document_ids=loaded.spec.doc_ids + ask.document_ids,
                 path=(*self._asker.path, loaded.id) if loaded.id else self._asker.path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +17,7 @@ AgentType: TypeAlias = Literal["chat", "chatbot", "embedding", "image"]
 CHATBOT: AgentType = "chatbot"
 #: Why a request that names an agent by an id and a slug may be refused, where it is read or where the agent is found.
 TWO_AGENTS = "agent_id: two different agents are named"
+_BEGINNING = re.compile(r"^[^.\[\]]+")
 ToolKind: TypeAlias = Literal["http", "mcp", "agent", "knowledge", "builtin"]
 #: What running a call a second time means. pure: nothing. idempotent: nothing, with the same key. unsafe: harm.
 Effect: TypeAlias = Literal["pure", "idempotent", "unsafe"]
@@ -197,6 +199,8 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     calls: most model calls that the face allows, the last one without tools (None = the agent's own limit of rounds).
     text, media: the user's message. places: where each of media stands in the request. messages: a whole transcript
     instead of it (core.parts.Message values).
+    arguments: what the model of another agent has called this one with. They are variables of its prompt before all
+    others, and what its tools' mapped arguments are taken from where no variable says anything: see `beneath`.
     tools: names or ids that replace the agent's set (None = the agent's own). extra_tools: whole tools for this call.
     conversation: id of the conversation, "" = a new one, None = found by thread. wait: False = 409 when another turn of
     the conversation is under way. edit: id of the message that this one replaces (a new branch); regenerate: answer
@@ -220,6 +224,7 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     edit: str = ""
     regenerate: str = ""
     variables: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     variables_path: dict[str, dict[str, str]] = {}
     configuration: dict[str, Any] = {}
     service: str = ""
@@ -236,6 +241,13 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     playground: bool = False
     calls: int | None = None
     delivery: Delivery = Delivery()
+
+
+def beneath(variables: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables, and of a model's arguments those of which they say nothing: neither that name nor, where it is a
+    path (`user.id`, `items[0]`), the beginning of it."""
+    free = [name for name in arguments if not {name, *_BEGINNING.findall(name)} & variables.keys()]
+    return {**{name: arguments[name] for name in free if arguments[name] is not None}, **variables}
 
 
 class Range(Struct, frozen=True, omit_defaults=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
-import msgspec
 from msgspec import Struct
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
@@ -143,13 +142,6 @@ class Message(Struct, frozen=True, omit_defaults=True):
     name: str | None = None
     native: Native | None = None
     state: State | None = None
-
-
-def arguments_in(text: str) -> Any:
-    """The value that the text of a call's arguments is. No text, and the `null` that some models write, are none.
-    Raises msgspec.DecodeError, UnicodeError, RecursionError."""
-    value = msgspec.json.decode(text.encode()) if text.strip() else None
-    return {} if value is None else value
 
 
 def text_of(parts: tuple[Part, ...]) -> str:

@@ -8,12 +8,17 @@ import re
 #: Where a text begins to name a stored secret whose value is meant: `{{secret:NAME}}`.
 NAMING = re.compile(r"\{\{\s*secret:")
 #: What the name of a header has in it whose value is to be kept secret.
-_CREDENTIAL = re.compile(r"authori[sz]ation|cookie|token|secret|password|(^|[-_])(api)?[-_]?key$|apikey", re.IGNORECASE)
+_CREDENTIAL = re.compile(r"auth(?!ors?$)|cookie|token|secret|password|(^|[-_])(api)?[-_]?key$|apikey", re.IGNORECASE)
+
+
+def credential(name: str) -> bool:
+    """Is what a header, or a variable of a program's environment, of this name holds to be kept secret?"""
+    return _CREDENTIAL.search(name) is not None
 
 
 def written_out(header: str, value: str) -> bool:
     """Does a header hold a credential for everybody to read who reads where it stands?"""
-    return bool(value and _CREDENTIAL.search(header)) and NAMING.search(value) is None
+    return bool(value) and credential(header) and NAMING.search(value) is None
 
 
 class Secret:

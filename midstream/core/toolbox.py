@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from .agents import Tool
+from .agents import Tool, beneath
 from .parts import Citation, Media, ToolCall
 
 #: in_doubt: an unsafe call was begun by a process that died, so it may have happened. denied: not approved.
@@ -39,9 +39,11 @@ IN_DOUBT = ToolAnswer(
 
 
 class ToolScope(Struct, frozen=True):
-    """Under what a tool runs. run: "" outside of one. variables: the turn's, for mapped arguments. secrets: text by
-    name. path: ids of the agents that called each other down to this one. depth: its length. key: the caller's key id.
-    progress: told (call id, text) while a tool runs. ended: told each answer as soon as it is known.
+    """Under what a tool runs. run: "" outside of one. variables: the turn's own. arguments: what a model has called the
+    turn's agent with, see AgentAsk; `mappable` is both. written: the call is the version's own (a pre-tool's), no model
+    has chosen its arguments. secrets: text by name. path: ids of the agents that called each other down to this one.
+    depth: its length. key: the caller's key id. progress: told (call id, text) while a tool runs. ended: told each
+    answer as soon as it is known.
     deadline: loop time at which the run ends.
     again: the run was cut and goes on, so some calls may have been made before. write: how the run writes statements
     of the store, together with what it holds; None: as they come. hold: the run takes a statement along with the
@@ -54,6 +56,8 @@ class ToolScope(Struct, frozen=True):
     sub_thread: str = ""
     key: str = ""
     variables: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
+    written: bool = False
     secrets: dict[str, Any] = {}
     document_ids: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
@@ -66,6 +70,11 @@ class ToolScope(Struct, frozen=True):
     write: Callable[[Sequence[Any]], Awaitable[None]] | None = None
     hold: Callable[[Any], None] | None = None
 
+    @property
+    def mappable(self) -> dict[str, Any]:
+        """What mapped arguments are taken from."""
+        return beneath(self.variables, self.arguments)
+
 
 class Toolbox(Protocol):
     async def call(
@@ -77,9 +86,10 @@ class Toolbox(Protocol):
 
 
 class RunAgent(Protocol):
-    """An agent's turn within another run (the agent tool): its events go nowhere, its spending to the parent's."""
+    """An agent's turn within another run (the agent tool): its events go nowhere, its spending to the parent's.
+    scope: its variables and arguments are the turn's."""
 
-    async def __call__(self, agent: str, text: str, arguments: dict[str, Any], scope: ToolScope) -> ToolAnswer: ...
+    async def __call__(self, agent: str, text: str, scope: ToolScope) -> ToolAnswer: ...
 
 
 class Search(Protocol):

@@ -34,6 +34,10 @@ class Tool(Struct, frozen=True, omit_defaults=True):
     state: State | None = None
 
 
+#: What a caller may say of tools instead of naming one, which no tool is called -> the mode.
+MODES = {"auto": "auto", "default": "auto", "none": "none", "required": "required", "any": "required"}
+
+
 class ToolChoice(Struct, frozen=True, omit_defaults=True):
     """mode "tool": must call `names[0]`. names with "auto" or "required": may call only these."""
 

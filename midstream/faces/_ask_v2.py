@@ -17,6 +17,7 @@ from ..core.ids import spelled
 from ..core.json_schema import broken
 from ..core.parts import Media
 from ..core.secret import NAMING, Secret
+from ..core.turn import MODES
 from ._media import media_of
 from ._own import decode
 
@@ -246,6 +247,8 @@ def _unusable(told: _Extra, name: str, url: str, parameters: dict[str, Any]) -> 
     """(field, why): what could never be called is the caller's mistake, and no failure for the model to read."""
     if _NAME.fullmatch(name) is None:
         yield "name", "must be letters, digits, _ and -, at most 64"
+    if name in MODES:
+        yield "name", "is a word of tool_choice"
     if _ADDRESS.fullmatch(url) is None:
         yield "url", "must begin with http:// or https:// and a host"
     if NAMING.search(url) is not None:

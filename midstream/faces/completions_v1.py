@@ -27,6 +27,7 @@ from ..core.events import (
     Whole,
     unfold,
 )
+from ..core.json_words import arguments_in
 from ..core.parts import Media, Part, Refusal, Text, ToolCall
 from ..core.turn import Fields, Params, Prompt, Turn
 from ..core.usage import Usage
@@ -132,7 +133,7 @@ def _media(media: Media) -> dict[str, Any]:
 def _arguments(text: str) -> Any:
     """The object, or the model's text when it is none."""
     try:
-        return msgspec.json.decode(text) if text else {}
+        return arguments_in(text)
     except msgspec.DecodeError:
         return text
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ..core.json_words import too_deep
 from ..core.outcome import Step
 from ..core.parts import Message, Native
 from ..core.usage import Usage
@@ -95,7 +97,7 @@ class ThreadMessage(MessageRow, frozen=True):
         """Is this the answer to a question that no guardrail has let pass? Then a model is shown neither."""
         if self.detail is None or not (_BLOCKED in self.detail or _UNCHECKED in self.detail):
             return False
-        detail = _detail.decode(self.detail)
+        detail = detail_in(self.detail)
         return detail.unchecked or bool(detail.blocked and not detail.iterations)
 
 
@@ -130,6 +132,20 @@ class MessageDetail(Struct, frozen=True, omit_defaults=True):
 
 
 _detail = msgspec.json.Decoder(MessageDetail)
+
+
+def detail_in(data: bytes | None) -> MessageDetail:
+    """What a row's text of one says. Of arguments that were kept before they had a bound, as much as can be shown."""
+    if not data:
+        return MessageDetail()
+    try:
+        detail = _detail.decode(data)
+    except RecursionError:
+        return MessageDetail()
+    if not any(too_deep(step.arguments) for step in detail.tools_data):
+        return detail
+    steps = tuple(replace(one, arguments={}) if too_deep(one.arguments) else one for one in detail.tools_data)
+    return replace(detail, tools_data=steps)
 
 
 class FoundMessage(Struct, frozen=True):

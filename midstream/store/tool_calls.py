@@ -14,10 +14,11 @@ from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from ..core.agents import Effect
 from ..core.ids import new_id
+from ..core.json_words import too_deep
 from ..core.parts import Message
 from ..core.toolbox import IN_DOUBT, ToolAnswer
 from .database import Database, Statement
@@ -68,7 +69,13 @@ class CallRow(Struct, frozen=True):
 
     def answer(self) -> ToolAnswer | None:
         """What the tool gave, None while it has not ended."""
-        return None if self.result is None else _answer.decode(self.result)
+        if self.result is None:
+            return None
+        try:
+            answer = _answer.decode(self.result)
+        except RecursionError:  # written before what is kept had a bound
+            return ToolAnswer("ok" if self.status == "ok" else "failed", _UNREADABLE, error=self.error or "")
+        return replace(answer, value=None) if too_deep(answer.value) else answer
 
 
 class CallQueued(Struct, frozen=True):
@@ -94,6 +101,7 @@ class CallEnded(Struct, frozen=True):
 _answer = msgspec.json.Decoder(ToolAnswer)
 _message = msgspec.json.Decoder(Message)
 _encode = msgspec.json.Encoder().encode
+_UNREADABLE = "[what the tool gave is nested too deeply to be read]"
 _GIVEN_UP = ToolAnswer("failed", "the run ended before this call did", error=CANCELLED)
 
 _COLUMNS = CallRow.COLUMNS

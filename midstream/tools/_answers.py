@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from ..core.json_words import too_deep
 from ..core.parts import Media
 from ..core.toolbox import ToolAnswer, ToolStatus
 
@@ -20,7 +21,10 @@ def failed(text: str, error: str = "tool_failed", status: ToolStatus = "failed")
 
 def told(value: Any) -> str:
     """A JSON value as the model reads it: text as it is, everything else as JSON."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    try:
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    except RecursionError:
+        return "[a value that is nested too deeply to be told]"
 
 
 def cut(text: str, limit: int = MAX_TEXT) -> str:
@@ -53,6 +57,6 @@ def bounded(answer: ToolAnswer, *, all_media: bool = False) -> ToolAnswer:
 
 def _storable(value: Any) -> bool:
     try:
-        return len(msgspec.json.encode(value)) <= MAX_VALUE
+        return len(msgspec.json.encode(value)) <= MAX_VALUE and not too_deep(value)
     except (TypeError, ValueError, RecursionError):
         return False

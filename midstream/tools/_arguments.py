@@ -10,7 +10,7 @@ import msgspec
 
 from ..core.agents import Tool
 from ..core.json_schema import misfit
-from ..core.parts import arguments_in
+from ..core.json_words import arguments_in
 
 #: Bytes of one call's arguments.
 MAX_ARGUMENTS = 256 * 1024
@@ -28,7 +28,7 @@ def read(text: str, tool: Tool) -> dict[str, Any]:
         raise Refused(f"the arguments are larger than {MAX_ARGUMENTS} bytes")
     try:
         given = arguments_in(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise Refused(f"the arguments are not JSON: {error}") from None
     if not isinstance(given, dict):
         raise Refused("the arguments are not a JSON object")

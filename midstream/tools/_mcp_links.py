@@ -13,7 +13,8 @@ from ..core.errors import Cut, Garbled, MidstreamError, NotFound, Refused
 from ..core.http import Incoming, Outgoing, Send, Timeouts
 from ..wire.jsonrpc import METHOD_NOT_FOUND, Call, Fault, Id, Message, Notice, Result, read, write
 from ..wire.sse import SSEReader
-from ._mcp_servers import McpServer, plain
+from ._masking import masked
+from ._mcp_servers import McpServer, plain, secrets_of
 
 #: Bytes of one answer. How often a stream that broke off before its answer is taken up again.
 MAX_ANSWER, RESUMES = 16 * 1024 * 1024, 3
@@ -77,6 +78,21 @@ class Pending:
                 future.set_exception(error)
 
 
+class Ears:
+    """Reads what a server says, without the secrets that it was sent. token: the last that it was sent besides."""
+
+    def __init__(self, server: McpServer) -> None:
+        self._secrets = secrets_of(server)
+        self.token = ""
+
+    def read(self, data: bytes) -> list[Message]:
+        """Raises Garbled."""
+        return read(self.masked(data))
+
+    def masked(self, data: bytes) -> bytes:
+        return masked(data, (*self._secrets, self.token))
+
+
 class _Answered(Garbled):
     """Ends a stream whose answer has come: what a sink may raise is an error of this server."""
 
@@ -89,6 +105,7 @@ class HttpLink:
         self._server = server
         self._send = send
         self._bearer = bearer
+        self._ears = Ears(server)
         self.session = ""
 
     async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
@@ -98,7 +115,7 @@ class HttpLink:
                 return await self._refused(incoming, call)
             self.session = incoming.headers.get("mcp-session-id", self.session)
             if not incoming.headers.get("content-type", "").lower().startswith("text/event-stream"):
-                return _answer_among(read(await incoming.read(MAX_ANSWER)), call.id, heard)
+                return _answer_among(self._ears.read(await incoming.read(MAX_ANSWER)), call.id, heard)
             return await self._streamed(incoming, call, headers, heard)
         finally:
             incoming.close()
@@ -127,7 +144,8 @@ class HttpLink:
     ) -> Incoming:
         sent = {"accept": "application/json, text/event-stream", **plain(self._server.headers), **headers}
         if self._bearer is not None:
-            sent["authorization"] = f"Bearer {await self._bearer(anew)}"
+            self._ears.token = await self._bearer(anew)
+            sent["authorization"] = f"Bearer {self._ears.token}"
         if self.session:
             sent["mcp-session-id"] = self.session
         if body:
@@ -142,7 +160,7 @@ class HttpLink:
             raise NotFound("the session has ended", code="mcp_session_ended")
         data = await incoming.read(MAX_ANSWER)
         with contextlib.suppress(Garbled):
-            for message in read(data):
+            for message in self._ears.read(data):
                 if isinstance(message, Fault):
                     return Fault(call.id, message.code, message.message, message.data)
         if incoming.status >= 500 or incoming.status in (401, 403, 429):
@@ -152,7 +170,7 @@ class HttpLink:
 
     async def _streamed(self, incoming: Incoming, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
         """Reads the stream of an answer; one that breaks off is taken up where it was, when the server numbers it."""
-        stream = _Stream(call.id, heard)
+        stream = _Stream(call.id, heard, self._ears)
         for left in reversed(range(RESUMES + 1)):
             try:
                 await incoming.pump(stream.feed)
@@ -178,9 +196,10 @@ class HttpLink:
 class _Stream:
     """last: the id of the last event. wait: seconds before the stream may be taken up again."""
 
-    def __init__(self, id: Id, heard: Heard) -> None:
+    def __init__(self, id: Id, heard: Heard, ears: Ears) -> None:
         self._id = id
         self._heard = heard
+        self._ears = ears
         self._reader = SSEReader(MAX_ANSWER)
         self.answer: Result | Fault | None = None
         self.last = ""
@@ -194,7 +213,7 @@ class _Stream:
                 self.wait = min(int(retry[1]) / 1000, 10.0)
             if frame.data:
                 with contextlib.suppress(_Missing):
-                    self.answer = _answer_among(read(frame.data), self._id, self._heard)
+                    self.answer = _answer_among(self._ears.read(frame.data), self._id, self._heard)
                     raise _Answered("answered")
 
 
@@ -218,6 +237,7 @@ class SseLink:
         self._server = server
         self._send = send
         self._bearer = bearer
+        self._ears = Ears(server)
         self._pending = Pending()
         self._reader = SSEReader(MAX_ANSWER)
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -250,7 +270,7 @@ class SseLink:
             if frame.event == b"endpoint" and frame.data and not self._endpoint.done():
                 self._endpoint.set_result(self._same_origin(frame.data.decode("utf-8", "replace")))
             elif frame.data and frame.event in (b"", b"message"):
-                for message in read(frame.data):
+                for message in self._ears.read(frame.data):
                     self._pending.take(message)
 
     def _same_origin(self, path: str) -> str:
@@ -277,7 +297,8 @@ class SseLink:
     async def _exchange(self, method: str, url: str, body: bytes, accept: str) -> Incoming:
         sent = {"accept": accept, **plain(self._server.headers)}
         if self._bearer is not None:
-            sent["authorization"] = f"Bearer {await self._bearer(False)}"
+            self._ears.token = await self._bearer(False)
+            sent["authorization"] = f"Bearer {self._ears.token}"
         if body:
             sent["content-type"] = "application/json"
         seconds = self._server.seconds

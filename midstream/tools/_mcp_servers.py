@@ -13,6 +13,7 @@ from ..core.agents import McpTransport, OAuth
 from ..core.errors import Garbled, Refused
 from ..core.http import Outgoing, Send, Timeouts
 from ..core.secret import Secret
+from ._masking import credentials
 
 
 class McpServer(Struct, frozen=True):
@@ -34,6 +35,12 @@ class McpServer(Struct, frozen=True):
 
 def plain(headers: dict[str, Secret | str]) -> dict[str, str]:
     return {name.lower(): value.reveal() if isinstance(value, Secret) else value for name, value in headers.items()}
+
+
+def secrets_of(server: McpServer) -> tuple[str, ...]:
+    """What it is sent, or started with, that it is not to say to anybody."""
+    login = () if server.oauth is None else (server.oauth.client_secret.reveal(),)
+    return (*credentials(plain(server.headers)), *credentials(server.env), *login)
 
 
 class _Token(Struct):

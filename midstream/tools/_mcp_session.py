@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import __version__
 from ..core.errors import Garbled, Refused
+from ..core.json_words import too_deep
 from ..wire.jsonrpc import Call, Fault, Notice, Result
 from ._mcp_links import HTTP_FAULT, Heard, Link
 
@@ -70,6 +71,8 @@ class McpSession:
             listed = value.get("tools")
             if not isinstance(listed, list):
                 raise Garbled("the MCP server's list of tools is none")
+            if too_deep(listed):
+                raise Garbled("the MCP server's list of tools is nested too deeply")
             found += [one for one in listed if isinstance(one, dict) and isinstance(one.get("name"), str)]
             cursor = value.get("nextCursor")
             if not isinstance(cursor, str) or not cursor or len(found) >= MAX_TOOLS:

@@ -9,8 +9,8 @@ import os
 import signal
 
 from ..core.errors import Cut, MidstreamError, Unreachable
-from ..wire.jsonrpc import Call, Fault, Notice, Result, read, write
-from ._mcp_links import MAX_ANSWER, Heard, Pending
+from ..wire.jsonrpc import Call, Fault, Notice, Result, write
+from ._mcp_links import MAX_ANSWER, Ears, Heard, Pending
 from ._mcp_servers import McpServer
 
 logger = logging.getLogger("midstream.tools")
@@ -28,6 +28,7 @@ class StdioLink:
         if not server.trusted:
             raise ValueError("only the operator's file names commands")
         self._server = server
+        self._ears = Ears(server)
         self._pending = Pending(heard)
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -63,7 +64,7 @@ class StdioLink:
         try:
             while line := await lines.readline():
                 if line.strip():
-                    for message in read(line):
+                    for message in self._ears.read(line):
                         answer = self._pending.take(message)
                         if answer is not None:
                             self._write(write(answer))
@@ -77,7 +78,8 @@ class StdioLink:
     async def _overhear(self, lines: asyncio.StreamReader) -> None:
         with contextlib.suppress(ValueError):
             while line := await lines.readline():
-                logger.debug("MCP server %s: %s", self._server.name, line[:500].decode("utf-8", "replace").rstrip())
+                said = self._ears.masked(line)[:500].decode("utf-8", "replace").rstrip()
+                logger.debug("MCP server %s: %s", self._server.name, said)
 
     def _write(self, message: bytes) -> None:
         assert self._process is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from urllib.parse import urljoin
 
 from msgspec import Struct
 
@@ -24,7 +25,7 @@ _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9:-]{0,30})")
 _ATTRIBUTE = re.compile(r"""([A-Za-z:-]{1,30})(?:\s{0,5}=\s{0,5}(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?""")
 _SPACES, _BLANK = re.compile(r"[ \t\r\f\v\u00a0]+"), re.compile(r"\n{3,}")
 _DECLARED = re.compile(rb"""<meta[^>]{0,200}?charset\s{0,5}=\s{0,5}["']?([\w.:-]{1,40})""", re.IGNORECASE)
-MAX_META, MAX_TAG = 1000, 4000
+MAX_META, MAX_TAG, MAX_LINK = 1000, 4000, 2000
 
 
 class Page(Struct, frozen=True):
@@ -47,14 +48,16 @@ def decoded(body: bytes, charset: str) -> str:
     return ""
 
 
-def readable(html: str, *, marks: bool = False) -> Page:
-    return _Reader(html, marks).page()
+def readable(html: str, *, marks: bool = False, base: str = "") -> Page:
+    """base: the page's own address, from which its links go on."""
+    return _Reader(html, marks, base).page()
 
 
 class _Reader:
-    def __init__(self, html: str, marks: bool) -> None:
+    def __init__(self, html: str, marks: bool, base: str) -> None:
         self._html = html
         self._marks = marks
+        self._base, self._based = base, False
         self._pieces: list[str] = []
         self._title = ""
         self._metadata: dict[str, str] = {}
@@ -114,6 +117,8 @@ class _Reader:
                 self._metadata.setdefault(key, attributes["content"][:MAX_META])
         elif name == "html" and attributes.get("lang"):
             self._metadata["language"] = attributes["lang"][:35]
+        elif name == "base" and attributes.get("href") and not self._based:  # the first one counts
+            self._base, self._based = _link(self._base, attributes["href"]) or self._base, True
         if self._hidden:
             self._depth += name == self._hidden
             return
@@ -132,8 +137,7 @@ class _Reader:
         if name in ("td", "th"):
             return " "
         if self._marks and name == "a":
-            link = attributes.get("href", "")
-            self._links.append(link[:500] if link.startswith(("http://", "https://")) else "")
+            self._links.append(_link(self._base, attributes.get("href", "")))
             return "[" if self._links[-1] else ""
         if self._marks and len(name) == 2 and name[0] == "h" and name[1].isdigit():
             return f"\n\n{'#' * int(name[1])} "
@@ -186,6 +190,19 @@ class _Reader:
             self._unclosed.add(mark)
             return len(self._html)
         return found.start()
+
+
+def _link(base: str, href: str) -> str:
+    """Where a link of the page leads, "" = to no other page."""
+    href = href.strip()
+    if not href or href.startswith("#") or len(href) > MAX_LINK:
+        return ""
+    try:
+        link = urljoin(base, href)
+    except ValueError:
+        return ""
+    web = link[:8].lower().startswith(("http://", "https://"))
+    return link.replace(" ", "%20") if web and len(link) <= MAX_LINK else ""
 
 
 def _attributes(text: str) -> dict[str, str]:

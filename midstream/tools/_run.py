@@ -151,7 +151,7 @@ class Tools:
                 raise Refused(f"more than {MAX_CALLS} calls at once: ask again for this one")
             given = read(call.arguments, tool)
             one.queued = msgspec.structs.replace(queued, arguments=msgspec.json.encode(given))
-            one.arguments = complete(given, tool, scope.variables)
+            one.arguments = complete(given, tool, scope.mappable)
         except Refused as reason:
             one.answer = failed(str(reason), "invalid_arguments")
         return one

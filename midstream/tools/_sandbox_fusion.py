@@ -42,14 +42,18 @@ class FusionSandbox:
             raise Refused(f"the sandbox answered with HTTP {incoming.status}", status=502)
         try:
             answer = msgspec.json.decode(data, type=_Answer)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise Garbled("the sandbox's answer cannot be read") from None
-        result = answer.run_result or _Result()
+        result = answer.run_result
+        if result is None and (answer.status != "SandboxError" or not answer.message):
+            raise Garbled("the sandbox's answer does not say what became of the program")
+        result = result or _Result()
         output = (result.stdout or "")[:MAX_OUTPUT]
         if result.status == "TimeLimitExceeded":
             return Ran(output, error=f"the program was stopped after {seconds:g} seconds", timed_out=True)
-        if answer.status != "Success":
-            return Ran(output, error=(result.stderr or answer.message or answer.status)[:MAX_OUTPUT])
+        if answer.status != "Success" or result.return_code:
+            ended = f"the program ended with {result.return_code or answer.status or 'no status'}"
+            return Ran(output, error=(result.stderr or answer.message or ended)[:MAX_OUTPUT])
         return Ran(output)
 
     async def close(self) -> None:

@@ -21,6 +21,7 @@ from ..core.secret import Secret
 from ..core.toolbox import ToolAnswer, ToolScope
 from ._answers import cut, failed, told
 from ._arguments import MISSING, at
+from ._masking import credentials, masked
 
 #: Bytes of an answer that are read, and of a failed one that are told. Redirects, tries, seconds waited at most.
 MAX_BODY, MAX_ERROR, REDIRECTS, MAX_RETRIES, MAX_WAIT = 4 * 1024 * 1024, 4096, 5, 5, 10.0
@@ -55,9 +56,12 @@ class Http:
             return failed(str(reason), "invalid_arguments")
         retries = min(http.retries, MAX_RETRIES) if tool.effect != "unsafe" else 0
         status, head, body = await self._exchange(outgoing, retries)
-        for secret in secrets:
-            body = body.replace(secret, b"***")
-        return answer(status, head.get("content-type", ""), body, http.response_path)
+        return answer(
+            status,
+            head.get("content-type", ""),
+            masked(body, (*secrets, *credentials(tool.headers))),
+            http.response_path,
+        )
 
     async def _exchange(self, outgoing: Outgoing, retries: int) -> tuple[int, dict[str, str], bytes]:
         """retries: how often it may be asked again after what another try may mend."""
@@ -94,8 +98,11 @@ class Given(Struct):
 
 
 def given(tool: Tool, arguments: Mapping[str, Any]) -> Given:
+    """A tool that says which arguments it has knows no others: what else a model gives them is not to be taken for one
+    that a mapping speaks of."""
     known = tool.parameters.get("properties")
-    return Given(arguments, {*arguments, *tool.mapped, *(known if isinstance(known, dict) else ())}, set())
+    names = {*tool.mapped, *(known if isinstance(known, dict) else ())}
+    return Given(arguments, names or {*arguments}, set())
 
 
 def secrets_in(headers: Mapping[str, str]) -> list[str]:
@@ -172,10 +179,10 @@ def wrong_url(template: str) -> str | None:
 
 def write_headers(
     headers: Mapping[str, str], secrets: Mapping[str, Secret | str], tool: str
-) -> tuple[dict[str, str], list[bytes]]:
+) -> tuple[dict[str, str], list[str]]:
     """A stored tool's headers with `{{secret:NAME}}` filled in, by lower-case name, and the secrets used. tool: its id.
     Raises Unfit."""
-    used: list[bytes] = []
+    used: list[str] = []
 
     def fill(match: re.Match[str]) -> str:
         if owner_of(match[1]) not in ("", tool):
@@ -184,8 +191,7 @@ def write_headers(
         if secret is None:
             raise Unfit(f"the tool needs the secret {match[1]}, which has no value")
         text = secret.reveal() if isinstance(secret, Secret) else str(secret)
-        if len(text) >= 6:  # shorter ones occur in any text
-            used.append(text.encode("utf-8", "replace"))
+        used.append(text)
         return text
 
     return {name.lower(): _SECRET.sub(fill, value) for name, value in headers.items()}, used

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from ..core.agents import Tool
 from ..core.errors import Conflict, Cut, MidstreamError, NotFound, StoreDown
 from ..core.http import Send
 from ..core.toolbox import ToolAnswer, ToolScope
+from ..core.turn import MODES
 from ..store.approvals import Approvals
 from ..wire.jsonrpc import Notice
 from ._answers import cut, failed
@@ -123,15 +124,16 @@ class Mcp:
 
     # listing
 
-    async def listed(self, org: str, only: Sequence[str] | None = None) -> Listed:
-        """only: ids or names of servers. One that is dead is a problem of its own and hides nobody."""
+    async def listed(self, org: str, only: Sequence[str] | None = None, others: Collection[str] = ()) -> Listed:
+        """only: ids or names of servers. others: names that tools beside these have. A server that is dead is a problem
+        of its own and hides nobody."""
         servers = [one for one in await self._servers(org) if only is None or one.id in only or one.name in only]
         found = await asyncio.gather(*(self._offered(org, server) for server in servers))
         problems = {server.name: kept.problem.message for server, kept in zip(servers, found, strict=True)
                     if kept.problem is not None}  # fmt: skip
         offered = [(server, one) for server, kept in zip(servers, found, strict=True) for one in kept.tools]
         absent = [name for kept in found for name in kept.absent]
-        names = _names([(server.name, one.name, one.approved) for server, one in offered], absent)
+        names = _names([(server.name, one.name, one.approved) for server, one in offered], absent, others)
         tools = [(_tool(name, one), one) for name, one in zip(names, [one for _, one in offered], strict=True)]
         return Listed(tuple(tools), problems)
 
@@ -416,18 +418,21 @@ def _tool(name: str, one: Offered) -> Tool:
     )
 
 
-def _names(tools: Sequence[tuple[str, str, bool]], absent: Sequence[str] = ()) -> list[str]:
+def _names(
+    tools: Sequence[tuple[str, str, bool]], absent: Sequence[str] = (), others: Collection[str] = ()
+) -> list[str]:
     """(server, tool, whether it is approved) -> a name that every provider takes, unlike all others: one that several
-    servers use is prefixed with its server's, everywhere. A tool that is not approved takes no other's name.
-    absent: names of approved tools whose servers do not answer now."""
+    servers or another tool use, and a word of tool_choice, is prefixed with its server's, everywhere. A tool that is
+    not approved takes no other's name.
+    absent: names of approved tools whose servers do not answer now. others: of tools that no server has."""
     plain = [_fit(tool) for _, tool, _ in tools]
-    gone = [_fit(name) for name in absent]
+    gone = [*map(_fit, absent), *others]
     agreed = Counter([name for name, (_, _, approved) in zip(plain, tools, strict=True) if approved] + gone)
     every = Counter(plain + gone)
     names: list[str] = []
-    taken: set[str] = set()
+    taken = {*others}
     for (server, _, approved), name in zip(tools, plain, strict=True):
-        clashes = (agreed if approved else every)[name] > 1
+        clashes = (agreed if approved else every)[name] > 1 or name in MODES
         wanted = _fit(f"{server}__{name}") if clashes else name
         number = 2
         while wanted in taken:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from ..core.agents import Tool
@@ -75,9 +76,8 @@ async def _read(value: dict[str, Any], kind: str, body: bytes, marks: bool) -> N
     charset = _CHARSET.search(kind.lower())
     if media in ("text/html", "application/xhtml+xml", ""):
         html = decoded(body, charset[1] if charset else "")
-        page = (
-            await asyncio.to_thread(readable, html, marks=marks) if len(html) > LARGE else readable(html, marks=marks)
-        )
+        read = partial(readable, html, marks=marks, base=value["url"])
+        page = await asyncio.to_thread(read) if len(html) > LARGE else read()
         value |= {"title": page.title, "text": page.text, "metadata": page.metadata}
     elif media.startswith("text/") or media.endswith(("json", "xml", "javascript")):
         value["text"] = decoded(body, charset[1] if charset else "")

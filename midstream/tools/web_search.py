@@ -167,11 +167,13 @@ def _short(value: Any) -> str:
 
 
 def _domains(*lists: Any) -> list[str]:
-    """Of the model's list and the agent's, what both allow; one that is missing allows all. Raises BadRequest when
-    they have nothing in common."""
-    given = [[_bare(one) for one in words] for words in lists if isinstance(words, list) and words]
+    """Of the model's list and the agent's, what both allow; one that is missing or empty allows all. Raises BadRequest
+    when one names no site at all, and when they have nothing in common."""
+    given = [[name for one in words if (name := _bare(one))] for words in lists if isinstance(words, list) and words]
+    if not all(given):
+        raise BadRequest("domain_allow_list: names no site, such as example.org", param="domain_allow_list")
     if len(given) < 2:
-        return sorted({one for words in given for one in words if one})
+        return sorted({one for words in given for one in words})
     first, second = given
     both = {one for one in first if _within(one, second)} | {one for one in second if _within(one, first)}
     if not both:
@@ -180,8 +182,13 @@ def _domains(*lists: Any) -> list[str]:
 
 
 def _bare(domain: Any) -> str:
+    """An empty text where it names none."""
     text = str(domain).strip().lower()
-    return (urlsplit(text).hostname or "" if "//" in text else text.split("/")[0]).removeprefix("www.").strip(".")
+    try:
+        host = urlsplit(text).hostname or "" if "//" in text else text.split("/")[0]
+    except ValueError:
+        return ""
+    return host.removeprefix("www.").strip(".")
 
 
 def _within(host: str, domains: Sequence[str]) -> bool:

@@ -13,12 +13,11 @@ import msgspec
 from msgspec import Raw
 
 from ..core.errors import BadRequest
+from ..core.json_words import MAX_DEPTH, too_deep
 from ..core.turn import Fields
 
-MAX_DEPTH = 64
 #: Close together: that many at the beginning of a text.
 _BEGUN, _CLOSE = 1024, 48
-_NESTS = frozenset({dict, list})
 
 T = TypeVar("T")
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -50,7 +49,7 @@ def read_value(body: bytes) -> Any:
     if coded and b"\\u0000" in body and _holds_nul(value):
         raise BadRequest("a string holds the character NUL", code="invalid_json")
     few = _how_many(b"{", body) + _how_many(b"[", body) <= MAX_DEPTH
-    if not few and _too_deep(value):
+    if not few and too_deep(value):
         raise BadRequest(f"nested deeper than {MAX_DEPTH}", code="invalid_json")
     written = _compact(value)
     # Most clients write JSON as we would: that has each key once. What they write else is counted.
@@ -102,20 +101,6 @@ def _any(value: Any, test: Callable[[Any], bool]) -> bool:
         elif test(item):
             return True
     return False
-
-
-def _too_deep(value: Any) -> bool:
-    level = [value] if type(value) in _NESTS else []
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for item in level
-            for child in (item.values() if type(item) is dict else item)
-            if type(child) in _NESTS
-        ]
-        if not level:
-            return False
-    return True
 
 
 def read_field(fields: Fields, name: str, kind: type[T], default: T) -> T:

@@ -149,6 +149,18 @@ def test_calls_of_a_model_that_was_offered_no_tools_are_not_run():
         assert text(ended) == "There is no answer: the model asked for tools that it does not have."
 
 
+@pytest.mark.parametrize("stop", ["length", "content_filter"])
+@pytest.mark.parametrize("arguments", ["", '{"city": "Os', '{"city": "Oslo"}'])
+def test_no_call_of_an_answer_that_was_cut_or_filtered_is_run_and_the_turn_ends_as_it_did(stop: str, arguments: str):
+    for said in ((), ("Let me look.",)):
+        script = Script(says(*said, call(id="c1"), call("b", "c2", arguments), stop=stop), says("never"))
+        ended = script.run()
+        assert (script.rounds, script.kept, len(script.prompts), ended.steps) == ([], [], 1, ())
+        assert ended.answer.choices[0].stop == stop
+        assert not any(isinstance(part, ToolCall) for part in ended.answer.choices[0].parts)
+        assert text(ended) == "Let me look." if said else text(ended).startswith("There is no answer: the model asked")
+
+
 def test_tokens_and_money_are_ceilings():
     for limits, spent, why in (
         (Limits(rounds=9, tokens=100), [(50, "0"), (100, "0")], "tokens"),

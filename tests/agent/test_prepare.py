@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from midstream.agent.history import LOST, tokens_of, window, with_results
-from midstream.agent.prepare import CONFIGURATION, Given, besides, embedded, pre_call, prepare, reported, variables_of
+from midstream.agent.prepare import CONFIGURATION, Given, besides, embedded, pre_call, prepare, reported
+from midstream.agent.variables import variables_of
 from midstream.core.agents import (
     AgentAsk,
     Fallback,
@@ -477,6 +478,21 @@ def test_of_two_tools_with_one_name_the_requests_counts():
 )
 def test_tool_choice_is_a_mode_or_a_tool(asked, choice):
     assert prepared(None, AgentAsk(text="Hi", tool_choice=asked)).prompt.tool_choice == choice
+
+
+def test_a_word_of_tool_choice_means_what_it_says_whatever_a_tool_is_called():
+    odd = tuple(replace(WEATHER, id=f"tool_{word}", name=word) for word in ("none", "auto", "required"))
+    loaded = replace(an_agent(), tools=odd)
+    for word, mode in (
+        ("none", "none"),
+        ("auto", None),
+        ("default", None),
+        ("required", "required"),
+        ("any", "required"),
+    ):
+        for asked in (word, {"type": word}, {"mode": word}):
+            assert prepared(loaded, AgentAsk(text="Hi", tool_choice=asked)).tool_choice == (mode and ToolChoice(mode))  # type: ignore[arg-type]
+    assert prepared(loaded, AgentAsk(text="Hi", tool_choice="tool_none")).tool_choice == ToolChoice("tool", ("none",))
 
 
 def test_there_is_no_choice_without_tools():

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midstream.agent.variables import NOTHING, filled, placeholders, substitute, value_at
+from midstream.agent.variables import (
+    NOTHING,
+    filled,
+    own_variables,
+    placeholders,
+    substitute,
+    value_at,
+    variables_of,
+)
+from midstream.core.agents import AgentAsk, Loaded, Spec, Variable, beneath
 
 from .injections import PAYLOADS
 
@@ -99,3 +108,16 @@ def test_arguments_are_filled_at_any_depth_and_a_lone_placeholder_keeps_its_type
 def test_many_open_braces_take_no_more_than_one_look():
     text = "{{" * 50_000 + "a" * 50_000
     assert substitute(text, {"a": "x"}) == (text, ())
+
+
+def test_what_a_model_has_said_is_in_the_prompt_and_stands_behind_the_callers_own_for_mapped_arguments():
+    states = {"city": Variable(default="Paris"), "plan": Variable(default="free"), "user": Variable()}
+    loaded = Loaded("org", "agt_1", "a", "A", "active", "ver_1", Spec(variables_state=states))
+    said = {"city": "Rome", "user": {"id": 666}, "user.id": 667, "items[0]": 3, "plan": None, "x": None}
+    ask = AgentAsk(text="hi", variables={"user": {"id": 7}, "items": [1]}, arguments=said)
+    shown = {"city": "Rome", "plan": "free", "user": {"id": 666}, "user.id": 667, "items": [1], "items[0]": 3}
+    assert variables_of(loaded, ask) == {**shown, "_user_message": "hi"}
+    own = {"plan": "free", "user": {"id": 7}, "items": [1], "_user_message": "hi"}
+    assert own_variables(loaded, ask) == own
+    assert beneath(own, said) == {"city": "Rome", **own}
+    assert own_variables(loaded, ask, {"city": "tool"})["city"] == variables_of(loaded, ask, {"city": "tool"})["city"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -140,6 +141,15 @@ def test_a_call_is_known_again_however_its_arguments_are_written() -> None:
     for written, sent in (("", "{}"), ("free words", '{"input":"free words"}'), ("{oops", '{"_raw":"{oops"}')):
         stash = told(SIGNED, ToolCall("a", "f", written))
         assert restored(stash, ToolCall("a", "f", sent)) == (SIGNED, ToolCall("a", "f", sent))
+
+
+def test_a_call_nested_without_end_is_known_again_as_it_was_written_and_as_it_is_carried() -> None:
+    for depth in (100, 900, 985, 5000):
+        text = '{"a":' * depth + "1" + "}" * depth
+        stash = told(SIGNED, ToolCall("a", "f", text))
+        for sent in (text, msgspec.json.encode({"input": text}).decode()):
+            call = ToolCall("a", "f", sent)
+            assert restored(stash, call) == (SIGNED, call)
 
 
 def asked(*words: str) -> tuple[Message, ...]:

@@ -6,7 +6,8 @@ from midstream.core.errors import NotFound
 from midstream.core.parts import Message, Text, ToolCall
 from midstream.core.toolbox import ToolAnswer
 from midstream.store import Store, tool_calls
-from midstream.store.tool_calls import CANCELLED, CallEnded, CallQueued, finished, left_behind
+from midstream.store.rows import MessageDetail, detail_in
+from midstream.store.tool_calls import CANCELLED, CallEnded, CallQueued, CallRow, finished, left_behind
 
 from .turns import NOW, ORG, run_started, with_store
 
@@ -154,3 +155,24 @@ def test_a_round_is_finished_when_every_call_of_it_has_ended_for_good():
         assert finished(rows, 1, 3) is finished(rows, 2, 1) is None
 
     with_store("sqlite://:memory:", work)
+
+
+@pytest.mark.parametrize("depth", [65, 900, 985, 5000])
+def test_a_result_that_was_kept_before_it_had_a_bound_can_be_read(depth: int):
+    deep = b'{"a":' * depth + b"1" + b"}" * depth
+    answer = CallRow(
+        *["x"] * 3, 1, 0, *["x"] * 4, "pure", b"{}", "ok", b'{"status":"ok","text":"t","value":%b}' % deep
+    ).answer()
+    assert answer is not None
+    assert (answer.status, answer.value) == ("ok", None)
+    assert answer.text in ("t", "[what the tool gave is nested too deeply to be read]")
+
+
+@pytest.mark.parametrize("depth", [65, 900, 985, 5000])
+def test_what_is_kept_beside_a_message_can_be_read_whatever_was_nested_in_it(depth: int):
+    deep = b'{"a":' * depth + b"1" + b"}" * depth
+    step = b'{"id":"c","name":"look","arguments":%b,"status":"ok"}'
+    detail = detail_in(b'{"model":"m","tools_data":[%b,%b]}' % (step % b'{"city":"Oslo"}', step % deep))
+    assert detail in (MessageDetail(), MessageDetail(model="m", tools_data=detail.tools_data))
+    assert [step.arguments for step in detail.tools_data] in ([], [{"city": "Oslo"}, {}])
+    assert detail_in(None) == detail_in(b"") == MessageDetail()

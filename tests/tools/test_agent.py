@@ -11,6 +11,9 @@ from midstream.tools.agent import AgentTool
 
 from .scripted import scope, tool
 
+SCHEMA = {"type": "object", "properties": {"message": {}, "city": {}}, "anyOf": [{"properties": {"n": {}}}]}
+MAPPED = {"customer": "user.id"}
+
 
 class Agents:
     """asked: (agent, text, arguments, scope). calls: an agent's own tool, called by the one that runs."""
@@ -20,15 +23,16 @@ class Agents:
         self.calls = calls
         self.kind = AgentTool(self)
 
-    async def __call__(self, agent: str, text: str, arguments: dict[str, Any], scope: ToolScope) -> ToolAnswer:
-        self.asked.append((agent, text, arguments, scope))
+    async def __call__(self, agent: str, text: str, scope: ToolScope) -> ToolAnswer:
+        self.asked.append((agent, text, scope.arguments, scope))
         if agent in self.calls:
             below = ToolScope(scope.org, run="child", agent=agent, thread="t", path=scope.path)
             return await self.ask({"agent_id": self.calls[agent]}, below)
         return ToolAnswer("ok", f"{agent} says hello")
 
     async def ask(self, target: dict[str, Any], under: ToolScope, **arguments: Any) -> ToolAnswer:
-        return await self.kind.run(tool(kind="agent", target=target), arguments, under, "run_1:1:0", lambda text: None)
+        made = tool(kind="agent", target=target, parameters=SCHEMA, mapped=MAPPED)
+        return await self.kind.run(made, arguments, under, "run_1:1:0", lambda text: None)
 
 
 def asked(agents: Agents, target: dict[str, Any], under: ToolScope, **arguments: Any) -> ToolAnswer:
@@ -92,3 +96,28 @@ def test_a_chain_of_agents_has_an_end():
 
 def test_a_tool_without_an_agent_is_told():
     assert asked(Agents(), {}, scope()).error == "tool_broken"
+
+
+def test_a_model_gives_the_arguments_that_the_tools_schema_names_and_no_others():
+    for name in ("user", "user.id", "x", "query", "variables", "_user_message"):
+        agents = Agents()
+        answer = asked(agents, {"agent_id": "agt_b"}, scope(), **{"message": "hi", "city": "Oslo", name: "y"})
+        assert (answer.status, answer.error, agents.asked) == ("failed", "invalid_arguments", []), name
+        assert name in answer.text
+
+
+def test_what_the_author_has_mapped_is_a_variable_and_what_a_model_said_is_none_of_them():
+    agents = Agents()
+    under = scope(variables={"user": {"id": 7}, "customer": 1}, arguments={"customer": 2, "town": "Bonn"})
+    asked(agents, {"agent_id": "agt_b"}, under, message="hi", city="Oslo", customer=7)
+    [(_, _, arguments, below)] = agents.asked
+    assert below.variables == {"user": {"id": 7}, "customer": 7}
+    assert arguments == {"town": "Bonn", "city": "Oslo"}
+    asked(agents, {"agent_id": "agt_b"}, under, city="Oslo", customer=7)
+    assert agents.asked[1][1] == '{"city":"Oslo"}'  # what no model is shown is no message either
+
+
+def test_all_that_a_version_itself_says_to_an_agent_are_variables():
+    agents = Agents()
+    asked(agents, {"agent_id": "agt_b"}, scope(variables={"x": 1}, written=True), message="hi", x=2, city="Oslo")
+    assert (agents.asked[0][3].variables, agents.asked[0][2]) == ({"x": 2, "city": "Oslo"}, {})

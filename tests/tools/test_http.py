@@ -63,6 +63,17 @@ def test_mappings_rename_nest_and_add_constants():
     assert heard.body == b"city=a+b&days=1"
 
 
+def test_a_model_makes_no_argument_out_of_what_the_mapping_says_by_calling_one_so():
+    body = {"city": "where", "role": "guest", "kind": "order", "note": "{tone}"}
+    said = {"city": "Oslo", "role": "admin", "guest": "x", "order": "refund", "tone": "rude"}
+    fixed = {"where": "Oslo", "role": "guest", "kind": "order", "note": "{tone}"}
+    assert asked(said, parameters=NAMES, body=body).json == fixed
+    assert asked({"role": "admin", "page": 1}, parameters=NAMES, body={"role": "guest"}).json == {
+        "role": "guest", "page": 1,
+    }  # fmt: skip
+    assert asked({"v": "1", "2": "x"}, parameters=NAMES, method="GET", query={"v": "2"}).target == "/x?v=2&2=x"
+
+
 def test_a_field_of_the_addresss_query_without_its_argument_is_left_out():
     assert asked({"city": "Oslo"}, "/x?q={city}&p={page}&k=1", method="GET").target == "/x?q=Oslo&k=1"
 
@@ -106,6 +117,22 @@ def test_a_secret_that_the_service_repeats_is_not_told():
         return Said({"you": heard.headers["authorization"]})
 
     result, _ = ask(lambda w: http_tool(w.url, headers={"authorization": "Bearer {{secret:TOKEN}}"}), echo, {})
+    assert result.text == '{"you":"Bearer ***"}'
+    odd = 'pa"ss/w\\ord é'
+
+    async def run() -> ToolAnswer:
+        async with web(echo) as there, door(there.host) as egress:
+            made, secrets = http_tool(there.url, headers={"authorization": "{{secret:ODD}}"}), {"ODD": Secret(odd)}
+            return await Http(egress.send).run(made, {}, scope(secrets=secrets), "k", lambda text: None)
+
+    async def failing(heard: Heard) -> Said:
+        return Said({"you": heard.headers["authorization"]}, 500)
+
+    assert (asyncio.run(run()).text, asyncio.run(run()).value) == ('{"you":"***"}', {"you": "***"})
+    result, _ = ask(lambda w: http_tool(w.url, headers={"authorization": "Bearer {{secret:TOKEN}}"}), failing, {})
+    assert result.text == 'the service answered with HTTP 500: {"you":"Bearer ***"}'
+    mine = {"authorization": "Bearer my-own-key"}
+    result, _ = ask(lambda w: replace(http_tool(w.url), headers=mine), echo, {})
     assert result.text == '{"you":"Bearer ***"}'
 
 
@@ -266,3 +293,10 @@ def test_a_tool_without_an_address_is_told():
             return await Http(egress.send).run(Tool(id="t", name="t"), {}, scope(), "k", lambda text: None)
 
     assert asyncio.run(run()).error == "tool_broken"
+
+
+def test_an_answer_nested_without_end_is_told_as_it_came_or_as_what_it_is():
+    for depth in (300, *range(800, 1000), 3000):
+        text = '{"a":' * depth + "1" + "}" * depth
+        told = answer(200, "application/json", text.encode(), "")
+        assert told.text in (text, "[a value that is nested too deeply to be told]"), depth

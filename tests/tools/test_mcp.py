@@ -201,6 +201,14 @@ def test_names_that_clash_are_prefixed_and_every_name_fits_a_provider():
     assert all(0 < len(name) <= 64 and name.replace("-", "_").isascii() for name in names)
 
 
+def test_a_name_that_another_tool_has_or_that_is_a_word_of_tool_choice_is_prefixed_too():
+    assert _names(agreed(("a", "look"), ("a", "find")), others=["look", "a__find"]) == ["a__look", "find"]
+    assert _names(agreed(("a", "look"), ("b", "look")), others=["a__look"]) == ["a__look_2", "b__look"]
+    words = ["none", "auto", "required", "any", "default"]
+    assert _names(agreed(*(("a", word) for word in words))) == [f"a__{word}" for word in words]
+    assert _names([("a", "look", False)], others=["look"]) == ["a__look"]
+
+
 def test_a_tool_that_nobody_has_agreed_to_renames_no_other():
     assert _names([("a", "look", True), ("b", "look", False)]) == ["look", "b__look"]
     assert _names([("a", "look", False), ("b", "look", False)]) == ["a__look", "b__look"]
@@ -370,6 +378,52 @@ def test_secret_headers_go_to_their_server_only():
     serving(test, one, two)
 
 
+def test_a_secret_that_a_server_repeats_is_told_to_nobody():
+    odd, plain = 'pa"ss/w\\ord', Scripted()
+
+    async def echoing(heard: Heard) -> Said:
+        if heard.target == "/token":
+            return Said({"access_token": "issued-token-1", "expires_in": 100})
+        asked = heard.json if heard.method == "POST" else {}
+        if asked.get("method") not in ("tools/call", "tools/list"):
+            return await plain(heard)
+        words = {name: heard.headers.get(name) for name in ("authorization", "x-api-key")}
+        text = f"{words} {msgspec.json.encode(words).decode()} {asked['params']}"
+        if asked["method"] == "tools/list":
+            return said(asked["id"], {"tools": [described("look", text)]})
+        if "fail" in asked["params"]["arguments"]:
+            return Said({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -1, "message": text}}, 400)
+        token = asked["params"]["_meta"]["progressToken"]
+        note = {"progressToken": token, "progress": 1, "message": text}
+        result = {"content": [{"type": "text", "text": text}], "structuredContent": {text: words}}
+        frames = [
+            {"jsonrpc": "2.0", "method": "notifications/progress", "params": note},
+            {"jsonrpc": "2.0", "id": asked["id"], "result": result},
+        ]
+        stream = b"".join(b"data: %b\n\n" % msgspec.json.encode(one) for one in frames)
+        return Said(stream, 200, {"content-type": "text/event-stream"})
+
+    async def test(mcp: Mcp, clock: Clock, servers: list[McpServer], sites: list[Web], store: Store) -> None:
+        server = servers[0]
+        login = OAuth(f"{sites[0].url}/token", "me", Secret("client-secret"))
+        for more, secret in (
+            ({"headers": {"Authorization": Secret(f"Bearer {TOKEN}")}}, TOKEN),
+            ({"headers": {"x-api-key": odd}}, odd),
+            ({"oauth": login}, "issued-token-1"),
+        ):
+            servers[0] = McpServer(f"id of {secret}", "a", server.url, **more)  # type: ignore[arg-type]
+            [(tool, offered)] = (await mcp.listed(ORG)).tools
+            notes: list[str] = []
+            answers = [await mcp.run(tool, given, scope(), "k", notes.append) for given in ({}, {"fail": 1})]
+            told = [offered.description, *notes, *(one.text for one in answers)]
+            assert len(told) == 4
+            assert all("***" in one for one in told), told
+            everything = f"{told} {answers[0].value} {msgspec.json.encode([told, answers[0].value]).decode()}"
+            assert not any(way in everything for way in (secret, msgspec.json.encode(secret).decode()[1:-1])), secret
+
+    serving(test, echoing)
+
+
 def test_a_token_is_fetched_once_used_until_it_ends_and_renewed_when_refused():
     server, given = Scripted(), []
     refused = False
@@ -487,6 +541,18 @@ def test_a_server_that_talks_nonsense_is_a_problem_and_nothing_more(said_back: S
                 await mcp.approve(ORG, "a")
 
     serving(test, said_back)
+
+
+def test_a_server_whose_schemas_are_nested_without_end_hides_nobody():
+    for depth in (65, 900, 960, 985):
+        schema = msgspec.Raw(b'{"a":' * depth + b"1" + b"}" * depth)
+
+        async def test(mcp: Mcp, *_: Any, depth: int = depth) -> None:
+            listed = await mcp.listed(ORG)
+            assert [tool.name for tool, _ in listed.tools] == ["seek"], depth
+            assert list(listed.problems) == ["a"]
+
+        serving(test, Scripted({"name": "look", "inputSchema": schema}), Scripted(described("seek")))
 
 
 def test_a_command_is_never_started_for_an_org():

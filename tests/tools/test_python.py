@@ -218,7 +218,13 @@ def test_a_sandbox_server_is_asked_and_believed_only_within_bounds():
     assert asyncio.run(run(Said(late)))[0].timed_out
     bad = {"status": "Failed", "run_result": {"status": "Finished", "return_code": 1, "stderr": "NameError"}}
     assert asyncio.run(run(Said(bad)))[0].error == "NameError"
-    for nonsense in (Said(b"x"), Said({}, 500)):
+    odd = {"status": "Success", "run_result": {"status": "Finished", "return_code": 3, "stdout": "x"}}
+    assert asyncio.run(run(Said(odd)))[0] == Ran("x", error="the program ended with 3")
+    mute = {"run_result": {"stdout": "x"}}
+    assert asyncio.run(run(Said(mute)))[0] == Ran("x", error="the program ended with no status")
+    broken = {"status": "SandboxError", "message": "no place"}
+    assert asyncio.run(run(Said(broken)))[0].error == "no place"
+    for nonsense in (Said(b"x"), Said({}, 500), Said({}), Said({"status": "Success"}), Said({"status": "Failed"})):
         with pytest.raises(MidstreamError):
             asyncio.run(run(nonsense))
     with pytest.raises(ValueError):

@@ -210,6 +210,22 @@ def test_results_are_bounded_and_say_what_is_missing():
     with_store(work)
 
 
+@pytest.mark.parametrize("depth", [64, 65, 960, 3000])
+def test_a_value_that_nobody_could_read_again_is_told_as_text_alone(depth: int):
+    async def work(store: Store) -> None:
+        value: Any = 1
+        for _ in range(depth):
+            value = [value]
+
+        async def script(arguments: dict[str, Any], note: Any) -> ToolAnswer:
+            return ToolAnswer("ok", "the text", value=value)
+
+        [answer] = await tools_of(store, Scripted(script)).call(1, [call()], [tool()], scope())
+        assert (answer.status, answer.text, answer.value is None) == ("ok", "the text", depth > 64)
+
+    with_store(work)
+
+
 def test_notes_are_told_while_the_tool_runs_bounded_and_never_after_it():
     async def work(store: Store) -> None:
         told: list[tuple[str, str]] = []

@@ -58,6 +58,35 @@ def test_the_address_is_where_redirects_have_led():
 
 
 @pytest.mark.parametrize(
+    "href, link",
+    [
+        ("/l", "http://x.example/l"), ("l?a=1&amp;b=2", "http://x.example/d/l?a=1&b=2"), ("../up", "http://x.example/up"),
+        ("//other.example/x", "http://other.example/x"), ("?q", "http://x.example/d/page?q"),
+        (" https://y.example/a b\n", "https://y.example/a%20b"), ("HTTPS://Y.example/", "HTTPS://Y.example/"),
+        ("#part", ""), ("", ""), ("javascript:1", ""), ("mailto:a@x.example", ""), ("http://[", ""), ("x" * 2001, ""),
+    ],
+)  # fmt: skip
+def test_links_lead_where_they_lead_from_the_page(href: str, link: str):
+    html = f"<p>see <a href='{href}'>this</a>"
+    shown = f"see [this]({link})" if link else "see this"
+    assert readable(html, marks=True, base="http://x.example/d/page").text == shown
+    assert readable(html, base="http://x.example/d/page").text == "see this"
+
+
+def test_links_go_on_from_the_address_after_redirects_or_from_the_pages_own_base():
+    async def moved(heard: Heard) -> Said:
+        if heard.target == "/x":
+            return Said(b"", 302, {"location": "/deep/there"})
+        return page("<a href=l>one</a>")
+
+    text = scraped(moved, includeMarkdown=True).value["text"]
+    assert text.startswith("[one](http://127.0.0.1:")
+    assert text.endswith("/deep/l)")
+    based = "<head><base href='/b/'><base href='/c/'></head><body><a href=l>one</a>"
+    assert readable(based, marks=True, base="http://x.example/d/").text == "[one](http://x.example/b/l)"
+
+
+@pytest.mark.parametrize(
     "said, text",
     [
         (page(b"<p>caf\xe9", "text/html; charset=latin-1"), "caf\u00e9"),
@@ -135,6 +164,7 @@ def test_a_page_made_to_be_slow_costs_no_more_than_twice_as_much_when_it_is_twic
     def cost(times: int) -> float:
         before = time.process_time()
         readable(piece * times)
+        readable(piece * times, marks=True, base="http://x.example/")
         decoded((piece * times).encode(), "")
         return time.process_time() - before
 

@@ -142,6 +142,24 @@ def test_only_allowed_domains_are_shown_and_the_agents_list_is_the_most():
     engines(test)
 
 
+def test_a_list_of_sites_that_names_none_does_not_open_the_whole_web():
+    async def test(on: Engines) -> None:
+        for words in ([""], [" ", "."], ["https://"], ["//["]):
+            for lists in (
+                {"domain_allow_list": words},
+                {"domains": words},
+                {"domains": ["b.example"], "domain_allow_list": words},
+            ):
+                with pytest.raises(BadRequest, match="names no site"):
+                    await on.search(**lists)
+        assert on.serper.heard == []
+        answer = await on.search(domain_allow_list=["", "a.example"])
+        assert [one["url"] for one in answer.value["results"]] == ["https://a.example/x"]
+        assert len((await on.search(domain_allow_list=[])).value["results"]) == 3
+
+    engines(test)
+
+
 def test_links_that_are_no_pages_are_not_shown_and_answers_are_bounded():
     async def test(on: Engines) -> None:
         odd = ["javascript:alert(1)", "file:///etc/passwd", "http://[", "https://ok.example/"] + [

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ...core.errors import BadRequest
+from ...core.json_words import arguments_in
 from ...core.parts import (
     Foreign,
     Media,
@@ -20,7 +21,6 @@ from ...core.parts import (
     Text,
     ToolCall,
     ToolResult,
-    arguments_in,
 )
 from ...core.unread import refused, unread, words_for
 from .names import NAME, own_state, wire_id, write_cache
@@ -186,7 +186,7 @@ def write_input(part: ToolCall) -> Any:
     if part.kind == "function":
         try:
             value = arguments_in(part.arguments)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except msgspec.DecodeError:
             value = None
         if isinstance(value, dict):
             return Raw(part.arguments.encode()) if part.arguments.lstrip().startswith("{") else value

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from ...core.json_words import arguments_in
 from ...core.parts import (
     Foreign,
     Media,
@@ -16,7 +17,6 @@ from ...core.parts import (
     Text,
     ToolCall,
     ToolResult,
-    arguments_in,
 )
 from ...core.unread import unread, words_for
 from .part_in import is_own_file, result_text
@@ -93,7 +93,7 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
         return {"input": call.arguments}
     try:
         value = arguments_in(call.arguments)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except msgspec.DecodeError:
         return {"_raw": call.arguments}
     return value if isinstance(value, dict) else {"_raw": call.arguments}
 

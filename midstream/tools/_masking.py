@@ -1,0 +1,79 @@
+"""Secrets that were sent, kept out of what comes back: services like to say what they were asked with.
+
+They are found as they are and as JSON, addresses and HTML write them, also where one is quoted within another; what a
+service makes of them besides (a digest, base64) is its own."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from ..core.secret import credential
+
+MASK = b"***"
+#: Characters of a secret that is looked for: shorter ones occur in any text.
+LEAST = 6
+#: What looks like a key wherever it stands.
+_KEY = re.compile(r"(?=.*\d)(?=.*[A-Za-z])\S{16,}")
+_RUN = re.compile(rb"[A-Za-z0-9]+")
+_NAMED = {'"': b"quot", "&": b"amp", "<": b"lt", ">": b"gt", "'": b"apos"}
+
+
+def masked(data: bytes, secrets: Iterable[str]) -> bytes:
+    for secret in sorted({*secrets}, key=len, reverse=True):
+        plain = secret.encode("utf-8", "replace")
+        run = max(_RUN.findall(plain), key=len, default=b"")  # is written the same everywhere
+        if len(secret) >= LEAST and run in data:
+            data = _anyhow(secret).sub(MASK, data)
+    return data
+
+
+def credentials(headers: Mapping[str, str]) -> list[str]:
+    """What is to be kept secret of headers, or of a program's environment: by their names, or by what it looks like."""
+    found: list[str] = []
+    for name, value in headers.items():
+        if not credential(name) and not _KEY.fullmatch(value):
+            continue
+        scheme, _, token = value.partition(" ")
+        found.append(token.strip() if token and scheme.isalpha() else value)
+        if scheme.lower() == "basic":
+            found.append(_password(token))
+    return [one for one in found if len(one) >= LEAST]
+
+
+def _password(token: str) -> str:
+    try:
+        return base64.b64decode(token).decode("utf-8", "replace").partition(":")[2]
+    except binascii.Error:
+        return ""
+
+
+@lru_cache(maxsize=256)
+def _anyhow(secret: str) -> re.Pattern[bytes]:
+    return re.compile(b"".join(map(_sign, secret)))
+
+
+def _sign(sign: str) -> bytes:
+    """One character as it may be written."""
+    octets = sign.encode("utf-8", "replace")
+    plain = re.escape(octets)
+    if sign.isascii() and sign.isalnum():
+        return plain
+    units = sign.encode("utf-16-be", "replace")
+    coded = b"".join(rb"\\{1,16}u%02x%02x" % (units[at], units[at + 1]) for at in range(0, len(units), 2))
+    ways = [
+        coded,
+        b"".join(b"%%%02x" % octet for octet in octets),
+        b"&#0{0,4}%d;" % ord(sign),
+        b"&#x0{0,4}%x;" % ord(sign),
+    ]
+    if sign in _NAMED:
+        ways.append(b"&%b;" % _NAMED[sign])
+    if sign == " ":
+        ways.append(rb"\+")
+    # A backslash is doubled once for each quoting; before another character there may be several of them.
+    ways.append(rb"(?:\\\\){1,8}|\\" if sign == "\\" else rb"\\{0,15}" + plain if sign.isascii() else plain)
+    return b"(?i:%b)" % b"|".join(ways)
