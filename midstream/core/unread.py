@@ -59,7 +59,7 @@ def spelled(messages: Iterable[Message], shown: Callable[[Media], bool]) -> tupl
 
 def of_before(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Messages whose media words may stand for."""
-    return tuple(_with_media(message, lambda one: replace(one, optional=True)) for message in messages)
+    return tuple(with_media(message, lambda one: replace(one, optional=True)) for message in messages)
 
 
 def at_places(messages: Iterable[Message], places: Mapping[int, str]) -> tuple[Message, ...]:
@@ -70,10 +70,11 @@ def at_places(messages: Iterable[Message], places: Mapping[int, str]) -> tuple[M
         place = places.get(id(one))
         return replace(one, optional=True) if place is None else replace(one, place=place)
 
-    return tuple(_with_media(message, told) for message in messages)
+    return tuple(with_media(message, told) for message in messages)
 
 
-def _with_media(message: Message, change: Callable[[Media], Media]) -> Message:
+def with_media(message: Message, change: Callable[[Media], Media | Text]) -> Message:
+    """With another in place of each of its media."""
     return replace(message, parts=_changed(message.parts, change)) if media_in(message.parts) else message
 
 

@@ -77,6 +77,16 @@ def test_a_file_is_checked_however_it_is_encoded_and_blocked_when_it_cannot_be_r
     assert agents.say(plain, "Summarize it.", attachments=[file]).json["text"] == "ok"
 
 
+@pytest.mark.parametrize("mime", ["application/json", "application/xml", "Application/X-YAML;charset=utf-8"])
+def test_one_bad_byte_lets_no_text_pass_whatever_it_is_called(agents: Agents, upstream: Upstream, mime: str):
+    agent = guarded(agents, {"patterns": ["bomb"]})
+    upstream.asked.clear()
+    file = {**attached("", mime), "data": base64.b64encode(b'{"a": "bomb"}\xff').decode()}
+    reply = agents.say(agent, "Summarize it.", attachments=[file]).json
+    assert reply["blocked"] == "a check could not be made: notes.txt is no text in UTF-8 or UTF-16"
+    assert upstream.asked == []
+
+
 def test_a_webhook_is_told_of_all_that_a_user_says(agents: Agents, hooks: ToolServer):
     agent = guarded(agents, {"webhook": {"url": f"{hooks.url}/check"}})
     agents.say(agent, "Summarize it.", attachments=[attached("a cake")])
