@@ -257,6 +257,53 @@ def test_what_is_asked_now_is_sent_or_refused_at_its_place_and_never_left_out_to
         assert not watched.sent
 
 
+#: What of a file at an address reaches a service: the address, or what stands there.
+LINKS = {
+    "a paper": "application/pdf",
+    "data": "application/json",
+    "a letter": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "notes": "text/plain",
+    "unknown": "",
+}
+THERE = "T2YgYSBsaW5r"
+TEXTS = ("text/plain", "application/json")
+#: Services that do not take every file.
+READ = {"groq": TEXTS, "anthropic": (*TEXTS, "application/pdf")}
+
+
+class Found:
+    status, headers = 200, {"content-type": "application/octet-stream"}
+
+    async def read(self, limit: int = 0) -> bytes:
+        return b"Of a link"
+
+    def close(self) -> None:
+        pass
+
+
+async def finding(outgoing: Outgoing) -> Incoming:
+    return Found()  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("mime", LINKS.values(), ids=LINKS)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_no_service_is_left_to_fetch_a_file_that_it_may_not_read(kind: str, mime: str):
+    watched = Watched(kind)
+    watched.provider.links = Links(finding, lambda: 0.0, lambda url: None)
+    media = Media("file", mime, url="https://files.example/a", place="files[0]")
+    plan = of_an_agent(Message("user", (media, Text("Read."))))
+    if mime not in READ.get(kind, LINKS.values()):
+        with pytest.raises(BadRequest) as caught:
+            watched.ask(plan)
+        assert (caught.value.code, caught.value.param) == ("unsupported_media", "files[0]")
+        return
+    sent = watched.ask(plan).body.decode()
+    if "https://files.example/a" in sent:
+        assert mime == "application/pdf"
+    else:
+        assert THERE in sent or "Of a link" in sent
+
+
 @pytest.mark.parametrize("kind", REMOTE)
 def test_a_file_that_is_a_picture_is_sent_as_one(kind: str):
     sent = []
@@ -265,6 +312,21 @@ def test_a_file_that_is_a_picture_is_sent_as_one(kind: str):
         sent.append(Watched(kind).ask(of_an_agent(Message("user", (media, Text("See."))))).body)
     assert sent[0] == sent[1]
     assert b"image/png" in sent[0]
+
+
+@pytest.mark.parametrize("media", MEDIA.values(), ids=MEDIA)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_what_is_attached_now_is_not_left_out_because_something_else_is_said(kind: str, media: Media):
+    watched = Watched(kind)
+    asked = Message("user", (replace(media, place="files[0]"), Text("Sum it up.")))
+    refusal: BadRequest | None = None
+    try:
+        sent = posted(watched, of_an_agent(asked))
+    except BadRequest as error:
+        refusal, sent = error, ""
+    assert refusal is not None or (media.data or media.url or media.file_id or "") in sent
+    assert refusal is None or refusal.param == "files[0]"
+    assert refusal is None or refusal.code in ("unsupported_media", "media_not_found", "invalid_media")
 
 
 PRIVATE = "http://169.254.169.254/latest/meta-data"

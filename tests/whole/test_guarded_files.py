@@ -74,7 +74,9 @@ def test_a_file_is_checked_however_it_is_encoded_and_blocked_when_it_cannot_be_r
         assert agents.say(agent, "Summarize it.", attachments=[file]).json["blocked"] == why
     assert upstream.asked == []
     plain = agents.agent(service="up", configuration={"model": "x"})
-    assert agents.say(plain, "Summarize it.", attachments=[file]).json["text"] == "ok"
+    unread = agents.say(plain, "Summarize it.", attachments=[file])  # nor is it let through where nothing is checked
+    assert (unread.status, unread.json["error"]) == (400, "invalid_media")
+    assert upstream.asked == []
 
 
 @pytest.mark.parametrize("mime", ["application/json", "application/xml", "Application/X-YAML;charset=utf-8"])

@@ -172,6 +172,7 @@ def test_no_face_hands_a_private_address_to_a_server_inside_the_operators_networ
         }
         refused = serving.ask("POST", "/api/v1/completions", completion).json
         assert refused["error"] == "address_refused"
+        assert refused["message"].startswith("messages[0]: ")
         assert not upstream.asked
 
 
