@@ -26,6 +26,7 @@ import re2
 from msgspec import Struct
 
 from ..core.errors import BadRequest, MidstreamError
+from ..core.media_types import is_text
 from ..core.misread import member_of, place_of
 from ..core.parts import Media, Message, Text
 from ..core.turn import Params, Prompt
@@ -144,7 +145,7 @@ def _written_in(media: Media) -> str:
 
 
 def _says_text(media: Media) -> bool:
-    return media.mime.lower().startswith("text/")
+    return is_text(media.mime)
 
 
 def _readings(media: Media) -> list[str]:

@@ -86,7 +86,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     """Raises errors.OurError when something cannot be opened."""
     table = asyncio.get_running_loop().run_in_executor(None, price_table, Path(config.server.data))
     egress = Egress(allow=config.egress.allow)
-    links = Links(egress.send, clock.steady)
+    links = Links(egress.send, clock.steady, egress.check)
     served = served_by(config.providers, egress, links)
     providers = lendable(served, all_services(), switched_off(config.providers), egress.send, links)
     prices = Prices(await table, {name: one.prices for name, one in config.providers.items()})

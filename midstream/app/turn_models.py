@@ -11,10 +11,10 @@ from ..agent.fitting import held, most, readable
 from ..agent.prepare import Prepared
 from ..core.agents import AgentAsk, ModelDocument
 from ..core.errors import BadRequest
-from ..core.parts import has_media, media_in
+from ..core.parts import has_media
 from ..core.serving import Completed, Target
 from ..core.turn import Prompt, Turn
-from ..core.unread import at_places, unread_in
+from ..core.unread import at_places, places_of, unread_in
 from .catalog import AGENT
 
 #: What the model calls of a turn are written in: no provider speaks it.
@@ -92,8 +92,7 @@ def placed(prompt: Prompt, ask: AgentAsk) -> Prompt:
         return prompt
     paths = ask.places or ("user",)
     places = {id(one): paths[min(at, len(paths) - 1)] for at, one in enumerate(ask.media)}
-    for at, message in enumerate(ask.messages):
-        places |= {id(one): f"messages[{at}]" for one in media_in(message.parts)}
+    places |= places_of(ask.messages)
     return replace(prompt, messages=at_places(prompt.messages, places))
 
 

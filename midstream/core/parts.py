@@ -91,12 +91,6 @@ class Media(Struct, frozen=True, tag=True, omit_defaults=True):
     optional: bool = False
 
 
-def kind_of(mime: str) -> MediaKind:
-    """What a type is a type of: a file, where it says nothing else."""
-    kinds: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
-    return kinds.get(mime.partition("/")[0].strip().lower(), "file")
-
-
 def address(media: Media) -> str | None:
     """Where a picture can be seen: its own address, or its data as a `data:` URL. None when only its issuer has it."""
     if media.data is None:

@@ -8,8 +8,11 @@ from typing import Any, get_args
 from msgspec.structs import replace
 
 from .errors import BadRequest
-from .parts import Media, MediaKind, Message, Text, ToolResult, media_in
+from .media_types import is_text
+from .parts import Media, MediaKind, Message, Text, ToolResult, has_media, media_in
 
+#: Codes of what cannot be sent to one service, and perhaps to another.
+UNSENT = frozenset({"unsupported_media", "invalid_media"})
 #: They are known by what they are, not by what they say.
 _WORDS: dict[MediaKind, Text] = {
     kind: Text(f"({kind}: you cannot read what stands here)") for kind in get_args(MediaKind)
@@ -59,7 +62,12 @@ def spelled(messages: Iterable[Message], shown: Callable[[Media], bool]) -> tupl
 
 def of_before(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Messages whose media words may stand for."""
-    return tuple(_with_media(message, lambda one: replace(one, optional=True)) for message in messages)
+    return tuple(with_media(message, lambda one: replace(one, optional=True)) for message in messages)
+
+
+def places_of(messages: Iterable[Message]) -> dict[int, str]:
+    """See `at_places`: of a request that is all messages, no more than which of them it is."""
+    return {id(one): f"messages[{at}]" for at, message in enumerate(messages) for one in media_in(message.parts)}
 
 
 def at_places(messages: Iterable[Message], places: Mapping[int, str]) -> tuple[Message, ...]:
@@ -70,10 +78,11 @@ def at_places(messages: Iterable[Message], places: Mapping[int, str]) -> tuple[M
         place = places.get(id(one))
         return replace(one, optional=True) if place is None else replace(one, place=place)
 
-    return tuple(_with_media(message, told) for message in messages)
+    return tuple(with_media(message, told) for message in messages)
 
 
-def _with_media(message: Message, change: Callable[[Media], Media]) -> Message:
+def with_media(message: Message, change: Callable[[Media], Media | Text]) -> Message:
+    """With another in place of each of its media."""
     return replace(message, parts=_changed(message.parts, change)) if media_in(message.parts) else message
 
 
@@ -100,12 +109,25 @@ def refused(media: Media, why: str, code: str = "unsupported_media", place: str 
 
 
 def check_left(messages: Sequence[Message], writes: Callable[[Media], bool]) -> None:
-    """writes: can it be sent? Raises BadRequest, unsupported_media, when of what the user said last nothing can. What
-    stands behind results of tools only shows them: they are an answer to go on with."""
+    """writes: can it be sent? Raises BadRequest, unsupported_media, when something that the user attaches at a known
+    place cannot, or when of what the user said last nothing can. What stands behind results of tools only shows them:
+    they are an answer to go on with."""
+    if not has_media(messages):
+        return
+    for message in messages:
+        for part in message.parts if message.role == "user" else ():
+            if type(part) is Media and part.place and not part.optional and not writes(part):
+                raise _unsent(part)
     last = next((at for at in reversed(range(len(messages))) if messages[at].role == "user"), None)
     if last is None or (last and messages[last - 1].role == "tool"):
         return
     own = [part for part in messages[last].parts if type(part) is not Media or not part.optional]
     media = [part for part in own if type(part) is Media]
     if media and len(media) == len(own) and not any(map(writes, media)):
-        raise refused(media[0], f"this provider cannot be sent this {media[0].kind}, and nothing else is said")
+        raise _unsent(media[0])
+
+
+def _unsent(media: Media) -> BadRequest:
+    if media.data is not None and is_text(media.mime):  # all services take one that can be read
+        return refused(media, "a text file must be base64 of UTF-8", "invalid_media")
+    return refused(media, f"this provider cannot be sent this {media.kind}")

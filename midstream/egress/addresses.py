@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 
 from ..core.errors import Unreachable
-from .targets import Address, Target, refused
+from .targets import Address, Target, parse_target, refused
 
+#: Names that lead to the machine itself, whatever is said of them elsewhere (RFC 6761 §6.3).
+_LOCAL = re.compile(r"(.+\.)?localhost")
+_LOOPBACK = ("127.0.0.1", "::1")
 #: (host, port) -> IP addresses as text, best first. Raises OSError when there is none.
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 
@@ -73,12 +77,21 @@ class Addresses:
         self._allow = frozenset(_entry(text) for text in allow)
         self._resolver = resolver
 
+    def check(self, url: str) -> None:
+        """Raises BadRequest for what may not be dialled whatever its name is resolved to: no address, a private one
+        that is written out, this machine."""
+        self.check_spelling(parse_target(url))
+
     def check_spelling(self, target: Target) -> None:
         """The part of the check that needs no resolution. Raises BadRequest."""
         if target.odd is not None:
             raise refused(target.odd)
         if target.address is not None:
             self._check(target.address, target)
+        elif _LOCAL.fullmatch(target.host) and not any(
+            self._allows(one, target.port) for one in (target.host, *_LOOPBACK)
+        ):
+            raise refused(f"{target.host} is not a public address")
 
     async def resolve(self, target: Target, trusted: bool) -> list[str]:
         """The addresses that may be dialled for target. Raises BadRequest when one of them is not public (one bad

@@ -74,9 +74,8 @@ class Egress:
         return self._pool.reused
 
     def check(self, url: str) -> None:
-        """Raises BadRequest for what `send` would refuse whatever its name is resolved to: no address, a private one
-        that is written out."""
-        self._addresses.check_spelling(parse_target(url))
+        """Raises BadRequest for what `send` would refuse whatever its name is resolved to."""
+        self._addresses.check(url)
 
     def send(self, outgoing: Outgoing) -> Coroutine[Any, Any, Answer]:
         """Returns when the answer's head is there. Raises BadRequest (url, method or header that cannot be sent, an

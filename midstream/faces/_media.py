@@ -8,7 +8,8 @@ from typing import Literal
 from urllib.parse import unquote
 
 from ..core.errors import BadRequest
-from ..core.parts import Media, MediaKind, kind_of
+from ..core.media_types import OCTETS, essence, kind_of, plainly
+from ..core.parts import Media, MediaKind
 
 #: What follows the host of an address, without its query and fragment.
 _PATH = re.compile(r"https?://[^/?#]*([^?#]*)")
@@ -32,49 +33,44 @@ _TYPES = {
     "odt": "application/vnd.oasis.opendocument.text", "ods": "application/vnd.oasis.opendocument.spreadsheet",
     "odp": "application/vnd.oasis.opendocument.presentation",
 }  # fmt: skip
-#: Says nothing about what it is.
-_OCTETS = "application/octet-stream"
 
 
 def media_of(
     kind: str, url: str | None, data: str | None, mime: str, name: str | None, path: str,
     typed: Literal["mimeType", "mime_type"] = "mimeType",
 ) -> Media:  # fmt: skip
-    """kind: image, audio, video, file, or "" = told by the type, else by its name, else a file. url: http(s), or a
-    data: URL. data: base64. typed: what the face calls the type. Raises BadRequest."""
+    """kind: image, audio, video, file, or "" = told by the type, else by its name, else a file; a file whose type says
+    that it is a picture is one. url: http(s), or a data: URL. data: base64. typed: what the face calls the type. Raises
+    BadRequest."""
+    if (url is None) == (data is None):
+        raise BadRequest(f"{path}: either url or data is needed{', not both' if url else ''}", param=path)
     if url is not None and url.startswith("data:"):
         head, comma, rest = url[5:].partition(",")
         if not comma or not head.endswith(";base64"):
             raise BadRequest(f"{path}.url: a data: URL must be base64", param=f"{path}.url")
         mime = _one_type(mime, head[: -len(";base64")], f"{path}.{typed}")
-        url, data = None, rest if data is None else data
-    if (url is None) == (data is None):
-        raise BadRequest(f"{path}: either url or data is needed", param=path)
+        url, data = None, rest
     if url is not None and not re.match(r"https?://[^/\s]", url):
         raise BadRequest(f"{path}.url: must begin with https:// or http://", param=f"{path}.url")
     if data is not None:
         _check_base64(data, mime, path, typed)
     if kind and kind not in _KINDS:
         raise BadRequest(f"{path}.type: must be image, audio, video or file", param=f"{path}.type")
-    if url is not None and kind in ("", "file") and mime in ("", _OCTETS):
+    if url is not None and kind in ("", "file") and essence(mime) in ("", OCTETS):
         told = _type_by(name or "") or _type_at(url)
         mime = told if told and (not kind or kind_of(told) == "file") else mime
-    return Media(_KINDS[kind] if kind else kind_of(mime), mime, data=data, url=url, name=name)
+    return plainly(Media(_KINDS[kind] if kind else "file", mime, data=data, url=url, name=name))
 
 
 def _one_type(told: str, written: str, path: str) -> str:
     """told: beside a data: URL. written: in it."""
-    if not told or not written or _essence(written) == _OCTETS:
+    if not told or not written or essence(written) == OCTETS:
         return told or written
-    if _essence(told) == _OCTETS:
+    if essence(told) == OCTETS:
         return written
-    if _essence(told) != _essence(written):
+    if essence(told) != essence(written):
         raise BadRequest(f"{path}: the data: URL says {written[:100]}", param=path, code="contradictory")
     return told
-
-
-def _essence(mime: str) -> str:
-    return mime.partition(";")[0].strip().lower().replace("image/jpg", "image/jpeg")
 
 
 def _check_base64(data: str, mime: str, path: str, typed: str) -> None:

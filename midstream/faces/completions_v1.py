@@ -30,6 +30,7 @@ from ..core.events import (
 from ..core.json_words import arguments_in
 from ..core.parts import Media, Part, Refusal, Text, ToolCall
 from ..core.turn import Fields, Params, Prompt, Turn
+from ..core.unread import at_places, places_of
 from ..core.usage import Usage
 from ..core.web import Request, Route
 from ..wire.ndjson import write_line
@@ -93,8 +94,9 @@ def read_ask(fields: Fields) -> Prompt:
     if body.max_output_tokens is not None and body.max_output_tokens < 1:
         raise BadRequest("maxOutputTokens: must be at least 1", param="maxOutputTokens")
     tools = read_tools(body.tools or [])
+    messages = read_messages(body.messages or [])
     return Prompt(
-        messages=read_messages(body.messages or []),
+        messages=at_places(messages, places_of(messages)),
         tools=tools,
         tool_choice=read_choice(body.tool_choice, tools),
         params=Params(max_tokens=body.max_output_tokens, temperature=body.temperature),

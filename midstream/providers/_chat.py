@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from ..core.agents import Range
+from ..core.media_types import OCTETS, is_text
 from ..core.parts import Media
 from ..core.turn import Asked, Plan
 from ..wire import openai_chat
 from ..wire.openai_chat import Quirks
+from ._inline import fetches_papers
 from ._parameters import taken
 from ._service import Drawing, Embedding, Headers, Service
 
@@ -54,10 +56,17 @@ EDITING = Drawing(
 
 
 def _fetches(quirks: Quirks) -> Callable[[Media], bool]:
-    """Services fetch images. This format has no place for a sound's address, and OpenAI none for a file's."""
-    sent = {"audio"} if quirks.file_urls else {"audio", "file"}
-    inlined = sent & quirks.media
-    return lambda media: media.kind not in inlined
+    """Services fetch images. This format has no place for a sound's address, and OpenAI none for a file's. A text is
+    sent to all of them, and who knows what stands at an address of which nothing is said?"""
+
+    def fetches(media: Media) -> bool:
+        if media.kind == "file" and "file" in quirks.media:
+            return quirks.file_urls is not None and fetches_papers(media)
+        if media.kind == "file":
+            return media.mime not in ("", OCTETS) and not is_text(media.mime)
+        return media.kind != "audio" or "audio" not in quirks.media
+
+    return fetches
 
 
 def chat_service(

@@ -1,5 +1,6 @@
-"""Media by address, for services that cannot fetch them: had through the one door out and its address check, and kept
-for a while, so that the rounds of a turn and the next turns of its conversation find them again."""
+"""Media by address: what a service cannot fetch is had through the one door out and its address check, and kept for a
+while, so that the rounds of a turn and the next turns of its conversation find it again. No service is handed an
+address that leads to a private place, where it may stand itself."""
 
 from __future__ import annotations
 
@@ -13,17 +14,19 @@ from msgspec.structs import replace
 
 from ..core.errors import BadRequest, MidstreamError
 from ..core.http import Outgoing, Send, Timeouts
-from ..core.parts import Media, Message, Part, ToolResult, has_media, kind_of, media_in
+from ..core.media_types import OCTETS, essence, is_text, kind_of, plainly
+from ..core.parts import Media, Message, Text, has_media, media_in
 from ..core.turn import Holder
-from ..core.unread import words_for
+from ..core.unread import refused, with_media, words_for
 
 MAX_BYTES = 20 * 1024 * 1024
 FETCH = Timeouts(connect=5.0, first_byte=15.0, between=10.0, total=20.0)
 REDIRECTS = 3
 #: What is kept of all conversations together: characters of base64, and seconds since it was fetched.
 KEPT, KEPT_SECONDS = 64 * 1024 * 1024, 1800.0
-#: Says nothing about what it is.
-OCTETS = "application/octet-stream"
+PDF = "application/pdf"
+#: The code of what cannot be had.
+GONE = "media_not_found"
 _NOTHING_SAID = frozenset(
     {OCTETS, "binary/octet-stream", "application/x-download", "application/download", "application/force-download"}
 )
@@ -32,8 +35,12 @@ _SIGNS = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF8", "image/gif"),
-    (b"%PDF-", "application/pdf"),
+    (b"%PDF-", PDF),
 )
+_MOVING = frozenset({"audio", "video"})
+_CALLED = {"image": "an image", "audio": "a sound", "video": "a video"}
+#: What leads into no network: data, and Google's storage.
+_LEADS_NOWHERE = frozenset({"data", "gs"})
 
 
 class _Had(Struct, frozen=True):
@@ -45,11 +52,13 @@ class _Had(Struct, frozen=True):
 
 
 class Links:
-    """send: the door out. now: seconds that never jump."""
+    """send: the door out. now: seconds that never jump. check: raises BadRequest for an address that nobody may be
+    sent to."""
 
-    def __init__(self, send: Send, now: Callable[[], float]) -> None:
+    def __init__(self, send: Send, now: Callable[[], float], check: Callable[[str], None]) -> None:
         self._send = send
         self._now = now
+        self._check = check
         #: By whose they are and their address, the oldest first.
         self._kept: OrderedDict[tuple[Holder, str], _Had] = OrderedDict()
         #: Of them, characters of base64.
@@ -58,21 +67,45 @@ class Links:
     async def inlined(
         self, messages: Sequence[Message], fetches: Callable[[Media], bool], holder: Holder | None
     ) -> tuple[Message, ...]:
-        """Messages with http(s) media carried as data, but for what the service fetches itself. Words stand for what
-        cannot be had, where they may; else BadRequest is raised, with its place. holder: for whom it is kept, None =
-        nobody."""
+        """Messages whose media are plainly of their type, those by address carried as data, but for what the service
+        fetches itself. Words stand for what cannot be had, or lies where nobody may be sent, where they may; else
+        BadRequest is raised, with its place. holder: for whom it is kept, None = nobody."""
         if not has_media(messages):
             return tuple(messages)
-        found = [part for message in messages for part in media_in(message.parts) if not fetches(part)]
-        urls = dict.fromkeys(part.url for part in found if part.url and part.url.startswith(("http://", "https://")))
-        if not urls:
-            return tuple(messages)
-        had = dict(zip(urls, await asyncio.gather(*(self._had(url, holder) for url in urls)), strict=True))
-        for part in found:
-            error = had.get(part.url or "")
-            if isinstance(error, BadRequest) and not part.optional:
-                raise BadRequest(error.message, param=part.place or error.param, code=error.code)
-        return tuple(_with(message, had) for message in messages)
+        found = [plainly(part) for message in messages for part in media_in(message.parts)]
+        urls = dict.fromkeys(part.url for part in found if part.url and _leads(part.url) and not fetches(part))
+        answers = await asyncio.gather(*(self._had(url, holder) for url in urls))
+        had: dict[str, _Had | BadRequest] = dict(zip(urls, answers, strict=True))
+
+        def told(part: Media) -> Media | Text:
+            part = plainly(part)
+            try:
+                return self._told(part, None if fetches(part) else had.get(part.url or ""))
+            except BadRequest as error:
+                if part.optional:
+                    return words_for(part)
+                raise refused(part, error.message, error.code) from None
+
+        return tuple(_with(message, told) for message in messages)
+
+    def _told(self, part: Media, had: _Had | BadRequest | None) -> Media:
+        """As the service is told of it. had: what it was fetched as, None = it was not. Raises BadRequest."""
+        if isinstance(had, BadRequest):
+            raise had
+        url = part.url or ""
+        if had is None:
+            if _leads(url):
+                try:
+                    self._check(url)
+                except BadRequest as error:
+                    raise _at(url, error) from None
+            return part
+        mime = part.mime if had.mime == OCTETS and part.mime else had.mime
+        if not _may_be(part, mime):
+            said = _CALLED.get(part.kind, part.mime)
+            raise BadRequest(f"the media at {_shown(url)} is {mime}, not {said}", code=GONE)
+        # Nobody may have said what stands there: a picture that is sent as a file is refused.
+        return plainly(replace(part, mime=mime, data=had.data, url=None))
 
     async def _had(self, url: str, holder: Holder | None) -> _Had | BadRequest:
         self._forget()
@@ -101,23 +134,27 @@ class Links:
             self.size -= len(oldest.data)
 
 
-def _with(message: Message, had: dict[str, _Had | BadRequest]) -> Message:
-    parts = tuple(_replaced(part, had) for part in message.parts)
-    return message if parts == message.parts else replace(message, parts=parts, native=None)
+def fetches_papers(media: Media) -> bool:
+    """Of a service that fetches what it is shown, and of documents by address reads only PDFs."""
+    return media.kind != "file" or media.mime == PDF
 
 
-def _replaced(part: Part, had: dict[str, _Had | BadRequest]) -> Part:
-    if isinstance(part, Media) and part.url is not None and part.url in had:
-        one = had[part.url]
-        if isinstance(one, BadRequest):
-            return words_for(part)
-        mime = part.mime if one.mime == OCTETS and part.mime else one.mime
-        # Nobody may have said what stands there: a picture that is sent as a file is refused.
-        kind = kind_of(mime) if part.kind == "file" else part.kind
-        return replace(part, kind=kind, mime=mime, data=one.data, url=None)
-    if isinstance(part, ToolResult):
-        return replace(part, parts=tuple(_replaced(inner, had) for inner in part.parts))
-    return part
+def _with(message: Message, change: Callable[[Media], Media | Text]) -> Message:
+    changed = with_media(message, change)
+    return message if changed.parts == message.parts else replace(changed, native=None)
+
+
+def _leads(url: str) -> bool:
+    """May it lead into a network?"""
+    return bool(url) and url.partition(":")[0].lower() not in _LEADS_NOWHERE
+
+
+def _may_be(part: Media, mime: str) -> bool:
+    """May what is of this type be what its sender says it is? A page that asks who is there has a good status too."""
+    if part.kind == "file":
+        return mime != "text/html" or part.mime in ("", OCTETS) or is_text(part.mime)
+    kind = kind_of(mime)
+    return not is_text(mime) and (kind in ("file", part.kind) or {kind, part.kind} == _MOVING)
 
 
 async def _fetch(url: str, send: Send) -> tuple[str, str]:
@@ -126,21 +163,25 @@ async def _fetch(url: str, send: Send) -> tuple[str, str]:
         incoming = await send(Outgoing("GET", url, timeouts=FETCH, redirects=REDIRECTS))
         try:
             if incoming.status != 200:
-                raise BadRequest(f"the media at {_shown(url)} answered {incoming.status}", code="media_not_found")
+                raise BadRequest(f"the media at {_shown(url)} answered {incoming.status}", code=GONE)
             body = await incoming.read(MAX_BYTES)
+            if not body:
+                raise BadRequest(f"there is nothing at {_shown(url)}", code=GONE)
         finally:
             incoming.close()
     except BadRequest as error:
-        if error.code == "media_not_found":
-            raise
-        raise BadRequest(f"the media at {_shown(url)}: {error.message}", param=error.param, code=error.code) from None
+        raise error if error.code == GONE else _at(url, error) from None
     except MidstreamError as error:
-        raise BadRequest(f"the media at {_shown(url)} cannot be had: {error.message}", code="media_not_found") from None
-    claimed = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+        raise BadRequest(f"the media at {_shown(url)} cannot be had: {error.message}", code=GONE) from None
+    claimed = essence(incoming.headers.get("content-type", ""))
     mime = next((mime for sign, mime in _SIGNS if body.startswith(sign)), claimed)
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         mime = "image/webp"
     return OCTETS if mime in _NOTHING_SAID else mime or OCTETS, base64.b64encode(body).decode()
+
+
+def _at(url: str, error: BadRequest) -> BadRequest:
+    return BadRequest(f"the media at {_shown(url)}: {error.message}", code=error.code)
 
 
 def _shown(url: str) -> str:

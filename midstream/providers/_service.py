@@ -19,6 +19,7 @@ from ..core.parts import Media, Message, Native
 from ..core.serving import Emit, Line, Target
 from ..core.turn import Asked, Plan
 from ..core.unread import reports_in, unread_in, without_optional
+from ..egress.addresses import Addresses
 from ._by_word import LookedAt, looked_at
 from ._inline import Links
 from ._relay import Ended, ReadWhole, Relay, good_end, whole_of
@@ -70,7 +71,8 @@ class Service(Struct, frozen=True):
     vendor: by which its prices are found. keyless: may be used without a key.
     forwards: the caller's headers that mean something to it.
     builtin: part of this server, always there, with these models.
-    fetches: which media with an http(s) address it fetches itself, we inline the others; None = all.
+    fetches: which media by address it need not be sent, as it fetches them itself or takes none such; we inline the
+    others.
     parameters: what a model of it takes of each parameter, by neutral name (core.agents.ModelDocument).
     claims: names that only models of this vendor have; None = it runs models of any vendor.
     spare: the model that usually answers in another one's place, "" = none."""
@@ -95,7 +97,7 @@ class Service(Struct, frozen=True):
     spare: Callable[[str], str] = lambda model: ""
     builtin: bool = False
     models: tuple[str, ...] = ()
-    fetches: Callable[[Media], bool] | None = None
+    fetches: Callable[[Media], bool] = lambda media: True
     parameters: Callable[[str], Mapping[str, Range | None]] = lambda model: {}
     claims: re.Pattern[str] | None = None
 
@@ -124,7 +126,7 @@ class Provider:
         self.timeouts = timeouts or Timeouts()
         self.max_tokens = max_tokens
         self._send = send
-        self.links = links or Links(send, time.monotonic)
+        self.links = links or Links(send, time.monotonic, Addresses(()).check)
         self.has_key = bool(keys)
         self._fixed = fixed = (("content-type", "application/json"), *service.headers, *headers)
         self._headers = {label: (*service.auth(key), *fixed) for label, key in keys.items()} if keys else {"0": fixed}
@@ -154,9 +156,9 @@ class Provider:
                 await line.leaving()
                 await self.service.answers(plan, line.emit)
             elif self.service.drawing is not None and wants_a_picture(plan, self.service.dialect.NAME):
-                await self._draw(self.service.drawing, key, plan, line)
+                await self._draw(self.service.drawing, key, await self._inlined(plan), line)
             else:
-                await self._answer(key, plan, line)
+                await self._answer(key, await self._inlined(plan), line)
         except UpstreamError as error:
             error.provider, error.key = self.name, key
             raise
@@ -173,7 +175,6 @@ class Provider:
 
     async def _answer(self, key: str, plan: Plan, line: Line) -> None:
         service, emit = self.service, line.emit
-        plan = await self._inlined(plan)
         write = service.write or service.dialect.write_ask
         asked, incoming = await self._posted(
             write, lambda asked: service.path(asked.model, asked.stream), key, plan, line
@@ -201,10 +202,9 @@ class Provider:
             incoming.close()
 
     async def _inlined(self, plan: Plan) -> Plan:
-        """With what is fetched of its messages, but for those that go as their caller has written them."""
+        """With what is fetched of its messages, but for those that go as their caller has written them: all others pass
+        here, whatever they were written in and whatever is asked."""
         fetches, own = self.service.fetches, self.service.dialect.NAME
-        if fetches is None:
-            return plan
         if plan.turn.dialect != own:
             prompt = plan.turn.prompt
             messages = await self.links.inlined(prompt.messages, fetches, plan.holder)
@@ -306,7 +306,7 @@ class Provider:
         if way is None:
             line.emit((Attempted(self.name, ""), Gave(Counted(estimated_tokens(plan))), Done()), 0)
             return
-        asked = way.write(plan)
+        asked = way.write(await self._inlined(plan))
         await line.leaving()
         incoming = await self._exchange("POST", way.path(plan.model), key, asked, self._forwarded(plan))
         try:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ..core.agents import Range
 from ..core.turn import Plan
 from ..wire import anthropic_messages
+from ._inline import fetches_papers
 from ._parameters import taken
 from ._service import Counting, Headers, Service
 
@@ -41,7 +42,7 @@ SERVICE = Service(
     counting=Counting(lambda model: "/v1/messages/count_tokens", _write_count, anthropic_messages.read_count),
     models_path="/v1/models",
     read_models=anthropic_messages.read_models,
-    fetches=lambda media: not media.mime.startswith("text/"),  # of documents by address, it reads only PDFs
+    fetches=fetches_papers,
     vendor="anthropic",
     parameters=_parameters,
     claims=re.compile(r"claude-"),

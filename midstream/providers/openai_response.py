@@ -7,6 +7,7 @@ import re
 from ..core.agents import Range
 from ..wire import openai_chat, openai_responses
 from ._chat import EDITING, EMBEDDING
+from ._inline import fetches_papers
 from ._parameters import taken
 from ._service import Service
 from ._spares import spare
@@ -25,6 +26,7 @@ SERVICE = Service(
     base_url="https://api.openai.com/v1",
     key_env="OPENAI_API_KEY",
     path=lambda model, stream: "/responses",
+    fetches=lambda media: media.kind != "audio" and fetches_papers(media),
     embedding=EMBEDDING,
     drawing=EDITING,
     models_path="/models",

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ..core.errors import Busy, MidstreamError, Refused
 from ..core.serving import Target
+from ..core.unread import UNSENT
 from .health import Health, refuses_key
 
 TRIES_PER_TARGET = 3
@@ -74,10 +75,13 @@ class Route:
         return self._choose(0.0)
 
     def passing(self, error: MidstreamError) -> Next:
-        """The next try when this target cannot be asked such a thing at all: that is told only of the first one."""
+        """The next try when this target cannot be asked such a thing at all: that is told only of the first one. What
+        the first cannot be sent another one may take."""
         failed = self._last or self.passed_over
         if failed is None:
-            raise error
+            if error.code not in UNSENT or self._at + 1 == len(self._targets):
+                raise error
+            self.passed_over = error
         self._last = failed
         self._move_on()
         return self._choose(0.0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.media_types import OCTETS, plainly
 from ..core.parts import Media
 from ..core.toolbox import ToolAnswer
 from ..wire.jsonrpc import Fault, Result
 from ._answers import failed, told
 
-OCTETS = "application/octet-stream"
 #: The address of a resource whose server gave none.
 NOWHERE = "about:blank"
 
@@ -39,14 +39,15 @@ def read_answer(answer: Result | Fault) -> ToolAnswer:
 
 
 def content_of(answer: ToolAnswer) -> list[dict[str, Any]]:
-    """An answer's content as MCP writes it: one text, then an image, audio or resource (a blob) for each media."""
+    """An answer's content as MCP writes it: one text, then an image, audio or resource (a blob, as it came with an
+    address) for each media."""
     said = [{"type": "text", "text": answer.text}] if answer.text or not answer.media else []
     return [*said, *map(_block, answer.media)]
 
 
 def _block(media: Media) -> dict[str, Any]:
     mime = media.mime or OCTETS
-    if media.kind in ("image", "audio"):
+    if media.kind in ("image", "audio") and media.name is None:
         return {"type": media.kind, "data": media.data or "", "mimeType": mime}
     return {"type": "resource", "resource": {"uri": media.name or NOWHERE, "mimeType": mime, "blob": media.data or ""}}
 
@@ -56,7 +57,7 @@ def _read_block(block: Mapping[str, Any], texts: list[str], media: list[Media]) 
     if kind == "text" and isinstance(block.get("text"), str):
         texts.append(block["text"])
     elif kind in ("image", "audio") and isinstance(block.get("data"), str):
-        media.append(Media("image" if kind == "image" else "audio", mime, data=block["data"]))
+        media.append(plainly(Media("image" if kind == "image" else "audio", mime, data=block["data"])))
     elif kind == "resource_link":
         texts.append(f"[{block.get('name') or 'resource'}: {block.get('uri')}]")
     elif kind == "resource" and isinstance(block.get("resource"), Mapping):
@@ -65,6 +66,6 @@ def _read_block(block: Mapping[str, Any], texts: list[str], media: list[Media]) 
             texts.append(resource["text"])
         elif isinstance(resource.get("blob"), str):
             mime = str(resource.get("mimeType") or OCTETS)
-            media.append(Media("file", mime, data=resource["blob"], name=str(resource.get("uri") or "")))
+            media.append(plainly(Media("file", mime, data=resource["blob"], name=str(resource.get("uri") or ""))))
     else:
         texts.append(f"[a part of type {str(kind)[:40]}, which is not known here]")

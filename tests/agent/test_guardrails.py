@@ -158,6 +158,7 @@ def test_the_users_own_words_come_first_then_what_is_attached_with_its_name():
         file("тайна: secret".encode("utf-16-le")), file("тайна: secret".encode("utf-16-be")), file("s\0ecret"),
         file("sécret, or secret".encode("latin-1")),
         file("secret", "TEXT/csv; charset=utf-8"), file("{'a': 'secret'}", "application/json"),
+        file(b"secret\xff", "application/json"),
         file("secret", "application/octet-stream"), file("secret", "text/plain", kind="audio"),
         Media("file", "application/pdf", data="aGk=", name="secret.pdf"),
     ],
@@ -188,6 +189,8 @@ def test_of_what_is_no_text_only_the_name_is_read(media: Media):
     [
         file("café".encode("latin-1"), name="menu.csv"), file("密語".encode("utf-16-le"), "text/csv"),
         file(b"\xff\x00\xd8\x00\xd8\xdc\x41"), Media("file", "text/plain", data="abcde"),
+        *(file(b'{"a": "x"}\xff', mime) for mime in ("application/json", "application/xml", "application/x-yaml")),
+        file(b'{"a": "x"}\xff', "Application/LD+JSON; charset=utf-8"),
     ],
 )  # fmt: skip
 def test_of_a_text_file_that_cannot_be_read_no_check_can_be_made(media: Media):

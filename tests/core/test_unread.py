@@ -8,6 +8,7 @@ from midstream.core.parts import Media, Message, Text, ToolCall, ToolResult
 from midstream.core.unread import at_places, check_left, of_before, spelled, unread_in, without_optional
 
 PICTURE = Media("image", "image/png", data="AAAA", place="images[0]")
+UNPLACED = replace(PICTURE, place="")
 SAID = Message("user", (PICTURE, Text("See.")))
 RESULT = Message("tool", (ToolResult("c", (Text("here"), PICTURE), "t"),))
 
@@ -49,8 +50,21 @@ def test_a_message_of_which_nothing_can_be_sent_is_refused_at_its_place():
         check_left([Message("user", (replace(PICTURE, optional=True), PICTURE))], nothing)
 
 
-def test_where_anything_else_is_said_it_is_not():
-    call = Message("assistant", (ToolCall("c", "t", "{}"),))
-    for messages in ([], [SAID], [SAID, call, RESULT, Message("user", (PICTURE,))], [call]):
+def test_where_anything_else_is_said_it_is_not_if_nobody_knows_its_place():
+    call, said = Message("assistant", (ToolCall("c", "t", "{}"),)), Message("user", (UNPLACED, Text("See.")))
+    for messages in ([], [said], [said, call, RESULT, Message("user", (UNPLACED,))], [call]):
         check_left(messages, nothing)
     check_left(of_before([SAID]), nothing)
+
+
+def test_what_is_attached_at_a_known_place_is_refused_though_other_things_are_said():
+    for messages in ([SAID], [SAID, Message("assistant", (Text("I see."),)), Message("user", (Text("And now?"),))]):
+        check_left(messages, lambda media: True)
+        with pytest.raises(BadRequest) as caught:
+            check_left(messages, nothing)
+        assert (caught.value.code, caught.value.param) == ("unsupported_media", "images[0]")
+    check_left([Message("assistant", (PICTURE,)), RESULT], nothing)  # nobody attached these
+    latin = Media("file", "application/json", data="6Q==", place="files[0]")
+    with pytest.raises(BadRequest) as caught:
+        check_left([Message("user", (latin, Text("Read.")))], nothing)
+    assert (caught.value.code, caught.value.param) == ("invalid_media", "files[0]")

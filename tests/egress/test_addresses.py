@@ -90,6 +90,7 @@ ODD = [
     "http://localhost:{port}/",
     "http://LOCALHOST:{port}/",
     "http://localhost.:{port}/",
+    "http://app.localhost:{port}/",
     "http://public.example.:{port}/",
     "http://[::1]:{port}/",
     "http://[::ffff:127.0.0.1]:{port}/",
@@ -237,7 +238,10 @@ def test_trusted_addresses_may_be_private(run, serve, door, ask):
         ("inner.example", "http://inner.example:{port}/", True),
         ("Inner.Example:{port}", "http://inner.example:{port}/", True),
         ("127.0.0.1:{port}", "http://inner.example:{port}/", True),
+        ("localhost:{port}", "http://localhost:{port}/", True),
+        ("127.0.0.1:{port}", "http://localhost:{port}/", True),
         ("127.0.0.1:1", "http://127.0.0.1:{port}/", False),
+        ("127.0.0.1:1", "http://localhost:{port}/", False),
         ("other.example", "http://inner.example:{port}/", False),
         ("example", "http://inner.example:{port}/", False),
         ("inner.example:{port}", "http://user@inner.example:{port}/", False),
@@ -306,3 +310,16 @@ def test_no_text_is_more_than_refused_and_no_target_can_split_a_request(text, st
     assert line.isascii()
     assert line.isprintable()
     assert line.count(" ") == 2
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost", "a.localhost", "\uff4cocalhost", "127.0.0.1", "[::1]"])
+def test_this_machine_is_known_by_its_name_before_anything_is_resolved(host):
+    with pytest.raises(BadRequest) as caught:
+        Addresses(()).check(f"http://{host}:5432/x.png")
+    assert caught.value.code == "address_refused"
+    Addresses(("127.0.0.1:5432", "[::1]:5432", "a.localhost")).check(f"http://{host}:5432/x.png")
+
+
+@pytest.mark.parametrize("host", ["localhost.example.org", "mylocalhost", "example.org"])
+def test_a_name_that_only_looks_like_this_machine_may_be_public(host):
+    Addresses(()).check(f"http://{host}:5432/x.png")

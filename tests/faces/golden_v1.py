@@ -254,9 +254,9 @@ PROMPTS: list[tuple[dict[str, Any], Prompt]] = [
                 Message(
                     "user",
                     (
-                        Text("see"), Media("image", url="https://example.org/a.png"),
-                        Media("image", "image/png", data="aGk="),
-                        Media("file", "application/pdf", data="aGk=", name="a.pdf"),
+                        Text("see"), Media("image", url="https://example.org/a.png", place="messages[1]"),
+                        Media("image", "image/png", data="aGk=", place="messages[1]"),
+                        Media("file", "application/pdf", data="aGk=", name="a.pdf", place="messages[1]"),
                     ),
                     name="Ann",
                 ),

@@ -54,7 +54,7 @@ def test_what_is_said_of_a_link_counts_more_than_its_name():
     url = "https://example.org/a.png"
     assert media_of("file", url, None, "", None, "files[0]") == Media("file", url=url)
     assert media_of("", url, None, "application/pdf", None, "files[0]") == Media("file", "application/pdf", url=url)
-    assert media_of("", url, None, "Audio/wav", None, "files[0]") == Media("audio", "Audio/wav", url=url)
+    assert media_of("", url, None, "Audio/wav", None, "files[0]") == Media("audio", "audio/wav", url=url)
 
 
 @given(st.text())
@@ -73,6 +73,20 @@ def test_a_link_that_is_a_file_is_of_the_type_that_its_name_says():
     assert media_of("file", "https://example.org/a.txt", None, paper, "a.csv", "files[0]").mime == paper
 
 
+@pytest.mark.parametrize("mime, kind", [("image/png", "image"), ("Audio/mpeg", "audio"), ("application/pdf", "file")])
+def test_a_file_whose_type_says_that_it_is_a_picture_is_one(mime: str, kind: str):
+    for url, told in ((f"data:{mime};base64,AAAA", ""), ("https://example.org/a", mime)):
+        assert media_of("file", url, None, told, None, "files[0]").kind == kind
+    assert media_of("file", None, "AAAA", mime, None, "files[0]").kind == kind
+
+
+@pytest.mark.parametrize("url", ["data:image/png;base64,AAAA", "https://example.org/a.png"])
+def test_an_address_and_data_are_two_things(url: str):
+    with pytest.raises(BadRequest) as caught:
+        media_of("image", url, "AAAA", "image/png", None, "attachments[0]")
+    assert caught.value.param == "attachments[0]"
+
+
 @pytest.mark.parametrize("typed", ["mimeType", "mime_type"])
 def test_data_without_a_type_is_refused_by_the_faces_own_word(typed: Any):
     with pytest.raises(BadRequest) as caught:
@@ -86,8 +100,11 @@ def test_data_without_a_type_is_refused_by_the_faces_own_word(typed: Any):
         ("", "text/csv", "text/csv"),
         ("text/csv", "", "text/csv"),
         ("text/csv", "text/csv", "text/csv"),
-        ("TEXT/csv", "text/csv;charset=utf-8", "TEXT/csv"),
-        ("image/jpg", "image/jpeg", "image/jpg"),
+        ("TEXT/csv", "text/csv;charset=utf-8", "text/csv"),
+        ("image/jpg", "image/jpeg", "image/jpeg"),
+        ("", "image/jpg", "image/jpeg"),
+        ("", "IMAGE/PNG", "image/png"),
+        ("", "application/pdf;name=a.pdf", "application/pdf"),
         ("text/csv", "application/octet-stream", "text/csv"),
         ("application/octet-stream", "text/csv", "text/csv"),
         ("text/csv", "text/plain", None),

@@ -21,8 +21,9 @@ from midstream.core.errors import BadRequest, Unreachable
 from midstream.core.http import Incoming, Outgoing
 from midstream.core.parts import Media, Message, Text
 from midstream.core.registry import modules_of
-from midstream.core.turn import EmbedAsk, Plan, Prompt, Turn
+from midstream.core.turn import EmbedAsk, Params, Plan, Prompt, Turn
 from midstream.core.unread import of_before
+from midstream.egress.addresses import Addresses
 from midstream.providers._inline import Links
 
 from .asking import KEY, MODEL, REMOTE, SERVICES, Watched, fields_of, plan_of, shown, turn_of
@@ -219,7 +220,7 @@ async def nobody(outgoing: Outgoing) -> Incoming:
 
 
 def posted(watched: Watched, plan: Plan) -> str:
-    watched.provider.links = Links(nobody, lambda: 0.0)
+    watched.provider.links = Links(nobody, lambda: 0.0, lambda url: None)
     return watched.ask(plan).body.decode()
 
 
@@ -254,3 +255,111 @@ def test_what_is_asked_now_is_sent_or_refused_at_its_place_and_never_left_out_to
         assert refusal.code in ("unsupported_media", "media_not_found", "invalid_media")
         assert refusal.param == "files[0]"
         assert not watched.sent
+
+
+#: What of a file at an address reaches a service: the address, or what stands there.
+LINKS = {
+    "a paper": "application/pdf",
+    "data": "application/json",
+    "a letter": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "notes": "text/plain",
+    "unknown": "",
+}
+THERE = "T2YgYSBsaW5r"
+TEXTS = ("text/plain", "application/json")
+#: Services that do not take every file.
+READ = {"groq": TEXTS, "anthropic": (*TEXTS, "application/pdf")}
+
+
+class Found:
+    status, headers = 200, {"content-type": "application/octet-stream"}
+
+    async def read(self, limit: int = 0) -> bytes:
+        return b"Of a link"
+
+    def close(self) -> None:
+        pass
+
+
+async def finding(outgoing: Outgoing) -> Incoming:
+    return Found()  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("mime", LINKS.values(), ids=LINKS)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_no_service_is_left_to_fetch_a_file_that_it_may_not_read(kind: str, mime: str):
+    watched = Watched(kind)
+    watched.provider.links = Links(finding, lambda: 0.0, lambda url: None)
+    media = Media("file", mime, url="https://files.example/a", place="files[0]")
+    plan = of_an_agent(Message("user", (media, Text("Read."))))
+    if mime not in READ.get(kind, LINKS.values()):
+        with pytest.raises(BadRequest) as caught:
+            watched.ask(plan)
+        assert (caught.value.code, caught.value.param) == ("unsupported_media", "files[0]")
+        return
+    sent = watched.ask(plan).body.decode()
+    if "https://files.example/a" in sent:
+        assert mime == "application/pdf"
+    else:
+        assert THERE in sent or "Of a link" in sent
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+def test_a_file_that_is_a_picture_is_sent_as_one(kind: str):
+    sent = []
+    for named in ("image", "file"):
+        media = Media(named, "IMAGE/PNG", data="AAAA", place="files[0]")  # type: ignore[arg-type]
+        sent.append(Watched(kind).ask(of_an_agent(Message("user", (media, Text("See."))))).body)
+    assert sent[0] == sent[1]
+    assert b"image/png" in sent[0]
+
+
+@pytest.mark.parametrize("media", MEDIA.values(), ids=MEDIA)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_what_is_attached_now_is_not_left_out_because_something_else_is_said(kind: str, media: Media):
+    watched = Watched(kind)
+    asked = Message("user", (replace(media, place="files[0]"), Text("Sum it up.")))
+    refusal: BadRequest | None = None
+    try:
+        sent = posted(watched, of_an_agent(asked))
+    except BadRequest as error:
+        refusal, sent = error, ""
+    assert refusal is not None or (media.data or media.url or media.file_id or "") in sent
+    assert refusal is None or refusal.param == "files[0]"
+    assert refusal is None or refusal.code in ("unsupported_media", "media_not_found", "invalid_media")
+
+
+PRIVATE = "http://169.254.169.254/latest/meta-data"
+
+
+async def behind_the_door(outgoing: Outgoing) -> Incoming:
+    Addresses(()).check(outgoing.url)
+    raise AssertionError("dialled")
+
+
+def handed(kind: str, plan: Plan) -> str:
+    """What goes out, or the code of why nothing does."""
+    watched = Watched(kind)
+    watched.provider.links = Links(behind_the_door, lambda: 0.0, Addresses(()).check)
+    try:
+        return watched.ask(plan).body.decode()
+    except BadRequest as error:
+        assert not watched.sent
+        return error.code
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+def test_a_private_address_is_handed_to_a_service_only_as_its_own_client_writes_it(kind: str):
+    picture = Media("image", url=PRIVATE)
+    for media in (picture, Media("file", "application/pdf", url=PRIVATE), Media("video", url=PRIVATE)):
+        assert handed(kind, of_an_agent(Message("user", (media, Text("See."))))) == "address_refused"
+    said = Prompt((Message("user", (picture, Text("Draw."))),), params=Params(modalities=("text", "image")))
+    drawing = Turn("agent", {}, lambda fields: said, model=MODEL)
+    counting = Turn("agent", {}, lambda fields: said, model=MODEL, kind="count_tokens")
+    for turn in (drawing, counting) if REMOTE[kind].counting is not None else (drawing,):
+        assert handed(kind, Plan(turn, MODEL, False)) == "address_refused"
+    image = {"type": "image_url", "image_url": {"url": PRIVATE}}
+    chat = plan_of(turn_of({"messages": [{"role": "user", "content": [image]}]}))
+    own = chat.turn.dialect == REMOTE[kind].dialect.NAME
+    assert (PRIVATE in handed(kind, chat)) == own
+    assert own or handed(kind, chat) == "address_refused"

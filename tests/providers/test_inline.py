@@ -38,13 +38,17 @@ class Web:
     def __init__(self, body: bytes = b"%PDF-", kind: str = "application/pdf") -> None:
         self.now, self.status, self.body, self.kind = 1000.0, 200, body, kind
         self.fetched: list[str] = []
-        self.links = Links(self._send, lambda: self.now)
+        self.links = Links(self._send, lambda: self.now, self._check)
 
     async def _send(self, outgoing: Outgoing) -> Incoming:
         self.fetched.append(outgoing.url)
         if not self.status:
             raise Unreachable("nobody")
         return Answer(self.body, self.status, self.kind)  # type: ignore[return-value]
+
+    def _check(self, url: str) -> None:
+        if "private" in url:
+            raise BadRequest("url: this address may not be called", param="url", code="address_refused")
 
     def inlined(
         self, *parts: Any, holder: Holder | None = HERE, fetches: Callable[[Media], bool] = lambda media: False
@@ -117,3 +121,75 @@ def test_a_type_that_says_nothing_leaves_the_one_that_is_known(kind: str):
     assert had.mime == word
     [had] = web.inlined(replace(PAPER, mime=""))
     assert had.mime == "application/octet-stream"
+
+
+@pytest.mark.parametrize("fetches", [True, False])
+@pytest.mark.parametrize("url", ["https://private.example/a.png", "HTTP://private.example/a.png", "file:///private"])
+def test_nobody_is_handed_an_address_that_leads_to_a_private_place(url: str, fetches: bool):
+    web = Web()
+    web.links._send = refusing  # type: ignore[assignment]
+    media = Media("image", "image/png", url=url, place="images[0]")
+    with pytest.raises(BadRequest) as caught:
+        web.inlined(Text("See."), media, fetches=lambda media: fetches)
+    assert (caught.value.code, caught.value.param) == ("address_refused", "images[0]")
+    before = replace(media, place="", optional=True)
+    [said, words] = web.inlined(Text("See."), before, fetches=lambda media: fetches)
+    assert (said, type(words)) == (Text("See."), Text)
+
+
+async def refusing(outgoing: Outgoing) -> Incoming:
+    raise BadRequest("url: this address may not be called", param="url", code="address_refused")
+
+
+@pytest.mark.parametrize("url", ["data:image/png;base64,private", "gs://private/a.png"])
+def test_what_leads_into_no_network_is_handed_on(url: str):
+    media = Media("image", "image/png", url=url)
+    assert Web().inlined(media) == (media,)
+
+
+def test_an_answer_without_anything_in_it_is_none():
+    with pytest.raises(BadRequest) as caught:
+        Web(b"").inlined(PAPER)
+    assert (caught.value.code, caught.value.param) == ("media_not_found", "files[0]")
+
+
+PAGE = b"<html>please log in</html>"
+
+
+@pytest.mark.parametrize(
+    "media, had, kind",
+    [
+        (Media("image", url="https://x.example/a"), "text/html", None),
+        (Media("audio", "audio/mpeg", url="https://x.example/a"), "text/html", None),
+        (Media("video", url="https://x.example/a"), "application/json", None),
+        (Media("image", url="https://x.example/a"), "audio/mpeg", None),
+        (Media("file", "application/pdf", url="https://x.example/a"), "Text/HTML; charset=utf-8", None),
+        # what may be
+        (Media("file", url="https://x.example/a"), "text/html", "file"),
+        (Media("file", "text/plain", url="https://x.example/a"), "text/html", "file"),
+        (Media("image", "image/png", url="https://x.example/a"), "application/octet-stream", "image"),
+        (Media("audio", url="https://x.example/a"), "video/mp4", "audio"),
+        (Media("audio", url="https://x.example/a"), "application/ogg", "audio"),
+    ],
+)
+def test_a_page_in_place_of_a_picture_is_a_link_that_leads_to_nothing(media: Media, had: str, kind: str | None):
+    web = Web(PAGE, had)
+    if kind is not None:
+        [found] = web.inlined(media)
+        assert (found.kind, found.data) == (kind, base64.b64encode(PAGE).decode())
+        return
+    with pytest.raises(BadRequest) as caught:
+        web.inlined(replace(media, place="files[0]"))
+    assert (caught.value.code, caught.value.param) == ("media_not_found", "files[0]")
+    assert f"is {had.partition(';')[0].lower()}, not " in caught.value.message
+    [words] = web.inlined(replace(media, optional=True))
+    assert type(words) is Text
+
+
+def test_types_are_told_plainly_whoever_has_written_them():
+    jpg, pdf, png = Media("image", "image/jpg", data="AAAA"), "application/pdf;name=a.pdf", "IMAGE/PNG"
+    said = Web().inlined(jpg, Media("file", pdf, data="AAAA"), ToolResult("c", (Media("file", png, data="AAAA"),), "t"))
+    assert (said[0].mime, said[1].mime) == ("image/jpeg", "application/pdf")
+    assert (said[2].parts[0].kind, said[2].parts[0].mime) == ("image", "image/png")
+    [had] = Web(b"x", "image/jpg").inlined(Media("file", url="https://x.example/a"))
+    assert (had.kind, had.mime) == ("image", "image/jpeg")

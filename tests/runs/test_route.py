@@ -230,3 +230,34 @@ def test_a_target_that_cannot_be_asked_is_passed_over_and_the_others_failure_is_
     first.first()
     with pytest.raises(BadRequest):
         first.route.passing(refusal)
+
+
+@pytest.mark.parametrize("code", ["unsupported_media", "invalid_media"])
+def test_what_the_first_cannot_be_sent_another_is_asked(code: str):
+    first, second = BadRequest("no sound here", code=code), BadRequest("nor here", code=code)
+    way = Way([ONE, TWO])
+    way.first()
+    assert way.route.passing(first).target is TWO
+    with pytest.raises(BadRequest) as told:
+        way.route.passing(second)
+    assert told.value is first
+    alone = Way([ONE])
+    alone.first()
+    with pytest.raises(BadRequest):
+        alone.route.passing(first)
+
+
+def test_one_that_fails_after_another_could_not_be_asked_says_why_it_failed():
+    way = Way([ONE, TWO])
+    way.first()
+    way._took(way.route.passing(BadRequest("no sound here", code="unsupported_media")))
+    for _ in range(TRIES_PER_TARGET - 1):
+        way.failed(DOWN)
+    with pytest.raises(Unreachable):
+        way.failed(DOWN)
+    resting = Way([ONE, TWO])
+    for _ in range(5):
+        resting.health.circuit("two", "0", "m").fail(DOWN, resting.now)
+    resting.first()
+    with pytest.raises(Busy):
+        resting.route.passing(BadRequest("no sound here", code="unsupported_media"))

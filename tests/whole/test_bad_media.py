@@ -18,6 +18,7 @@ URL = "/api/v2/model/chat/completion"
 AUDIO = "data:audio/mpeg;base64,AAAA"
 VIDEO = "data:video/mp4;base64,AAAA"
 LATIN = "data:text/plain;base64," + base64.b64encode("né".encode("latin-1")).decode()
+PDF = "data:application/pdf;base64,AAAA"
 PRIVATE = "http://10.1.1.1/a.mp3"
 PNG = "data:image/png;base64,AAAA"
 GEMINI = {"candidates": [{"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP"}]}
@@ -79,9 +80,16 @@ def serving(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
         )
         toml += f'[providers.ai]\nkind = "openai"\nbase_url = "{upstream.url}/v1"\napi_key = "sk"\n'
         toml += f'[providers.small]\nkind = "mistral"\nbase_url = "{upstream.url}/v1"\napi_key = "sk"\n'
+        toml += f'[providers.fast]\nkind = "groq"\nbase_url = "{upstream.url}/v1"\napi_key = "sk"\n'
+        toml += '[models.either]\ntargets = ["fast/x", "ai/z"]\n'
         with Serving(tmp_path_factory.mktemp("media"), toml) as running:
             Agents(running).tool("weather", tools.url + "/weather")
             yield running
+
+
+@pytest.fixture(scope="module")
+def agents(serving: Serving) -> Agents:
+    return Agents(serving)
 
 
 @pytest.fixture(autouse=True)
@@ -168,14 +176,72 @@ def test_a_stored_conversation_of_an_official_format_goes_on_after_a_picture_tha
 
 @pytest.mark.parametrize("name, url", [("small", VIDEO), ("ai", VIDEO), ("answers", VIDEO), ("up", LATIN)])
 def test_what_would_be_asked_of_nothing_is_refused_and_not_sent(
-    serving: Serving, upstream: Upstream, name: str, url: str
+    serving: Serving, agents: Agents, upstream: Upstream, name: str, url: str
 ):
-    agent = Agents(serving).agent(service=name, configuration={"model": "x", "prompt": "Be brief."})
+    agent = agents.agent(service=name, configuration={"model": "x", "prompt": "Be brief."})
     for more in ({"service": name}, {"agent_id": agent}):
         reply = ask(serving, user_urls=[url], **more)
-        assert (reply["status"], reply["code"], reply["param"]) == (400, "unsupported_media", "user_urls[0]"), reply
+        code = "invalid_media" if url == LATIN else "unsupported_media"
+        assert (reply["status"], reply["code"], reply["param"]) == (400, code, "user_urls[0]"), reply
     assert upstream.asked == []
-    assert ask(serving, service=name, user="Look.", user_urls=[url])["data"]["dropped_parameters"]
+
+
+@pytest.mark.parametrize(
+    "name, url", [("small", VIDEO), ("ai", VIDEO), ("answers", VIDEO), ("up", LATIN), ("fast", PDF)]
+)
+def test_an_attachment_that_cannot_be_sent_is_not_left_out_though_other_things_are_said(
+    serving: Serving, agents: Agents, upstream: Upstream, name: str, url: str
+):
+    agent = agents.agent(service=name, configuration={"model": "x"})
+    said = {"agentId": agent, "message": "Look.", "stream": False, "attachments": [{"url": PNG}, {"url": url}]}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "Look."}, {"type": "file", "url": url}]}]
+    transcript = {"model": f"{name}/x", "messages": messages}
+    v2 = {"service": name, "model": "x", "user": "Look.", "user_urls": [url]}
+    for path, body, place in (
+        ("/api/v1/conversation", said, "attachments[1]"),
+        (URL, v2, "user_urls[0]"),
+        ("/api/v1/agent/run", {**transcript, "stream": False}, "messages[0]"),
+        ("/api/v1/completions", transcript, "messages[0]"),
+    ):
+        reply = serving.ask("POST", path, body)
+        assert reply.status == 400, (path, reply.body)
+        assert f"{place}: " in reply.body.decode()
+        assert any(code in reply.body for code in (b"unsupported_media", b"invalid_media"))
+    assert upstream.asked == []
+
+
+def test_what_a_client_of_an_official_format_sends_and_its_provider_cannot_be_is_left_out_and_named(
+    serving: Serving, upstream: Upstream
+):
+    document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}}
+    content = [document, {"type": "text", "text": "Look."}]
+    body = {"model": "fast/x", "max_tokens": 9, "messages": [{"role": "user", "content": content}]}
+    reply = serving.ask("POST", "/v1/messages", body)
+    assert (reply.status, reply.headers["x-midstream-dropped-params"]) == (200, "file")
+
+
+def test_another_one_that_can_be_sent_it_answers_in_the_place_of_one_that_cannot(serving: Serving, upstream: Upstream):
+    spare = {"fall_back": {"service": "ai", "model": "y"}}
+    reply = ask(serving, service="fast", user="Look.", files=[PDF], configuration=spare)
+    assert (reply["status"], reply["data"]["model"], reply["data"]["fallback"]) == (200, "y", True)
+    assert "files[0]: this provider cannot be sent this file" in reply["data"]["firstAttemptError"]
+    [asked_of] = asked(upstream)
+    assert asked_of.json["model"] == "y"
+    messages = [{"role": "user", "content": [{"type": "file", "url": PDF}, {"type": "text", "text": "Look."}]}]
+    assert serving.ask("POST", "/api/v1/completions", {"model": "either", "messages": messages}).status == 200
+    assert asked(upstream)[-1].json["model"] == "z"
+
+
+def test_a_text_by_link_is_sent_as_text_to_a_service_that_takes_no_files(serving: Serving, upstream: Upstream):
+    for link in ("/files/notes.txt", "/files/notes"):
+        upstream.asked.clear()
+        reply = ask(serving, service="fast", user="Read.", files=[upstream.url + link])
+        told = asked(upstream)[-1].body if asked(upstream) else b""
+        if link.endswith(".txt"):
+            assert reply["status"] == 200, reply
+            assert b"of a link" in told
+        else:  # nobody says that it is a text
+            assert (reply["status"], reply["param"]) == (400, "files[0]")
 
 
 def test_a_fallback_that_cannot_be_asked_does_not_hide_why_the_model_failed(serving: Serving, upstream: Upstream):
@@ -228,8 +294,8 @@ def test_a_file_by_link_is_of_the_type_that_its_name_says_where_its_server_says_
         assert f'"mimeType":"{word}"' in asked(upstream)[-1].body.decode()
 
 
-def test_a_file_stays_no_danger_when_its_message_is_cut_off(serving: Serving, upstream: Upstream):
-    agent = Agents(serving).agent(
+def test_a_file_stays_no_danger_when_its_message_is_cut_off(serving: Serving, agents: Agents, upstream: Upstream):
+    agent = agents.agent(
         service="claude",
         configuration={"model": "x"},
         settings={"history_messages": 2, "fall_back": {"is_enable": False}},

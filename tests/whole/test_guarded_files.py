@@ -74,7 +74,19 @@ def test_a_file_is_checked_however_it_is_encoded_and_blocked_when_it_cannot_be_r
         assert agents.say(agent, "Summarize it.", attachments=[file]).json["blocked"] == why
     assert upstream.asked == []
     plain = agents.agent(service="up", configuration={"model": "x"})
-    assert agents.say(plain, "Summarize it.", attachments=[file]).json["text"] == "ok"
+    unread = agents.say(plain, "Summarize it.", attachments=[file])  # nor is it let through where nothing is checked
+    assert (unread.status, unread.json["error"]) == (400, "invalid_media")
+    assert upstream.asked == []
+
+
+@pytest.mark.parametrize("mime", ["application/json", "application/xml", "Application/X-YAML;charset=utf-8"])
+def test_one_bad_byte_lets_no_text_pass_whatever_it_is_called(agents: Agents, upstream: Upstream, mime: str):
+    agent = guarded(agents, {"patterns": ["bomb"]})
+    upstream.asked.clear()
+    file = {**attached("", mime), "data": base64.b64encode(b'{"a": "bomb"}\xff').decode()}
+    reply = agents.say(agent, "Summarize it.", attachments=[file]).json
+    assert reply["blocked"] == "a check could not be made: notes.txt is no text in UTF-8 or UTF-16"
+    assert upstream.asked == []
 
 
 def test_a_webhook_is_told_of_all_that_a_user_says(agents: Agents, hooks: ToolServer):

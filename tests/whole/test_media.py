@@ -140,3 +140,70 @@ def test_a_document_reaches_the_model_to_the_last_character(tmp_path: Path):
             assert agents.say(agent, "How many?", documentIds=[document["id"]]).status == 200
             said = upstream.asked[-1].json["messages"][-1]["content"]
             assert said[0]["text"] == f"Attached document d:\n\n{text}"
+
+
+PRIVATE = ("http://169.254.169.254/latest/meta-data", "http://127.0.0.1:9/a.png", "http://[::1]/a.png",
+           "http://localhost:5432/a.png", "http://db.localhost/a.png")  # fmt: skip
+
+
+def test_no_face_hands_a_private_address_to_a_server_inside_the_operators_network(tmp_path: Path):
+    with Upstream(_answer) as upstream, Serving(tmp_path, TOML.format(url=upstream.url)) as serving:
+        for url in PRIVATE:
+            part = {"type": "image", "url": url}
+            source = {"type": "image", "source": {"type": "url", "url": url}}
+            file = {"fileData": {"fileUri": url, "mimeType": "image/png"}}
+            turn = {"service": "up", "model": "x", "user": "what?"}
+            for path, body in (
+                ("/api/v1/completions", {"model": "up/x", "messages": [{"role": "user", "content": [part]}]}),
+                ("/api/v1/agent/run", {"model": "up/x", "messages": [{"role": "user", "content": [part]}]}),
+                ("/api/v2/model/chat/completion", {**turn, "images": [url]}),
+                (
+                    "/v1/messages",
+                    {"model": "up/x", "max_tokens": 9, "messages": [{"role": "user", "content": [source]}]},
+                ),
+                ("/v1beta/models/up/x:generateContent", {"contents": [{"role": "user", "parts": [file]}]}),
+            ):
+                reply = serving.ask("POST", path, body)
+                assert reply.status == 400, (path, url, reply.body)
+                assert b"this address may not be called" in reply.body
+        completion = {
+            "model": "up/x",
+            "messages": [{"role": "user", "content": [{"type": "image", "url": PRIVATE[0]}]}],
+        }
+        refused = serving.ask("POST", "/api/v1/completions", completion).json
+        assert refused["error"] == "address_refused"
+        assert refused["message"].startswith("messages[0]: ")
+        assert not upstream.asked
+
+
+def test_a_file_by_link_is_sent_as_what_stands_there_by_every_service(tmp_path: Path):
+    def answer(asked: Asked) -> Said:
+        if asked.path.startswith("/picture"):
+            return Said((PNG,), content_type="application/octet-stream")
+        if asked.path.startswith("/data.json"):
+            return Said((b'{"k": 1}',), content_type="application/json")
+        return _answer(asked)
+
+    with Upstream(answer) as upstream:
+        toml = TOML.format(url=upstream.url) + f'[egress]\nallow = ["127.0.0.1:{upstream.port}"]\n'
+        for kind in ("mistral", "groq", "open_router"):
+            toml += f'[providers.{kind}]\nbase_url = "{upstream.url}/v1"\napi_key = "sk"\n'
+        png = base64.b64encode(PNG).decode()
+        with Serving(tmp_path, toml) as serving:
+
+            def sent(service: str, name: str) -> Any:
+                body = {"service": service, "model": "x", "user": "what?", "files": [f"{upstream.url}/{name}"]}
+                reply = serving.ask(
+                    "POST", "/api/v2/model/chat/completion", {**body, "configuration": {"max_tokens": 9}}
+                )
+                assert reply.status == 200, reply.body
+                return upstream.asked[-1].json["messages"][-1]["content"]
+
+            for service in ("up", "mistral", "groq", "open_router"):
+                image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}}
+                assert sent(service, "picture") == [image, {"type": "text", "text": "what?"}]
+                assert '{"k": 1}' in str(sent(service, "data.json"))
+            [picture, _] = sent("claude", "picture.png")
+            assert picture == {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": png}}
+            [text, _] = sent("claude", "data.json")
+            assert text["source"] == {"type": "text", "media_type": "text/plain", "data": '{"k": 1}'}

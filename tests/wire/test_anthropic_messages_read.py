@@ -58,6 +58,8 @@ def test_images_and_documents_come_in_every_form_of_source() -> None:
     assert only({"type": "image", "source": data}) == Media("image", "image/png", data="iVBORw0KGgo=")
     url = {"type": "url", "url": "https://a.example/b.jpg"}
     assert only({"type": "image", "source": url}) == Media("image", url="https://a.example/b.jpg")
+    paper = Media("file", "application/pdf", url="https://a.example/b.jpg")  # there are no others by address
+    assert only({"type": "document", "source": url}) == paper
     part = only({"type": "image", "source": {"type": "file", "file_id": "file_1"}})
     assert (part.file_id, part.state.issuer) == ("file_1", NAME)
     pdf = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}

@@ -117,7 +117,8 @@ def _media(kind: MediaKind, block: Block, path: str) -> Part:
         mime, data = member(source, "media_type", str, path), member(source, "data", str, path)
         return Media(kind, mime, data=data, name=name, cache=cache, state=state)
     if form == "url":
-        return Media(kind, url=member(source, "url", str, path), name=name, cache=cache, state=state)
+        mime = "application/pdf" if kind == "file" else ""  # all that the service reads of documents by address
+        return Media(kind, mime, url=member(source, "url", str, path), name=name, cache=cache, state=state)
     if form == "file":
         # Only its issuer knows the file: the state marks whose id it is.
         keep = State(NAME, state.payload if state else {})

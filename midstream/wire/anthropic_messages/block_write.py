@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from ...core.errors import BadRequest
 from ...core.json_words import arguments_in
+from ...core.media_types import is_text
 from ...core.parts import (
     Foreign,
     Media,
@@ -30,8 +31,6 @@ Block: TypeAlias = dict[str, Any] | Raw
 
 #: First base64 digits of the image types that the service accepts.
 _IMAGE_SIGNS = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
-#: Types that are text although their name does not begin with "text/".
-_TEXTUAL = frozenset({"application/json", "application/xml", "application/yaml", "application/x-yaml"})
 
 
 class BlockWriter:
@@ -148,7 +147,7 @@ class BlockWriter:
             return {"type": "base64", "media_type": mime or image_type(data), "data": data}
         if not mime or mime == "application/pdf":
             return {"type": "base64", "media_type": "application/pdf", "data": data}
-        if mime.startswith("text/") or mime in _TEXTUAL:
+        if is_text(mime):
             return {"type": "text", "media_type": "text/plain", "data": _decoded(data)}
         raise BadRequest(
             f"files of type {mime} cannot be sent in this format", code="unsupported_media", param="messages.content"

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from ...core.errors import BadRequest
-from ...core.parts import Foreign, Media, MediaKind, Part, Reasoning, State, Text, ToolCall, ToolResult
+from ...core.media_types import kind_of
+from ...core.parts import Foreign, Media, Part, Reasoning, State, Text, ToolCall, ToolResult
 from .shape import NAME, listed, members, shaped
 
 #: Members that say something about a part's data rather than being the data.
@@ -104,7 +105,7 @@ def result_text(response: dict[str, Any]) -> tuple[str, bool]:
 def _blob(value: dict[str, Any], path: str, state: State | None) -> Part:
     blob = shaped(value, _Blob, path)
     return Media(
-        media_kind(blob.mimeType), blob.mimeType, data=standard_base64(blob.data), name=blob.displayName, state=state
+        kind_of(blob.mimeType), blob.mimeType, data=standard_base64(blob.data), name=blob.displayName, state=state
     )
 
 
@@ -112,7 +113,7 @@ def _file(value: dict[str, Any], path: str, state: State | None) -> Part:
     found = shaped(value, _File, path)
     if not found.fileUri:
         raise BadRequest(f"{path}.fileUri must not be empty", param=f"{path}.fileUri")
-    kind = media_kind(found.mimeType)
+    kind = kind_of(found.mimeType)
     if found.fileUri.startswith(_FILES_API):
         return Media(kind, found.mimeType, file_id=found.fileUri, name=found.displayName, state=state)
     if not found.mimeType and found.fileUri.startswith(_VIDEO_SITES):
@@ -123,15 +124,6 @@ def _file(value: dict[str, Any], path: str, state: State | None) -> Part:
 def is_own_file(file_id: str) -> bool:
     """Is it the name or address of a file in Google's Files API?"""
     return file_id.startswith(_FILES_API)
-
-
-def media_kind(mime: str) -> MediaKind:
-    major = mime.partition("/")[0].lower()
-    if major == "image":
-        return "image"
-    if major == "audio":
-        return "audio"
-    return "video" if major == "video" else "file"
 
 
 def standard_base64(data: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from ...core.media_types import is_text
 from ...core.parts import (
     Cache,
     Foreign,
@@ -207,7 +208,7 @@ class MessagesWriter:
 
     def media(self, media: Media) -> dict[str, Any] | None:
         """None for what this service cannot be sent."""
-        if media.mime.startswith("text/") and media.data is not None:
+        if media.data is not None and is_text(media.mime):
             return _as_text(media)
         if media.kind not in self._quirks.media:
             return None
