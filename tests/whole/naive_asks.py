@@ -82,6 +82,8 @@ def words(part: Json) -> str | None:
     """The text of a part; None when it holds none. A text file's content is text, however it is sent."""
     if part.get("text") is not None:
         return part["text"]
+    if part.get("type") == "search_result":
+        return f"{part['title']}:" + "".join(block["text"] for block in part["content"])
     if (part.get("source") or {}).get("type") == "text":
         return part["source"]["data"]
     inline = part.get("inlineData") or {}
@@ -121,7 +123,8 @@ def _texts(content: Any, side: Side | None = None, of_tool: bool = False) -> str
     texts = []
     for part in content:
         text = part if isinstance(part, str) else words(part)
-        if text is not None and of_tool and side is not None and "text" not in part:
+        is_file = isinstance(part, dict) and "text" not in part and part.get("type") != "search_result"
+        if text is not None and of_tool and side is not None and is_file:
             side.says(text)
         elif text is not None:
             texts.append(text)
