@@ -58,12 +58,14 @@ IMAGE = "image"
 
 
 class Given(Struct, frozen=True):
-    """now: unix seconds. history: of the conversation, oldest first. memory: what is remembered of the thread.
+    """now: unix seconds. history: of the conversation, oldest first. files: given by users before that begins, oldest
+    first. memory: what is remembered of the thread.
     model: its document. documents: (name, text) of what is attached. variables: the ask's and the results of
     pre-tools. built_in: the tools that may be asked for as `built_in_tools`."""
 
     now: float
     history: tuple[Message, ...] = ()
+    files: tuple[Media, ...] = ()
     memory: str = ""
     model: ModelDocument = ModelDocument()
     documents: tuple[tuple[str, str], ...] = ()
@@ -474,7 +476,8 @@ def _told(prompt: Prompt, ask: AgentAsk, given: Given, settings: Settings, drawi
     space = room(replace(prompt, messages=(*prompt.messages, *ask.messages, *again, *own)), model)
     tokens = min((one for one in (settings.history_tokens, space) if one is not None), default=None)
     before = window(history, settings.history_messages, tokens)
-    files = left_files(history, before) if settings.history_messages else ()
+    given_before = readable((Message("user", given.files),), model)
+    files = left_files((*given_before, *history), before) if settings.history_messages else ()
     if space is not None:
         files = files[max(0, len(files) - (space - sum(map(tokens_of, before))) // MEDIA_TOKENS) :]
     before, drawn = shown_to_user((*before, *again)) if drawings else ((*before, *again), ())

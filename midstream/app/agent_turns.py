@@ -24,7 +24,7 @@ from .places import PLAIN, Standing
 from .refused_keys import in_our_words
 from .replies import whole
 from .thread_channel import ThreadChannel, heard_in
-from .threads import HISTORY, answer_of, conversation_of
+from .threads import answer_of, conversation_of
 from .turn_models import DIALECT
 from .turn_rooms import TurnRooms
 from .turn_work import Also, Asker, TurnWork, nothing_else
@@ -193,11 +193,10 @@ class AgentTurns:
         """heard: its thread's live channel hears of its end, in this face's words."""
         held = AsyncExitStack()
         try:
-            history = loaded.spec.settings.history_messages
-            history = max(history, HISTORY) if history else 0  # files of what the model is not shown are kept in sight
             opening = self._rooms.threads.open(
-                asker.org, ask, loaded.id, history=history, message=message, new=new, standing=standing
-            )
+                asker.org, ask, loaded.id, history=loaded.spec.settings.history_messages, message=message, new=new,
+                standing=standing,
+            )  # fmt: skip
             thread = await held.enter_async_context(opening)
             run = run or new_id("run_")
             thread = replace(thread, answer=answer_of(run))

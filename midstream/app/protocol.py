@@ -95,6 +95,7 @@ class EdgeProtocol(HttpToolsProtocol):
             for callback in self._gone:
                 callback()
         self._gone.clear()
+        self.cycle = self.scope = None  # type: ignore[assignment]  # they know it, and nobody asks it for them any more
 
     def data_received(self, data: bytes) -> None:
         if self._timer is not None and not self._in_head and not self._in_body:

@@ -16,15 +16,16 @@ from ..core.agents import AgentAsk
 from ..core.errors import BadRequest, MidstreamError, NotFound, StoreDown
 from ..core.ids import new_id
 from ..core.outcome import Outcome
-from ..core.parts import Media, Message, Native, Part, Text, text_of
+from ..core.parts import Media, Message, Part, Text, text_of
 from ..store import Store
+from ..store.branches import Line
 from ..store.ledger import ConversationAdded, ConversationMoved, MessageAdded, MessageWords, Record
 from ..store.reading import missing
 from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
 from ..store.searching import MAX_TEXT
-from ..store.threads import Line, ThreadStore
+from ..store.threads import ThreadStore
 from .places import PLAIN, Places, Standing
-from .thread_messages import asked_again, described, documents_of, said_by, title_of
+from .thread_messages import Read, asked_again, described, documents_of, given_before, said_by, title_of
 from .turnstile import Turnstile
 
 logger = logging.getLogger("midstream.threads")
@@ -44,10 +45,10 @@ class Thread(Struct, frozen=True):
     said before, oldest first, without what no model is shown. message: id of the user's message; parent: of the one it
     follows ("" = none). answer: the id that the answer will have. ask: what was asked, with the message's text where
     an earlier one is answered anew, and with the names of the thread. documents: ids of those that were attached
-    before, oldest first. since: number of the first message after the last reset, -1 = there was none. made: the
-    conversation is stored with the turn's beginning. again: the user's message is stored already, and the conversation
-    stands at `at` ("" = at its newest message) until it is answered. opening: what its user said first, shown to a
-    model or not."""
+    before, oldest first. files: what users gave before the history begins, the newest, oldest first. since: number of
+    the first message after the last reset, -1 = there was none. made: the conversation is stored with the turn's
+    beginning. again: the user's message is stored already, and the conversation stands at `at` ("" = at its newest
+    message) until it is answered. opening: what its user said first, shown to a model or not."""
 
     org: str
     conversation: str
@@ -63,6 +64,7 @@ class Thread(Struct, frozen=True):
     agent: str
     now: Callable[[], float]
     documents: tuple[str, ...] = ()
+    files: tuple[Media, ...] = ()
     since: int = -1
     made: bool = False
     again: bool = False
@@ -214,7 +216,7 @@ class Threads:
         self,
         store: Store,
         turns: Turnstile,
-        read: Callable[[Message | Native], tuple[Message, ...]],
+        read: Read,
         unsettled: Callable[[str], bool],
         now: Callable[[], float],
     ) -> None:
@@ -353,7 +355,10 @@ class Threads:
         first = next((one for one in line.messages if one.role == "user"), None)
         visible = line.shown()
         said = [message for one in visible for message in self._read(one.spoken())]
-        attached = [*visible, answered] if answered is not None and not own else visible
+        documents = documents_of([*visible, answered] if answered is not None and not own else visible, own)
+        files: tuple[Media, ...] = ()
+        if line.more and line.messages and not ask.messages:  # a transcript is all that its turn is shown
+            documents, files = await given_before(store.given_before(row, line), documents, own, self._read)
         return Thread(
             org=org,
             conversation=row.id,
@@ -368,7 +373,8 @@ class Threads:
             ask=ask,
             agent=agent,
             now=self._now,
-            documents=documents_of(attached, own),
+            documents=documents,
+            files=files,
             since=_since(row, answered),
             again=answered is not None,
             at=message if answered is not None and answered.id == message else row.current_id or "",
@@ -386,7 +392,7 @@ class Threads:
             return None
         found = await _reachable(store, row, ask.regenerate)
         if found.role != "user":
-            line = await store.line(row, 2, upto=found.id)
+            line = await store.line(row, 2, upto=found.id, seq=found.seq)
             before = [one for one in line.messages if one.role == "user"]
             if not before:
                 raise BadRequest("no message of a user stands before it", code="not_a_user_message")
@@ -396,11 +402,19 @@ class Threads:
     async def _line(self, store: ThreadStore, row: ThreadRow, before: ThreadMessage | None, history: int) -> Line:
         """What was said up to where this turn begins."""
         if before is None:
-            return await store.line(row, history, detailed=True)
-        line = await store.line(row, history + 1, upto=before.id, detailed=True)
+            line = await store.line(row, history, detailed=True, shown=True)
+        else:
+            line = await self._line_before(store, row, before, history)
+        told = not line.more or any(one.role == "assistant" and not one.says_nothing() for one in line.shown())
+        if told or not 0 < history < HISTORY:
+            return line
+        return await self._line(store, row, before, HISTORY)  # to tell whether anything has been answered at all
+
+    async def _line_before(self, store: ThreadStore, row: ThreadRow, before: ThreadMessage, history: int) -> Line:
+        line = await store.line(row, max(history, 1) + 1, upto=before.id, detailed=True, shown=True, seq=before.seq)
         shown = line.messages[:-1]
         head = before.parent_id if before.parent_id is not None else (shown[-1].id if shown else "")
-        return Line(shown, line.seq, head, line.hidden)
+        return Line(shown if history else (), await store.next_number(row), head, line.hidden, line.more)
 
 
 async def _reachable(store: ThreadStore, row: ThreadRow, id: str) -> ThreadMessage:

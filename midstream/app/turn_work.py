@@ -237,6 +237,7 @@ class TurnWork:
         return Given(
             now=rooms.clock.wall(),
             history=self._thread.history,
+            files=self._thread.files,
             memory=memory,
             model=rooms.models.document(org, service, model),
             documents=documents,

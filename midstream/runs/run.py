@@ -37,7 +37,7 @@ from ..store.ledger import (
 from .attempt import BYTES_PER_TOKEN, Attempt
 from .health import Health
 from .log import EventLog
-from .order import Clock, Order, Spent, touched
+from .order import Act, Clock, Order, Spent, touched
 from .route import Next, Route
 from .transactions import transaction
 
@@ -55,7 +55,7 @@ class Run:
     upstream_seconds: how long it has waited for them. begun: its task has taken its first step. unwanted: it was
     told to stop. ended: all that is left is to settle, so it cannot be stopped any more."""
 
-    __slots__ = ("_task", "attempts", "begun", "ended", "id", "log", "order", "unwanted", "upstream_seconds", "why")
+    __slots__ = ("attempts", "begun", "ended", "id", "log", "order", "task", "unwanted", "upstream_seconds", "why")
 
     def __init__(self, order: Order, keep_log: bool = False) -> None:
         self.id = (order.act is not None and order.act.run) or new_id("run_")
@@ -65,18 +65,22 @@ class Run:
         self.begun = self.unwanted = self.ended = False
         self.upstream_seconds = 0.0
         self.why: MidstreamError | None = None
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
-    def own(self, task: asyncio.Task[None] | None) -> None:
-        self._task = task
+    def over(self) -> Act | None:
+        """All is settled: what was asked, whose act is returned, is let go of. Work that knows this run as its desk
+        would hold on to itself, with all that its model was shown."""
+        act, self.task = self.order.act, None
+        del self.order
+        return act
 
     def cancel(self, why: MidstreamError | None = None) -> None:
         """Stops the work: the upstream call is cut at once, what was spent is settled. Idempotent.
         why: what its followers are told."""
         self.unwanted = True
         self.why = self.why or why
-        if self._task is not None and self.begun and not self.ended:
-            self._task.cancel()
+        if self.task is not None and self.begun and not self.ended:
+            self.task.cancel()
 
 
 class Runs:
@@ -122,8 +126,7 @@ class Runs:
         if not detached:
             run.log.deserted = run.cancel
         task = asyncio.get_running_loop().create_task(self._own(run))
-        run.own(task)
-        self._active[run] = task
+        self._active[run] = run.task = task
         return run
 
     async def drain(self, seconds: float) -> None:
@@ -151,16 +154,15 @@ class Runs:
             run.log.append([end])
         finally:  # whatever happens, nobody is left waiting for this log
             del self._active[run]
-            run.own(None)
             run.log.close()
-            if run.order.act is not None and run.order.act.over is not None:
-                await run.order.act.over()
+            act = run.over()
+            if act is not None and act.over is not None:
+                await act.over()
 
     async def ended(self, run: Run) -> None:
         """Returns when everything about the run is settled."""
-        task = self._active.get(run)
-        if task is not None:
-            await asyncio.wait([task])
+        if run.task is not None:
+            await asyncio.wait([run.task])
 
     def unsettled(self, conversation: str) -> bool:
         """The end of one of its turns is still to be written, so what is stored of it is not all."""
@@ -202,7 +204,6 @@ class _Owner:
     def __init__(self, runs: Runs, run: Run) -> None:
         self._runs = runs
         self._run = run
-        self._order = run.order
         self._estimate_in = run.order.size // BYTES_PER_TOKEN
         self._records: list[Record | Statement] = []
         #: Of the next message that is stored.
@@ -222,7 +223,7 @@ class _Owner:
 
     async def do(self) -> Event:
         """Returns the terminal event once everything about the run is settled."""
-        run, order = self._run, self._order
+        run, order = self._run, self._run.order
         run.begun = True
         end: Event = Done()
         try:
@@ -369,16 +370,16 @@ class _Owner:
 
     def _committed(self) -> None:
         """A stream's first output: no other attempt may follow."""
-        if self._order.act is None and self._order.turn.stream:
-            self._order.turn.release()
+        if self._run.order.act is None and self._run.order.turn.stream:
+            self._run.order.turn.release()
 
     def _plan(self, target: Target, turn: Turn) -> Plan:
         turn = turn.instead.get((target.provider, target.model), turn)
-        holder = (self._order.org, self._order.conversation or self._run.id)
-        return Plan(turn, target.model, turn.stream, self._order.history, target.max_tokens, holder)
+        holder = (self._run.order.org, self._run.order.conversation or self._run.id)
+        return Plan(turn, target.model, turn.stream, self._run.order.history, target.max_tokens, holder)
 
     def _beginning(self, now: float) -> list[Record]:
-        run, order, act = self._run, self._order, self._order.act
+        run, order, act = self._run, self._run.order, self._run.order.act
         turn = order.turn
         records: list[Record] = [
             RunStarted(
@@ -404,7 +405,7 @@ class _Owner:
         return records
 
     def _message(self, role: str, dialect: str, content: bytes, now: float) -> list[Record]:
-        order, seq, parent = self._order, self._seq, self._parent
+        order, seq, parent = self._run.order, self._seq, self._parent
         self._seq += 1
         added = MessageAdded(
             id=new_id("msg_"),
@@ -424,7 +425,7 @@ class _Owner:
         return [added, ConversationMoved(order.conversation, order.org, added.id, now, seq, order.since, before)]
 
     def _attempt_started(self, attempt: Attempt) -> Record:
-        order, target = self._order, attempt.next.target
+        order, target = self._run.order, attempt.next.target
         self._tried_at = self._runs._clock.wall()
         return AttemptStarted(
             id=attempt.id,
@@ -463,14 +464,14 @@ class _Owner:
 
     def _spend(self, attempt: Attempt, usage: Usage, cost: str | None, now: float) -> None:
         """Counts the attempt into the run's sums, and puts its account into the outbox for those who want each."""
-        if self._order.act is not None:
+        if self._run.order.act is not None:
             self.usage += usage
             self._cost = None if self._cost is None or cost is None else self._cost + Decimal(cost)
-        if self._order.transactions and attempt.left:  # one that never left is nobody's account
-            self._records.append(transaction(self._order, self._run.id, attempt, usage, cost, now))
+        if self._run.order.transactions and attempt.left:  # one that never left is nobody's account
+            self._records.append(transaction(self._run.order, self._run.id, attempt, usage, cost, now))
 
     def _end(self, end: Event) -> None:
-        run, order, now = self._run, self._order, self._runs._clock.wall()
+        run, order, now = self._run, self._run.order, self._runs._clock.wall()
         error = end.error if isinstance(end, Failed) else None
         status: RunStatus = "completed" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
         self._records.append(

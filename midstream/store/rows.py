@@ -16,7 +16,9 @@ from .database import Row
 
 _message = msgspec.json.Decoder(Message)
 #: A detail that has neither word in it says nothing of a question that was kept back.
-_BLOCKED, _UNCHECKED = b'"blocked"', b'"unchecked"'
+BLOCKED, UNCHECKED = b'"blocked"', b'"unchecked"'
+#: The end of a message that has none.
+_NO_PARTS = b'"parts":[]}'
 
 USAGE_COLUMNS = (
     "uncached_in, cache_read, cache_write_5m, cache_write_1h, audio_in, image_in, out_text, out_reasoning, "
@@ -93,12 +95,9 @@ class ThreadMessage(MessageRow, frozen=True):
 
     COLUMNS = f"{MessageRow.COLUMNS}, parent_id, reaction, deleted_at"
 
-    def kept_back(self) -> bool:
-        """Is this the answer to a question that no guardrail has let pass? Then a model is shown neither."""
-        if self.detail is None or not (_BLOCKED in self.detail or _UNCHECKED in self.detail):
-            return False
-        detail = detail_in(self.detail)
-        return detail.unchecked or bool(detail.blocked and not detail.iterations)
+    def says_nothing(self) -> bool:
+        """As the answer of a turn that failed before anything came of it."""
+        return self.content.endswith(_NO_PARTS) and not self.dialect
 
 
 class MessageDetail(Struct, frozen=True, omit_defaults=True):
@@ -146,6 +145,14 @@ def detail_in(data: bytes | None) -> MessageDetail:
         return detail
     steps = tuple(replace(one, arguments={}) if too_deep(one.arguments) else one for one in detail.tools_data)
     return replace(detail, tools_data=steps)
+
+
+def kept_back(detail: bytes | None) -> bool:
+    """Is this of the answer to a question that no guardrail has let pass? Then a model is shown neither."""
+    if detail is None or not (BLOCKED in detail or UNCHECKED in detail):
+        return False
+    found = detail_in(detail)
+    return found.unchecked or bool(found.blocked and not found.iterations)
 
 
 class FoundMessage(Struct, frozen=True):

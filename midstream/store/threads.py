@@ -1,20 +1,33 @@
 """Conversations as agents' turns use them: threads, branches, resets, reactions; one org's only.
 
-A message follows its parent; a conversation's branch in use is the chain that ends in its current message. Messages
-that another face added have no parent of their own and follow the one before them."""
+A conversation's branch in use is the chain that ends in its current message."""
 
 # ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ..core.ids import new_id
+from .branches import (
+    Line,
+    Node,
+    beginning_of,
+    chain_of,
+    depth_of,
+    head_of,
+    hidden_in,
+    last_of,
+    leading,
+    number_behind,
+    parents_of,
+)
 from .database import Database, Statement, with_clock, with_place
+from .given import GivenBefore
 from .memories import forgotten
 from .reading import LAST, missing
 from .rows import FoundMessage, ThreadMessage, ThreadRow
@@ -25,6 +38,8 @@ Reaction: TypeAlias = Literal["like", "dislike"]
 PAGE = 100
 #: Most messages of one conversation that are looked through for its branches.
 MANY = 10_000
+#: How many messages are read when so many that were to be had were not enough, at first.
+STEP = 8
 
 _THREAD = f"""
 SELECT {ThreadRow.COLUMNS} FROM conversations WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
@@ -40,13 +55,14 @@ SELECT {ThreadRow.COLUMNS} FROM conversations
 WHERE org_id = $1 AND deleted_at IS NULL AND seq < $2 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
     AND CASE CAST($5 AS TEXT) WHEN '' THEN COALESCE(thread_id, '') NOT {OF_A_CALL} ELSE thread_id = $5 END
 ORDER BY seq DESC LIMIT $3"""
-_NEWEST = f"""
-SELECT {ThreadMessage.COLUMNS}, CASE WHEN role = 'user' THEN detail END
-FROM messages WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 AND seq <= $4
-ORDER BY seq DESC, id DESC LIMIT $5"""
-_DETAILED = f"""
-SELECT {ThreadMessage.COLUMNS}, detail FROM messages
-WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 AND seq <= $4 ORDER BY seq DESC, id DESC LIMIT $5"""
+_BEFORE = """
+WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 AND seq <= $4 AND (seq < $4 OR id < $5)
+ORDER BY seq DESC, id DESC LIMIT $6"""
+_NEWEST = f"SELECT {ThreadMessage.COLUMNS}, CASE WHEN role = 'user' THEN detail END FROM messages {_BEFORE}"
+_DETAILED = f"SELECT {ThreadMessage.COLUMNS}, detail FROM messages {_BEFORE}"
+_LAST = """
+SELECT role, seq, detail IS NOT NULL FROM messages
+WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 ORDER BY seq DESC, id DESC LIMIT 1"""
 _ALL_BEFORE = f"""
 SELECT {ThreadMessage.COLUMNS}, detail FROM messages
 WHERE conversation_id = $1 AND org_id = $2 AND deleted_at IS NULL AND (seq < $3 OR (seq = $3 AND id < $4))
@@ -58,8 +74,8 @@ ORDER BY seq, id LIMIT $5"""
 _SEQ = "SELECT seq FROM messages WHERE id = $1 AND org_id = $2 AND conversation_id = $3"
 _DELETED = """
 SELECT id, parent_id FROM messages WHERE conversation_id = $1 AND org_id = $2 AND deleted_at IS NOT NULL"""
-_SHAPE = """
-SELECT id, parent_id, seq, created_at, role, deleted_at FROM messages
+_SHAPE = f"""
+SELECT {Node.COLUMNS} FROM messages
 WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 ORDER BY seq DESC, id DESC LIMIT $4"""
 _MESSAGE = f"""
 SELECT {ThreadMessage.COLUMNS}, detail FROM messages
@@ -76,7 +92,7 @@ _REACT = "UPDATE messages SET reaction = $4 WHERE id = $1 AND org_id = $2 AND co
 #: First, so that no message is added while the second looks for the last one.
 _LEAVE = """
 UPDATE conversations SET current_id = NULL, updated_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
-#: Behind the answer that a question may still get (see `_next`).
+#: Behind the answer that a question may still get (see `number_behind`).
 _RESET = """
 UPDATE conversations SET
     reset_seq = (SELECT COALESCE(max(seq + CASE WHEN role = 'user' AND detail IS NOT NULL THEN 2 ELSE 1 END), 0)
@@ -124,21 +140,6 @@ class Page(Struct, frozen=True):
 
     messages: tuple[ThreadMessage, ...]
     more: bool
-
-
-class Line(Struct, frozen=True):
-    """The end of a branch: its messages, oldest first, deleted ones left out. seq: number of the next message.
-    head: id of the last message, deleted or not, "" when there is none. hidden: ids of questions that no guardrail has
-    let pass, and of what was said to them."""
-
-    messages: tuple[ThreadMessage, ...]
-    seq: int
-    head: str
-    hidden: frozenset[str] = frozenset()
-
-    def shown(self) -> list[ThreadMessage]:
-        """What a model may see of it."""
-        return [row for row in self.messages if row.id not in self.hidden]
 
 
 def better_title(org: str, conversation: str, title: str, instead_of: str) -> Statement:
@@ -192,25 +193,46 @@ class ThreadStore:
         return ThreadMessage(*rows[0])
 
     async def line(
-        self, thread: ThreadRow, limit: int, *, upto: str | None = None, detailed: bool = False, seq: int = LAST
+        self,
+        thread: ThreadRow,
+        limit: int,
+        *,
+        upto: str | None = None,
+        detailed: bool = False,
+        shown: bool = False,
+        seq: int = LAST,
     ) -> Line:
         """The last `limit` messages of the branch in use; upto: of the one that ends in that message ("" = nothing).
-        detailed: with their details, and with what a model is not shown of them. seq: looks no further than to there.
-        """
+        detailed: with their details, and with what a model is not shown of them; shown: that does not count among them.
+        seq: looks no further than to there, which says nothing of the number of the conversation's next message."""
         sql = _DETAILED if detailed else _NEWEST
-        first = thread.reset_seq or 0
-        wanted = max(limit, 1)
+        first, place = thread.reset_seq or 0, (seq + 1, "")
+        rows: list[ThreadMessage] = []
+        wanted, step = max(limit, 1), STEP
         while True:
-            found = await self._db.read(sql, thread.id, self._org, first, seq, wanted)
-            rows = [ThreadMessage(*row) for row in reversed(found)]
-            whole = len(found) < wanted or wanted >= MANY
-            head = _head(rows, thread.current_id) if upto is None else upto
-            chain, complete = _chain(rows, head)
-            kept = [row for row in chain if row.deleted_at is None]
-            if whole or ((complete or len(kept) >= limit) and (not head or chain)):
-                end = _next(rows[-1]) if rows else first
-                return Line(tuple(kept[-limit:] if limit else ()), end, head, _hidden(chain))
-            wanted = min(wanted * 8, MANY)
+            found = await self._db.read(sql, thread.id, self._org, first, *place, wanted)
+            rows = [ThreadMessage(*row) for row in reversed(found)] + rows
+            head = head_of(rows, thread.current_id) if upto is None else upto
+            chain, complete = chain_of(rows, head)
+            hidden = hidden_in(chain)
+            complete = complete or len(found) < wanted
+            begin, missing = 0, 0
+            if not complete or len(chain) > limit:
+                begin, missing = beginning_of(chain, limit, hidden if shown else None)
+            if len(found) < wanted or len(rows) >= MANY or ((complete or not missing) and (not head or chain)):
+                there = tuple([row for row in chain[begin:] if row.deleted_at is None])
+                return Line(there, _behind(rows[-1]) if rows else first, head, hidden, begin > 0 or not complete)
+            place = (rows[0].seq, rows[0].id)
+            wanted, step = min(max(missing, step), MANY - len(rows)), step * 8
+
+    async def next_number(self, thread: ThreadRow) -> int:
+        """Of the next message."""
+        first = thread.reset_seq or 0
+        rows = await self._db.look_up(_LAST, thread.id, self._org, first)
+        return number_behind(rows[0][0], rows[0][1], detailed=bool(rows[0][2])) if rows else first
+
+    def given_before(self, thread: ThreadRow, line: Line) -> GivenBefore:
+        return GivenBefore(self._db, self._org, thread, line)
 
     async def page(
         self, thread: ThreadRow, limit: int, *, before: str = "", after: str = "", every: bool = False
@@ -240,11 +262,11 @@ class ThreadStore:
     async def _behind(self, thread: ThreadRow, place: tuple[int, str], limit: int) -> list[ThreadMessage]:
         """The first of the branch in use."""
         shape = await self._shape(thread, LAST, first=place[0])
-        chain, _ = _chain(shape, _head(shape, thread.current_id))
+        chain, _ = chain_of(shape, head_of(shape, thread.current_id))
         found = [one for one in chain if one.deleted_at is None and (one.seq, one.id) > place][:limit]
         if not found:
             return []
-        rows = await self._db.read(_DETAILED, thread.id, self._org, found[0].seq, found[-1].seq, LAST)
+        rows = await self._db.read(_DETAILED, thread.id, self._org, found[0].seq, found[-1].seq + 1, "", LAST)
         wanted = {one.id for one in found}
         return [row for row in (ThreadMessage(*values) for values in reversed(rows)) if row.id in wanted]
 
@@ -271,12 +293,12 @@ class ThreadStore:
     async def branches(self, thread: ThreadRow) -> list[Branch]:
         """Oldest end first."""
         shape = await self._shape(thread, MANY)
-        parents = _parents(shape)
+        parents = parents_of(shape)
         there = {one.id for one in shape if one.deleted_at is None}
-        current = _last_of(there, parents, _head(shape, thread.current_id))
-        inner = {parents[id] for id in _leading(there, parents)}
+        current = last_of(there, parents, head_of(shape, thread.current_id))
+        inner = {parents[id] for id in leading(there, parents)}
         return [
-            Branch(one.id, one.created_at, _depth(there, parents, one.id), one.id == current)
+            Branch(one.id, one.created_at, depth_of(there, parents, one.id), one.id == current)
             for one in shape
             if one.id in there and (one.id not in inner or one.id == current)
         ]
@@ -284,22 +306,22 @@ class ThreadStore:
     async def switch(self, thread: ThreadRow, message: str) -> str:
         """Uses the branch on which that message stands, to its newest end, whose id is returned."""
         shape = await self._shape(thread, MANY)
-        parents = _parents(shape)
+        parents = parents_of(shape)
         there = {one.id for one in shape if one.deleted_at is None}
         if message not in there:
             raise missing("message", message)
-        leading = _leading(there, parents)
+        leads = leading(there, parents)
         # In order, so the newest one is kept.
-        children = {parent: child for child, parent in parents.items() if child in leading}
+        children = {parent: child for child, parent in parents.items() if child in leads}
         while message in children:
             message = children[message]
         await self._db.write([(_SWITCH, (thread.id, self._org, message))])
         return message
 
-    async def _shape(self, thread: ThreadRow, most: int, first: int = 0) -> list[_Node]:
+    async def _shape(self, thread: ThreadRow, most: int, first: int = 0) -> list[Node]:
         """In order; the newest, where there are more."""
         rows = await self._db.read(_SHAPE, thread.id, self._org, max(first, thread.reset_seq or 0), most)
-        return [_Node(*row) for row in reversed(rows)]
+        return [Node(*row) for row in reversed(rows)]
 
     # changes
 
@@ -383,83 +405,5 @@ class ThreadStore:
         return bool(await self._db.look_up(_STILL_ACCEPTED, conversation, self._org, place))
 
 
-class _Node(Struct, frozen=True):
-    """A message without its words."""
-
-    id: str
-    parent_id: str | None
-    seq: int
-    created_at: float
-    role: str
-    deleted_at: float | None
-
-
-_Placed: TypeAlias = Sequence[_Node] | Sequence[ThreadMessage]
-_P = TypeVar("_P", _Node, ThreadMessage)
-
-
-def _parents(rows: _Placed) -> dict[str, str]:
-    """Every message's parent, "" = none; rows in order."""
-    parents: dict[str, str] = {}
-    before = ""
-    for row in rows:
-        parents[row.id] = before if row.parent_id is None else row.parent_id
-        before = row.id
-    return parents
-
-
-def _head(rows: _Placed, current: str | None) -> str:
-    """The last message of the branch in use: the current one, or what another face has added behind it."""
-    place = next((at for at in range(len(rows) - 1, -1, -1) if rows[at].id == current), None)
-    if place is None:
-        return rows[-1].id if rows and current is None else current or ""
-    added = [row.id for row in rows[place + 1 :] if row.parent_id is None]
-    return added[-1] if added else rows[place].id
-
-
-def _chain(rows: Sequence[_P], head: str) -> tuple[list[_P], bool]:
-    """The messages that lead to head, oldest first, as far as they are among the rows; whether it reaches a root."""
-    known = {row.id: row for row in rows}
-    parents = _parents(rows)
-    chain = []
-    at = head
-    while at in known:
-        chain.append(known[at])
-        at = parents[at]
-    chain.reverse()
-    return chain, not at and not (chain and chain[0].parent_id is None)
-
-
-def _next(last: ThreadMessage) -> int:
-    """The number that follows a question of an agent's turn is its answer's, however late that comes."""
-    return last.seq + (2 if last.role == "user" and last.detail is not None else 1)
-
-
-def _hidden(chain: Sequence[ThreadMessage]) -> frozenset[str]:
-    """Also when a refusal was deleted: its question is then no more to be shown than before."""
-    return frozenset(id for row in chain if row.kept_back() for id in (row.id, row.parent_id) if id)
-
-
-def _leading(there: set[str], parents: dict[str, str]) -> set[str]:
-    """The messages that are there, and the deleted ones that such a message follows."""
-    leading: set[str] = set()
-    for id in there:
-        while id in parents and id not in leading:
-            leading.add(id)
-            id = parents[id]
-    return leading
-
-
-def _last_of(there: set[str], parents: dict[str, str], id: str) -> str:
-    """The last message up to this one that is there, "" = none."""
-    while id and id not in there:
-        id = parents.get(id, "")
-    return id
-
-
-def _depth(there: set[str], parents: dict[str, str], id: str) -> int:
-    depth = 0
-    while id:
-        depth += id in there
-        id = parents.get(id, "")
-    return depth
+def _behind(last: ThreadMessage) -> int:
+    return number_behind(last.role, last.seq, detailed=last.detail is not None)

@@ -754,3 +754,21 @@ def test_of_many_files_the_newest_stay():
     history = long_thread(*(Message("user", (one, Text("x"))) for one in files))
     made = prepared(configured(Settings(history_messages=2)), history=history)
     assert made.prompt.messages[-1].parts == (*files[-10:], Text("Hello"))
+
+
+def test_files_that_were_given_before_the_history_begins_stay_in_sight_before_those_of_it():
+    history = long_thread(Message("user", (LETTER, Text("x"))), Message("assistant", (Text("Read."),)))
+    cut = configured(Settings(history_messages=4))
+    assert prepared(cut, history=history, files=(PAPER,)).prompt.messages[-1].parts == (PAPER, LETTER, Text("Hello"))
+    assert prepared(cut, history=history[2:], files=(PAPER, LETTER)).prompt.messages[-1].parts[:2] == (PAPER, LETTER)
+    older = tuple(Media("file", "text/plain", data=f"{number:04d}") for number in range(10))
+    assert prepared(cut, history=history, files=older).prompt.messages[-1].parts[:-1] == (*older[1:], LETTER)
+    again = prepared(cut, AgentAsk(text="Hello", media=(PAPER,)), history=history, files=(PAPER,))
+    assert again.prompt.messages[-1].parts == (LETTER, PAPER, Text("Hello"))
+
+
+def test_files_from_before_the_history_are_not_shown_to_a_model_that_does_not_read_them():
+    known = ModelDocument(modalities=("text", "image"))
+    made = prepared(configured(), history=long_thread(), files=(PAPER,), model=known)
+    assert made.prompt.messages[-1].parts == (Text("Hello"),)
+    assert made.dropped == ()

@@ -6,113 +6,64 @@ import asyncio
 import gc
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import uvicorn
-import uvloop
 
-from midstream.app.clock import Clock
-from midstream.app.compose import open_process
-from midstream.app.config_schema import Config, ProviderConfig, ServerConfig
-from midstream.app.protocol import EdgeProtocol
+from .agent_things import published
+from .loopback import Client, Loopback, loopback
 
-from .asgi import KEY, priced
-
-WHOLE = msgspec.json.encode(
-    {
-        "id": "c",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "m",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-    }
-)
-CHOICE = b'{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}'
-CHUNK = b'data: {"id":"c","created":1,"model":"m","choices":[' + CHOICE + b"]}\n\n"
-STREAM = CHUNK + b"data: [DONE]\n\n"
-#: What comes of an answer that goes on for long.
-LASTING = CHUNK.replace(b'"stop"', b"null")
-REFUSAL = b'{"error":{"message":"no"}}'
+CHAT, V1, V2 = "/v1/chat/completions", "/api/v1/conversation", "/api/v2/model/chat/completion"
+SAID = [{"role": "user", "content": "hi"}]
 
 
-async def _upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _agents(app: Loopback) -> None:
+    """One of each kind, named by its slug."""
+    for slug, model, more in (
+        ("plain", "m", {}),
+        ("refused", "refused", {}),
+        ("short", "lasting", {"settings": {"seconds": 0.1}}),
+        ("lasting", "lasting", {}),
+        ("bot", "m", {"type": "chatbot", "memory": True, "settings": {"suggestions": True}}),
+        ("guarded", "m", {"settings": {"guardrails": {"input": {"patterns": ["hi"]}}}}),
+    ):
+        await published(app.here, slug, slug=slug, service="up", configuration={"model": model}, **more)
+    await published(app.here, "away", slug="away", service="gone", configuration={"model": "m"})
+    called = {"friend": {"agent_id": (await published(app.here, "friend", slug="friend"))["id"], "description": "x"}}
+    await published(app.here, "caller", slug="caller", connected_agents=called)
+
+
+async def _over(app: Loopback) -> None:
+    """Every turn has ended, also those that nobody waits for."""
+    services = app.here.services
+    while services.runs.active or await services.store.db.read("SELECT 1 FROM jobs WHERE ended_at IS NULL"):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+
+
+async def _left_behind(app: Loopback, once: Callable[[], Awaitable[object]]) -> list[str]:
+    """The kinds of things of ours that are there though nobody could reach them, after it was done a few times."""
+    for _ in range(3):
+        await once()
+    await _over(app)
+    gc.collect()
+    gc.freeze()  # what was there before is not looked at
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            body = msgspec.json.decode(await reader.readexactly(length))
-            status, kind, said = 200, b"application/json", WHOLE
-            if body["model"] == "refused":
-                status, said = 400, REFUSAL
-            elif body["model"] == "lasting":
-                writer.write(b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\n\r\n" + LASTING)
-                del body
-                await reader.read()
-                break
-            elif body.get("stream"):
-                kind, said = b"text/event-stream", STREAM
-            writer.write(b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (status, kind, len(said)))
-            writer.write(said)
-    except asyncio.IncompleteReadError:
-        pass
-    writer.close()
-
-
-def _send(writer: asyncio.StreamWriter, body: dict[str, Any], face: str = "chat/completions") -> None:
-    data = msgspec.json.encode({"messages": [{"role": "user", "content": "hi"}], **body})
-    writer.write(
-        b"POST /v1/" + face.encode() + b" HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-        b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (KEY.encode(), len(data), data)
-    )
-
-
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
-    _send(writer, body)
-    head = await reader.readuntil(b"\r\n\r\n")
-    if b"chunked" in head:
-        await reader.readuntil(b"0\r\n\r\n")
-    else:
-        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))
-
-
-Served = Callable[[int], Awaitable[None]]
-
-
-def _served(tmp_path: Path, test: Served) -> None:
-    """Hands the port of a server to test."""
-
-    async def go() -> None:
-        upstream = await asyncio.start_server(_upstream, "127.0.0.1", 0, limit=64 * 1024 * 1024)
-        port = upstream.sockets[0].getsockname()[1]
-        priced(tmp_path)
-        config = Config(
-            server=ServerConfig(data=str(tmp_path)),
-            providers={
-                "up": ProviderConfig(kind="openai_compatible", base_url=f"http://127.0.0.1:{port}"),
-                "gone": ProviderConfig(kind="openai_compatible", base_url="http://127.0.0.1:9"),
-            },
-        )
-        process = await open_process(config, KEY, Clock())
-        server = uvicorn.Config(
-            process.application, http=EdgeProtocol, ws="none", lifespan="off", log_config=None, proxy_headers=False
-        )
-        server.load()
-        state = uvicorn.server.ServerState()
-        loop = asyncio.get_running_loop()
-        listening = await loop.create_server(lambda: EdgeProtocol(server, state, {}), "127.0.0.1", 0)
-        try:
-            await test(listening.sockets[0].getsockname()[1])
-        finally:
-            listening.close()
-            upstream.close()
-            await process.services.runs.drain(5)
-            await process.close()
-
-    uvloop.run(go())  # as in production: its timers hold their callbacks
+        for _ in range(5):
+            await once()
+        await _over(app)
+        gc.collect()
+        return sorted({type(one).__name__ for one in gc.garbage if type(one).__module__.startswith("midstream")})
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(
@@ -120,6 +71,8 @@ def _served(tmp_path: Path, test: Served) -> None:
     [
         {"model": "up/m"},
         {"model": "up/m", "stream": True},
+        {"model": "up/m", "conversation": ""},
+        {"model": "up/m", "conversation": "", "stream": True},
         {"model": "up/refused"},
         {"model": "gone/m"},
         {"model": "midstream/rehearsal"},
@@ -127,56 +80,141 @@ def _served(tmp_path: Path, test: Served) -> None:
     ],
 )
 def test_a_finished_request_leaves_nothing_that_only_the_collector_could_free(tmp_path: Path, body: dict[str, Any]):
-    async def test(port: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(3):
-            await _ask(reader, writer, body)
-        left = await _left_behind(reader, writer, body)
-        writer.close()
+    async def test(app: Loopback) -> None:
+        client = await app.connect()
+        left = await _left_behind(app, lambda: client.ask(CHAT, {"messages": SAID, **body}))
+        client.close()
         assert left == []
 
-    _served(tmp_path, test)
+    loopback(tmp_path, test)
 
 
-@pytest.mark.parametrize("face", ["chat/completions", "messages"])
-def test_a_stream_under_way_holds_nothing_of_its_prompt(tmp_path: Path, face: str):
+#: One agent's turn each, by what becomes of it.
+TURNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "answered": (V1, {"agentId": "plain", "message": "hi"}),
+    "refused": (V1, {"agentId": "refused", "message": "hi"}),
+    "cut": (V1, {"agentId": "short", "message": "hi"}),
+    "remembered": (V1, {"agentId": "bot", "message": "hi"}),
+    "answered in a thread": (V2, {"agent_id": "plain", "user": "hi", "thread_id": "t"}),
+    "refused in a thread": (V2, {"agent_id": "refused", "user": "hi", "thread_id": "t"}),
+    "without a provider": (V2, {"agent_id": "away", "user": "hi", "thread_id": "t"}),
+    "cut in a thread": (V2, {"agent_id": "short", "user": "hi", "thread_id": "t"}),
+    "never asked": (V2, {"agent_id": "plain", "user": "hi", "thread_id": "t", "tool_choice": "nobody"}),
+    "blocked": (V2, {"agent_id": "guarded", "user": "hi", "thread_id": "t"}),
+    "remembered in a thread": (V2, {"agent_id": "bot", "user": "hi", "thread_id": "t"}),
+    "calling another": (V2, {"agent_id": "caller", "user": "ask friend", "thread_id": "t"}),
+    "a vector": (V2, {"agent_id": "plain", "user": "hi", "configuration": {"type": "embedding"}}),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_agents_turn_that_has_ended_leaves_nothing_that_only_the_collector_could_free(tmp_path: Path, stream: bool):
+    async def test(app: Loopback) -> None:
+        await _agents(app)
+        client, left = await app.connect(), {}
+        for name, (path, body) in TURNS.items():
+            left[name] = await _left_behind(app, partial(client.ask, path, {**body, "stream": stream}))
+        client.close()
+        assert left == {name: [] for name in TURNS}
+
+    loopback(tmp_path, test)
+
+
+def test_a_turn_that_is_answered_later_leaves_nothing_that_only_the_collector_could_free(tmp_path: Path):
+    queue, live = {"type": "queue", "cred": {"name": "q"}}, {"type": "RTLayer", "cred": {"channel": "c"}}
+
+    async def test(app: Loopback) -> None:
+        await _agents(app)
+        client, left = await app.connect(), []
+        for agent in ("plain", "refused", "bot"):
+            for kind in (queue, live):
+                body = {"agent_id": agent, "user": "hi", "thread_id": "t", "stream": True, "response_format": kind}
+                left.append(await _left_behind(app, partial(client.ask, V2, body)))
+        client.close()
+        assert left == [[]] * 6
+
+    loopback(tmp_path, test)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_hangs_up_leaves_nothing_that_only_the_collector_could_free(tmp_path: Path, stream: bool):
+    async def test(app: Loopback) -> None:
+        async def hang_up(path: str, body: dict[str, Any]) -> None:
+            client, asked = await app.connect(), app.provider.asked
+            client.send(path, {**body, "stream": stream})
+            while app.provider.asked == asked:
+                await asyncio.sleep(0.005)
+            if stream:
+                await client.reader.readuntil(b"hi")
+            client.close()
+            await _over(app)
+
+        await _agents(app)
+        left = [
+            await _left_behind(app, partial(hang_up, CHAT, {"model": "up/lasting", "messages": SAID})),
+            await _left_behind(app, partial(hang_up, V1, {"agentId": "lasting", "message": "hi"})),
+            await _left_behind(app, partial(hang_up, V2, {"agent_id": "lasting", "user": "hi", "thread_id": "t"})),
+        ]
+        assert left == [[], [], []]
+
+    loopback(tmp_path, test)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_was_said_in_a_thread_is_let_go_of_with_the_end_of_each_turn(tmp_path: Path, stream: bool):
+    size = 1024 * 1024
+    picture = "data:image/png;base64," + "A" * size
+
+    async def held(client: Client, path: str, body: dict[str, Any]) -> int:
+        await client.ask(path, body)
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(4):
+                assert b"hi" in await client.ask(path, {**body, "stream": stream})
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+
+    async def test(app: Loopback) -> None:
+        await _agents(app)
+        client, one = await app.connect(), {"agentId": "plain", "message": "hi", "stream": False}
+        begun = await client.ask(V1, {**one, "attachments": [{"type": "image", "url": picture}] * 3})
+        one["conversationId"] = msgspec.json.decode(begun)["conversationId"]
+        two = {"agent_id": "plain", "user": "hi", "thread_id": "t"}
+        assert b"hi" in await client.ask(V2, {**two, "images": [picture] * 3})
+        both = [await held(client, V1, one), await held(client, V2, two)]
+        client.close()
+        assert max(both) < size
+
+    loopback(tmp_path, test)
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages"])
+def test_a_stream_under_way_holds_nothing_of_its_prompt(tmp_path: Path, path: str):
     prompt = 4 * 1024 * 1024
 
-    async def streaming(port: int, size: int) -> asyncio.StreamWriter:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async def streaming(app: Loopback, size: int) -> Client:
+        client = await app.connect()
         asked = {"model": "up/lasting", "stream": True, "max_tokens": 9}
-        _send(writer, {**asked, "messages": [{"role": "user", "content": "x" * size}]}, face)
-        await reader.readuntil(b"hi")
-        return writer
+        client.send(path, {**asked, "messages": [{"role": "user", "content": "x" * size}]})
+        await client.reader.readuntil(b"hi")
+        return client
 
-    async def test(port: int) -> None:
-        open_ = [await streaming(port, 10)]
+    async def test(app: Loopback) -> None:
+        open_ = [await streaming(app, 10)]
         await asyncio.sleep(0.05)  # what the one before left to other threads
         gc.collect()
         tracemalloc.start()
-        open_ += [await streaming(port, prompt)]
+        open_ += [await streaming(app, prompt)]
         await asyncio.sleep(0.05)
         gc.collect()
         held = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        for writer in open_:
-            writer.close()
+        for client in open_:
+            client.close()
         assert held < prompt / 4
 
-    _served(tmp_path, test)
-
-
-async def _left_behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: dict[str, Any]) -> list[str]:
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        for _ in range(5):
-            await _ask(reader, writer, body)
-        await asyncio.sleep(0.02)
-        gc.collect()
-        return sorted({type(one).__name__ for one in gc.garbage if type(one).__module__.startswith("midstream")})
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
+    loopback(tmp_path, test)

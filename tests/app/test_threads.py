@@ -414,7 +414,7 @@ def test_a_message_is_answered_anew_with_the_documents_and_variables_that_it_was
     with_threads(tmp_path, test)
 
 
-def test_documents_that_were_attached_stay_in_sight_as_long_as_their_messages(tmp_path: Path):
+def test_documents_that_were_attached_stay_in_sight_with_what_follows_them(tmp_path: Path):
     async def test(store: Store, threads: Threads) -> None:
         id, first, _ = await turn(store, threads, AgentAsk(text="one", document_ids=("doc_1", "doc_2")))
         await turn(store, threads, AgentAsk(text="two", conversation=id, document_ids=("doc_3",)))
@@ -422,7 +422,7 @@ def test_documents_that_were_attached_stay_in_sight_as_long_as_their_messages(tm
         async with threads.open(ORG, ask, AGENT) as thread:
             assert (thread.documents, thread.ask.document_ids) == (("doc_1", "doc_3"), ("doc_2",))
         async with threads.open(ORG, ask, AGENT, history=2) as thread:
-            assert thread.documents == ("doc_3",)
+            assert thread.documents == ("doc_1", "doc_3")
         async with threads.open(ORG, ask, AGENT, history=0) as thread:
             assert thread.documents == ()
         async with threads.open(ORG, AgentAsk(text="one b", conversation=id, edit=first), AGENT) as thread:

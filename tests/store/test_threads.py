@@ -12,6 +12,7 @@ from midstream.core.errors import BadRequest, NotFound
 from midstream.core.ids import new_id
 from midstream.store import Store
 from midstream.store import threads as module
+from midstream.store.branches import chain_of, head_of
 from midstream.store.ledger import (
     ConversationAdded,
     ConversationMoved,
@@ -22,7 +23,7 @@ from midstream.store.ledger import (
 )
 from midstream.store.rows import ThreadMessage
 from midstream.store.searching import words_of
-from midstream.store.threads import ThreadStore, _chain, _head
+from midstream.store.threads import ThreadStore
 
 from .turns import NOW, ORG, with_store
 
@@ -433,8 +434,8 @@ def test_a_chain_leads_from_one_end_to_the_other_and_never_in_a_circle(parents: 
     for seq, parent in enumerate(parents):
         name = None if parent is None else f"m{parent}" if 0 <= parent < seq else ""
         rows.append(row(f"m{seq}", seq, name))
-    head = _head(rows, f"m{at}" if at < len(rows) else None)
-    chain, _ = _chain(rows, head)
+    head = head_of(rows, f"m{at}" if at < len(rows) else None)
+    chain, _ = chain_of(rows, head)
     assert bool(chain) == bool(rows)
     assert [one.seq for one in chain] == sorted({one.seq for one in chain})
     if rows:

@@ -207,3 +207,31 @@ def test_a_file_by_link_is_sent_as_what_stands_there_by_every_service(tmp_path: 
             assert picture == {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": png}}
             [text, _] = sent("claude", "data.json")
             assert text["source"] == {"type": "text", "media_type": "text/plain", "data": '{"k": 1}'}
+
+
+def test_what_was_given_with_the_first_message_is_shown_with_the_hundredth_one_after(tmp_path: Path):
+    """A file and a document, on both versions of the API, however few messages are shown with them."""
+    file = {"name": "a.txt", "url": "data:text/plain;base64," + base64.b64encode(b"Of a file.").decode()}
+    v1, v2 = "/api/v1/conversation", "/api/v2/model/chat/completion"
+
+    def shown(asked: Asked) -> list[bool]:
+        return [words in asked.body for words in (b"Of a document.", b"Of a file.")]
+
+    limits = "[limits]\nagent_points = 1000\nthread_points = 1000\n"
+    with Upstream(_answer) as upstream, Serving(tmp_path, TOML.format(url=upstream.url) + limits) as serving:
+        agents, settings = Agents(serving), {"history_messages": 4}
+        document = agents.post("/v1/admin/documents", {"name": "d", "text": "Of a document."})["id"]
+        one, two = (
+            agents.agent(service="claude", configuration={"model": "x"}, settings=more) for more in ({}, settings)
+        )
+        first = {"documentIds": [document], "attachments": [{"type": "file", **file}]}
+        begun = agents.say(one, "0", **first).json
+        assert serving.ask("POST", v2, {"agent_id": two, "thread_id": "t", "user": "0", "files": [file]}).status == 200
+        for n in range(105):
+            assert agents.say(one, str(n), conversationId=begun["conversationId"]).status == 200
+            assert shown(upstream.asked[-1]) == [True, True], (v1, n)
+            if n > 10:
+                continue
+            assert serving.ask("POST", v2, {"agent_id": two, "thread_id": "t", "user": str(n)}).status == 200
+            assert shown(upstream.asked[-1]) == [False, True], (v2, n)
+            upstream.asked.clear()
