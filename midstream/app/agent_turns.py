@@ -243,7 +243,9 @@ class AgentTurns:
         outcome = fold.outcome
         assert outcome is not None
         drawn = tuple(replace(one, state=None) for one in outcome.images)  # which only its own model could read
-        return ToolAnswer("ok", outcome.text, outcome.value, media=drawn, citations=outcome.annotations)
+        return ToolAnswer(
+            "ok", outcome.text, outcome.value, media=drawn, citations=outcome.annotations, ending=outcome.ending
+        )
 
 
 def _type(ask: AgentAsk, loaded: Loaded) -> object:

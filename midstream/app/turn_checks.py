@@ -14,9 +14,11 @@ from ..agent.prepare import Prepared
 from ..agent.structured import structured
 from ..core.agents import Loaded
 from ..core.events import Delta, Event, PartEnded, PartStarted
+from ..core.outcome import Ending
 from ..core.parts import Message, Text, text_of
 from ..core.serving import Completed, Desk
 from ..core.turn import Prompt
+from .turn_ends import ending_of, said_last
 from .turn_models import asked
 from .turn_rooms import TurnRooms
 
@@ -82,26 +84,17 @@ class TurnChecks:
         """Of an agent that went on instead, too: what its own turn let pass has yet to pass this one. Raises Garbled
         when a structured answer could not be had."""
         text, value = said_last(ended)
+        end = ending_of(ended, Ending(stop=ended.answer.choices[0].stop) if ended.answer.choices else Ending())
+        if end.blocked:  # there: it is what is said instead of an answer
+            return Judged(text, blocked=end.blocked)
         if self._prepared.format is not None:
             prompt = self._prepared.prompt
             said = replace(prompt, messages=(*prompt.messages, *ended.messages))
             quoting = self._rails.output == NO_CHECKS  # else nobody has seen yet what its error would quote
-            checked = await structured(said, text, self._prepared.format, self._ask, _stop(ended), quoting=quoting)
+            checked = await structured(said, text, self._prepared.format, self._ask, end.stop, quoting=quoting)
             text, value = checked.text, checked.value
         reason = await blocked(self._rails, "output", text, self._judges.classify, self._judges.consult)
         return Judged(text, value) if reason is None else Judged(self._rails.message, blocked=reason)
-
-
-def said_last(ended: Ended) -> tuple[str, Any]:
-    """The text that is to go out, and its value where that is known."""
-    if ended.transferred is not None:
-        return ended.transferred.text, ended.transferred.value
-    return text_of(ended.answer.choices[0].parts) if ended.answer.choices else "", None
-
-
-def _stop(ended: Ended) -> str:
-    """Why the text ended. One of another agent has passed that one's own checks."""
-    return ended.answer.choices[0].stop if ended.transferred is None and ended.answer.choices else "stop"
 
 
 def shown(text: str) -> tuple[Event, ...]:

@@ -19,8 +19,8 @@ from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool, beneath
 from ..core.errors import NotFound, TimedOut
 from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
-from ..core.outcome import Outcome, Step
-from ..core.parts import Citation, Media, Part, Text, ToolCall, has_media, text_of
+from ..core.outcome import Ending, Outcome, Step
+from ..core.parts import Media, ToolCall, has_media, text_of
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
@@ -34,7 +34,8 @@ from .remember import MEMORY
 from .suggestions import hurried, suggestions
 from .threads import Thread
 from .titles import TITLE
-from .turn_checks import Judged, Judges, TurnChecks, said_last, shown
+from .turn_checks import Judged, Judges, TurnChecks, shown
+from .turn_ends import ending_of, own_arguments, pictures, sources, steps_of
 from .turn_models import TurnModels, asked, placed, why_another
 from .turn_rooms import TurnRooms
 
@@ -282,7 +283,7 @@ class TurnWork:
                 desk.log(ToolEnded(call.id, call.name, answer.status, text, answer.error, answer.ms, round))
 
             for one in calls:
-                desk.log(ToolStarted(one.id, one.name, _given(arguments_of(one), one.name, tools), round))
+                desk.log(ToolStarted(one.id, one.name, own_arguments(arguments_of(one), one.name, tools), round))
             answers = await self._rooms.tools.call(round, calls, tools, scope(ended))
             for one, answer in zip(calls, answers, strict=True):
                 if one.id not in told:
@@ -335,23 +336,33 @@ class TurnWork:
         usage, cost = self._spent()
         late = completed.dropped if completed is not None else () if ended.calls else None
         dropped, noted = reported(prepared, late)
+        own = Ending(
+            stop=choice.stop,
+            native_stop=choice.native_stop,
+            model=ended.answer.model or (target.model if target is not None else prepared.model),
+            service=target.provider if target is not None else prepared.service,
+            missing=prepared.missing,
+            fallback=bool(self._first_error),
+            first_error=self._first_error,
+        )
+        end = ending_of(ended, own)
         return Outcome(
             text=judged.text,
             value=judged.value,
             blocked=judged.blocked,
-            stop="content_filter" if judged.blocked else "stop" if ended.transferred is not None else choice.stop,
-            native_stop=choice.native_stop,
-            model=ended.answer.model or (target.model if target is not None else prepared.model),
-            service=target.provider if target is not None else prepared.service,
+            stop="content_filter" if judged.blocked else end.stop,
+            native_stop=end.native_stop,
+            model=end.model,
+            service=end.service,
             usage=usage,
             cost=cost,
             rounds=ended.calls,
-            steps=tuple(_without(step, prepared.tools) for step in _allowed(ended, judged)),
-            images=() if judged.blocked else (*self._drawn, *_pictures(ended)),
-            annotations=() if judged.blocked else _sources(ended),
-            fallback=bool(self._first_error),
-            first_error=self._first_error,
-            missing=prepared.missing,
+            steps=steps_of(ended, judged.text if judged.blocked else None, prepared.tools),
+            images=() if judged.blocked else (*self._drawn, *pictures(ended)),
+            annotations=() if judged.blocked else sources(ended),
+            fallback=end.fallback,
+            first_error=end.first_error,
+            missing=end.missing,
             dropped=dropped,
             noted=noted,
             id=thread.answer,
@@ -451,43 +462,6 @@ def first_asked(desk: Desk | None, since: int, chosen: tuple[str, str]) -> tuple
 def _limits(ask: AgentAsk, prepared: Prepared) -> Limits:
     settings = prepared.settings
     return Limits(rounds=prepared.rounds, calls=ask.calls, tokens=settings.tokens, cost=settings.cost)
-
-
-def _given(arguments: dict[str, Any], name: str, tools: Sequence[Tool]) -> dict[str, Any]:
-    """Arguments without those that are not the model's to set: whatever it has said of them was not sent."""
-    hidden = next((tool.mapped for tool in tools if tool.name == name), {})
-    return {name: value for name, value in arguments.items() if name not in hidden} if hidden else arguments
-
-
-def _without(step: Step, tools: Sequence[Tool]) -> Step:
-    return replace(step, arguments=_given(step.arguments, step.name, tools))
-
-
-def _pictures(ended: Ended) -> tuple[Media, ...]:
-    """By the model itself."""
-    return tuple(part for part in _own_parts(ended) if isinstance(part, Media) and part.kind == "image")
-
-
-def _sources(ended: Ended) -> tuple[Citation, ...]:
-    own = tuple(one for part in _own_parts(ended) if isinstance(part, Text) for one in part.citations)
-    return own if ended.transferred is None else ended.transferred.citations
-
-
-def _own_parts(ended: Ended) -> tuple[Part, ...]:
-    """What the model itself has answered: nothing, where another agent goes on instead."""
-    return ended.answer.choices[0].parts if ended.answer.choices and ended.transferred is None else ()
-
-
-def _allowed(ended: Ended, judged: Judged) -> Sequence[Step]:
-    """A refused answer does not stand among the results of tools either, whole or in part."""
-    refused = said_last(ended)[0].strip()
-    if not judged.blocked or not refused:
-        return ended.steps
-    return [replace(one, result="") if _holds(one.result.strip(), refused) else one for one in ended.steps]
-
-
-def _holds(result: str, refused: str) -> bool:
-    return refused in result or result in refused
 
 
 def partial_text(desk: Desk | None) -> str:

@@ -27,6 +27,19 @@ class Step(Struct, frozen=True, omit_defaults=True):
     ms: int = 0
 
 
+class Ending(Struct, frozen=True, omit_defaults=True):
+    """Whose words an answer is, and why they ended: each as in Outcome."""
+
+    stop: StopReason = "stop"
+    native_stop: str = ""
+    model: str = ""
+    service: str = ""
+    missing: tuple[str, ...] = ()
+    fallback: bool = False
+    first_error: str = ""
+    blocked: str = ""
+
+
 class Outcome(Struct, frozen=True, omit_defaults=True):
     """How an agent's turn ended. text: what the user reads. usage, cost: of all model calls of the run, children
     included (cost: decimal USD, None when one has no known price). rounds: model calls made.
@@ -62,3 +75,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     title: str = ""
     suggestions: tuple[str, ...] = ()
     vectors: tuple[tuple[float, ...], ...] | None = None
+
+    @property
+    def ending(self) -> Ending:
+        return Ending(**{name: getattr(self, name) for name in Ending.__struct_fields__})

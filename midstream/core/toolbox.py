@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 from .agents import Tool, beneath
+from .outcome import Ending
 from .parts import Citation, Media, ToolCall
 
 #: in_doubt: an unsafe call was begun by a process that died, so it may have happened. denied: not approved.
@@ -17,7 +18,7 @@ ToolStatus: TypeAlias = Literal["ok", "failed", "timeout", "in_doubt", "denied"]
 class ToolAnswer(Struct, frozen=True):
     """A failure is a value too. text: for the model. value: JSON-ready, for readers who want the data.
     media: what the tool gave besides text. ms: how long it took. transfer: the agent that goes on instead of this one
-    (its answer is then the turn's answer). citations: where the text of an agent comes from."""
+    (its answer is then the turn's answer). citations: where the text of an agent comes from. ending: of an agent."""
 
     status: ToolStatus
     text: str
@@ -27,6 +28,7 @@ class ToolAnswer(Struct, frozen=True):
     ms: int = 0
     transfer: bool = False
     citations: tuple[Citation, ...] = ()
+    ending: Ending | None = None
 
 
 #: The end of an unsafe call that was begun and of which no more is known.

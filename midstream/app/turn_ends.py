@@ -1,0 +1,69 @@
+"""What a turn came to, once its loop has ended: whose words its answer is, why they ended, what stands beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from ..agent.loop import Ended
+from ..core.agents import Tool
+from ..core.outcome import Ending, Step
+from ..core.parts import Citation, Media, Part, Text, text_of
+
+
+def said_last(ended: Ended) -> tuple[str, Any]:
+    """The text that is to go out, and its value where that is known."""
+    if ended.transferred is not None:
+        return ended.transferred.text, ended.transferred.value
+    return text_of(ended.answer.choices[0].parts) if ended.answer.choices else "", None
+
+
+def ending_of(ended: Ended, own: Ending) -> Ending:
+    """own: as the model that was asked here would have it. Where another agent goes on instead it is that one's, but
+    what both lack, and why others answered, is told of both."""
+    if ended.transferred is None:
+        return own
+    other = ended.transferred.ending or replace(own, stop="stop")  # one of a journal that was kept without
+    return replace(
+        other,
+        missing=tuple(dict.fromkeys((*own.missing, *other.missing))),
+        fallback=own.fallback or other.fallback,
+        first_error=own.first_error or other.first_error,
+    )
+
+
+def pictures(ended: Ended) -> tuple[Media, ...]:
+    """By the model itself."""
+    return tuple(part for part in _own_parts(ended) if isinstance(part, Media) and part.kind == "image")
+
+
+def sources(ended: Ended) -> tuple[Citation, ...]:
+    own = tuple(one for part in _own_parts(ended) if isinstance(part, Text) for one in part.citations)
+    return own if ended.transferred is None else ended.transferred.citations
+
+
+def _own_parts(ended: Ended) -> tuple[Part, ...]:
+    """What the model itself has answered: nothing, where another agent goes on instead."""
+    return ended.answer.choices[0].parts if ended.answer.choices and ended.transferred is None else ()
+
+
+def steps_of(ended: Ended, instead: str | None, tools: Sequence[Tool]) -> tuple[Step, ...]:
+    """As callers are told of them. A refused answer does not stand among the results of tools either, whole or in
+    part. instead: what is said in its place, None = nothing was refused."""
+    shown = tuple(replace(one, arguments=own_arguments(one.arguments, one.name, tools)) for one in ended.steps)
+    refused = said_last(ended)[0].strip()
+    if instead is None or refused in ("", instead.strip()):
+        return shown
+    return tuple(replace(one, result="") if _holds(one.result.strip(), refused) else one for one in shown)
+
+
+def _holds(result: str, refused: str) -> bool:
+    return refused in result or result in refused
+
+
+def own_arguments(arguments: dict[str, Any], name: str, tools: Sequence[Tool]) -> dict[str, Any]:
+    """Arguments without those that are not the model's to set: whatever it has said of them was not sent."""
+    hidden = next((tool.mapped for tool in tools if tool.name == name), {})
+    return {name: value for name, value in arguments.items() if name not in hidden} if hidden else arguments
