@@ -74,10 +74,9 @@ class Scorer:
         turn = Turn(DIALECT, {}, lambda fields: Prompt(()), model=by["model"], kind="embedding", embed=embed)
         size = len(case["expected"]) + len(answer)
         _, _, gave = await finished(self._runs, self._order(tried, turn, size, self._targets(tried, by)))
-        vectors = gave.result.vectors if gave is not None and isinstance(gave.result, Embedded) else ()
-        if len(vectors) != len(embed.inputs):
-            raise Garbled(f"the service gave {len(vectors)} vectors for {len(embed.inputs)} texts")
-        return cosine(*vectors)
+        assert gave is not None
+        assert isinstance(gave.result, Embedded)
+        return cosine(*gave.result.vectors)
 
     async def _judged(self, tried: Tried, case: Mapping[str, Any], answer: str) -> Score:
         by = case.get("by")
