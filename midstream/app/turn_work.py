@@ -77,6 +77,8 @@ class TurnWork:
         self._began_at = rooms.clock.wall()
         self._desk: Desk | None = None
         self._prepared: Prepared | None = None
+        #: Of a turn that fails: calls of tools that had ended.
+        self._steps: list[Step] = []
         self._first_error = ""
         self._said = ""
         self._passed = False
@@ -281,6 +283,8 @@ class TurnWork:
                 told.add(call.id)
                 text = "" if quiet and answer.transfer else answer.text
                 desk.log(ToolEnded(call.id, call.name, answer.status, text, answer.error, answer.ms, round))
+                if round > 0:
+                    self._steps.append(Step(call.id, call.name, {}, answer.status, answer.text, answer.error, round))
 
             for one in calls:
                 desk.log(ToolStarted(one.id, one.name, own_arguments(arguments_of(one), one.name, tools), round))
@@ -403,7 +407,7 @@ class TurnWork:
         """The turn's calls of tools that search documents."""
         tools = self._prepared.tools if self._prepared is not None else ()
         names = {tool.name for tool in tools if searches(tool)}
-        steps = self.outcome.steps if self.outcome is not None else ()
+        steps = self.outcome.steps if self.outcome is not None else self._steps
         return [step for step in steps if step.name in names]
 
     def _topics(self, end: Event) -> list[str]:
@@ -445,6 +449,9 @@ class TurnWork:
             cost=cost,
             latency_ms=self._laps.whole(),
             steps_ms=self._laps.ms,
+            tools=tuple(dict.fromkeys(step.name for step in self._steps)),
+            rounds=max((step.round for step in self._steps), default=0),
+            missing=prepared.missing if prepared is not None else (),
             parameters=prepared.parameters if prepared is not None else {},
             asked=self._ask.text if thread.kept else "",
             answered=self.outcome.text if self.outcome is not None and thread.kept else "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from ..postgres import private_postgres
 from .agents_at import Agents
 from .serving import Serving
 from .tool_server import ToolServer
+from .upstream import Asked, Said, Upstream, whole
 from .waiting import until
 
 KEY = "c2VjcmV0LWtleS1vZi10d28tc2VydmVycy0wMTIzNDU="
@@ -138,6 +140,41 @@ def test_a_search_of_documents_that_fails_is_told_and_one_that_finds_nothing_is_
     assert (told["type"], told["agent_id"]) == ("knowledge_base", agent)
     assert told["detail"] == {"tool": "archive", "error": "no_documents"}
     assert "none of these documents" in told["message"]
+
+
+def test_what_a_turn_lacked_and_searched_in_vain_is_told_and_counted_also_when_it_then_fails(
+    hooks: ToolServer, tmp_path: Path
+):
+    call = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "archive", "arguments": '{"query":"a","document_ids":["doc_1"]}'},
+    }
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    asks = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+
+    def answer(asked: Asked) -> Said:
+        searched = any(one["role"] == "tool" for one in asked.json["messages"])
+        return whole({"error": {"message": "no more"}}, 400) if searched else whole(asks)
+
+    with Upstream(answer) as upstream:
+        toml = TOML.format(port=hooks.port).replace("http://127.0.0.1:9/v1", f"{upstream.url}/v1")
+        with Serving(tmp_path, toml) as serving:
+            agents = Agents(serving)
+            for type in ("Variable", "knowledge_base", "Error"):
+                alert(agents, hooks, type, f"/echo/then-{type}")
+            own = agents.post("/v1/admin/documents", {"name": "d", "text": "nothing"})["id"]
+            tool = agents.post("/v1/admin/tools", {"name": "archive", "kind": "knowledge", "parameters": {
+                "type": "object", "properties": {"query": {"type": "string"}, "document_ids": {"type": "array"}}},
+                "knowledge": {"document_ids": [own]}})["id"]  # fmt: skip
+            state = {"name": {"required": True}}
+            agent = agents.agent(service="gone", configuration={"model": "m"}, variables_state=state, tool_ids=[tool])
+            assert agents.say(agent, "look").status == 400
+            for type in ("Variable", "knowledge_base", "Error"):
+                [told] = until(lambda type=type: hooks.to(f"/echo/then-{type}"))
+                assert told["body"]["type"] == type
+            [turn] = serving.ask("GET", f"/v1/admin/metrics?bucket=raw&agent_id={agent}").json["data"]
+            assert (turn["missing"], turn["tools"], turn["rounds"]) == (["name"], ["archive"], 1)
 
 
 def test_of_two_servers_alerts_without_a_window_none_is_lost_and_a_limit_is_told_once(
