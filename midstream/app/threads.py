@@ -24,6 +24,7 @@ from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
 from ..store.searching import MAX_TEXT
 from ..store.threads import Line, ThreadStore
 from .places import PLAIN, Places, Standing
+from .supervisor import Supervisor
 from .thread_messages import asked_again, described, documents_of, said_by, title_of
 from .turnstile import Turnstile
 
@@ -217,13 +218,14 @@ class Threads:
         read: Callable[[Message | Native], tuple[Message, ...]],
         unsettled: Callable[[str], bool],
         now: Callable[[], float],
+        supervisor: Supervisor,
     ) -> None:
         self._store = store
         self._turns = turns
         self._read = read
         self._unsettled = unsettled
         self._now = now
-        self._places = Places(shared=store.db.dialect != "sqlite")
+        self._places = Places(supervisor, shared=store.db.dialect != "sqlite")
 
     def shut(self) -> None:
         """The server ends: turns that wait are refused."""

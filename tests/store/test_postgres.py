@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -16,7 +16,7 @@ from midstream.store import postgres as postgres_store
 from midstream.store.notices import follow
 from midstream.store.postgres import PostgresDatabase
 
-from ..postgres import PrivateServer, Server
+from ..postgres import REFUSALS, PrivateServer, Server, owned_by_a_role
 from .turns import ORG, begin, end, with_store
 
 
@@ -175,34 +175,6 @@ def test_sessions_ended_by_an_administrator_are_replaced_unseen(server: Server, 
             assert len(await store.org(ORG).runs()) == n + 1
 
     with_store(postgres_url, work)
-
-
-#: Of the database and the role that use it: what an operator does, and how it is undone.
-REFUSALS = {
-    "revoked": ("REVOKE CONNECT ON DATABASE {0} FROM {1}", "GRANT CONNECT ON DATABASE {0} TO {1}"),
-    "no connections": ("ALTER DATABASE {0} ALLOW_CONNECTIONS false", "ALTER DATABASE {0} ALLOW_CONNECTIONS true"),
-    "renamed": ("ALTER DATABASE {0} RENAME TO {0}_x", "ALTER DATABASE {0}_x RENAME TO {0}"),
-    "no more of them": ("ALTER ROLE {1} CONNECTION LIMIT 0", "ALTER ROLE {1} CONNECTION LIMIT -1"),
-    "no login": ("ALTER ROLE {1} NOLOGIN", "ALTER ROLE {1} LOGIN"),
-}
-
-
-@contextlib.contextmanager
-def owned_by_a_role(server: Server, url: str) -> Iterator[tuple[str, str, str]]:
-    """The database as an ordinary role owns it, who alone may connect: its URL, its name, the role's."""
-    name = urlsplit(url).path[1:]
-    role = f"role_{name}"
-    for sql in (
-        "CREATE ROLE {1} LOGIN PASSWORD 'x'", "ALTER DATABASE {0} OWNER TO {1}",
-        "REVOKE CONNECT ON DATABASE {0} FROM PUBLIC",
-    ):  # fmt: skip
-        server.sql(sql.format(name, role))
-    try:
-        parts = urlsplit(url)
-        yield parts._replace(netloc=f"{role}:x@{parts.hostname}:{parts.port or 5432}").geturl(), name, role
-    finally:
-        server.drop(url)
-        server.sql(f"DROP ROLE {role}")
 
 
 @pytest.mark.parametrize("how", REFUSALS)
