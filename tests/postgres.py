@@ -174,3 +174,31 @@ def postgres() -> Iterator[Server]:
         return
     with private_postgres() as server:
         yield server
+
+
+#: Of the database and the role that use it: what an operator does, and how it is undone.
+REFUSALS = {
+    "revoked": ("REVOKE CONNECT ON DATABASE {0} FROM {1}", "GRANT CONNECT ON DATABASE {0} TO {1}"),
+    "no connections": ("ALTER DATABASE {0} ALLOW_CONNECTIONS false", "ALTER DATABASE {0} ALLOW_CONNECTIONS true"),
+    "renamed": ("ALTER DATABASE {0} RENAME TO {0}_x", "ALTER DATABASE {0}_x RENAME TO {0}"),
+    "no more of them": ("ALTER ROLE {1} CONNECTION LIMIT 0", "ALTER ROLE {1} CONNECTION LIMIT -1"),
+    "no login": ("ALTER ROLE {1} NOLOGIN", "ALTER ROLE {1} LOGIN"),
+}
+
+
+@contextlib.contextmanager
+def owned_by_a_role(server: Server, url: str) -> Iterator[tuple[str, str, str]]:
+    """The database as an ordinary role owns it, who alone may connect: its URL, its name, the role's."""
+    name = urlsplit(url).path[1:]
+    role = f"role_{name}"
+    for sql in (
+        "CREATE ROLE {1} LOGIN PASSWORD 'x'", "ALTER DATABASE {0} OWNER TO {1}",
+        "REVOKE CONNECT ON DATABASE {0} FROM PUBLIC",
+    ):  # fmt: skip
+        server.sql(sql.format(name, role))
+    try:
+        parts = urlsplit(url)
+        yield parts._replace(netloc=f"{role}:x@{parts.hostname}:{parts.port or 5432}").geturl(), name, role
+    finally:
+        server.drop(url)
+        server.sql(f"DROP ROLE {role}")

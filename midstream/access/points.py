@@ -107,10 +107,15 @@ class InProcess:
         ahead = self._wall() - self._steady()
         found = [(name, self._spent[name]) for name in names if name in self._spent]
         windows = [Window(*name, round((start + ahead) * 1000), used) for name, (start, used) in found]
+        written = False
         try:
-            await self._kept.keep(windows, round((self._wall() - self._window) * 1000) if clears else None)
-        except StoreDown:
-            self._unwritten |= names  # with what is spent next
+            with suppress(StoreDown):
+                await self._kept.keep(windows, round((self._wall() - self._window) * 1000) if clears else None)
+                written = True
+        finally:
+            if not written:  # with what is spent next
+                self._unwritten |= names
+                self._clears |= clears
 
     async def clear(self) -> None:
         """What is kept is cleared with what is written next."""

@@ -17,6 +17,7 @@ from msgspec import Struct
 from ..core.errors import MidstreamError, StoreDown
 from ..store.database import Statement
 from ..store.outbox import Outbox, OutboxRow
+from .supervisor import Supervisor
 
 logger = logging.getLogger("midstream.after")
 
@@ -41,8 +42,6 @@ PARALLEL, TOGETHER = 16, 128
 GATHER = 0.02
 #: Seconds: between looks when nobody says that there is something, for one row, for the last ones at the end.
 POLL, PATIENCE, LAST = 5.0, 120.0, 5.0
-#: Seconds until a store that was away is asked again.
-AGAIN = 1.0
 #: Seconds between looks for what dead workers had taken, and how many such looks until old rows are cleared away.
 RECOVER, FORGET = 60.0, 60
 
@@ -50,16 +49,20 @@ RECOVER, FORGET = 60.0, 60
 class After:
     """The workers of one process: one a topic. clock: unix seconds, as the outbox has them."""
 
-    def __init__(self, outbox: Outbox, topics: Mapping[str, Topic], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, outbox: Outbox, topics: Mapping[str, Topic], clock: Callable[[], float], supervisor: Supervisor
+    ) -> None:
         self._outbox = outbox
         self._clock = clock
+        self._supervisor = supervisor
         self._topics = {name: _Worker(name, topic, outbox, clock) for name, topic in topics.items()}
         self._tasks: list[asyncio.Task[None]] = []
+        self._looks = 0
 
     def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(topic.work()) for topic in self._topics.values()]
-        self._tasks.append(loop.create_task(self._look_after()))
+        keep = self._supervisor.keep
+        self._tasks = [keep(f"topic {name}", topic.work, vital=True) for name, topic in self._topics.items()]
+        self._tasks.append(keep("outbox", self._look_after))
 
     def wake(self, topic: str) -> None:
         """A row of this topic has been committed."""
@@ -75,21 +78,21 @@ class After:
         for topic in self._topics.values():
             topic.stop()
         tasks.pop().cancel()
+        await asyncio.wait(tasks, timeout=LAST)
+        for task in tasks:
+            task.cancel()
         await asyncio.wait(tasks)
+        loop = asyncio.get_running_loop()
+        await asyncio.wait([loop.create_task(topic.finish()) for topic in self._topics.values()])
 
-    async def _look_after(self) -> None:
-        looks = 0
-        while True:
-            try:
-                await self._outbox.recover()
-                if looks % FORGET == 0:
-                    await self._outbox.forget()
-            except MidstreamError as error:
-                logger.warning("looking after the outbox failed: %s", error.message)
-            looks += 1
-            for topic in self._topics.values():
-                topic.awake.set()
-            await asyncio.sleep(RECOVER)
+    async def _look_after(self) -> float:
+        await self._outbox.recover()
+        if self._looks % FORGET == 0:
+            await self._outbox.forget()
+        self._looks += 1
+        for topic in self._topics.values():
+            topic.awake.set()
+        return RECOVER
 
 
 class _Worker:
@@ -112,22 +115,18 @@ class _Worker:
         self._stopping = True
         self.awake.set()
 
-    async def work(self) -> None:
-        while not self._stopping:
-            self.awake.clear()
-            pause = POLL
-            try:
-                await self._settle()
-                pause = await self._take()
-            except MidstreamError as error:
-                logger.warning("topic %s: %s", self._name, error.message)
-                pause = AGAIN
-            if pause > 0:
-                await self._rest(pause)
-        await self._finish()
+    async def work(self) -> float | None:
+        if self._stopping:
+            return None
+        self.awake.clear()
+        await self._settle()
+        await self._rest(await self._take())
+        return 0.0
 
     async def _rest(self, pause: float) -> None:
         """Until there is news, and a moment more, or until the pause is over."""
+        if pause <= 0:
+            return
         try:
             async with asyncio.timeout(pause):
                 await self.awake.wait()
@@ -192,7 +191,8 @@ class _Worker:
             self._failed.popleft()
             _tell(row, error, pause)
 
-    async def _finish(self) -> None:
+    async def finish(self) -> None:
+        """Of what is under way, once it has been stopped."""
         if self._running:
             await asyncio.wait(list(self._running), timeout=LAST)
         open_rows = []

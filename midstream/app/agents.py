@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..core.agents import TWO_AGENTS, AgentAsk, Loaded, McpServer, OAuth, Spec, Tool
-from ..core.errors import BadRequest, Conflict, NotFound, StoreDown
+from ..core.errors import BadRequest, Conflict, NotFound
 from ..core.ids import spelled
 from ..core.secret import Secret
 from ..store import Store, changes
@@ -117,16 +117,12 @@ class AgentLoader:
         """`Models` knows this org afterwards."""
         await self._org(org)
 
-    async def follow_owners(self) -> None:
-        """Until it is cancelled: which org owns which model, as other servers change it. No request waits for that, so
-        that none waits for the store while there is no such model."""
-        while True:
-            await asyncio.sleep(BELIEVE)
-            try:
-                numbers = await changes.numbers(self._store.db, changes.ALL)
-                await self._read_owners(numbers.all)
-            except StoreDown:
-                continue  # nobody asked
+    async def follow_owners(self) -> float:
+        """Which org owns which model, as other servers change it. No request waits for that, so that none waits for the
+        store while there is no such model. Seconds until the next look."""
+        numbers = await changes.numbers(self._store.db, changes.ALL)
+        await self._read_owners(numbers.all)
+        return BELIEVE
 
     async def servers(self, org: str) -> tuple[McpServer, ...]:
         """An org's own MCP servers."""

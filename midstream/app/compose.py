@@ -6,7 +6,7 @@ import asyncio
 import platform
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from ..metering.prices import Prices, price_table
 from ..providers._inline import Links
 from ..providers._service import Provider, Service
 from ..runs.run import Runs
-from ..store import Store, open_store
+from ..store import Store, open_store, recovery
 from ..store.orgs import DEFAULT_ORG
+from ..store.recovery import Estimate
 from .agent_checks import Checks
 from .agents import AgentLoader
 from .alarms import Bell
@@ -48,6 +49,7 @@ from .operations import Operations, plain_error
 from .protocol import LIVE
 from .services import Services
 from .stash import Stash
+from .supervisor import Supervisor
 from .tool_rooms import BUILTINS
 
 
@@ -62,7 +64,18 @@ class Process:
     later: Later
     last_used: LastUsed
     workers: Workers
+    supervisor: Supervisor
     leaving: bool = False
+    _kept: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """What goes on beside the requests."""
+        keep, store, silence = self.supervisor.keep, self.services.store, recovery.SILENCE
+        beat = keep("heartbeat", store.presence.beat, first=recovery.HEARTBEAT, patience=silence, vital=True)
+        self._kept = [beat, self.last_used.keep(self.supervisor)]
+        if store.db.dialect == "postgres":  # a SQLite has no other servers beside it
+            self._kept.append(keep("dead servers", store.presence.look_after))
+        self.workers.start()
 
     async def drain(self, seconds: float) -> None:
         """No new work; runs under way get so long to end."""
@@ -73,6 +86,9 @@ class Process:
     async def close(self) -> None:
         await self.workers.close()
         await self.services.egress.close()
+        for task in self._kept:
+            task.cancel()
+        await asyncio.wait(self._kept)
         await self.last_used.close()
         await self.services.store.close()
 
@@ -90,26 +106,23 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     served = served_by(config.providers, egress, links)
     providers = lendable(served, all_services(), switched_off(config.providers), egress.send, links)
     prices = Prices(await table, {name: one.prices for name, one in config.providers.items()})
-    store = await open_store(
-        config.server.store_url, worker=platform.node(), full_sync=config.server.full_sync, clock=clock.wall,
-        price=partial(estimated, prices, providers),
-    )  # fmt: skip
-    try:
-        key = await sealing_key(config.server, store)
-    except MidstreamError:
-        await store.close()
-        raise
+    store, key = await _opened(config, clock, partial(estimated, prices, providers))
     faces = all_faces()
     stash = Stash()
     metrics = Metrics()
-    runs = Runs(store.ledger, completing(providers), prices, clock, random.random, metrics, stash.answered)
+    runs = Runs(
+        store.ledger, completing(providers), prices, clock, random.random, metrics, stash.answered, store.presence
+    )  # fmt: skip
     catalog = Catalog(served, {name: alias.targets for name, alias in config.models.items()})
     models = Models(catalog, served, all_services(), providers)
     loader = AgentLoader(store, models, clock.steady, BUILTINS)
     conversations = Conversations(store, faces, runs.unsettled)
     points = await _points(store, clock, config.limits)
     bell = Bell(store, clock)
-    given = Given(config, store, egress, runs, clock, faces, conversations, loader, models, points, bell, key)
+    supervisor = Supervisor(clock.steady)
+    given = Given(
+        config, store, egress, runs, clock, faces, conversations, loader, models, points, bell, key, supervisor,
+    )  # fmt: skip
     turns, workers = agents_of(given)
     services = Services(
         identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),
@@ -135,12 +148,24 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     await loader.ready(DEFAULT_ORG)  # which models are whose is known from the first request on
     later = Later(partial(_applications, services, workers, given.key))
     admin = later.of(ADMIN[0])
-    process = Process(config, services, admin, later, LastUsed(services.identify, store.keys), workers)
-    process.last_used.begin()
-    workers.start()
-    _gauge(metrics, services)
+    process = Process(config, services, admin, later, LastUsed(services.identify, store.keys), workers, supervisor)
+    process.start()
+    _gauge(metrics, services, supervisor)
     process.application = _edge(process, given, metrics)
     return process
+
+
+async def _opened(config: Config, clock: Clock, price: Estimate) -> tuple[Store, bytes]:
+    """The store, and the secret key that it is used with."""
+    server = config.server
+    store = await open_store(
+        server.store_url, worker=platform.node(), full_sync=server.full_sync, clock=clock.wall, price=price
+    )
+    try:
+        return store, await sealing_key(server, store)
+    except MidstreamError:
+        await store.close()
+        raise
 
 
 async def _points(store: Store, clock: Clock, limits: LimitsConfig) -> Points:
@@ -160,7 +185,7 @@ def _edge(process: Process, given: Given, metrics: Metrics) -> Edge:
     """process.application: that of the admin routes."""
     operations = Operations(_readiness(process), metrics)
     most = given.config.limits.org_live
-    live = LiveChannels(process.workers.hub, given.store.keys, given.key, given.clock, most)
+    live = LiveChannels(process.workers.hub, given.store.keys, given.key, given.clock, most, given.supervisor)
     origins = given.config.server.cors_origins
     return Edge(process.services, process.application, operations, live, origins, _nouns(process.later))
 
@@ -230,11 +255,13 @@ def completing(providers: Mapping[str, Provider]) -> Complete:
     return complete
 
 
-def _gauge(metrics: Metrics, services: Services) -> None:
+def _gauge(metrics: Metrics, services: Services, supervisor: Supervisor) -> None:
     egress = services.egress
     metrics.gauges["midstream_active_runs"] = ("Runs under way.", lambda: services.runs.active)
     metrics.gauges["midstream_upstream_connections"] = ("Open connections to providers.", lambda: egress.open)
     metrics.gauges["midstream_upstream_connections_idle"] = ("Those kept for the next call.", lambda: egress.idle)
+    standing = "Work beside the requests that stands still."
+    metrics.gauges["midstream_standing_still"] = (standing, lambda: len(supervisor.still()))
 
 
 def _readiness(process: Process) -> Callable[[], Awaitable[str | None]]:
@@ -245,6 +272,7 @@ def _readiness(process: Process) -> Callable[[], Awaitable[str | None]]:
             await process.services.store.ping()
         except MidstreamError as error:
             return error.message
-        return None
+        still = process.supervisor.still(vital=True)
+        return f"standing still: {', '.join(still)}" if still else None
 
     return ready

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from ..access.points import Points
 from ..delivery.live import Hub
@@ -32,13 +31,14 @@ from .config import Config
 from .conversations import Conversations
 from .deliver import Deliver, ends_of
 from .faces import Face
-from .forgetting import forgetting
+from .forgetting import FIRST, LONG, forgetting
 from .guards import consult
 from .interrupted import Interrupted
 from .jobs import JobRunner
 from .live_relay import LiveRelay
 from .models_of import Models
 from .remember import MEMORY, Remember, thread_of
+from .supervisor import Supervisor
 from .threads import Threads
 from .titles import TITLE, Title
 from .tool_rooms import BUILTINS, ToolRooms
@@ -55,13 +55,17 @@ class Workers:
     webhooks: Webhooks
     tools: ToolRooms
     hub: Hub
-    more: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    supervisor: Supervisor
+    relay: LiveRelay | None = None
+    more: Sequence[Callable[[], asyncio.Task[None]]] = ()
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
-        loop = asyncio.get_running_loop()
         self.after.start()
-        self._tasks = [loop.create_task(work()) for work in (self.jobs.run, self.webhooks.run, *self.more)]
+        self._tasks = [*self.jobs.keep(self.supervisor), *(begin() for begin in self.more)]
+        self._tasks.append(self.supervisor.keep("webhooks", self.webhooks.send, vital=True))
+        if self.relay is not None:
+            self._tasks += self.relay.keep(self.supervisor)
 
     async def stop_jobs(self) -> None:
         for task in self._tasks[:1]:
@@ -74,6 +78,9 @@ class Workers:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        self.webhooks.close()
+        if self.relay is not None:
+            await self.relay.close()
         await self.after.close()
         await self.tools.close()
 
@@ -94,15 +101,18 @@ class Given:
     points: Points
     bell: Bell
     key: bytes
+    supervisor: Supervisor
 
 
 def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
-    store, clock, runs = given.store, given.clock, given.runs
-    threads = Threads(store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall)
+    store, clock, runs, supervisor = given.store, given.clock, given.runs, given.supervisor
+    threads = Threads(
+        store, given.conversations.turns, given.conversations.read, runs.unsettled, clock.wall, supervisor
+    )  # fmt: skip
     deliveries = Deliveries(store.db, clock.wall)
     webhooks = Webhooks(deliveries, given.egress.send, given.key, clock.wall, random.random)
     hub = Hub(clock.wall, ends_of(store.db, clock.wall))
-    after = After(store.outbox, topics_of(given, webhooks, hub), clock.wall)
+    after = After(store.outbox, topics_of(given, webhooks, hub), clock.wall, supervisor)
     tools = ToolRooms(given.config, store, given.egress, clock, given.loader.servers, given.loader.mcp_news)
     store.ledger.noticed = after.wake
     rooms = TurnRooms(
@@ -129,12 +139,15 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
     seal = SealingKey(given.key)
     batches = BatchEnds(store, seal, webhooks, clock)
     jobs = JobRunner(store, seal, dict(given.faces), turns, runs, deliver, batches, clock)
-    more: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    more: list[Callable[[], asyncio.Task[None]]] = []
+    keep, relay = supervisor.keep, None
     if days := given.config.retention.days:
-        more.append(partial(forgetting, store, clock, days))
+        forget = forgetting(store, clock, days)
+        more.append(partial(keep, "retention", forget, first=FIRST, patience=LONG))
     if store.db.dialect == "postgres":  # a SQLite has no other servers beside it
-        more += [given.loader.follow_owners, LiveRelay(store.db, hub).run]
-    return turns, Workers(after, jobs, batches, webhooks, tools, hub, more)
+        more.append(partial(keep, "owners of models", given.loader.follow_owners))
+        relay = LiveRelay(store.db, hub)
+    return turns, Workers(after, jobs, batches, webhooks, tools, hub, supervisor, relay, more)
 
 
 def topics_of(given: Given, webhooks: Webhooks, hub: Hub) -> dict[str, Topic]:

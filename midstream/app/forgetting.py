@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
-from ..core.errors import StoreDown
 from ..store import Store
 from .clock import Clock
+from .supervisor import Round
 
 logger = logging.getLogger("midstream.retention")
-#: Seconds between looks, and until the first: a server that starts has other things to do.
-EVERY, FIRST = 3600.0, 5.0
+#: Seconds between looks, and until the first: a server that starts has other things to do; that a look may take.
+EVERY, FIRST, LONG = 3600.0, 5.0, 3600.0
 DAY = 86_400.0
 
 
-async def forgetting(store: Store, clock: Clock, days: float) -> None:
-    """Until it is cancelled, which may be at any moment. Of several servers each may do it."""
-    pause = FIRST
-    while True:
-        await asyncio.sleep(pause)
-        pause = EVERY
-        try:
-            gone = await store.all_orgs().forget(clock.wall() - days * DAY)
-        except StoreDown:
-            logger.warning("the store is away: what is old is let go of later")
-            continue
+def forgetting(store: Store, clock: Clock, days: float) -> Round:
+    """May be ended at any moment. Of several servers each may do it."""
+
+    async def forget() -> float:
+        gone = await store.all_orgs().forget(clock.wall() - days * DAY)
         if gone:
             logger.info("let go of %d conversations and messages older than %g days", gone, days)
+        return EVERY
+
+    return forget

@@ -38,6 +38,7 @@ from .clock import Clock
 from .deliver import Deliver, checked, delivery_of, failure
 from .faces import AgentFace, Face
 from .places import Standing
+from .supervisor import Supervisor
 from .threads import conversation_of
 
 logger = logging.getLogger("midstream.jobs")
@@ -70,7 +71,7 @@ class Asked(Struct, frozen=True):
 
 class JobRunner:
     """seal: what was asked may hold a caller's own key, so requests are kept sealed. accept puts a turn into the
-    queue; run works the queue off until it is cancelled."""
+    queue; what `keep` begins works the queue off."""
 
     def __init__(
         self, store: Store, seal: SealingKey, faces: dict[str, Face], agents: AgentTurns, runs: Runs, deliver: Deliver,
@@ -125,30 +126,39 @@ class JobRunner:
         await self._jobs.add(jobs, also)
         self._news.set()
 
-    async def run(self) -> None:
-        """Works the queue off. Cancelled, it takes no more; what is under way belongs to its runs."""
-        looked = swept = float("-inf")
-        while True:
-            try:
-                if self._clock.steady() - looked >= LOOK_EVERY:
-                    await self._settle_left()
-                    await self._jobs.requeue()
-                    await self._batches.sweep()
-                    looked = self._clock.steady()
-                if self._clock.steady() - swept >= SWEEP_EVERY:
-                    await self._deliver.sweep()
-                    swept = self._clock.steady()
-                self._news.clear()
-                self._begin(await self._jobs.take(AT_ONCE - len(self._at_work)))
-                items = sum(one.job.kind == "batch" for one in self._at_work.values())
-                self._begin(await self._jobs.take_items(min(AT_ONCE - len(self._at_work), OF_BATCHES - items)))
-            except StoreDown:
-                logger.warning("the store is away: jobs wait")
-            try:
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+    def keep(self, supervisor: Supervisor) -> tuple[asyncio.Task[None], ...]:
+        """Works the queue off. The first one cancelled, it takes no more; what is under way belongs to its runs."""
+        keep = supervisor.keep
+        return (
+            keep("later turns", self._take, vital=True),
+            keep("turns left behind", self._look_after),
+            keep("ends of batches", self._sweep_batches),
+            keep("live channels", self._sweep_channels),
+        )
+
+    async def _take(self) -> float:
+        self._news.clear()
+        self._begin(await self._jobs.take(AT_ONCE - len(self._at_work)))
+        items = sum(one.job.kind == "batch" for one in self._at_work.values())
+        self._begin(await self._jobs.take_items(min(AT_ONCE - len(self._at_work), OF_BATCHES - items)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY):
+                await self._news.wait()
+        return 0.0
+
+    async def _look_after(self) -> float:
+        """Of this server and of others."""
+        await self._settle_left()
+        await self._jobs.requeue()
+        return LOOK_EVERY
+
+    async def _sweep_batches(self) -> float:
+        await self._batches.sweep()
+        return LOOK_EVERY
+
+    async def _sweep_channels(self) -> float:
+        await self._deliver.sweep()
+        return SWEEP_EVERY
 
     def _begin(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -181,14 +191,20 @@ class JobRunner:
             self._left.append(one)
 
     async def _settle_left(self) -> None:
-        """Others wait behind them."""
-        while self._left:
-            one = self._left[0]
-            if one.bug is None:
-                await self._jobs.let_go(one.job)
-            else:
-                await self._jobs.end(one.job.id, "failed", _bare(one.job, one.bug), self._given_up(one.job, one.bug))
-            self._left.popleft()
+        """Others wait behind them. One that fails comes last the next time, so that it holds up no other."""
+        for _ in range(len(self._left)):
+            one = self._left.popleft()
+            try:
+                await self._settle(one)
+            except BaseException:
+                self._left.append(one)
+                raise
+
+    async def _settle(self, one: _Try) -> None:
+        if one.bug is None:
+            await self._jobs.let_go(one.job)
+        else:
+            await self._jobs.end(one.job.id, "failed", _bare(one.job, one.bug), self._given_up(one.job, one.bug))
 
     async def _work(self, one: _Try) -> None:
         job = one.job

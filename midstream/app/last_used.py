@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from contextlib import suppress
 
 from ..access.identify import Identify
 from ..core.errors import MidstreamError
 from ..store.keys import Keys
+from .supervisor import Supervisor
 
-logger = logging.getLogger("midstream.keys")
 EVERY = 60.0
 
 
@@ -17,31 +17,22 @@ class LastUsed:
     def __init__(self, identify: Identify, keys: Keys) -> None:
         self._identify = identify
         self._keys = keys
-        self._task: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
-        """From now on, until `close`."""
-        self._task = asyncio.get_running_loop().create_task(self._keep())
+    def keep(self, supervisor: Supervisor) -> asyncio.Task[None]:
+        return supervisor.keep("last use of keys", self.write, first=EVERY)
 
-    async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY)
-            await self._write()
-
-    async def _write(self) -> None:
+    async def write(self) -> float:
+        """What is not written yet. Seconds until the next time."""
         used, self._identify.used = self._identify.used, {}
-        if not used:
-            return
-        try:
-            await self._keys.touch(used)
-        except MidstreamError as error:
-            logger.warning("when keys were used last is not written: %s", error.message)
-            self._identify.used = {**used, **self._identify.used}
+        if used:
+            try:
+                await self._keys.touch(used)
+            except BaseException:
+                self._identify.used = {**used, **self._identify.used}
+                raise
+        return EVERY
 
     async def close(self) -> None:
-        """Writes what is not written yet. Idempotent."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
-            await self._write()
+        """Writes the last, if that is possible."""
+        with suppress(MidstreamError):
+            await self.write()

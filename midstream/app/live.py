@@ -17,7 +17,6 @@ from ..core.errors import (
     LimitReached,
     MidstreamError,
     NotFound,
-    StoreDown,
     Unauthenticated,
     forget_frames,
 )
@@ -28,6 +27,7 @@ from ..store.keys import Keys
 from .clock import Clock
 from .operations import plain_error
 from .protocol import LIVE
+from .supervisor import Supervisor
 
 #: Seconds: of silence before listeners are told that the server is there, and that a connection may last.
 PING_SECONDS, LONGEST = 20.0, 3600.0
@@ -56,12 +56,13 @@ class LiveChannels:
     """The ASGI application behind WebSockets. keys: of all orgs. key: of the server; it signs the tokens. most:
     connections of one org."""
 
-    def __init__(self, hub: Hub, keys: Keys, key: bytes, clock: Clock, most: int) -> None:
+    def __init__(self, hub: Hub, keys: Keys, key: bytes, clock: Clock, most: int, supervisor: Supervisor) -> None:
         self._hub = hub
         self._keys = keys
         self._key = key
         self._clock = clock
         self._most = most
+        self._supervisor = supervisor
         self._open: Counter[str] = Counter()
         #: Those who listen, by the key that their token comes from.
         self._listeners: dict[str, set[Listener]] = {}
@@ -128,7 +129,7 @@ class LiveChannels:
             return
         self._listeners.setdefault(key_id, set()).add(listener)
         if self._looking is None:
-            self._looking = asyncio.get_running_loop().create_task(self._look())
+            self._looking = self._supervisor.keep("keys of listeners", self._look, first=LOOK_SECONDS)
 
     def _let_go(self, key_id: str, listener: Listener) -> None:
         of_key = self._listeners.get(key_id, set())
@@ -139,18 +140,14 @@ class LiveChannels:
             self._looking.cancel()
             self._looking = None
 
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            asked = list(self._listeners)
-            try:
-                valid = await self._keys.valid(asked)
-            except StoreDown:
-                continue  # nothing is known of any key
-            for id in asked:
-                if id not in valid:
-                    for listener in self._listeners.get(id, ()):
-                        listener.shut_out()
+    async def _look(self) -> float:
+        asked = list(self._listeners)
+        valid = await self._keys.valid(asked)
+        for id in asked:
+            if id not in valid:
+                for listener in self._listeners.get(id, ()):
+                    listener.shut_out()
+        return LOOK_SECONDS
 
     def _enter(self, org: str) -> None:
         if self._open[org] >= self._most:

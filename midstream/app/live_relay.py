@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -13,6 +15,7 @@ from ..core.ids import new_id
 from ..delivery.live import Body, Hub, Name, Said
 from ..store.database import Database
 from ..store.notices import follow, notice
+from .supervisor import Supervisor
 
 logger = logging.getLogger("midstream.live")
 NAME = "midstream_live"
@@ -20,9 +23,9 @@ NAME = "midstream_live"
 PIECE = 1500
 #: Bytes that may wait to be told; with more, what waits is lost to the others, who notice.
 WAITING = 16 * 1024 * 1024
-#: Seconds: of silence until a server says that it is there, after which it is taken for dead; until the next try to
-#: listen. Other servers that are known at once.
-BEAT, DEAD, AGAIN = 5.0, 15.0, 1.0
+#: Seconds of silence until a server says that it is there, after which it is taken for dead. Other servers that are
+#: known at once.
+BEAT, DEAD = 5.0, 15.0
 SERVERS = 1000
 
 _encode = msgspec.json.Encoder().encode
@@ -72,14 +75,17 @@ class LiveRelay:
         self._others: dict[str, _Other] = {}
         hub.relay, hub.several = self._say, True
 
-    async def run(self) -> None:
-        """Until it is cancelled."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for work in (self._tell, self._listen, self._watch):
-                    tasks.create_task(work())
-        finally:
-            await self._write(ends=True)
+    def keep(self, supervisor: Supervisor) -> list[asyncio.Task[None]]:
+        keep = supervisor.keep
+        return [
+            keep("live channels, told to other servers", self._tell),
+            keep("live channels of other servers", self._listen, patience=math.inf),  # it listens
+            keep("other servers", self._watch, first=BEAT),
+        ]
+
+    async def close(self) -> None:
+        """The others need not wonder where it is."""
+        await self._write(ends=True)
 
     # to the others
 
@@ -95,15 +101,13 @@ class LiveRelay:
         self._bytes = 0
         self._count += 1
 
-    async def _tell(self) -> None:
+    async def _tell(self) -> float:
         """What is said while a commit is under way is told by the next one."""
-        while True:
-            try:
-                async with asyncio.timeout(BEAT):
-                    await self._news.wait()
-            except TimeoutError:
-                pass
-            await self._write()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEAT):
+                await self._news.wait()
+        await self._write()
+        return 0.0
 
     async def _write(self, *, ends: bool = False) -> None:
         """What waits; when nothing does, that this server is there. ends: it will not be any more."""
@@ -132,28 +136,23 @@ class LiveRelay:
 
     # from the others
 
-    async def _listen(self) -> None:
-        while True:
-            try:
-                await follow(self._db, NAME, self._heard, self._began)
-            except MidstreamError as error:
-                logger.warning("live channels of other servers are not heard: %s", error.message)
-            await asyncio.sleep(AGAIN)
+    async def _listen(self) -> float:
+        await follow(self._db, NAME, self._heard, self._began)
+        return 0.0
 
     def _began(self) -> None:
         self._others.clear()
         self._hub.missed()
 
-    async def _watch(self) -> None:
+    async def _watch(self) -> float:
         """What a server had said last when it died may not have been told: those who listen ask the store."""
-        while True:
-            await asyncio.sleep(BEAT)
-            long_ago = asyncio.get_running_loop().time() - DEAD
-            dead = [server for server, other in self._others.items() if other.at < long_ago]
-            for server in dead:
-                del self._others[server]
-            if dead:
-                self._hub.missed()
+        long_ago = asyncio.get_running_loop().time() - DEAD
+        dead = [server for server, other in self._others.items() if other.at < long_ago]
+        for server in dead:
+            del self._others[server]
+        if dead:
+            self._hub.missed()
+        return BEAT
 
     def _heard(self, text: str) -> None:
         one, now = _decode(text), asyncio.get_running_loop().time()

@@ -17,6 +17,7 @@ from msgspec import Struct
 from ..core.errors import Busy, Conflict, StoreDown
 from ..core.ids import new_id
 from ..store.threads import LAST_PLACE, ThreadStore
+from .supervisor import Supervisor
 from .turnstile import Waiting, busy
 
 logger = logging.getLogger("midstream.places")
@@ -82,11 +83,11 @@ class Places:
     """shared: other servers have turns of the same conversations. Its length: conversations that somebody is in or
     waits for."""
 
-    def __init__(self, *, shared: bool) -> None:
+    def __init__(self, supervisor: Supervisor, *, shared: bool) -> None:
+        self._supervisor = supervisor
         self._shared = shared
         self._lines: dict[tuple[str, str], _Line] = {}
         self._numbers = count(1)
-        self._returning: set[asyncio.Task[None]] = set()
         self._shut = asyncio.Event()
 
     def __len__(self) -> int:
@@ -109,7 +110,7 @@ class Places:
         line.here += 1
         given = (place, 0) if place else None
         turn: _Turn = (
-            _AmongServers(store, id, given, self._returning)
+            _AmongServers(store, id, given, self._supervisor)
             if self._shared
             else _Here(store, id, given, next(self._numbers))
         )
@@ -196,12 +197,12 @@ class _Here:
 class _AmongServers:
     """Its turn, and its place while it waits, are kept in the store, as long as somebody renews them."""
 
-    def __init__(self, store: ThreadStore, id: str, place: Place | None, returning: set[asyncio.Task[None]]) -> None:
+    def __init__(self, store: ThreadStore, id: str, place: Place | None, supervisor: Supervisor) -> None:
         self.place = place
+        self._supervisor = supervisor
         self._store = store
         self._id = id
         self._holder = new_id("turn_")
-        self._returning = returning
         self._keeping: asyncio.Task[None] | None = None
         #: When it got a ticket, or renewed it.
         self._ticket: float | None = None
@@ -215,8 +216,17 @@ class _AmongServers:
         place = LAST_PLACE if self.place is None else self.place[0]
         taken = await self._store.take_turn(self._id, self._holder, LEASE, place)
         if taken:
-            self._keeping = asyncio.get_running_loop().create_task(_keep(self._store, self._id, self._holder))
+            keep = self._supervisor.keep
+            self._keeping = keep(f"the turn of {self._id}", self._keep, first=LEASE / 3, patience=LEASE)
         return taken
+
+    async def _keep(self) -> float:
+        try:
+            if not await self._store.take_turn(self._id, self._holder, LEASE):
+                logger.warning("a turn of %s has lost its place to another server", self._id)
+        except Conflict as error:
+            logger.warning("a turn of %s cannot keep its place: %s", self._id, error.message)
+        return LEASE / 3
 
     async def stay(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -231,28 +241,13 @@ class _AmongServers:
         try:
             await self._give_back()
         except StoreDown:  # the next turn is not to wait for the end of the lease
-            task = asyncio.get_running_loop().create_task(self._give_back_later())
-            self._returning.add(task)
-            task.add_done_callback(self._returning.discard)
+            over = asyncio.get_running_loop().time() + LEASE
+
+            async def give_back() -> None:
+                if asyncio.get_running_loop().time() < over:
+                    await self._give_back()
+
+            self._supervisor.keep(f"the end of a turn of {self._id}", give_back, first=AGAIN)
 
     async def _give_back(self) -> None:
         await self._store.give_back(self._id, self._holder, ticket=self._ticket is not None)
-
-    async def _give_back_later(self) -> None:
-        """Until the store is back, or the lease is surely over."""
-        over = asyncio.get_running_loop().time() + LEASE
-        while asyncio.get_running_loop().time() < over:
-            await asyncio.sleep(AGAIN)
-            with contextlib.suppress(StoreDown):
-                await self._give_back()
-                return
-
-
-async def _keep(store: ThreadStore, id: str, holder: str) -> None:
-    while True:
-        await asyncio.sleep(LEASE / 3)
-        try:
-            if not await store.take_turn(id, holder, LEASE):
-                logger.warning("a turn of %s has lost its place to another server", id)
-        except (StoreDown, Conflict) as error:
-            logger.warning("a turn of %s cannot keep its place: %s", id, error.message)

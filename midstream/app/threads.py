@@ -25,6 +25,7 @@ from ..store.rows import MessageDetail, ThreadMessage, ThreadRow
 from ..store.searching import MAX_TEXT
 from ..store.threads import ThreadStore
 from .places import PLAIN, Places, Standing
+from .supervisor import Supervisor
 from .thread_messages import Read, asked_again, described, documents_of, given_before, said_by, title_of
 from .turnstile import Turnstile
 
@@ -219,13 +220,14 @@ class Threads:
         read: Read,
         unsettled: Callable[[str], bool],
         now: Callable[[], float],
+        supervisor: Supervisor,
     ) -> None:
         self._store = store
         self._turns = turns
         self._read = read
         self._unsettled = unsettled
         self._now = now
-        self._places = Places(shared=store.db.dialect != "sqlite")
+        self._places = Places(supervisor, shared=store.db.dialect != "sqlite")
 
     def shut(self) -> None:
         """The server ends: turns that wait are refused."""

@@ -76,29 +76,24 @@ class Webhooks:
     def wake(self) -> None:
         self._news.set()
 
-    async def run(self) -> None:
-        """Sends what is due until it is cancelled; a try that is under way then is made again by the next server."""
-        try:
-            while True:
-                self._news.clear()
-                with contextlib.suppress(StoreDown):
-                    for row in await self._deliveries.take(KIND, AT_ONCE - len(self._sending), HOLD):
-                        task = asyncio.get_running_loop().create_task(self._try(row))
-                        self._sending.add(task)
-                        task.add_done_callback(self._sent)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(await self._pause()):
-                        await self._news.wait()
-        finally:
-            for task in self._sending:
-                task.cancel()
+    async def send(self) -> float:
+        """Begins to send what is due, then waits until there may be more. Seconds until it is worth calling again."""
+        self._news.clear()
+        for row in await self._deliveries.take(KIND, AT_ONCE - len(self._sending), HOLD):
+            task = asyncio.get_running_loop().create_task(self._try(row))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+        due = await self._deliveries.next_at(KIND)
+        pause = LOOK_EVERY if due is None else min(max(due - self._wall(), 0.05), LOOK_EVERY)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._news.wait()
+        return 0.0
 
-    async def _pause(self) -> float:
-        try:
-            due = await self._deliveries.next_at(KIND)
-        except StoreDown:
-            return LOOK_EVERY
-        return LOOK_EVERY if due is None else min(max(due - self._wall(), 0.05), LOOK_EVERY)
+    def close(self) -> None:
+        """A try that is under way is made again by the next server."""
+        for task in self._sending:
+            task.cancel()
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)

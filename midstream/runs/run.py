@@ -10,13 +10,11 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
-import msgspec
-
-from ..core.errors import BadRequest, Bug, Busy, Cancelled, MidstreamError, StoreDown, forget_frames
+from ..core.errors import BadRequest, Bug, Busy, Cancelled, MidstreamError, OurError, StoreDown, forget_frames
 from ..core.events import Answer, Done, Event, Failed
 from ..core.ids import new_id
-from ..core.parts import Message
 from ..core.serving import FREE, Complete, Completed, Observer, Price, Target
 from ..core.turn import Plan, Turn
 from ..core.usage import Usage
@@ -24,43 +22,46 @@ from ..store.database import Statement
 from ..store.ledger import (
     AttemptSettled,
     AttemptStarted,
-    ConversationMoved,
     Ledger,
-    MessageAdded,
     OutboxAdded,
     Record,
-    RunEnded,
-    RunReopened,
-    RunStarted,
-    RunStatus,
 )
+from ..store.presence import Presence
 from .attempt import BYTES_PER_TOKEN, Attempt
 from .health import Health
 from .log import EventLog
-from .order import Act, Clock, Order, Spent, touched
+from .order import Act, Clock, Order, Spent
+from .records import RunRecords, status_of
 from .route import Next, Route
+from .settling import Settling
 from .transactions import transaction
 
 logger = logging.getLogger("midstream.runs")
-_encode = msgspec.json.Encoder().encode
+_Came = TypeVar("_Came")
 
 #: What is still to be told when the store is back, though what it led to has failed.
 _OUTLASTS = (AttemptSettled, OutboxAdded, tuple)
-#: Seconds between tries to settle while the store is away.
-SETTLE_AGAIN = 1.0
+#: What is told of a call however its run ends.
+_CALLS = (AttemptStarted, AttemptSettled, OutboxAdded)
 
 
 class Run:
     """One piece of work and its log. attempts: how many upstream calls it has made so far.
     upstream_seconds: how long it has waited for them. begun: its task has taken its first step. unwanted: it was
-    told to stop. ended: all that is left is to settle, so it cannot be stopped any more."""
+    told to stop. ended: all that is left is to settle, so it cannot be stopped any more. detached: it goes on when
+    nobody follows its log. lost: why it is not this server's any more."""
 
-    __slots__ = ("attempts", "begun", "ended", "id", "log", "order", "task", "unwanted", "upstream_seconds", "why")
+    __slots__ = (
+        "attempts", "begun", "detached", "ended", "id", "log", "lost", "order", "task", "unwanted", "upstream_seconds",
+        "why",
+    )  # fmt: skip
 
-    def __init__(self, order: Order, keep_log: bool = False) -> None:
+    def __init__(self, order: Order, detached: bool = False) -> None:
         self.id = (order.act is not None and order.act.run) or new_id("run_")
         self.order = order
-        self.log = EventLog(keep_log)
+        self.log = EventLog(keep=detached)
+        self.detached = detached
+        self.lost: MidstreamError | None = None
         self.attempts = 0
         self.begun = self.unwanted = self.ended = False
         self.upstream_seconds = 0.0
@@ -82,9 +83,17 @@ class Run:
         if self.task is not None and self.begun and not self.ended:
             self.task.cancel()
 
+    def lose(self) -> None:
+        """Another server has ended it, or goes on with it: what this one does of it does not count any more."""
+        told = "the server had lost its database for so long that another one has ended this"
+        self.lost = OurError(told, code="interrupted")
+        self.lost.retry_after = 1.0
+        self.cancel(self.lost)
+
 
 class Runs:
-    """Starts runs and knows those that are under way. answered: told of each answer before its end is logged."""
+    """Starts runs and knows those that are under way. answered: told of each answer before its end is logged.
+    presence: of this server among others."""
 
     def __init__(
         self,
@@ -95,6 +104,7 @@ class Runs:
         jitter: Callable[[], float],
         observer: Observer,
         answered: Callable[[Order, Answer], None] = lambda order, answer: None,
+        presence: Presence | None = None,
     ) -> None:
         self._observer = observer
         self._answered = answered
@@ -105,24 +115,26 @@ class Runs:
         self._jitter = jitter
         self._health = Health(clock.steady)
         self._active: dict[Run, asyncio.Task[None]] = {}
-        #: Those who try to settle again, each with its conversation.
-        self._unsettled: dict[asyncio.Task[None], str | None] = {}
         self._giving_back: set[asyncio.Future[None]] = set()
+        self.settling = Settling(ledger)
         self.draining = False
+        self.presence = presence
+        if presence is not None:
+            presence.missed = self._missed
 
     @property
     def active(self) -> int:
         return len(self._active)
 
     def start(self, order: Order, *, detached: bool = False) -> Run:
-        """The run owns the work from here on. detached: it goes on when nobody follows its log.
+        """The run owns the work from here on. detached: as in Run.
 
         Raises errors.Busy while the server drains; what the order holds is then given back."""
         if self.draining:
             if order.act is not None and order.act.over is not None:
                 self._giving_back.add(asyncio.ensure_future(order.act.over()))
             raise Busy("the server is shutting down", retry_after=5.0)
-        run = Run(order, keep_log=detached)
+        run = Run(order, detached)
         if not detached:
             run.log.deserted = run.cancel
         task = asyncio.get_running_loop().create_task(self._own(run))
@@ -137,7 +149,7 @@ class Runs:
         self.cancel_all()
         if self._active:
             await asyncio.wait(list(self._active.values()), timeout=5.0)
-        if last := [*self._unsettled, *self._giving_back]:
+        if last := [*self.settling.waiting, *self._giving_back]:
             await asyncio.wait(last, timeout=5.0)
 
     def cancel_all(self) -> None:
@@ -146,14 +158,22 @@ class Runs:
         for run in list(self._active):
             run.cancel(Busy("the server is shutting down", retry_after=5.0))
 
+    async def _missed(self) -> None:
+        """This server was silent for so long that others may have ended what it has under way."""
+        under_way = {run.id: run for run in self._active}
+        if self.presence is not None and under_way:
+            for id in await self.presence.taken_over([*under_way]):
+                under_way[id].lose()
+
     async def _own(self, run: Run) -> None:
+        end: Event | None = None
         try:
             end = await _Owner(self, run).do()
             if isinstance(end, Failed):
                 forget_frames(end.error)
-            run.log.append([end])
-        finally:  # whatever happens, nobody is left waiting for this log
+        finally:  # whatever happens, nobody is left waiting for this log, nor takes its silence for an end
             del self._active[run]
+            run.log.append([end or Failed(_bug(run))])
             run.log.close()
             act = run.over()
             if act is not None and act.over is not None:
@@ -166,36 +186,7 @@ class Runs:
 
     def unsettled(self, conversation: str) -> bool:
         """The end of one of its turns is still to be written, so what is stored of it is not all."""
-        return conversation in self._unsettled.values()
-
-    async def settle(
-        self, records: list[Record | Statement], conversation: str | None = None, *, now: bool = True
-    ) -> None:
-        """Durable before the caller sees the end; while the store is away (now: it has not just said so) the answer
-        still goes out and settling is tried again behind it (a process that dies meanwhile leaves the attempt to the
-        next start: `unknown`)."""
-        try:
-            if now:
-                await self._ledger.commit(*records)
-                return
-        except StoreDown:
-            pass
-        except MidstreamError as error:  # waiting mends nothing, and the caller's answer does not depend on it
-            logger.error("the store refuses %d records: %s", len(records), error.message)
-            return
-        logger.warning("the store is away: settling %d records later", len(records))
-        task = asyncio.get_running_loop().create_task(self._settle_later(records))
-        self._unsettled[task] = conversation
-        task.add_done_callback(self._unsettled.pop)
-
-    async def _settle_later(self, records: list[Record | Statement]) -> None:
-        while True:
-            await asyncio.sleep(SETTLE_AGAIN)
-            try:
-                await self._ledger.commit(*records)
-                return
-            except StoreDown:
-                continue
+        return self.settling.unsettled(conversation)
 
 
 class _Owner:
@@ -206,14 +197,15 @@ class _Owner:
         self._run = run
         self._estimate_in = run.order.size // BYTES_PER_TOKEN
         self._records: list[Record | Statement] = []
-        #: Of the next message that is stored.
-        self._seq, self._parent = run.order.seq, run.order.parent
+        self._told = RunRecords(run)
         self._attempt: Attempt | None = None
         #: The last one whose events are in the run's own log.
         self._shown: Attempt | None = None
         self._tried_at = 0.0
-        #: The end of the last attempt is among the records, or need not be.
-        self._settled = True
+        #: The end of the last attempt is among the records, or need not be; so is that of the run.
+        self._settled, self._over = True, False
+        #: The store has just not told whose the run is.
+        self._away = False
         self._log = run.log
         before = run.order.act.before if run.order.act is not None else Spent()
         run.attempts = before.attempts
@@ -222,39 +214,78 @@ class _Owner:
         self._cost = None if before.cost is None else Decimal(before.cost)
 
     async def do(self) -> Event:
-        """Returns the terminal event once everything about the run is settled."""
-        run, order = self._run, self._run.order
+        """Returns the terminal event once everything about the run is settled, or on its way to be."""
+        run, runs = self._run, self._runs
         run.begun = True
-        end: Event = Done()
         try:
-            if run.unwanted:
-                raise Cancelled("cancelled")
-            self._records += self._beginning(self._runs._clock.wall())
-            if order.act is None:
-                attempt, _ = await self._answered(order.turn, order.targets)
-                end = attempt.ended or end
-            else:
-                await self.write()
-                await order.act.work(self)
+            end = await self._caught(self._work())
         except asyncio.CancelledError:
-            end = Failed(run.why or Cancelled("cancelled"))
-        except MidstreamError as error:
-            end = Failed(error)
-        except Exception:  # boundary: a run never ends without its terminal event
-            bug = Bug(new_id("bug_"))
-            logger.error("bug %s in run %s\n%s", bug.bug_id, run.id, traceback.format_exc())
-            end = Failed(bug)
+            end = Failed(run.why or (Cancelled("cancelled") if run.unwanted else _bug(run)))
         run.ended = True
+        if run.lost is not None or (runs.presence is not None and runs.presence.in_doubt):
+            end = await self._caught(self._owned(end))
+        end = await self._caught(self._closed(end))
+        if not self._over:  # a bug in that: so it ends in it
+            end = await self._caught(self._closed(end))
+        if not self._over:
+            self._records.append(self._told.ended(end, runs._clock.wall()))
+        runs._observer.run_ended(self._run.order.face, self._run.order.turn.kind, status_of(end))
+        # A caller who has waited for the store in vain does not wait for it once more.
+        away = self._away or (isinstance(end, Failed) and isinstance(end.error, StoreDown))
+        records, self._records = self._records, []  # a tool that does not stop writes for itself alone from now on
+        settled = runs.settling.settle(records, self._run.order.conversation, now=not away)
+        if isinstance(await self._caught(settled), Failed):
+            runs.settling.later(records, self._run.order.conversation)
+        return end
+
+    async def _caught(self, work: Awaitable[_Came]) -> _Came | Failed:
+        """What it comes to, or has failed with."""
+        try:
+            return await work
+        except MidstreamError as error:
+            return Failed(error)
+        except Exception:  # boundary: a run never ends without its terminal event, nor without being settled
+            return Failed(_bug(self._run))
+
+    async def _work(self) -> Event:
+        run, order = self._run, self._run.order
+        if run.unwanted:
+            raise Cancelled("cancelled")
+        self._records += self._told.beginning(self._runs._clock.wall())
+        if order.act is None:
+            attempt, _ = await self._answered(order.turn, order.targets)
+            return attempt.ended or Done()
+        await self.write()
+        await order.act.work(self)
+        return Done()
+
+    async def _owned(self, end: Event) -> Event:
+        """Its end, unless another server has ended it before, which has to be known: what is told is what is kept."""
+        run = self._run
+        if run.lost is None and self._runs.presence is not None:
+            try:
+                await self._runs.presence.renew()
+            except StoreDown:
+                self._away = True
+                if self._run.order.conversation is not None and not run.detached:
+                    raise
+        if run.lost is not None:
+            raise run.lost
+        return end
+
+    async def _closed(self, end: Event) -> Event:
+        """What is to be settled of it stands among the records then. It awaits nothing, and is awaited so that what it
+        raises is caught where all else is."""
         if self._attempt is not None and isinstance(end, Failed) and not self._settled:
             self._attempt.fail(end.error)
             self._settle_attempt(self._attempt)
-        if isinstance(end, Failed) and (told := order.told(end.error)) is not end.error:
+        if isinstance(end, Failed) and (told := self._run.order.told(end.error)) is not end.error:
             end = Failed(told)
-        self._end(end)
-        # A caller who has waited for the store in vain does not wait for it once more.
-        away = isinstance(end, Failed) and isinstance(end.error, StoreDown)
-        records, self._records = self._records, []  # a tool that does not stop writes for itself alone from now on
-        await self._runs.settle(records, order.conversation, now=not away)
+        if self._run.lost is None:
+            self._records += self._end(end)
+        else:
+            self._records = [record for record in self._records if isinstance(record, _CALLS)]
+        self._over = True
         return end
 
     async def _answered(self, turn: Turn, targets: Sequence[Target]) -> tuple[Attempt, MidstreamError | None]:
@@ -364,7 +395,8 @@ class _Owner:
         """The attempt is durable in the ledger before anything of it leaves."""
         self._run.attempts = attempt.number
         self.asked.append(attempt.next.target)
-        self._records.append(self._attempt_started(attempt))
+        self._tried_at = self._runs._clock.wall()
+        self._records.append(self._told.attempt_started(attempt, self._tried_at))
         self._settled = False
         return self.write()
 
@@ -377,68 +409,6 @@ class _Owner:
         turn = turn.instead.get((target.provider, target.model), turn)
         holder = (self._run.order.org, self._run.order.conversation or self._run.id)
         return Plan(turn, target.model, turn.stream, self._run.order.history, target.max_tokens, holder)
-
-    def _beginning(self, now: float) -> list[Record]:
-        run, order, act = self._run, self._run.order, self._run.order.act
-        turn = order.turn
-        records: list[Record] = [
-            RunStarted(
-                id=run.id,
-                org_id=order.org,
-                key_id=order.key_id,
-                kind=turn.kind,
-                face=order.face,
-                model=turn.model,
-                conversation_id=order.conversation,
-                request_id=order.request_id,
-                created_at=now,
-                agent_id=act.agent if act is not None else None,
-                version_id=act.version if act is not None else None,
-                parent_run_id=act.parent if act is not None else None,
-                accounted=act is not None and act.accounted,
-            )
-        ]
-        for role, native in turn.fresh if order.keep else ():
-            records += self._message(role, native.dialect, native.raw, now)
-        if act is not None:
-            records += [RunReopened(run.id, order.org), *act.beginning] if act.again else act.beginning
-        return records
-
-    def _message(self, role: str, dialect: str, content: bytes, now: float) -> list[Record]:
-        order, seq, parent = self._run.order, self._seq, self._parent
-        self._seq += 1
-        added = MessageAdded(
-            id=new_id("msg_"),
-            org_id=order.org,
-            conversation_id=order.conversation,
-            run_id=self._run.id,
-            seq=seq,
-            role=role,
-            dialect=dialect,
-            content=content,
-            created_at=now,
-            parent_id=parent,
-        )
-        if parent is None or order.conversation is None:
-            return [added]
-        self._parent, before = added.id, None if seq == order.seq else parent
-        return [added, ConversationMoved(order.conversation, order.org, added.id, now, seq, order.since, before)]
-
-    def _attempt_started(self, attempt: Attempt) -> Record:
-        order, target = self._run.order, attempt.next.target
-        self._tried_at = self._runs._clock.wall()
-        return AttemptStarted(
-            id=attempt.id,
-            run_id=self._run.id,
-            org_id=order.org,
-            key_id=order.key_id,
-            number=attempt.number,
-            provider=target.provider,
-            model=target.model,
-            estimate_in=attempt.estimate_in or 0,
-            started_at=self._tried_at,
-            accounted=order.transactions,
-        )
 
     def _settle_attempt(self, attempt: Attempt) -> None:
         self._settled = True
@@ -470,30 +440,20 @@ class _Owner:
         if self._run.order.transactions and attempt.left:  # one that never left is nobody's account
             self._records.append(transaction(self._run.order, self._run.id, attempt, usage, cost, now))
 
-    def _end(self, end: Event) -> None:
-        run, order, now = self._run, self._run.order, self._runs._clock.wall()
-        error = end.error if isinstance(end, Failed) else None
-        status: RunStatus = "completed" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
-        self._records.append(
-            RunEnded(
-                id=run.id,
-                status=status,
-                error_code=error.code[:100] if error else None,
-                error_message=error.message[:500] if error else None,
-                ended_at=now,
-            )
-        )
-        self._runs._observer.run_ended(order.face, order.turn.kind, status)
-        if order.conversation is not None:
-            self._records.append(touched(order, order.conversation, self._seq, now))
+    def _end(self, end: Event) -> list[Record | Statement]:
+        order, now = self._run.order, self._runs._clock.wall()
+        records = self._told.ending(end, now)
         if order.act is not None:
-            self._records += order.act.closing(end)
-            return
+            return [*records, *order.act.closing(end)]
         if self._attempt is not None and self._attempt.committed:
             answer = self._attempt.fold.answer()
             self._runs._answered(order, answer)
-            if not order.keep:
-                return
-            for choice in answer.choices[:1]:
-                content = _encode(Message("assistant", choice.parts))
-                self._records += self._message("assistant", "", content, now)
+            records += self._told.answered(answer, now)
+        return records
+
+
+def _bug(run: Run) -> Bug:
+    """Of what is being handled now."""
+    bug = Bug(new_id("bug_"))
+    logger.error("bug %s in run %s\n%s", bug.bug_id, run.id, traceback.format_exc())
+    return bug

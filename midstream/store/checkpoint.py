@@ -74,8 +74,9 @@ class Checkpointer:
             self._task = None
 
     def _run(self, checkpoint: str) -> int:
-        """Pages in the log. A locked database or a full disk leaves the log as it is: nothing is lost by that."""
-        with contextlib.suppress(sqlite3.OperationalError):
+        """Pages in the log. A locked or spoiled database, or a full disk, leaves the log as it is: nothing is lost by
+        that."""
+        with contextlib.suppress(sqlite3.DatabaseError):
             _, pages, _ = self._connection.execute(checkpoint).fetchone()
             return int(pages)
         return 0

@@ -14,7 +14,6 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from ..core.errors import StoreDown
 from .database import Database, Row, Statement, Value, with_place
 from .ledger import JobEnded, Record, statement
 from .reading import missing
@@ -151,7 +150,7 @@ class Jobs:
         try:
             await self._db.write([(_TAKE, (id, self._worker)) for id in ids])
             taken = [await self._db.look_up(_TAKEN, id, self._worker) for id in ids]
-        except StoreDown:
+        except BaseException:
             self._unknown += ids
             raise
         return [_job(rows[0]) for rows in taken if rows]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..core.errors import MidstreamError, StoreDown
-from . import recovery
+from ..core.errors import StoreDown
 from .approvals import Approvals
 from .database import Database
 from .documents import Documents
@@ -23,14 +20,13 @@ from .migrate import migrate
 from .orgs import AllOrgs, OrgStore
 from .outbox import Outbox
 from .postgres import PostgresDatabase
+from .presence import Presence
 from .reading import Scope
 from .recovery import Estimate, unpriced
 from .searches import Searches
 from .secrets import SealingKey, Secrets, key_of, settle
 from .sqlite import SqliteDatabase
 from .tool_calls import ToolCalls
-
-logger = logging.getLogger("midstream.store")
 
 
 class Store:
@@ -41,11 +37,10 @@ class Store:
         self.db = db
         self.worker = worker
         self._clock = clock
-        self._price = price
+        self.presence = Presence(db, worker, price)
         self.ledger = Ledger(db, worker)
         self.outbox = Outbox(db, worker, clock)
         self.keys = Keys(db, clock)
-        self._beating: asyncio.Task[None] | None = None
         self._sealing = SealingKey(os.urandom(32))
 
     def seal_with(self, key: bytes) -> None:
@@ -94,29 +89,10 @@ class Store:
         """Raises errors.StoreDown when the database does not answer."""
         await self.db.look_up("SELECT 1")
 
-    def beat(self) -> None:
-        """From now on, until `close`: tells other workers that this one lives, and looks after dead ones."""
-        self._beating = asyncio.get_running_loop().create_task(self._beat())
-
-    async def _beat(self) -> None:
-        through = 0
-        while True:
-            await asyncio.sleep(recovery.HEARTBEAT)
-            try:
-                await recovery.beat(self.db, self.worker, self._price, watched=through)
-                through += 1
-            except MidstreamError as error:
-                through = 0
-                logger.warning("heartbeat of worker %s failed: %s", self.worker, error.message)
-
     async def close(self) -> None:
         """Idempotent."""
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.wait([self._beating])
-            self._beating = None
         with contextlib.suppress(StoreDown):  # gone, or closed before: its silence will say the same
-            await recovery.leave(self.db, self.worker)
+            await self.presence.leave()
         await self.db.close()
 
 
@@ -133,11 +109,10 @@ async def open_store(
     try:
         await migrate(db)
         store = Store(db, f"{worker}:{os.urandom(4).hex()}", clock, price)
-        await recovery.join(db, store.worker, price)
+        await store.presence.join()
     except BaseException:
         await db.close()
         raise
-    store.beat()
     return store
 
 

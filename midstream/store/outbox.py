@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from ..core.errors import StoreDown
 from .database import Database, DialectName, Statement
 
 #: Seconds that a taken row is its worker's own, and that one which is done is remembered.
@@ -82,7 +81,7 @@ class Outbox:
         try:
             await self._db.write([(sql, (self._worker, lease, topic, now, limit))])
             return [OutboxRow(*row) for row in await self._db.look_up(_TAKEN, topic, lease, self._worker)]
-        except StoreDown:
+        except BaseException:
             self._unknown.setdefault(topic, []).append(lease)
             raise
 

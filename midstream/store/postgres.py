@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError, UnknownPostgresError
 
 from ..core.errors import BadRequest, Conflict, StoreDown
 from .database import DialectName, Row, Statement, Value
@@ -37,17 +37,22 @@ _GONE = (
     InternalClientError,  # the driver lost count of a connection that broke in the middle of something
     OSError,
 )
-#: The server is there and cannot serve now.
+#: The server is there and cannot serve now, or may not: for reasons of its own, whatever was asked.
 _UNABLE = (
-    asyncpg.CannotConnectNowError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
     asyncpg.PostgresSystemError,
     asyncpg.InternalServerError,
+    asyncpg.ConfigFileError,
     asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InsufficientPrivilegeError,
     asyncpg.InvalidCatalogNameError,
-    asyncpg.LockNotAvailableError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.InvalidCachedStatementError,  # another server has brought the tables to a new form
+    UnknownPostgresError,  # no SQL of ours can cause what the driver has no name for
     TimeoutError,
 )
 #: Everything that reading and writing may raise.
@@ -96,11 +101,15 @@ class PostgresDatabase:
     @asynccontextmanager
     async def _connection(self, seconds: float) -> AsyncIterator[Any]:
         """For so long: then it is cut, because a server that stands still would not take a rollback either.
-        Raises TimeoutError for that, and when every connection is busy for too long."""
+        Raises TimeoutError for that, and when every connection is busy for too long; ConnectionError when the server
+        lets nobody in, for whatever reason."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._gave_up + SILENT:
             seconds = min(seconds, HURRIED)
-        connection = await self._pool.acquire(timeout=min(seconds, ACQUIRE_TIMEOUT))
+        try:
+            connection = await self._pool.acquire(timeout=min(seconds, ACQUIRE_TIMEOUT))
+        except PostgresError as error:
+            raise ConnectionError from error
         given_up = False
 
         def give_up() -> None:

@@ -122,7 +122,7 @@ _BYTES: dict[DialectName, str] = {"sqlite": "CAST({} AS BLOB)", "postgres": "CAS
 _CALLS = CALLS_LEFT.replace("ended_at = $1", "ended_at = @clock") + " AND run_id IN (SELECT id FROM runs WHERE "
 _FORGET = "DELETE FROM workers WHERE seen_at <= 0 OR seen_at <= @clock - $1"
 #: Nobody is dead for being silent: only for having said that it ends (`leave`).
-_FOR_EVER = 1e12
+FOR_EVER = 1e12
 #: SQLite has no index of what is open: it looks from the lowest mark on (see `_advance_marks`).
 _FROM_ATTEMPTS: dict[DialectName, str] = {
     "sqlite": " AND attempts.seq > (SELECT COALESCE(min(attempts_mark), 0) FROM workers)",
@@ -155,17 +155,16 @@ async def join(db: Database, worker: str, price: Estimate = unpriced) -> None:
         await db.write([*await _recovery(db, price), _seen(db, worker)])
         await _advance_marks(db, worker)
     else:
-        await beat(db, worker, price, watched=0)
+        await seen(db, worker)
+        await recover(db, FOR_EVER, price)
 
 
-async def beat(db: Database, worker: str, price: Estimate = unpriced, *, watched: int = WATCHED) -> None:
-    """This worker lives; what dead ones left is ended. watched: how many of its heartbeats before this one got
-    through in a row."""
+async def seen(db: Database, worker: str) -> None:
+    """This worker lives."""
     if db.dialect == "sqlite":
         await _advance_marks(db, worker)
     else:
         await db.write([_seen(db, worker)])
-        await recover(db, SILENCE if watched >= WATCHED else _FOR_EVER, price)
 
 
 async def leave(db: Database, worker: str) -> None:

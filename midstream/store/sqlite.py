@@ -94,7 +94,8 @@ def mapped(error: BaseException) -> BaseException:
         if error.sqlite_errorcode in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
             return Conflict("it exists already", code="already_exists")
         return error
-    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+    # Without a code it is Python that could not read what the file says.
+    if isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
         return StoreDown()
     if type(error) is sqlite3.DatabaseError:  # not a database, malformed
         return StoreDown()

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from midstream.app import after
+from midstream.app import after, supervisor
 from midstream.app.after import After, Topic
+from midstream.app.supervisor import Supervisor
 from midstream.core.account import TurnAccount
 from midstream.core.errors import StoreDown, TimedOut
 from midstream.metering.turns import after_turn, count_turn
@@ -32,7 +34,7 @@ class Bench:
         self.now = 1_790_000_000.0
         self.store = store
         store.outbox._clock = lambda: self.now
-        self.after = After(store.outbox, topics, lambda: self.now)
+        self.after = After(store.outbox, topics, lambda: self.now, Supervisor(time.monotonic))
         store.ledger.noticed = self.after.wake
 
     async def open(self) -> list[str]:
@@ -206,27 +208,34 @@ def test_the_end_waits_for_rows_under_way_and_lets_go_of_those_that_do_not_end(t
     on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
 
 
-def _away(bench: Bench, monkeypatch) -> Callable[[], None]:
-    """The store takes nothing any more, until what is returned is called."""
-    write = bench.store.db.write
+class Away:
+    """The store takes nothing any more, until it is back. refused: how often it did not."""
 
-    async def refuses(statements):
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refused = 0
+        self._bench = bench
+        self._monkeypatch = monkeypatch
+        self._write = bench.store.db.write
+        monkeypatch.setattr(bench.store.db, "write", self._refuse)
+
+    async def _refuse(self, statements: object) -> None:
+        self.refused += 1
         raise StoreDown
 
-    monkeypatch.setattr(bench.store.db, "write", refuses)
-    return lambda: monkeypatch.setattr(bench.store.db, "write", write)
+    def back(self) -> None:
+        self._monkeypatch.setattr(self._bench.store.db, "write", self._write)
 
 
 def test_a_store_that_was_away_loses_nothing(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(after, "AGAIN", 0.05)
+    monkeypatch.setattr(supervisor, "AWAY", 0.05)
     doer = Doer()
 
     async def test(bench: Bench) -> None:
         await bench.store.ledger.commit(added("a"))
-        back = _away(bench, monkeypatch)
+        away = Away(bench, monkeypatch)
         bench.after.wake("t")
         await bench.until(lambda: "the store is unavailable" in caplog.text)
-        back()
+        away.back()
         await bench.until_open()
 
     on_bench(tmp_path, {"t": Topic(doer.handle)}, test)
@@ -235,17 +244,18 @@ def test_a_store_that_was_away_loses_nothing(tmp_path, monkeypatch, caplog):
 def test_a_row_that_failed_because_the_store_was_away_is_not_its_workers_for_the_rest_of_its_lease(
     tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(after, "AGAIN", 0.02)
+    monkeypatch.setattr(supervisor, "AWAY", 0.02)
     doer = Doer()
     doer.gated = {"a"}
 
     async def test(bench: Bench) -> None:
         await bench.store.ledger.commit(added("a"))
         await bench.until(lambda: doer.now == 1)
-        back = _away(bench, monkeypatch)
+        away = Away(bench, monkeypatch)
         doer.gate.set()  # it is done, and that cannot be written, nor that it failed
-        await bench.until(lambda: caplog.text.count("the store is unavailable") >= 2)
-        back()
+        await bench.until(lambda: away.refused >= 3)
+        assert "the store is unavailable" in caplog.text
+        away.back()
         await bench.until(lambda: "a of the outbox failed, try 1, again in 1 s" in caplog.text)
         bench.now += 1
         bench.after.wake("t")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from midstream.app import agents as module
 from midstream.app.agents import AgentLoader
 from midstream.app.catalog import Catalog, Served
 from midstream.app.models_of import Models, lendable
+from midstream.app.supervisor import Supervisor
 from midstream.core.agents import AgentAsk, PreTool, Spec, Tool, Variable
 from midstream.core.errors import BadRequest, Conflict, NotFound
 from midstream.core.ids import as_uuid
@@ -339,7 +341,7 @@ def test_the_first_model_that_an_org_makes_its_own_elsewhere_is_known_without_a_
     async def test(f: Fixture) -> None:
         beside = await open_store(url, worker="other")
         there = Fixture(beside)
-        following = asyncio.create_task(there.loader.follow_owners())
+        following = Supervisor(time.monotonic).keep("owners", there.loader.follow_owners)
         try:
             body = b'{"name":"tuned","service":"groq","model":"acme-7b"}'
             made = await f.store.org(ORG).nouns.create("model", "tuned", body)

@@ -256,7 +256,8 @@ def test_when_a_key_was_used_last_is_written_behind_the_requests_once_for_many(
     here(tmp_path, test)
 
 
-def test_a_last_use_is_not_lost_when_the_server_stops_or_the_store_was_away(tmp_path: Path):
+@pytest.mark.parametrize("error", [StoreDown, ZeroDivisionError])
+def test_a_last_use_is_not_lost_when_the_server_stops_or_the_store_was_away(tmp_path: Path, error: type[Exception]):
     made_here: dict[str, Any] = {}
 
     async def test(app: Here) -> None:
@@ -267,10 +268,11 @@ def test_a_last_use_is_not_lost_when_the_server_stops_or_the_store_was_away(tmp_
 
         async def away(used: Any) -> None:
             keys.touch = touch  # type: ignore[method-assign]
-            raise StoreDown
+            raise error
 
         keys.touch = away  # type: ignore[method-assign]
-        await app.process.last_used._write()
+        with pytest.raises(error):
+            await app.process.last_used.write()
         assert [*app.services.identify.used] == [made_here["id"]]
 
     async def after(app: Here) -> None:

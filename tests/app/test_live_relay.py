@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midstream.app import live_relay
+from midstream.app import live_relay, supervisor
 from midstream.app.deliver import live_said
 from midstream.app.live_relay import LiveRelay
+from midstream.app.supervisor import Supervisor
 from midstream.core.errors import StoreDown
 from midstream.delivery.live import Hub, Said
 from midstream.store.database import Statement
@@ -58,14 +60,16 @@ class Server:
 
         self.hub = Hub(lambda: 100.0, no_ends)
         self.relay = LiveRelay(wires, self.hub)  # type: ignore[arg-type]
-        self.task = asyncio.create_task(self.relay.run())
+        self.tasks = self.relay.keep(Supervisor(time.monotonic))
 
     def say(self, words: str, channel: str = "c") -> None:
         self.hub.say("o", channel, live_said("delta", "msg_1", b'"' + words.encode() + b'"'))
 
     async def stop(self) -> None:
-        self.task.cancel()
-        await asyncio.wait([self.task])
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.wait(self.tasks)
+        await self.relay.close()
 
 
 @pytest.fixture
@@ -94,8 +98,8 @@ def test_what_is_said_is_heard_whole_and_in_order_by_all_the_others(words: list[
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(live_relay, "follow", wires.follow)
             servers = [Server(wires) for _ in range(3)]
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            while len(wires.heard) < len(servers):
+                await asyncio.sleep(0)
             listeners = [await server.hub.join("o", "c") for server in servers]
             for one in words:
                 servers[0].say(one)
@@ -147,7 +151,7 @@ def test_a_notice_that_comes_twice_is_heard_once_and_one_that_is_lost_is_missed(
 def test_who_listens_has_to_come_back_when_its_server_did_not_hear_the_others_for_a_while(
     wires: Wires, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(live_relay, "AGAIN", 0.01)
+    monkeypatch.setattr(supervisor, "AWAY", 0.01)
 
     async def test() -> None:
         one, two = Server(wires), Server(wires)

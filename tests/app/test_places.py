@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from midstream.app import places as module
 from midstream.app.places import Places
+from midstream.app.supervisor import Supervisor
 from midstream.core.errors import Busy, Conflict
 from midstream.store import Store, open_store
 from midstream.store.jobs import Job, Jobs
@@ -43,7 +45,7 @@ class Line:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.threads: ThreadStore = store.org(ORG).threads
-        self.places = Places(shared=store.db.dialect != "sqlite")
+        self.places = Places(Supervisor(time.monotonic), shared=store.db.dialect != "sqlite")
         self.jobs = Jobs(store.db, store.worker, lambda: 5.0)
         self.order: list[str] = []
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from midstream.app.supervisor import Supervisor
 from midstream.app.threads import Threads
 from midstream.app.turnstile import Turnstile
 from midstream.core.agents import AgentAsk
@@ -40,7 +42,7 @@ class Time:
 
 
 def threads_of(store: Store, unsettled: Callable[[str], bool] = lambda id: False) -> Threads:
-    return Threads(store, Turnstile(), _read, unsettled, Time())
+    return Threads(store, Turnstile(), _read, unsettled, Time(), Supervisor(time.monotonic))
 
 
 def with_threads(tmp_path: Path, test: Callable[[Store, Threads], Awaitable[None]]) -> None:

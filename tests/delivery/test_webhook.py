@@ -64,13 +64,19 @@ class Clock:
 async def sending(store: Store, clock: Clock, allow: tuple[str, ...] = ("127.0.0.1",)) -> AsyncIterator[Webhooks]:
     egress = Egress(allow=allow)
     webhooks = Webhooks(Deliveries(store.db, clock), egress.send, KEY, clock, lambda: 0.5)
-    task = asyncio.create_task(webhooks.run())
+    task = asyncio.create_task(_send_on(webhooks))
     try:
         yield webhooks
     finally:
         task.cancel()
         await asyncio.wait([task])
+        webhooks.close()
         await egress.close()
+
+
+async def _send_on(webhooks: Webhooks) -> None:
+    while True:
+        await webhooks.send()
 
 
 async def put(store: Store, webhooks: Webhooks, target: Webhook, *ids: str, at: float = 1.0) -> None:

@@ -14,8 +14,9 @@ from midstream.core.errors import BadRequest, Cut, MidstreamError, Refused, Stor
 from midstream.core.events import Attempted, Done, Failed, Started
 from midstream.core.serving import Emit, Target
 from midstream.core.turn import Plan
-from midstream.runs import run as run_module
+from midstream.runs import settling
 from midstream.runs.route import TRIES_PER_TARGET
+from midstream.store.ledger import MessageAdded
 
 from .scripted import Bench, Scripted, Step, answer, everything, on_bench, raises, says
 
@@ -23,9 +24,9 @@ DOWN = Unreachable("no")
 
 
 class Failing:
-    """The ledger's commits as they are numbered from 0; those that `when` names find the store away."""
+    """The ledger's commits as they are numbered from 0; those that `when` names find the store away, or this error."""
 
-    def __init__(self, bench: Bench, when: Callable[[int], bool]) -> None:
+    def __init__(self, bench: Bench, when: Callable[[int], bool], error: type[BaseException] = StoreDown) -> None:
         ledger = bench.runs._ledger
         commit = ledger.commit
         self.count = 0
@@ -33,7 +34,7 @@ class Failing:
         async def counted(*records: Any) -> None:
             number, self.count = self.count, self.count + 1
             if when(number):
-                raise StoreDown
+                raise error
             await commit(*records)
 
         ledger.commit = counted  # type: ignore[method-assign]
@@ -41,11 +42,11 @@ class Failing:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "SETTLE_AGAIN", 0.005)
+    monkeypatch.setattr(settling, "SETTLE_AGAIN", 0.005)
 
 
 async def settled(bench: Bench) -> None:
-    while bench.runs.active or bench.runs._unsettled:
+    while bench.runs.active or bench.runs.settling.waiting:
         await asyncio.sleep(0.002)
 
 
@@ -91,6 +92,78 @@ def test_a_store_that_is_away_at_the_end_does_not_keep_the_answer_back_and_is_to
         await settled(bench)
         assert await bench.attempts() == [("one", "ok", 3, 2, 0, None)]
         assert await bench.statuses() == ["completed"]
+        assert await bench.db.read("SELECT role FROM messages ORDER BY seq") == [("user",), ("assistant",)]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, OSError, MemoryError])
+def test_whatever_keeps_the_end_from_being_written_the_answer_goes_out_and_is_told_later_once(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+):
+    async def test(bench: Bench) -> None:
+        Failing(bench, lambda number: 1 <= number < 4, error)
+        _, follower = bench.start()
+        assert isinstance((await everything(follower))[-1], Done)
+        assert [row[1] for row in await bench.attempts()] == ["started"]
+        await settled(bench)
+        assert await bench.attempts() == [("one", "ok", 3, 2, 0, None)]
+        assert await bench.statuses() == ["completed"]
+        assert await bench.db.read("SELECT role FROM messages ORDER BY seq") == [("user",), ("assistant",)]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+    assert "bug bug_" in caplog.text
+
+
+def test_a_conversation_is_not_asked_on_before_its_last_end_is_written_whatever_kept_it_from_that():
+    async def test(bench: Bench) -> None:
+        Failing(bench, lambda number: 1 <= number < 3, ZeroDivisionError)
+        _, follower = bench.start(conversation="conv_1")
+        await everything(follower)
+        assert bench.runs.unsettled("conv_1")
+        await settled(bench)
+        assert not bench.runs.unsettled("conv_1")
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_what_a_bug_refuses_again_and_again_is_left_out_so_that_nothing_is_open_for_ever(
+    caplog: pytest.LogCaptureFixture,
+):
+    async def test(bench: Bench) -> None:
+        ledger, tries = bench.runs._ledger, 0
+        commit = ledger.commit
+
+        async def refusing(*records: Any) -> None:
+            nonlocal tries
+            if any(isinstance(record, MessageAdded) and record.role == "assistant" for record in records):
+                tries += 1
+                raise ZeroDivisionError
+            await commit(*records)
+
+        ledger.commit = refusing  # type: ignore[method-assign]
+        _, follower = bench.start(conversation="conv_1")
+        assert isinstance((await everything(follower))[-1], Done)
+        await settled(bench)
+        assert tries == 1 + settling.TRIES
+        assert await bench.statuses() == ["completed"]
+        assert [row[1] for row in await bench.attempts()] == ["ok"]
+        assert await bench.db.read("SELECT role FROM messages") == [("user",)]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+    assert "the store refuses" in caplog.text
+    assert caplog.text.count("bug bug_") == 2  # when it was to be settled, and when it was tried again
+
+
+def test_a_store_that_takes_nothing_at_all_is_tried_for_as_long_as_it_does(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(settling, "LONGEST", 0.01)
+
+    async def test(bench: Bench) -> None:
+        failing = Failing(bench, lambda number: 1 <= number < 30, ZeroDivisionError)
+        _, follower = bench.start()
+        await everything(follower)
+        await settled(bench)
+        assert failing.count > 30
         assert await bench.db.read("SELECT role FROM messages ORDER BY seq") == [("user",), ("assistant",)]
 
     on_bench(Scripted(one=[says(answer())]), test)

@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from midstream.core.errors import BadRequest, Bug, Busy, Cut, Garbled, Refused, TimedOut, Unreachable
+from midstream.core.errors import BadRequest, Bug, Busy, Conflict, Cut, Garbled, Refused, TimedOut, Unreachable
 from midstream.core.events import Attempted, Delta, Done, Failed, PartStarted, Started, Used
 from midstream.core.http import Timeouts
 from midstream.core.parts import Text
 from midstream.core.serving import Emit, Line, Target
 from midstream.core.turn import Plan
 from midstream.core.usage import Usage
+from midstream.runs import run as run_module
+from midstream.store.ledger import MessageAdded
 
 from .scripted import Bench, Scripted, answer, everything, on_bench, raises, says
 
@@ -252,6 +254,36 @@ def test_a_bug_ends_the_run_with_an_id_and_the_attempt_is_settled(caplog):
     on_bench(Scripted(one=[raises(KeyError("surprise"))]), test)
 
 
+def test_a_cancellation_that_nobody_asked_for_is_a_bug_and_not_the_clients_leaving(caplog):
+    async def cancelled(plan: Plan, emit: Emit) -> None:
+        raise asyncio.CancelledError
+
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start()
+        end = (await everything(follower))[-1]
+        assert isinstance(end.error, Bug)
+        assert end.error.bug_id in caplog.text
+        assert await bench.statuses() == ["failed"]
+        assert [row[1] for row in await bench.attempts()] == ["failed"]
+
+    on_bench(Scripted(one=[cancelled]), test)
+
+
+def test_whatever_happens_to_a_run_its_log_has_an_end_before_it_is_closed(monkeypatch, caplog):
+    async def broken(owner: object) -> None:
+        raise ZeroDivisionError
+
+    async def test(bench: Bench) -> None:
+        _, follower = bench.start()
+        [end] = await everything(follower)
+        assert isinstance(end.error, Bug)
+        assert end.error.bug_id in caplog.text
+        assert "ZeroDivisionError" in caplog.text
+
+    monkeypatch.setattr(run_module._Owner, "do", broken)
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
 def test_a_draining_server_takes_no_new_run_and_ends_those_that_do_not_end():
     async def test(bench: Bench) -> None:
         _, follower = bench.start()
@@ -354,6 +386,29 @@ def test_what_the_store_refuses_keeps_nobody_waiting(caplog: pytest.LogCaptureFi
         _, follower = bench.start()
         assert isinstance((await everything(follower))[-1], Done)
         assert "the store refuses" in caplog.text
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+@pytest.mark.parametrize("refused", [BadRequest("not text"), Conflict("there already")])
+def test_of_what_the_store_refuses_at_least_nothing_is_left_open(refused, caplog):
+    async def test(bench: Bench) -> None:
+        commit = bench.runs._ledger.commit
+
+        async def refusing(*records: Any) -> None:
+            if any(isinstance(record, MessageAdded) and record.role == "assistant" for record in records):
+                raise refused
+            await commit(*records)
+
+        bench.runs._ledger.commit = refusing  # type: ignore[method-assign]
+        _, follower = bench.start(transactions=True)
+        assert isinstance((await everything(follower))[-1], Done)
+        assert await bench.statuses() == ["completed"]
+        assert [row[1] for row in await bench.attempts()] == ["ok"]
+        assert await bench.db.read("SELECT id FROM outbox") == await bench.db.read("SELECT id FROM attempts")
+        assert await bench.db.read("SELECT role FROM messages") == [("user",)]
+        assert refused.message in caplog.text
+        assert bench.runs.settling.waiting == []
 
     on_bench(Scripted(one=[says(answer())]), test)
 

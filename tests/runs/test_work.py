@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from midstream.core.errors import Busy, Cancelled, Cut, Refused, StoreDown
+from midstream.core.errors import Bug, Busy, Cancelled, Cut, Refused, StoreDown
 from midstream.core.events import Attempted, Concluded, Done, Event, Failed, Opened
 from midstream.core.outcome import Outcome
 from midstream.core.parts import text_of
 from midstream.core.serving import Completed, Desk, Target
 from midstream.core.turn import Prompt, Turn
 from midstream.core.usage import Usage
-from midstream.runs import run as run_module
+from midstream.runs import settling
 from midstream.runs.order import Act, Spent
 from midstream.store.ledger import OutboxAdded, Record
 
@@ -191,8 +191,34 @@ def test_who_is_cancelled_is_settled_and_over():
     on_bench(Scripted(one=[says(answer())]), test)
 
 
+@pytest.mark.parametrize("bugs", [1, 2])
+def test_a_bug_in_what_closes_it_ends_it_with_that_bug_and_leaves_nothing_open(
+    bugs: int, caplog: pytest.LogCaptureFixture
+):
+    async def test(bench: Bench) -> None:
+        ends: list[Event] = []
+
+        def closing(end: Event) -> list[Record]:
+            ends.append(end)
+            if len(ends) <= bugs:
+                raise ZeroDivisionError
+            return [noted("closed")]
+
+        _, follower = bench.start(act=Act(twice, (), closing))
+        end = (await everything(follower))[-1]
+        assert isinstance(end, Failed)
+        assert isinstance(end.error, Bug)
+        assert end.error.bug_id in caplog.text
+        assert [isinstance(one, Failed) for one in ends] == [False, True]
+        assert await bench.statuses() == ["failed"]
+        assert [row[1] for row in await bench.attempts()] == ["ok", "ok"]
+        assert await topics(bench) == (["closed"] if bugs == 1 else [])
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
 def test_a_call_whose_end_finds_the_store_away_is_settled_with_the_runs_end(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(run_module, "SETTLE_AGAIN", 0.005)
+    monkeypatch.setattr(settling, "SETTLE_AGAIN", 0.005)
 
     async def test(bench: Bench) -> None:
         commit, commits = bench.runs._ledger.commit, 0
@@ -209,7 +235,7 @@ def test_a_call_whose_end_finds_the_store_away_is_settled_with_the_runs_end(monk
         events = await everything(follower)
         assert isinstance(events[-1], Failed)
         assert isinstance(events[-1].error, StoreDown)
-        while bench.runs._unsettled:
+        while bench.runs.settling.waiting:
             await asyncio.sleep(0.002)
         assert [row[:4] for row in await bench.attempts()] == [("one", "ok", 3, 2)]
         assert await bench.db.read("SELECT id FROM outbox") == await bench.db.read("SELECT id FROM attempts")
@@ -272,13 +298,13 @@ def test_what_a_call_came_to_goes_with_what_is_written_next_and_the_last_with_th
 def test_what_has_happened_outlasts_a_store_that_is_away_and_what_was_to_begin_does_not(
     monkeypatch: pytest.MonkeyPatch, failing: int, left: list[str]
 ):
-    monkeypatch.setattr(run_module, "SETTLE_AGAIN", 0.005)
+    monkeypatch.setattr(settling, "SETTLE_AGAIN", 0.005)
 
     async def test(bench: Bench) -> None:
         Commits(bench, failing)
         _, follower = bench.start(act=Act(a_round))
         assert isinstance((await everything(follower))[-1], Failed)
-        while bench.runs._unsettled:
+        while bench.runs.settling.waiting:
             await asyncio.sleep(0.002)
         assert await topics(bench) == left
         assert [row[1] for row in await bench.attempts()] == ["ok"]

@@ -105,27 +105,28 @@ def test_a_job_that_is_put_off_takes_what_is_queued_of_its_batch_with_it(url: st
 
 
 class Away:
-    """A database that is away: from the commit that takes jobs on, which happens or not, or from the look that follows
-    it. Once."""
+    """A database that is away, or raises what nobody expects: from the commit that takes jobs on, which happens or not,
+    or from the look that follows it. Once."""
 
-    def __init__(self, db: Database, when: str) -> None:
+    def __init__(self, db: Database, when: str, error: type[Exception] = StoreDown) -> None:
         self._db = db
         self._when = when
+        self._error = error
         self.dialect = db.dialect
         self.read = db.read
 
     async def look_up(self, sql: str, *args: Value) -> list[Row]:
         if sql == _TAKEN and self._is("read back"):
-            raise StoreDown
+            raise self._error
         return await self._db.look_up(sql, *args)
 
     async def write(self, statements: Sequence[Statement]) -> None:
         takes = statements[0][0] == _TAKE
         if takes and self._is("before the commit"):
-            raise StoreDown
+            raise self._error
         await self._db.write(statements)
         if takes and self._is("after the commit"):
-            raise StoreDown
+            raise self._error
 
     def _is(self, when: str) -> bool:
         struck = self._when == when
@@ -133,19 +134,22 @@ class Away:
         return struck
 
 
+@pytest.mark.parametrize("error", [StoreDown, ZeroDivisionError])
 @pytest.mark.parametrize("when", ["before the commit", "after the commit", "read back"])
-def test_jobs_that_were_taken_while_the_store_went_away_are_taken_again_as_if_not_tried(url: str, when: str) -> None:
+def test_jobs_that_were_taken_while_the_store_went_away_are_taken_again_as_if_not_tried(
+    url: str, when: str, error: type[Exception]
+) -> None:
     async def work(store: Store) -> None:
-        jobs = Jobs(Away(store.db, when), "w1", lambda: 5.0)  # type: ignore[arg-type]
+        jobs = Jobs(Away(store.db, when, error), "w1", lambda: 5.0)  # type: ignore[arg-type]
         await jobs.add([in_line("msg_1"), in_line("msg_2")])
-        with pytest.raises(StoreDown):
+        with pytest.raises(error):
             await jobs.take(9)
         assert [(one.id, one.tries) for one in await jobs.take(9)] == [("msg_1", 1)]
         assert await jobs.take(9) == []
 
-        jobs = Jobs(Away(store.db, when), "w1", lambda: 5.0)  # type: ignore[arg-type]
+        jobs = Jobs(Away(store.db, when, error), "w1", lambda: 5.0)  # type: ignore[arg-type]
         await jobs.add(*items("b", 3))
-        with pytest.raises(StoreDown):
+        with pytest.raises(error):
             await jobs.take_items(9)
         assert [one.tries for one in await jobs.take_items(9)] == [1, 1, 1]
 

@@ -186,7 +186,8 @@ def test_a_worker_is_told_of_each_row_that_is_committed(sqlite_url):
     with_store(sqlite_url, work)
 
 
-def test_rows_that_were_taken_while_the_store_went_away_are_given_back_and_not_counted_as_tried(any_url):
+@pytest.mark.parametrize("error", [StoreDown, ZeroDivisionError])
+def test_rows_that_were_taken_while_the_store_went_away_are_given_back_and_not_counted_as_tried(any_url, error):
     async def work(store: Store) -> None:
         outbox = Outbox(store.db, "me", Hands())
         await store.ledger.commit(added("a"), added("b", "other"))
@@ -194,16 +195,16 @@ def test_rows_that_were_taken_while_the_store_went_away_are_given_back_and_not_c
 
         async def taken_and_away(statements: Sequence[Statement]) -> None:
             await write(statements)
-            raise StoreDown
+            raise error
 
         async def away(sql: str, *args: Value) -> list[Row]:
             if "payload" in sql:  # whether any is due is known
-                raise StoreDown
+                raise error
             return await look_up(sql, *args)
 
         for name, failing in (("write", taken_and_away), ("look_up", away)):
             setattr(store.db, name, failing)
-            with pytest.raises(StoreDown):
+            with pytest.raises(error):
                 await outbox.take("turn", 5)
             store.db.write, store.db.look_up = write, look_up  # type: ignore[method-assign]
             [row] = await outbox.take("turn", 5)

@@ -7,14 +7,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from midstream.core.errors import StoreDown
 from midstream.store import Store, open_store
 from midstream.store import postgres as postgres_store
+from midstream.store.notices import follow
 from midstream.store.postgres import PostgresDatabase
 
-from ..postgres import PrivateServer, Server
+from ..postgres import REFUSALS, PrivateServer, Server, owned_by_a_role
 from .turns import ORG, begin, end, with_store
 
 
@@ -173,6 +175,60 @@ def test_sessions_ended_by_an_administrator_are_replaced_unseen(server: Server, 
             assert len(await store.org(ORG).runs()) == n + 1
 
     with_store(postgres_url, work)
+
+
+@pytest.mark.parametrize("how", REFUSALS)
+def test_a_server_that_refuses_to_let_us_in_is_an_outage_whatever_its_reason(
+    server: Server, postgres_url: str, how: str
+) -> None:
+    with owned_by_a_role(server, postgres_url) as (url, name, role):
+        off, on = (sql.format(name, role) for sql in REFUSALS[how])
+        ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+
+        async def work(store: Store) -> None:
+            listening = asyncio.ensure_future(follow(store.db, "news", lambda text: None, lambda: None))
+            await asyncio.sleep(0.2)
+            for sql in (ended, off, ended) if how == "renamed" else (off, ended):
+                await asyncio.to_thread(server.sql, sql)
+            try:
+                asked = (store.ping(), store.db.read("SELECT 1"), store.ledger.commit(*begin()), listening)
+                outcomes = await asyncio.gather(*asked, return_exceptions=True)
+                assert [type(outcome) for outcome in outcomes] == [StoreDown] * 4
+            finally:
+                await asyncio.to_thread(server.sql, on)
+            await store.ledger.commit(*begin())
+            assert len(await store.org(ORG).attempts()) == 1
+
+        with_store(url, work)
+
+
+@pytest.mark.parametrize("refused", [
+    asyncpg.InsufficientPrivilegeError, asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.ConfigFileError,
+    asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.DataCorruptedError, asyncpg.DiskFullError,
+    asyncpg.InvalidCachedStatementError, asyncpg.exceptions.UnknownPostgresError,
+])  # fmt: skip
+def test_what_a_server_refuses_for_reasons_of_its_own_is_an_outage(refused: type[Exception]) -> None:
+    assert isinstance(postgres_store.mapped(refused("")), StoreDown)
+
+
+def test_what_only_a_bug_can_cause_is_shown_as_it_is() -> None:
+    for error in (asyncpg.UndefinedTableError(""), asyncpg.NotNullViolationError(""), asyncpg.PostgresSyntaxError("")):
+        assert postgres_store.mapped(error) is error
+
+
+def test_a_table_that_may_not_be_touched_for_a_while_is_an_outage_that_ends(server: Server, postgres_url: str) -> None:
+    with owned_by_a_role(server, postgres_url) as (url, _, role):
+
+        async def work(store: Store) -> None:
+            await store.db.write([(f"REVOKE ALL ON runs FROM {role}", ())])
+            with pytest.raises(StoreDown):
+                await store.ledger.commit(*begin())
+            with pytest.raises(StoreDown):
+                await store.db.read("SELECT id FROM runs")
+            await store.db.write([(f"GRANT ALL ON runs TO {role}", ())])
+            await store.ledger.commit(*begin())
+
+        with_store(url, work)
 
 
 def test_no_free_connection_is_an_outage(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

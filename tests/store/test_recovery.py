@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from midstream.app import supervisor
 from midstream.core.errors import StoreDown
 from midstream.core.parts import Message
 from midstream.core.serving import Priced
@@ -32,7 +33,20 @@ from midstream.store.rows import MessageDetail
 from midstream.store.tool_calls import CANCELLED, CallEnded
 
 from .test_tool_calls import queued
-from .turns import NOW, ORG, attempt_settled, attempt_started, begin, end, message, run_ended, run_started, with_store
+from .turns import (
+    NOW,
+    ORG,
+    attempt_settled,
+    attempt_started,
+    beating,
+    begin,
+    end,
+    ended,
+    message,
+    run_ended,
+    run_started,
+    with_store,
+)  # fmt: skip
 
 ROOT = Path(__file__).parents[2]
 _ALL_SILENT = [("UPDATE workers SET seen_at = 0", ())]
@@ -110,7 +124,7 @@ def test_two_workers_recover_a_third_once(postgres_url: str) -> None:
         await one.ledger.commit(*begin("mine"))
         assert await _statuses(one) == {"att_a": "started", "att_b": "ok", "att_mine": "started"}
         await one.db.write([("UPDATE workers SET seen_at = seen_at - 31 WHERE id = $1", (dead.worker,))])
-        await asyncio.gather(*(recovery.beat(s.db, s.worker) for s in (one, two, one, two)))
+        await asyncio.gather(*(recovery.recover(s.db) for s in (one, two, one, two)))
         assert await _statuses(two) == {"att_a": "unknown", "att_b": "ok", "att_mine": "started"}
         # it was only asleep: what it writes now comes too late
         await dead.ledger.commit(attempt_settled("a"), run_ended("a"))
@@ -130,9 +144,8 @@ def test_after_an_outage_of_the_database_nobody_counts_as_dead_for_having_been_s
 
     async def run() -> None:
         living = await open_store(postgres_url, worker="w")
-        away = await open_store(postgres_url, worker="w")
-        assert away._beating is not None
-        away._beating.cancel()  # its next heartbeat is some seconds off
+        away = await open_store(postgres_url, worker="w")  # its next heartbeat is some seconds off
+        beats = beating(living)
         await away.ledger.commit(*begin("goes_on"))
         write, down = living.db.write, True
 
@@ -146,8 +159,9 @@ def test_after_an_outage_of_the_database_nobody_counts_as_dead_for_having_been_s
         await write([("UPDATE workers SET seen_at = seen_at - 60", ())])
         down = False
         new = await open_store(postgres_url, worker="w")
+        beats += beating(new)
         await asyncio.sleep(0.08)
-        await recovery.beat(away.db, away.worker)
+        await away.presence.renew()
         await asyncio.sleep(0.5)
         await away.ledger.commit(*end("goes_on"))
         assert await _statuses(new) == {"att_goes_on": "ok"}
@@ -155,6 +169,7 @@ def test_after_an_outage_of_the_database_nobody_counts_as_dead_for_having_been_s
         await away.ledger.commit(*begin("lost"))
         await asyncio.sleep(0.3)
         assert (await _statuses(new))["att_lost"] == "unknown"
+        await ended(*beats)
         for store in (living, new, away):
             await store.close()
 
@@ -170,7 +185,7 @@ def test_a_silent_worker_is_forgotten_and_joins_again_with_its_next_heartbeat(po
         await store.db.write(_ALL_SILENT)
         await recovery.recover(store.db)
         assert await store.db.read("SELECT id FROM workers") == []
-        await recovery.beat(store.db, store.worker)
+        await store.presence.beat()
         assert await store.db.read("SELECT id FROM workers") == [(store.worker,)]
 
     with_store(postgres_url, work)
@@ -410,12 +425,12 @@ def test_marks_move_past_what_has_ended_and_stay_before_what_is_open(sqlite_url:
             await store.ledger.commit(*begin(str(n)))
             if n != 3:
                 await store.ledger.commit(*end(str(n)))
-        await recovery.beat(store.db, store.worker)
+        await store.presence.beat()
         assert await store.db.read("SELECT runs_mark, attempts_mark FROM workers") == [(3, 3)]
         await store.ledger.commit(*end("3"))
         await store.ledger.commit(run_started("late"), attempt_started("later"))
         await store.ledger.commit(run_ended("late"))
-        await recovery.beat(store.db, store.worker)
+        await store.presence.beat()
         assert await store.db.read("SELECT runs_mark, attempts_mark FROM workers") == [(7, 6)]
 
     async def look(store: Store) -> None:
@@ -426,9 +441,11 @@ def test_marks_move_past_what_has_ended_and_stay_before_what_is_open(sqlite_url:
 
 
 def test_the_heartbeat_goes_on_after_the_store_was_away(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run() -> None:
-        monkeypatch.setattr(recovery, "HEARTBEAT", 0.01)
-        store = await open_store(sqlite_url, worker="w")
+    monkeypatch.setattr(recovery, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(supervisor, "AWAY", 0.01)
+
+    async def work(store: Store) -> None:
+        beats = beating(store)
         other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
         other.execute("BEGIN IMMEDIATE")  # nobody else may write
         await asyncio.sleep(0.3)
@@ -442,9 +459,61 @@ def test_the_heartbeat_goes_on_after_the_store_was_away(sqlite_url: str, monkeyp
                 break
         else:
             raise AssertionError("the heartbeat has stopped")
-        await store.close()
+        await ended(*beats)
 
-    asyncio.run(run())
+    with_store(sqlite_url, work)
+
+
+@pytest.mark.parametrize("error", [StoreDown, ZeroDivisionError])
+def test_the_heartbeat_goes_on_whatever_has_kept_one_from_getting_through(
+    url: str, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(recovery, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(supervisor, "AWAY", 0.01)
+    monkeypatch.setattr(supervisor, "FIRST", 0.01)
+
+    async def work(store: Store) -> None:
+        write, failed = store.db.write, 0
+
+        async def failing(statements: Sequence[Statement]) -> None:
+            nonlocal failed
+            if failed < 3:
+                failed += 1
+                raise error
+            await write(statements)
+
+        store.db.write = failing  # type: ignore[method-assign]
+        await write([("UPDATE workers SET seen_at = 1, runs_mark = -1", ())])
+        beats = beating(store)
+        heard = "SELECT CASE WHEN runs_mark = 0 OR seen_at > 1 THEN 1 ELSE 0 END FROM workers"
+        async with asyncio.timeout(5):
+            while await store.db.read(heard) != [(1,)]:
+                await asyncio.sleep(0.01)
+        assert failed == 3
+        await ended(*beats)
+
+    with_store(url, work)
+
+
+def test_a_bug_in_looking_after_the_dead_does_not_keep_a_server_from_being_heard(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "HEARTBEAT", 0.01)
+
+    async def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    async def work(store: Store) -> None:
+        monkeypatch.setattr(recovery, "recover", broken)
+        beats = beating(store)
+        for _ in range(3):
+            await store.db.write([("UPDATE workers SET seen_at = 1", ())])
+            async with asyncio.timeout(5):
+                while await store.db.read("SELECT 1 FROM workers WHERE seen_at > 1") == []:
+                    await asyncio.sleep(0.01)
+        await ended(*beats)
+
+    with_store(postgres_url, work)
 
 
 CUT = "conv_cut"

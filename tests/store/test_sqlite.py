@@ -107,6 +107,65 @@ def test_a_file_that_becomes_read_only_is_an_outage_that_ends(sqlite_url: str) -
     with_store(sqlite_url, work)
 
 
+def _spoiled(file: str) -> None:
+    """The pages of its tables, but for the first one."""
+    with open(file, "r+b") as spoiled:
+        spoiled.seek(4096)
+        spoiled.write(b"\x7f" * (os.path.getsize(file) - 4096))
+
+
+def test_a_file_that_is_spoiled_under_a_server_is_an_outage_and_no_bug(sqlite_url: str) -> None:
+    async def work(store: Store) -> None:
+        await store.ledger.commit(*begin("1"))
+        db = store.db
+        assert isinstance(db, sqlite.SqliteDatabase)
+        db._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _spoiled(_file(sqlite_url))
+        for connection in (db._writer, db._near):
+            connection.execute("PRAGMA cache_size = 0")
+        for asked in (
+            db.read("SELECT * FROM runs"),
+            db.look_up("SELECT * FROM runs"),
+            store.ledger.commit(*begin("2")),
+        ):
+            with pytest.raises(StoreDown):
+                await asked
+        with pytest.raises(StoreDown):  # nothing that the file says can be taken for text
+            await db.read("SELECT CAST(x'ff' AS TEXT)")
+
+    with_store(sqlite_url, work)
+
+
+def test_a_checkpoint_that_fails_for_any_reason_is_made_again(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "PAGES", 0)
+    spoiled = True
+
+    async def work(store: Store) -> None:
+        log = store.db._checkpointer  # type: ignore[attr-defined]
+        moved: list[bool] = []
+
+        class Connection:
+            def execute(self, sql: str) -> object:
+                moved.append(spoiled)
+                if spoiled:
+                    raise sqlite3.DatabaseError("database disk image is malformed")
+                return real.execute(sql)
+
+            def close(self) -> None:
+                real.close()
+
+        nonlocal spoiled
+        real, log._connection = log._connection, Connection()
+        for spoiled in (True, False):
+            async with asyncio.timeout(5):
+                while spoiled not in moved or log._task is not None:
+                    await store.ledger.commit(*begin(str(spoiled)))  # begins one, unless one is under way
+                    await asyncio.sleep(0.01)
+        spoiled = True  # its end is not the store's
+
+    with_store(sqlite_url, work)
+
+
 def test_a_file_that_is_no_database_is_refused(sqlite_url: str) -> None:
     Path(_file(sqlite_url)).write_bytes(b"not a database" * 1000)
     with pytest.raises(StoreDown):

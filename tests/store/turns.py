@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
+from midstream.app.supervisor import Supervisor
 from midstream.core.usage import Usage
-from midstream.store import Store, open_store
+from midstream.store import Store, open_store, recovery
 from midstream.store.ledger import AttemptSettled, AttemptStarted, MessageAdded, Record, RunEnded, RunStarted
 
 ORG = "org_default"
@@ -24,6 +26,21 @@ def with_store(url: str, work: Callable[[Store], Awaitable[None]], *, full_sync:
             await store.close()
 
     asyncio.run(run())
+
+
+def beating(store: Store) -> list[asyncio.Task[None]]:
+    """What a server does beside its requests, so that others know that it lives."""
+    supervisor = Supervisor(time.monotonic)
+    tasks = [supervisor.keep("heartbeat", store.presence.beat, first=recovery.HEARTBEAT)]
+    if store.db.dialect == "postgres":
+        tasks.append(supervisor.keep("dead servers", store.presence.look_after))
+    return tasks
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 def run_started(name: str = "1", org: str = ORG, at: float = NOW, conversation: str | None = None) -> RunStarted:

@@ -19,12 +19,12 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from midstream.app import after, jobs
+from midstream.app import jobs, supervisor
 from midstream.app.compose import Process
 from midstream.app.config import Config
 from midstream.core import ids
 from midstream.delivery import webhook
-from midstream.runs import run as run_module
+from midstream.runs import settling
 from midstream.runs.health import Health
 from midstream.store import outbox
 
@@ -231,7 +231,7 @@ class Strike:
 
 async def strike_all(spec: Spec, config: Config, agent: str, swept: list[Swept]) -> None:
     """Turn after turn in one process, each struck `stride` steps later, until one ends before its step."""
-    run_module.SETTLE_AGAIN = after.AGAIN = outbox.FIRST_PAUSE = 0.02
+    settling.SETTLE_AGAIN = supervisor.AWAY = outbox.FIRST_PAUSE = 0.02
     jobs.FIRST_PAUSE, jobs.LONGEST_PAUSE, jobs.LOOK_EVERY, webhook.HOLD = 0.02, 0.1, 0.05, 0.5
     strike = Strike(spec.end)
     process = await opened(config)

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from midstream.app.compose import Process
 from midstream.app.config import Config
-from midstream.runs import run as run_module
+from midstream.runs import settling
 from midstream.runs.health import Health
 from midstream.runs.order import Order
 from midstream.runs.run import Run, Runs
@@ -151,7 +151,7 @@ class Strike:
 
 async def strike_all(spec: Spec, config: Config, swept: list[Swept]) -> None:
     """Request after request in one process, each struck `stride` steps later, until one ends before its step."""
-    run_module.SETTLE_AGAIN = 0.02
+    settling.SETTLE_AGAIN = 0.02
     strike = Strike(spec.end)
     await silence(spec.url)
     process = await opened(config)

@@ -177,7 +177,7 @@ def fail_commits(process: Process, strikes: Callable[[], bool], *, after: bool) 
 async def settled(runs: Runs) -> None:
     """Every run has ended, and all of it is written."""
     async with asyncio.timeout(PATIENCE):
-        while runs.active or runs._unsettled:
+        while runs.active or runs.settling.waiting:
             await asyncio.sleep(0.002)
 
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ..postgres import PrivateServer, private_postgres
+from ..postgres import REFUSALS, PrivateServer, owned_by_a_role, private_postgres
 from .crashing import Acked, Kind, request
 from .serving import Reply, Serving
 from .test_crash import TOML, Recording, Seen, answer, check, name_of
@@ -281,3 +281,49 @@ def test_a_postgres_that_stands_still_for_longer_than_anybody_waits_costs_no_row
             postgres.freeze(signal.SIGCONT)
 
     told(survived(postgres.create(), tmp_path, frozen, PROMPT))
+
+
+@contextlib.contextmanager
+def letting_nobody_in(postgres: PrivateServer, name: str, role: str, how: str) -> Iterator[None]:
+    off, on = (sql.format(name, role) for sql in REFUSALS[how])
+    postgres.sql(off)
+    postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    try:
+        yield
+    finally:
+        postgres.sql(on)
+
+
+@pytest.mark.parametrize("how", ["revoked", "no connections"])
+def test_a_postgres_that_lets_nobody_in_for_a_while_costs_no_row(
+    postgres: PrivateServer, tmp_path: Path, how: str
+) -> None:
+    with owned_by_a_role(postgres, postgres.create()) as (url, name, role):
+        told(survived(url, tmp_path, lambda serving: letting_nobody_in(postgres, name, role, how)))
+
+
+def test_what_goes_on_beside_the_requests_goes_on_after_a_postgres_that_let_nobody_in(
+    postgres: PrivateServer, tmp_path: Path
+) -> None:
+    with (
+        owned_by_a_role(postgres, postgres.create()) as (url, name, role),
+        Serving(tmp_path, MIDSTREAM_DATABASE_URL=url) as serving,
+    ):
+        with letting_nobody_in(postgres, name, role, "revoked"):
+            time.sleep(11)  # a heartbeat, too, finds nobody
+            assert serving.ask("GET", "/readyz").status == 503
+            refused = later(serving)
+            assert (refused.status, refused.json["code"]) == (503, "store_unavailable")
+        until(lambda: serving.ask("GET", "/readyz").status == 200, RECOVERY)
+        id = later(serving).json["message_id"]
+        until(lambda: serving.ask("GET", f"/v1/admin/jobs/{id}").json["status"] == "done", RECOVERY)
+        until(lambda: len(serving.ask("GET", "/v1/admin/transactions").json["data"]) == 1, RECOVERY)
+        until(lambda: len(serving.ask("GET", "/v1/admin/metrics?bucket=raw").json["data"]) == 1, RECOVERY)
+        until(lambda: "heartbeat: goes on" in serving.log(), RECOVERY)
+        assert "bug_" not in serving.log()
+
+
+def later(serving: Serving) -> Reply:
+    form = {"type": "queue", "cred": {"name": "q"}}
+    asked = {"user": "say 2 words", "service": "midstream", "model": "rehearsal", "response_format": form}
+    return serving.ask("POST", "/api/v2/model/chat/completion", asked)

@@ -1,0 +1,131 @@
+"""What the ledger is told of a run: how it begins, what it is made of, how it ends."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from ..core.errors import Cancelled
+from ..core.events import Answer, Event, Failed
+from ..core.ids import new_id
+from ..core.parts import Message
+from ..store.database import Statement
+from ..store.ledger import (
+    AttemptStarted,
+    ConversationMoved,
+    MessageAdded,
+    Record,
+    RunEnded,
+    RunReopened,
+    RunStarted,
+    RunStatus,
+)
+from .attempt import Attempt
+from .order import Order, touched
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Run(Protocol):
+    id: str
+    order: Order
+
+
+class RunRecords:
+    """Of one run, whose order it does not hold: a run lets go of that at its end."""
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+        #: Of the next message that is stored.
+        self._seq, self._parent = run.order.seq, run.order.parent
+
+    def beginning(self, now: float) -> list[Record]:
+        order, act = self._run.order, self._run.order.act
+        turn = order.turn
+        records: list[Record] = [
+            RunStarted(
+                id=self._run.id,
+                org_id=order.org,
+                key_id=order.key_id,
+                kind=turn.kind,
+                face=order.face,
+                model=turn.model,
+                conversation_id=order.conversation,
+                request_id=order.request_id,
+                created_at=now,
+                agent_id=act.agent if act is not None else None,
+                version_id=act.version if act is not None else None,
+                parent_run_id=act.parent if act is not None else None,
+                accounted=act is not None and act.accounted,
+            )
+        ]
+        for role, native in turn.fresh if order.keep else ():
+            records += self._message(role, native.dialect, native.raw, now)
+        if act is not None:
+            records += [RunReopened(self._run.id, order.org), *act.beginning] if act.again else act.beginning
+        return records
+
+    def attempt_started(self, attempt: Attempt, now: float) -> Record:
+        order, target = self._run.order, attempt.next.target
+        return AttemptStarted(
+            id=attempt.id,
+            run_id=self._run.id,
+            org_id=order.org,
+            key_id=order.key_id,
+            number=attempt.number,
+            provider=target.provider,
+            model=target.model,
+            estimate_in=attempt.estimate_in or 0,
+            started_at=now,
+            accounted=order.transactions,
+        )
+
+    def answered(self, answer: Answer, now: float) -> list[Record]:
+        """Where the answer is kept."""
+        records: list[Record] = []
+        for choice in answer.choices[:1] if self._run.order.keep else ():
+            records += self._message("assistant", "", _encode(Message("assistant", choice.parts)), now)
+        return records
+
+    def ending(self, end: Event, now: float) -> list[Record | Statement]:
+        ended: list[Record | Statement] = [self.ended(end, now)]
+        if self._run.order.conversation is not None:
+            ended.append(touched(self._run.order, self._run.order.conversation, self._seq, now))
+        return ended
+
+    def ended(self, end: Event, now: float) -> RunEnded:
+        error = end.error if isinstance(end, Failed) else None
+        return RunEnded(
+            id=self._run.id,
+            status=status_of(end),
+            error_code=error.code[:100] if error else None,
+            error_message=error.message[:500] if error else None,
+            ended_at=now,
+        )
+
+    def _message(self, role: str, dialect: str, content: bytes, now: float) -> list[Record]:
+        order, seq, parent = self._run.order, self._seq, self._parent
+        self._seq += 1
+        added = MessageAdded(
+            id=new_id("msg_"),
+            org_id=order.org,
+            conversation_id=order.conversation,
+            run_id=self._run.id,
+            seq=seq,
+            role=role,
+            dialect=dialect,
+            content=content,
+            created_at=now,
+            parent_id=parent,
+        )
+        if parent is None or order.conversation is None:
+            return [added]
+        self._parent, before = added.id, None if seq == order.seq else parent
+        return [added, ConversationMoved(order.conversation, order.org, added.id, now, seq, order.since, before)]
+
+
+def status_of(end: Event) -> RunStatus:
+    if not isinstance(end, Failed):
+        return "completed"
+    return "cancelled" if isinstance(end.error, Cancelled) else "failed"
