@@ -156,11 +156,11 @@ def test_a_picture_that_a_service_refuses_is_words_in_later_turns(serving: Servi
 def test_a_stored_conversation_of_an_official_format_goes_on_after_a_picture_that_is_refused(
     serving: Serving, upstream: Upstream
 ):
-    def chat(content: Any, conversation: str = "") -> Any:
+    def chat(content: Any, conversation: str | None = None) -> Any:
         body = {
             "model": "ai/refusing",
             "messages": [{"role": "user", "content": content}],
-            "conversation": conversation,
+            "conversation": conversation or {},
         }
         return serving.ask("POST", "/v1/chat/completions", body)
 

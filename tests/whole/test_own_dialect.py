@@ -104,7 +104,7 @@ def test_a_conversation_goes_on_after_a_message_that_only_its_own_service_unders
     serving: Serving, upstream: Upstream
 ):
     odd = {"role": "user", "content": [{"type": "text", "text": {"parts": ["hi"]}}]}
-    first = ask(serving, "chat", "openai", {"messages": [odd], "conversation": ""})
+    first = ask(serving, "chat", "openai", {"messages": [odd], "conversation": {}})
     assert first.status == 200, first.body
     upstream.asked.clear()
     named = first.headers["x-conversation-id"]
