@@ -49,7 +49,9 @@ def test_what_a_tool_names_and_there_is_not_is_told_before_it_is_published(tmp_p
              ["no such secret: NOPE", "no such secret: NIX"]),
         ]  # fmt: skip
         ids = [await tool_of(app, f"t{place}", kind, target) for place, (kind, target, _) in enumerate(wrong)]
-        one = await agent(app, tool_ids=ids, pre_tools=[{"tool_id": id, "args": {}} for id in ids])
+        args = [{"queries": ["q"]} if kind == "knowledge" else {} for kind, _, _ in wrong]
+        pre = [{"tool_id": id, "args": one} for id, one in zip(ids, args, strict=True)]
+        one = await agent(app, tool_ids=ids, pre_tools=pre)
         told = await refusals(app, one["id"], one["version_id"])
         for place, (_, _, messages) in enumerate(wrong):
             for path in (f"tool_ids.{place}", f"pre_tools.{place}.tool_id"):

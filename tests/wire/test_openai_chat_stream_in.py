@@ -410,9 +410,9 @@ def test_odd_chunks_do_no_harm(odd: dict[str, Any]) -> None:
     assert choice == Choice((Text("ab"),), "stop", "stop")
 
 
-def test_negative_usage_is_none() -> None:
+def test_negative_usage_is_none_and_is_marked_as_one_that_could_not_be_read() -> None:
     answer = answer_of(chunk({"content": "a"}), chunk(finish="stop", usage={"prompt_tokens": -4}), DONE)
-    assert answer.usage == Usage()
+    assert answer.usage == Usage(estimated=True)
 
 
 def test_nothing_follows_a_terminal_event() -> None:
