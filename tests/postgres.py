@@ -180,7 +180,6 @@ def postgres() -> Iterator[Server]:
 REFUSALS = {
     "revoked": ("REVOKE CONNECT ON DATABASE {0} FROM {1}", "GRANT CONNECT ON DATABASE {0} TO {1}"),
     "no connections": ("ALTER DATABASE {0} ALLOW_CONNECTIONS false", "ALTER DATABASE {0} ALLOW_CONNECTIONS true"),
-    "renamed": ("ALTER DATABASE {0} RENAME TO {0}_x", "ALTER DATABASE {0}_x RENAME TO {0}"),
     "no more of them": ("ALTER ROLE {1} CONNECTION LIMIT 0", "ALTER ROLE {1} CONNECTION LIMIT -1"),
     "no login": ("ALTER ROLE {1} NOLOGIN", "ALTER ROLE {1} LOGIN"),
 }

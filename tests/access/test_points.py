@@ -132,11 +132,14 @@ def test_the_next_server_goes_on_with_the_points_that_are_left_whatever_its_stea
     asyncio.run(work())
 
 
-def test_points_that_could_not_be_written_down_are_with_the_next_ones_and_no_turn_is_the_worse_for_it() -> None:
+@pytest.mark.parametrize("error", [StoreDown, ZeroDivisionError])
+def test_points_that_could_not_be_written_down_are_with_the_next_ones_and_no_turn_is_the_worse_for_it(
+    error: type[Exception],
+) -> None:
     async def work(points: Points, time: Time) -> None:
         spending = points._spending
         assert isinstance(spending, InProcess)
-        kept, spending._kept = spending._kept, Away()  # type: ignore[assignment]
+        kept, spending._kept = spending._kept, Away(error)  # type: ignore[assignment]
         assert await passed(points, 2, "agt_1") == 2
         await written(spending)
         spending._kept = kept
@@ -148,8 +151,11 @@ def test_points_that_could_not_be_written_down_are_with_the_next_ones_and_no_tur
 
 
 class Away:
+    def __init__(self, error: type[Exception] = StoreDown) -> None:
+        self._error = error
+
     async def keep(self, *args: object) -> None:
-        raise StoreDown("away")
+        raise self._error
 
     give_back = keep
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from midstream.app import jobs as jobs_module
-from midstream.app import turn_work
+from midstream.app import supervisor, turn_work
 from midstream.core.errors import StoreDown
-from midstream.store.jobs import TRIES
+from midstream.store.jobs import TRIES, Job
 
 from .agent_things import published
 from .asgi import Here, here
@@ -110,6 +111,32 @@ def test_a_bug_before_the_turn_begins_ends_it_tells_whoever_waits_and_holds_up_n
 
     with caplog.at_level(logging.ERROR):
         here(tmp_path, test)
+
+
+def test_of_turns_that_wait_to_be_let_go_of_one_that_fails_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(supervisor, "FIRST", 0.01)
+
+    async def test(app: Here) -> None:
+        runner = app.process.workers.jobs
+        let_go, done = runner._jobs.let_go, []
+
+        async def failing(job: Any, until: float | None = None) -> None:
+            if job.id == "msg_bad":
+                raise ZeroDivisionError
+            done.append(job.id)
+
+        monkeypatch.setattr(runner._jobs, "let_go", failing)
+        one = Job("msg_bad", "org_default", "k", "turn", None, "run_1", b"", None, 0.0, 0.0)
+        runner._left += [jobs_module._Try(one), jobs_module._Try(replace(one, id="msg_good"))]
+        async with asyncio.timeout(5):
+            while not done:
+                await asyncio.sleep(0.01)
+        assert [left.job.id for left in runner._left] == ["msg_bad"]
+        monkeypatch.setattr(runner._jobs, "let_go", let_go)
+
+    here(tmp_path, test)
 
 
 def test_a_bug_in_telling_of_a_bug_ends_the_turn_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from midstream.app import live
+from midstream.app import live, supervisor
 from midstream.core.errors import StoreDown
 from midstream.store.ledger import DeliveryAdded
 
@@ -189,11 +189,17 @@ def test_who_listens_by_a_key_that_opens_nothing_any_more_is_sent_away(
     here(tmp_path, test)
 
 
-def test_while_the_store_is_away_nobody_is_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("error", [StoreDown, ZeroDivisionError])
+def test_while_the_store_is_away_nobody_is_sent_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+):
     monkeypatch.setattr(live, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "FIRST", 0.01)
+    monkeypatch.setattr(supervisor, "AWAY", 0.01)
 
     async def test(app: Here) -> None:
-        _, secret = await app.services.store.keys.create("org_default", "k")
+        keys = app.services.store.keys
+        key, secret = await keys.create("org_default", "k")
         socket = await opened(app, key=secret)
         await socket.told(1)
         looked = 0
@@ -201,13 +207,15 @@ def test_while_the_store_is_away_nobody_is_sent_away(tmp_path: Path, monkeypatch
         async def valid(ids: Any) -> set[str]:
             nonlocal looked
             looked += 1
-            raise StoreDown("away")
+            raise error
 
-        monkeypatch.setattr(app.services.store.keys, "valid", valid)
-        while looked < 2:
-            await asyncio.sleep(0.01)
+        with monkeypatch.context() as patched:
+            patched.setattr(keys, "valid", valid)
+            while looked < 2:
+                await asyncio.sleep(0.01)
         assert not socket.task.done()
-        socket.leave()
+        await keys.revoke("org_default", key.id)
+        assert (await socket.until("websocket.close"))["code"] == 4401
         await asyncio.wait_for(socket.task, 5)
 
     here(tmp_path, test)

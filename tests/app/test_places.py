@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from midstream.app import places as module
+from midstream.app import supervisor
 from midstream.app.places import Places
 from midstream.app.supervisor import Supervisor
-from midstream.core.errors import Busy, Conflict
+from midstream.core.errors import Busy, Conflict, StoreDown
 from midstream.store import Store, open_store
 from midstream.store.jobs import Job, Jobs
 from midstream.store.threads import ThreadStore
@@ -203,6 +204,67 @@ def test_who_waited_at_a_server_that_died_holds_up_others_no_longer_than_the_lea
         await line.store.db.write([("UPDATE turn_tickets SET until = until - 4000", ())])
         await line.threads.ticket(C, "turn_next", 1)
         assert await line.store.db.read("SELECT holder FROM turn_tickets") == [("turn_next",)]
+
+    made = server.create()
+    with_line(made, test)
+    server.drop(made)
+
+
+@pytest.mark.parametrize("error", [StoreDown, ZeroDivisionError, Conflict])
+def test_a_turn_keeps_its_place_whatever_one_renewal_of_it_ends_in(
+    server: Server, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+):
+    monkeypatch.setattr(module, "LEASE", 0.9)
+    monkeypatch.setattr(supervisor, "FIRST", 0.01)
+    monkeypatch.setattr(supervisor, "AWAY", 0.01)
+
+    async def test(line: Line) -> None:
+        take, failed = line.threads.take_turn, 0
+
+        async def failing(*args: Any) -> bool:
+            nonlocal failed
+            if len(args) == 3 and not failed:  # a renewal
+                failed += 1
+                raise error("")
+            return await take(*args)
+
+        line.threads.take_turn = failing  # type: ignore[method-assign]
+        under_way = asyncio.create_task(line.turn("first", seconds=2.0))
+        await asyncio.sleep(1.8)
+        assert failed == 1
+        [(left,)] = await line.store.db.read(
+            "SELECT until - EXTRACT(EPOCH FROM clock_timestamp()) FROM conversation_turns"
+        )
+        assert left > 0
+        await under_way
+
+    made = server.create()
+    with_line(made, test)
+    server.drop(made)
+
+
+def test_a_place_that_could_not_be_given_back_is_given_back_when_the_store_is_there_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "AGAIN", 0.01)
+    monkeypatch.setattr(supervisor, "FIRST", 0.01)
+    monkeypatch.setattr(supervisor, "AWAY", 0.01)
+
+    async def test(line: Line) -> None:
+        give_back = line.threads.give_back
+        errors: list[Exception] = [StoreDown(), StoreDown(), ZeroDivisionError()]
+
+        async def failing(*args: Any, **more: Any) -> None:
+            if errors:
+                raise errors.pop(0)
+            await give_back(*args, **more)
+
+        line.threads.give_back = failing  # type: ignore[method-assign]
+        await line.turn("first")
+        async with asyncio.timeout(5):
+            while errors:
+                await asyncio.sleep(0.01)
+            await line.turn("second")
 
     made = server.create()
     with_line(made, test)

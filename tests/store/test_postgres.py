@@ -188,7 +188,7 @@ def test_a_server_that_refuses_to_let_us_in_is_an_outage_whatever_its_reason(
         async def work(store: Store) -> None:
             listening = asyncio.ensure_future(follow(store.db, "news", lambda text: None, lambda: None))
             await asyncio.sleep(0.2)
-            for sql in (ended, off, ended) if how == "renamed" else (off, ended):
+            for sql in (off, ended):
                 await asyncio.to_thread(server.sql, sql)
             try:
                 asked = (store.ping(), store.db.read("SELECT 1"), store.ledger.commit(*begin()), listening)
@@ -209,6 +209,23 @@ def test_a_server_that_refuses_to_let_us_in_is_an_outage_whatever_its_reason(
 ])  # fmt: skip
 def test_what_a_server_refuses_for_reasons_of_its_own_is_an_outage(refused: type[Exception]) -> None:
     assert isinstance(postgres_store.mapped(refused("")), StoreDown)
+
+
+def test_who_is_not_let_in_asks_nothing_so_no_reason_for_that_is_a_bug() -> None:
+    class Pool:
+        async def acquire(self, timeout: float) -> object:
+            raise asyncpg.PostgresSyntaxError("of something before us")
+
+        async def expire_connections(self) -> None:
+            pass
+
+    async def run() -> None:
+        db = PostgresDatabase(Pool())
+        for asked in (db.read("SELECT 1"), db.look_up("SELECT 1"), db.write([("SELECT 1", ())])):
+            with pytest.raises(StoreDown):
+                await asked
+
+    asyncio.run(run())
 
 
 def test_what_only_a_bug_can_cause_is_shown_as_it_is() -> None:
