@@ -89,8 +89,10 @@ class Process:
         for task in self._kept:
             task.cancel()
         await asyncio.wait(self._kept)
-        await self.last_used.close()
-        await self.services.store.close()
+        try:
+            await self.last_used.close()
+        finally:
+            await self.services.store.close()
 
 
 def all_services() -> dict[str, Service]:
