@@ -71,8 +71,8 @@ async def _left_behind(app: Loopback, once: Callable[[], Awaitable[object]]) -> 
     [
         {"model": "up/m"},
         {"model": "up/m", "stream": True},
-        {"model": "up/m", "conversation": ""},
-        {"model": "up/m", "conversation": "", "stream": True},
+        {"model": "up/m", "conversation": {}},
+        {"model": "up/m", "conversation": {}, "stream": True},
         {"model": "up/refused"},
         {"model": "gone/m"},
         {"model": "midstream/rehearsal"},

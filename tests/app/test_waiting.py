@@ -41,7 +41,7 @@ class Talk:
         elif self.path == V2:
             body = {"user": text, "agent_id": self._agent, "thread_id": self.id, "stream": True}
         else:
-            body = chat_body(text, conversation=self.id)
+            body = chat_body(text, conversation=self.id or {})
         return self.app.begin("POST", self.path, {**body, **more})
 
     async def stalls(self) -> Asking:
