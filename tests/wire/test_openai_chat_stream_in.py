@@ -415,6 +415,14 @@ def test_negative_usage_is_none_and_is_marked_as_one_that_could_not_be_read() ->
     assert answer.usage == Usage(estimated=True)
 
 
+@pytest.mark.parametrize("count", [-4, 4.5, "many", []])
+def test_a_count_that_cannot_be_read_takes_neither_the_others_nor_its_frame_away(count: Any) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": 2}
+    frames = [chunk({"content": "a"}), chunk(finish="stop", usage=usage), DONE]
+    assert answer_of(*frames).usage == Usage(out_text=2, estimated=True)
+    assert b"".join(event.native or b"" for event in events_of(*frames)) == "".join(frames).encode()
+
+
 def test_nothing_follows_a_terminal_event() -> None:
     assert isinstance(events_of(chunk({"content": "a"}), STOP, chunk({"content": "b"}), DONE)[-1], Done)
     reader = StreamReader()
