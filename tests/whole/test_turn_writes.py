@@ -81,7 +81,9 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
             agent = agents.agent(service="up", configuration={"model": "x", "guardrails": rails}, tool_ids=made)
             file = {"type": "file", "url": f"{tools.url}/file", "name": "a.pdf"}
             reply = agents.say(agent, "sold", attachments=[file])
-            assert reply.json["text"] == "re: sold"
+            said = reply.json["text"]  # what stands at the address is JSON, so it is shown as text
+            assert said.startswith("re: a.pdf:\n{")
+            assert said.endswith("}sold")
             watching.look("client")
     return watching
 
