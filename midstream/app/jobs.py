@@ -150,6 +150,7 @@ class JobRunner:
         """Of this server and of others."""
         await self._settle_left()
         await self._jobs.requeue()
+        self._news.set()  # what a server that died had taken is taken at once
         return LOOK_EVERY
 
     async def _sweep_batches(self) -> float:
