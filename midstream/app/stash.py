@@ -11,17 +11,17 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
-from ..core.errors import BadRequest
 from ..core.events import Answer
 from ..core.json_words import too_deep
-from ..core.parts import Message, Part, Reasoning, State, Text, ToolCall, ToolResult, text_of
+from ..core.parts import Message, Part, Reasoning, State, Text, ToolCall, ToolResult
+from ..core.said import Said
 from ..core.turn import Prompt
 from ..runs.order import Order
 from ..wire.anthropic_messages.names import wire_id
@@ -53,15 +53,10 @@ class Stash:
         self._calls: OrderedDict[_Key, _Told] = OrderedDict()
 
     def answered(self, order: Order, answer: Answer) -> None:
-        def asked() -> tuple[Message, ...]:
-            with suppress(BadRequest):  # what only its own service understands comes back to that alone
-                return order.turn.prompt.messages
-            return ()
+        self.remember(order.org, answer, lambda: order.turn.said)
 
-        self.remember(order.org, answer, asked)
-
-    def remember(self, org: str, answer: Answer, asked: Callable[[], Sequence[Message]]) -> None:
-        """asked: what it answers, read where it is needed."""
+    def remember(self, org: str, answer: Answer, asked: Callable[[], bytes]) -> None:
+        """asked: what it answers, as core.said has it, made where it is needed."""
         for choice in answer.choices:
             said, thoughts = "", list[tuple[str, Reasoning]]()
             for part in choice.parts:
@@ -75,7 +70,7 @@ class Stash:
                         thoughts.append(("", part))
                 elif isinstance(part, ToolCall):
                     if part.state is not None or thoughts or wire_id(part.id) != part.id:
-                        before = b"" if _is_by_chance(part) else _before_all(asked())
+                        before = b"" if _is_by_chance(part) else asked()
                         self._calls[_key(org, part, before)] = _Told(part.id, part.state, tuple(thoughts))
                     said, thoughts = "", []
         while len(self._calls) > self._entries:
@@ -86,9 +81,9 @@ class Stash:
         if not self._calls:
             return prompt
         ids: dict[str, str] = {}
-        before = _Before(prompt.messages)
+        said = Said(prompt.messages)
         messages = tuple(
-            self._restored(org, message, partial(before.at, place), ids)
+            self._restored(org, message, partial(said.before, place), ids)
             for place, message in enumerate(prompt.messages)
         )
         return replace(prompt, messages=messages)
@@ -129,31 +124,6 @@ class Stash:
                 own = any(one.state is not None and one.state.issuer in carried for _, one in told.thoughts)
                 found[place] = told._replace(thoughts=()) if own else told
         return found
-
-
-class _Before:
-    """Digests of what was said before each of some messages, made when they are asked for, in order."""
-
-    def __init__(self, messages: Sequence[Message]) -> None:
-        self._messages = messages
-        self._digest = hashlib.blake2s(digest_size=16)
-        self._place = 0
-
-    def at(self, place: int) -> bytes:
-        for message in self._messages[self._place : place]:
-            said = (_said(part) for part in message.parts)
-            self._digest.update(f"{message.role}\0{''.join(said).strip()}\0".encode("utf-8", "surrogatepass"))
-        self._place = place
-        return self._digest.digest()
-
-
-def _before_all(messages: Sequence[Message]) -> bytes:
-    return _Before(messages).at(len(messages))
-
-
-def _said(part: Part) -> str:
-    """Its words; thoughts and ids are what clients leave out or write anew."""
-    return text_of(part.parts if isinstance(part, ToolResult) else (part,))
 
 
 def _renamed(part: Part, ids: dict[str, str]) -> Part:

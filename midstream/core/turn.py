@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 
 from .agents import AgentAsk
 from .parts import Cache, Message, Native, State
+from .said import all_said
 
 TurnKind: TypeAlias = Literal["chat", "embedding", "count_tokens"]
 
@@ -158,8 +159,8 @@ class Turn:
     provider and model."""
 
     __slots__ = (
-        "_embed", "_prompt", "_read", "agent", "amend", "as_array", "conversation", "dialect", "examined", "fields",
-        "fresh", "headers", "include_usage", "instead", "kind", "model", "store", "stream", "strict",
+        "_embed", "_prompt", "_read", "_said", "agent", "amend", "as_array", "conversation", "dialect", "examined",
+        "fields", "fresh", "headers", "include_usage", "instead", "kind", "model", "store", "stream", "strict",
     )  # fmt: skip
 
     def __init__(
@@ -185,6 +186,7 @@ class Turn:
         self.fields = fields
         self._read = read
         self._prompt: Prompt | None = None
+        self._said = b""
         self.model = model
         self.stream = stream
         self.conversation = conversation
@@ -211,7 +213,16 @@ class Turn:
 
     def release(self) -> None:
         """Nobody will ask with it again: its words, which may be many, are let go."""
+        self._said = self.said
         self.fields, self.fresh, self._prompt = {}, (), None
+
+    @property
+    def said(self) -> bytes:
+        """What its messages say, as `core.said` has it, also when they are let go. Nothing where nobody has read them:
+        what only a service of its own dialect was asked with, and where no call can be made of them."""
+        if self._prompt is None or not self._prompt.tools:
+            return self._said
+        return all_said(self._prompt.messages)
 
     @property
     def embed(self) -> EmbedAsk | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -9,6 +11,7 @@ from msgspec.structs import replace
 from midstream.app.stash import Stash
 from midstream.core.events import Answer, Choice
 from midstream.core.parts import Cache, Citation, Message, Part, Reasoning, State, Text, ToolCall, ToolResult
+from midstream.core.said import all_said
 from midstream.core.turn import Prompt
 from midstream.wire.anthropic_messages.names import wire_id
 
@@ -16,11 +19,12 @@ SIGNED = Reasoning("hm", state=State("anthropic_messages", {"signature": "s"}))
 ENCRYPTED = Reasoning("hm", state=State("openai_responses", {"encrypted_content": "e"}))
 MARKED = ToolCall("b", "f", "{}", state=State("gemini", {"thoughtSignature": "t"}))
 CALL = ToolCall("a", "f", "{}")
+NOTHING_SAID = partial(all_said, ())
 
 
 def told(*parts: Part) -> Stash:
     stash = Stash()
-    stash.remember("org", Answer(choices=(Choice(parts=parts),)), tuple)
+    stash.remember("org", Answer(choices=(Choice(parts=parts),)), NOTHING_SAID)
     return stash
 
 
@@ -104,7 +108,7 @@ def test_the_bare_text_of_a_thought_makes_room_for_the_thought() -> None:
 def test_the_oldest_are_forgotten() -> None:
     stash = Stash(entries=2)
     for id in "abc":
-        stash.remember("org", Answer(choices=(Choice(parts=(SIGNED, ToolCall(id, "f"))),)), tuple)
+        stash.remember("org", Answer(choices=(Choice(parts=(SIGNED, ToolCall(id, "f"))),)), NOTHING_SAID)
     assert restored(stash, ToolCall("a", "f")) == (ToolCall("a", "f"),)
     assert restored(stash, ToolCall("c", "f")) == (SIGNED, ToolCall("c", "f"))
 
@@ -126,7 +130,7 @@ def test_one_id_that_a_service_uses_again_does_not_mix_up_conversations() -> Non
     rome, oslo = (ToolCall("functions.f:0", "f", f'{{"city":"{city}"}}') for city in ("Rome", "Oslo"))
     other = Reasoning("of Oslo", state=State("openai_chat", {"reasoning_details": [1]}))
     for thought, call in ((SIGNED, rome), (other, oslo)):
-        stash.remember("org", Answer(choices=(Choice(parts=(thought, call)),)), tuple)
+        stash.remember("org", Answer(choices=(Choice(parts=(thought, call)),)), NOTHING_SAID)
     assert restored(stash, rome) == (SIGNED, rome)
     assert restored(stash, oslo) == (other, oslo)
     for stranger in (ToolCall("functions.f:0", "f", '{"city":"Bern"}'), ToolCall("functions.f:0", "g", rome.arguments)):
@@ -173,7 +177,9 @@ def test_the_thoughts_of_one_conversation_are_not_put_into_another_with_the_same
     call = ToolCall(id, "get_profile", "{}")
     thoughts = {name: Reasoning(name, state=State("openai_chat", {"reasoning_details": [name]})) for name in ("A", "B")}
     for name, thought in thoughts.items():
-        stash.remember("org", Answer(choices=(Choice(parts=(thought, call)),)), lambda name=name: asked(f"I am {name}"))
+        stash.remember(
+            "org", Answer(choices=(Choice(parts=(thought, call)),)), partial(all_said, asked(f"I am {name}"))
+        )
     bare = Message("assistant", (call,))
     for name, thought in thoughts.items():
         # texts are cut and joined anew, and more may follow
@@ -188,7 +194,7 @@ def test_an_id_of_chance_is_known_whatever_is_said_before_it(id: str) -> None:
     """Clients cut old messages off, and change them."""
     stash = Stash()
     call = ToolCall(id, "f", "{}")
-    stash.remember("org", Answer(choices=(Choice(parts=(SIGNED, call)),)), lambda: asked("a", "b"))
+    stash.remember("org", Answer(choices=(Choice(parts=(SIGNED, call)),)), partial(all_said, asked("a", "b")))
     (_, told) = stash.restore("org", Prompt((*asked("b"), Message("assistant", (call,))))).messages
     assert told.parts == (SIGNED, call)
 
@@ -197,7 +203,7 @@ def test_an_id_that_a_dialect_does_not_take_comes_back_to_its_issuer_with_its_re
     stash = Stash()
     call = ToolCall("functions.f:0", "f", "{}")
     other = ToolCall("functions.f:1", "f", "{}")
-    stash.remember("org", Answer(choices=(Choice(parts=(call, other)),)), lambda: asked("q"))
+    stash.remember("org", Answer(choices=(Choice(parts=(call, other)),)), partial(all_said, asked("q")))
     sent = [replace(one, id=wire_id(one.id)) for one in (call, other)]
     assert sent[0].id != call.id
     results = [Message("tool", (ToolResult(one.id, (Text("r"),)),)) for one in (*sent, ToolCall("x", "f"))]

@@ -4,7 +4,8 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from midstream.core.parts import Foreign, Message, Refusal, State, Text, text_of
-from midstream.core.turn import Format, Prompt, Turn, described
+from midstream.core.said import all_said
+from midstream.core.turn import Format, Prompt, Tool, Turn, described
 
 
 def test_a_prompt_is_read_when_it_is_first_needed_and_once():
@@ -18,6 +19,19 @@ def test_a_prompt_is_read_when_it_is_first_needed_and_once():
     assert read == []
     assert turn.prompt is turn.prompt
     assert len(read) == 1
+
+
+def test_what_was_said_is_known_when_its_words_are_let_go():
+    prompt = Prompt((Message("user", (Text("hi"),)),), tools=(Tool("f"),))
+    for asked, said in ((prompt, all_said(prompt.messages)), (replace(prompt, tools=()), b"")):
+        turn = Turn("d", {"x": Raw(b"1")}, lambda fields, asked=asked: asked, model="m")
+        assert turn.said == b""  # nobody has read it
+        assert turn.prompt is asked
+        assert turn.said == said
+        turn.release()
+        assert (turn.said, turn.fields, turn._prompt) == (said, {}, None)
+        turn.release()
+        assert turn.said == said
 
 
 def test_what_the_callers_dialect_cannot_carry_is_put_back_into_the_prompt():

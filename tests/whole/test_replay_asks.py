@@ -30,7 +30,7 @@ TARGETS = {
     "openai_response": ("openai_responses", "gpt-4.1"),
 }
 _VIDEO = "a video: of these services only Gemini and OpenRouter take one"
-_SOUND = "a sound: Anthropic and OpenAI Responses take none"
+_SOUND = "a sound: Anthropic takes none"
 _UPLOADED = "a file by its id at the vendor to which it was uploaded: no other vendor has it"
 #: "kind:recording" -> why the request is refused.
 REFUSED_ASKS: dict[str, str] = {
@@ -54,9 +54,6 @@ OTHER_ASKS: dict[str, str] = {
             "openai_response:f004c37229d3",
         ),
         _VIDEO,
-    ),
-    **dict.fromkeys(
-        ("openai_response:417bc8c01e63", "openai_response:98e90769cb9f", "openai_response:b8c339a0be5e"), _SOUND
     ),
     **dict.fromkeys(
         (
