@@ -131,7 +131,7 @@ class NounStore:
     async def delete(self, kind: str, id: str) -> None:
         """Its secret is gone for good."""
         await self.get(kind, id)
-        await self._write(kind, (_DELETE, (id, self._org, kind, self._clock())), self._secrets.dropping(id))
+        await self._write(kind, (_DELETE, (id, self._org, kind, self._clock())), self._secrets.dropping_all(id))
 
     # settings and free secrets
 

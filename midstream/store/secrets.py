@@ -29,8 +29,9 @@ _DROP = "DELETE FROM secrets WHERE org_id = $1 AND name = $2"
 _PUT_OF = f"""
 INSERT INTO secrets (id, org_id, name, key_id, sealed, created_at) SELECT $1, $2, $3, $4, $5, $6
 WHERE EXISTS (SELECT 1 FROM @owners WHERE id = $7 AND org_id = $2 AND deleted_at IS NULL AND body = $8) {_REPLACES}"""
-_DROP_OF = """
-DELETE FROM secrets WHERE org_id = $1 AND (name = $2 OR substr(name, 1, length($2) + 1) = $2 || '.')
+_DROP_ALL = """
+DELETE FROM secrets WHERE org_id = $1 AND (name = $2 OR substr(name, 1, length($2) + 1) = $2 || '.')"""
+_DROP_OF = f"""{_DROP_ALL}
 AND EXISTS (SELECT 1 FROM @owners WHERE id = $2 AND org_id = $1 AND deleted_at IS NULL AND body = $3)"""
 _SETTLED = "SELECT key_id FROM sealing_key"
 _SETTLE = "INSERT INTO sealing_key (place, key_id) VALUES (1, $1) ON CONFLICT (place) DO NOTHING"
@@ -134,6 +135,10 @@ class Secrets:
     def dropping(self, name: str) -> Statement:
         """Forgets a secret, if there is one, within a transaction of the caller's."""
         return _DROP, (self._org, name)
+
+    def dropping_all(self, owner_id: str) -> Statement:
+        """Forgets all that belongs to something, however it has been changed; in the transaction that deletes it."""
+        return _DROP_ALL, (self._org, owner_id)
 
     def dropping_of(self, owner: Owner) -> Statement:
         """Forgets all that belongs to something; to follow its change, in that transaction."""

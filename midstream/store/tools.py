@@ -126,8 +126,9 @@ class ToolStore:
         return now
 
     async def delete(self, id: str) -> None:
+        """Its secrets are gone for good."""
         await self.get(id)
-        await self._write((_DELETE, (id, self._org, self._clock())))
+        await self._write((_DELETE, (id, self._org, self._clock())), self._secrets.dropping_all(id))
 
     def _putting(self, secrets: Mapping[str, str] | None) -> list[Statement]:
         return [self._secrets.putting(name, value) for name, value in (secrets or {}).items()]

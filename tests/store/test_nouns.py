@@ -108,7 +108,7 @@ def test_a_change_that_is_refused_leaves_the_secrets_as_they_are(url: str) -> No
     with_store(url, work)
 
 
-def test_what_was_deleted_gets_no_secret(url: str) -> None:
+def test_what_was_deleted_keeps_and_gets_no_secret(url: str) -> None:
     async def work(store: Store) -> None:
         org = store.org(ORG)
         row = await org.nouns.create("service_key", "k", b"{}", secret="first")
@@ -116,6 +116,17 @@ def test_what_was_deleted_gets_no_secret(url: str) -> None:
         with pytest.raises(NotFound):
             await org.nouns.change(row, "k", b'{"n":1}', secret="late")
         assert await org.secrets.names() == []
+        tool, other = [await org.tools.create("t", "http", b"{}") for _ in range(2)]
+        for one in (tool, other):
+            secrets = {f"{one.id}.authorization": "a", f"{one.id}.x-key": "b"}
+            await org.tools.change(one, "t", "http", b"[1]", secrets=secrets)
+        await store.org(OTHER).nouns.put_secret(f"{tool.id}.x-key", "of another org")
+        await org.tools.delete(tool.id)
+        assert sorted(await org.secrets.names()) == [f"{other.id}.authorization", f"{other.id}.x-key"]
+        assert await store.org(OTHER).secrets.names() == [f"{tool.id}.x-key"]
+        with pytest.raises(NotFound):
+            await org.tools.change(tool, "t", "http", b"[2]", secrets={f"{tool.id}.x-key": "late"})
+        assert len(await org.secrets.names()) == 2
 
     with_store(url, work)
 

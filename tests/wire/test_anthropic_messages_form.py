@@ -85,6 +85,22 @@ def test_thinking_forbids_a_forced_call_so_the_schema_is_told_in_words(caller: s
     assert (asked.form_tool, asked.dropped) == ("", (word,))
 
 
+@pytest.mark.parametrize(
+    ("caller", "member", "word"),
+    [
+        ("openai_chat", "reasoning_effort", "reasoning_effort"),
+        ("openai_chat", "reasoning", "reasoning"),
+        ("gemini", "generationConfig", "thinkingConfig"),
+    ],
+)
+def test_thinking_for_which_nothing_is_left_is_named_as_its_caller_names_it(
+    caller: str, member: str, word: str
+) -> None:
+    body, asked = ask(caller=caller, fields={member: Raw(b"{}")}, thinking=Thinking(budget=2000), max_tokens=500)
+    assert "thinking" not in body
+    assert asked.dropped == (word,)
+
+
 def test_a_schema_that_is_no_object_cannot_be_a_tools_input() -> None:
     body, asked = ask(form=Format("json_schema", {"type": "array", "items": {"type": "string"}}))
     assert '"array"' in body["system"]

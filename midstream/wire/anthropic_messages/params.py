@@ -27,7 +27,7 @@ _TIERS = {"auto": "auto", "standard_only": "standard_only", "default": "standard
 #: Parameters without any counterpart here.
 _UNKNOWN = ("frequency_penalty", "presence_penalty", "seed", "logit_bias", "verbosity", "cache_key", "audio")
 #: What callers call their reasoning knob.
-_THINKING_NAMES = ("reasoning_effort", "reasoning", "thinking", "generationConfig")
+_THINKING_NAMES = ("reasoning_effort", "reasoning", "thinking")
 
 #: What callers call the parameters that this format lacks, where their word is another than ours.
 _CALLERS_WORDS = {
@@ -44,6 +44,7 @@ _CALLERS_WORDS = {
         "top_logprobs": "logprobs",
         "modalities": "responseModalities",
         "audio": "speechConfig",
+        "thinking": "thinkingConfig",
     },
 }
 
@@ -99,7 +100,8 @@ def _words(plan: Plan) -> Mapping[str, str]:
 def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written) -> None:
     params, choice = plan.turn.prompt.params, plan.turn.prompt.tool_choice
     thinking = params.thinking
-    name = next((name for name in _THINKING_NAMES if name in plan.turn.fields), "reasoning_effort")
+    own = _words(plan).get("thinking", "reasoning_effort")
+    name = next((name for name in _THINKING_NAMES if name in plan.turn.fields), own)
     if thinking is None or (thinking.effort is None and thinking.budget is None):
         out.dropped += [name] if thinking is not None and thinking.show is not None else []
         return
