@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from .errors import MidstreamError
 from .outcome import Outcome, StopReason
 from .parts import Citation, Foreign, Media, Native, Part, Reasoning, Refusal, State, Text, ToolCall
-from .usage import Usage
+from .usage import Inner, Usage
 
 
 class Attempted(Struct, frozen=True, gc=False):
@@ -88,12 +88,13 @@ class PartEnded(Struct, frozen=True, gc=False):
 
 class Used(Struct, frozen=True, gc=False):
     """Usage so far: each one replaces the one before. tier: by which the service says it bills ("" = it does not).
-    billed: what it says that the call costs, decimal USD ("" = it does not)."""
+    billed: what it says that the call costs, decimal USD ("" = it does not). inner: calls within it, parts of usage."""
 
     usage: Usage
     native: bytes | None = None
     tier: str = ""
     billed: str = ""
+    inner: tuple[Inner, ...] = ()
 
 
 class Stopped(Struct, frozen=True, gc=False):
@@ -136,7 +137,7 @@ class Choice(Struct, frozen=True, omit_defaults=True):
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
-    """A complete answer. native: the provider's own body when it came in one piece. tier, billed: as in Used."""
+    """A complete answer. native: the provider's own body when it came in one piece. tier, billed, inner: as in Used."""
 
     id: str = ""
     model: str = ""
@@ -146,6 +147,7 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     native: Native | None = None
     tier: str = ""
     billed: str = ""
+    inner: tuple[Inner, ...] = ()
 
 
 class Whole(Struct, frozen=True, gc=False):
@@ -314,11 +316,12 @@ _NONE = _Open(Text(""))
 
 class Fold:
     """Folds events into the answer they make: `add` or `extend`, then `answer()` (at any moment).
-    counted: the provider's last word on usage came after all output so far. tier, billed: the last that it named."""
+    counted: the provider's last word on usage came after all output so far. tier, billed: the last that it named.
+    inner: as the last word on usage has it."""
 
     __slots__ = (
         "_choice", "_choices", "_growing", "_index", "_logprobs", "_stops", "billed", "counted", "created", "ended",
-        "error", "id", "model", "outcome", "result", "tier", "usage", "whole",
+        "error", "id", "inner", "model", "outcome", "result", "tier", "usage", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -331,6 +334,7 @@ class Fold:
         self.id = self.model = self.tier = self.billed = ""
         self.created = 0
         self.usage: Usage | None = None
+        self.inner: tuple[Inner, ...] = ()
         self.whole: Answer | None = None
         self.outcome: Outcome | None = None
         self.result: Embedded | Counted | None = None
@@ -372,7 +376,7 @@ class Fold:
         self.counted = False
 
     def _use(self, event: Used) -> None:
-        self.usage = event.usage
+        self.usage, self.inner = event.usage, event.inner
         self.tier = event.tier or self.tier
         self.billed = event.billed or self.billed
         self.counted = True
@@ -383,7 +387,7 @@ class Fold:
 
     def _take(self, event: Whole) -> None:
         self.whole = event.answer
-        self.usage = event.answer.usage
+        self.usage, self.inner = event.answer.usage, event.answer.inner
         self.tier, self.billed = event.answer.tier, event.answer.billed
 
     def _give(self, event: Gave) -> None:
@@ -422,9 +426,8 @@ class Fold:
                     logprobs=tuple(self._logprobs.get(number, ())),
                 )
             )
-        return Answer(
-            self.id, self.model, self.created, tuple(choices), self.usage or Usage(), None, self.tier, self.billed
-        )
+        used = self.usage or Usage()
+        return Answer(self.id, self.model, self.created, tuple(choices), used, None, self.tier, self.billed, self.inner)
 
 
 #: What each kind of event does; found by its type, as an event is often the last of many kinds.
@@ -462,5 +465,5 @@ def unfold(answer: Answer) -> list[Event]:
                 out.append(Marked(index, logprobs=choice.logprobs, choice=number))
             out.append(PartEnded(index, number))
         out.append(Stopped(choice.stop, choice.native_stop, choice.sequence, number))
-    out.append(Used(answer.usage, None, answer.tier, answer.billed))
+    out.append(Used(answer.usage, None, answer.tier, answer.billed, answer.inner))
     return out

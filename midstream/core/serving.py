@@ -10,7 +10,7 @@ from msgspec import Struct
 from .events import Answer, Counted, Embedded, Event
 from .http import Timeouts
 from .turn import Plan, Turn
-from .usage import Usage
+from .usage import Inner, Usage
 
 
 class Target(Struct, frozen=True):
@@ -63,9 +63,17 @@ FREE = Priced("0.000000000")
 
 
 class Price(Protocol):
-    """at: unix seconds of the call. tier: by which the service says it bills. billed: as core.events.Used."""
+    """at: unix seconds of the call. tier: by which the service says it bills. billed, inner: as core.events.Used."""
 
-    def __call__(self, target: Target, usage: Usage, at: float, tier: str = "", billed: str = "") -> Priced: ...
+    def __call__(
+        self,
+        target: Target,
+        usage: Usage,
+        at: float,
+        tier: str = "",
+        billed: str = "",
+        inner: Sequence[Inner] = (),
+    ) -> Priced: ...
 
 
 class Observer(Protocol):

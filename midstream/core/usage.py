@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+
+class Inner(Struct, frozen=True, gc=False):
+    """A model call that a service made within another one, and bills by itself. model: "" = the same one."""
+
+    model: str
+    usage: Usage
 
 
 class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -60,6 +68,11 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def cache_write(self) -> int:
         return self.cache_write_5m + self.cache_write_1h
+
+    def __sub__(self, other: Usage) -> Usage:
+        """What is left of it. other: a part of it."""
+        counts = self.__struct_fields__[:-1]
+        return replace(self, **{name: getattr(self, name) - getattr(other, name) for name in counts})
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
@@ -15,11 +15,11 @@ from subprocess import run
 from typing import Any
 
 import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Raw, Struct
+from msgspec.structs import astuple, replace
 
 from ..core.serving import Priced, Target
-from ..core.usage import Usage
+from ..core.usage import Inner, Usage
 
 MILLION = Decimal(1_000_000)
 QUANTUM = Decimal("0.000000001")
@@ -130,10 +130,36 @@ class Prices:
         self._own = own or {}
         self._sheets: dict[tuple[str, str, str, int, str], Sheet | None] = {}
 
-    def __call__(self, target: Target, usage: Usage, at: float, tier: str = "", billed: str = "") -> Priced:
+    def __call__(
+        self,
+        target: Target,
+        usage: Usage,
+        at: float,
+        tier: str = "",
+        billed: str = "",
+        inner: Sequence[Inner] = (),
+    ) -> Priced:
+        """tier: by which the service says it bills; one without prices of its own costs what is usual.
+        billed: what it says that the call costs, for a model without a price.
+        inner: calls within it, parts of usage, each at its own model's price."""
+        if not inner:
+            return self._one(target, usage, at, tier, billed)
+        rest = usage - sum([one.usage for one in inner], Usage())
+        if min(astuple(rest)) < 0:  # an estimate does not hold them
+            return self._one(target, usage, at, tier, billed)
+        own = self._one(target, rest, at, tier, billed)
+        others = [self._one(replace(target, model=one.model or target.model), one.usage, at, tier) for one in inner]
+        total = Decimal(0)
+        for priced in (own, *others):
+            if priced.cost is None:
+                return Priced(None)
+            total += Decimal(priced.cost)
+        told = msgspec.json.decode(own.snapshot) | {"inner": [Raw(one.snapshot.encode()) for one in others]}
+        return Priced(f"{total:f}", msgspec.json.encode(told).decode())
+
+    def _one(self, target: Target, usage: Usage, at: float, tier: str = "", billed: str = "") -> Priced:
         """Prices change at round times of the day, the quarter of an hour at the finest: sheets are remembered that
-        long. tier: by which the service says it bills; one without prices of its own costs what is usual.
-        billed: what it says that the call costs, for a model without a price."""
+        long."""
         name = (target.provider, target.family, target.model, int(at) // 900, tier)
         sheet = self._sheets.get(name, _NOT_YET)
         if sheet is _NOT_YET:

@@ -23,7 +23,7 @@ def looked_at(answer: Answer, kind: str) -> Sequence[Event]:
         parts = tuple([_bare(part) for part in choice.parts])
         natural = choice.stop == "stop" and choice.sequence is None  # else the caller's own limit has cut it
         if natural and (failure := _failure(text_of(parts), kind)):
-            return (Used(answer.usage, None, answer.tier, answer.billed), failure)
+            return (Used(answer.usage, None, answer.tier, answer.billed, answer.inner), failure)
         choices.append(replace(choice, parts=parts))
     return (Whole(replace(answer, choices=tuple(choices), native=None)), Done())
 

@@ -12,11 +12,12 @@ import pytest
 from genai_prices import data
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from midstream import providers
 from midstream.core.registry import modules_of
 from midstream.core.serving import Target
-from midstream.core.usage import Usage
+from midstream.core.usage import Inner, Usage
 from midstream.metering.prices import CLASSES, Prices, cost, price_table
 from midstream.metering.prices import _sheet as sheet
 
@@ -247,6 +248,29 @@ def test_a_server_of_ones_own_is_not_billed_by_the_vendor_whose_model_it_runs(ta
 def test_a_vendors_model_behind_an_aggregator_is_found_by_its_own_name(table: bytes):
     priced = Prices(table)(Target("p", "openai/gpt-4o-2024-11-20", "openrouter"), Usage(uncached_in=1_000_000), 1.78e9)
     assert priced.cost == "2.500000000"
+
+
+def test_calls_within_a_call_are_charged_each_by_itself_at_its_own_models_price(table: bytes):
+    """A compaction beside a long prompt does not lift either into the price of long prompts."""
+    prices, target = Prices(table), Target("p", "claude-sonnet-4-5", "anthropic")
+    own = Usage(uncached_in=150_000, out_text=1000)
+    compaction = Inner("", Usage(uncached_in=160_000, out_text=3500))
+    advice = Inner("claude-opus-4-5", Usage(uncached_in=5000, cache_read=100, out_text=800))
+    priced = prices(target, own + compaction.usage + advice.usage, 1.78e9, inner=(compaction, advice))
+    parts = [
+        prices(target, own, 1.78e9),
+        prices(target, compaction.usage, 1.78e9),
+        prices(replace(target, model=advice.model), advice.usage, 1.78e9),
+    ]
+    assert Decimal(priced.cost or 0) == sum(Decimal(one.cost or 0) for one in parts)
+    told = msgspec.json.decode(priced.snapshot)
+    assert [told["model"], *(one["model"] for one in told["inner"])] == [
+        "claude-sonnet-4-5", "claude-sonnet-4-5", "claude-opus-4-5",
+    ]  # fmt: skip
+    unknown = Inner("claude-of-tomorrow", Usage(out_text=1))
+    assert prices(target, own + unknown.usage, 1.78e9, inner=(unknown,)).cost is None
+    # An estimate in their place does not hold them.
+    assert prices(target, Usage(out_text=5), 1.78e9, inner=(compaction,)) == prices(target, Usage(out_text=5), 1.78e9)
 
 
 def test_the_snapshot_says_which_prices_were_used(table: bytes):

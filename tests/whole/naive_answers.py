@@ -216,7 +216,9 @@ def _anthropic(body: Json) -> Heard:
 def _anthropic_usage(usage: Json) -> tuple[int, int, int]:
     cached = usage.get("cache_read_input_tokens") or 0
     written = usage.get("cache_creation_input_tokens") or 0
-    return usage["input_tokens"] + cached + written, usage["output_tokens"], cached
+    sums = usage["input_tokens"] + cached + written, usage["output_tokens"], cached
+    others = [_anthropic_usage(one) for one in usage.get("iterations") or () if one["type"] == "advisor_message"]
+    return tuple(map(sum, zip(sums, *others, strict=True)))  # type: ignore[return-value]
 
 
 def _anthropic_stream(frames: list[Json]) -> Heard:

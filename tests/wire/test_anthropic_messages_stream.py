@@ -29,7 +29,7 @@ from midstream.core.events import (
     unfold,
 )
 from midstream.core.parts import Citation, Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall
-from midstream.core.usage import Usage
+from midstream.core.usage import Inner, Usage
 from midstream.wire import anthropic_messages as dialect
 
 NAME = dialect.NAME
@@ -331,6 +331,34 @@ def test_an_error_inside_a_good_answer_has_the_status_of_its_type(kind: str, sta
     with pytest.raises(Refused) as caught:
         dialect.read_answer(json.dumps(body).encode())
     assert caught.value.status == status
+
+
+def test_calls_that_the_sums_leave_out_are_counted_and_told_apart_whole_and_in_streams() -> None:
+    usage = {
+        "input_tokens": 23_000,
+        "output_tokens": 1000,
+        "iterations": [
+            {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3500},
+            {"type": "message", "input_tokens": 23_000, "output_tokens": 1000},
+            {"type": "advisor_message", "model": "claude-opus-4-6", "input_tokens": 5000, "output_tokens": 800,
+             "cache_read_input_tokens": 40},
+            {"type": "of tomorrow", "input_tokens": 7},
+            None,
+        ],
+    }  # fmt: skip
+    inner = (
+        Inner("", Usage(uncached_in=180_000, out_text=3500)),
+        Inner("claude-opus-4-6", Usage(uncached_in=5000, cache_read=40, out_text=800)),
+    )
+    all_of_it = Usage(uncached_in=208_000, cache_read=40, out_text=5300)
+    message = {"type": "message", "content": [{"type": "text", "text": "x"}], "stop_reason": "end_turn"}
+    answer = dialect.read_answer(json.dumps({**message, "usage": usage}).encode())
+    assert (answer.usage, answer.inner) == (all_of_it, inner)
+    change = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
+    events = read(frames(START, change, END[1]))
+    folded = fold(events)
+    assert (folded.usage, folded.inner) == (all_of_it, inner)
+    assert fold([*unfold(answer), Done()]).inner == inner
 
 
 @pytest.mark.parametrize(

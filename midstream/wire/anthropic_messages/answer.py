@@ -16,7 +16,7 @@ from .block_read import read_content
 from .block_write import write_call
 from .faults import refused
 from .names import NAME, own_state, read_stop, write_stop
-from .tokens import read_tier, read_usage, write_usage
+from .tokens import read_inner, read_tier, read_usage, write_usage
 
 
 class _Answer(Struct):
@@ -41,7 +41,7 @@ def read_answer(body: bytes) -> Answer:
     word = answer.stop_reason or ""
     choice = Choice(parts, read_stop(word), word, answer.stop_sequence)
     used, tier = read_usage(answer.usage), read_tier(answer.usage)
-    return Answer(answer.id, answer.model, 0, (choice,), used, Native(NAME, body), tier)
+    return Answer(answer.id, answer.model, 0, (choice,), used, Native(NAME, body), tier, "", read_inner(answer.usage))
 
 
 def _message(said: bytes, body: bytes) -> tuple[_Answer, tuple[Part, ...]]:

@@ -30,7 +30,7 @@ from .answer import read_answer
 from .block_read import read_block, read_citation
 from .faults import refused
 from .names import NAME, read_stop
-from .tokens import merge_usage, read_tier, read_usage
+from .tokens import merge_usage, read_inner, read_tier, read_usage
 
 
 class _Delta(Struct, gc=False):
@@ -188,7 +188,8 @@ class MessagesReader:
     def _used(self, usage: Any, made: list[Event]) -> None:
         if isinstance(usage, dict):
             self._usage = merge_usage(self._usage, usage)
-            made.append(Used(read_usage(self._usage), b"", read_tier(self._usage)))
+            used, inner = read_usage(self._usage), read_inner(self._usage)
+            made.append(Used(used, b"", read_tier(self._usage), "", inner))
 
     def _start(self, number: int, content: Any, made: list[Event]) -> None:
         if not isinstance(content, dict) or not isinstance(content.get("type"), str):

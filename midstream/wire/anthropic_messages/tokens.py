@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.usage import Usage
+from ...core.usage import Inner, Usage
 from ..counts import counted
 
 
@@ -25,7 +25,27 @@ def merge_usage(before: dict[str, Any], now: Any) -> dict[str, Any]:
 
 
 def read_usage(members: Any) -> Usage:
-    """Usage of a message's usage object (or of several, merged). Anything that is not a count is 0."""
+    """Usage of a message's usage object (or of several, merged), with what its sums leave out. Anything that is not a
+    count is 0."""
+    return sum([one.usage for one in read_inner(members)], _counted(members))
+
+
+def read_inner(members: Any) -> tuple[Inner, ...]:
+    """The calls that the sums leave out: what shortened the conversation, and what another model advised."""
+    entries = members.get("iterations") if isinstance(members, dict) else None
+    return tuple([
+        Inner(_model(one), _counted(one))
+        for one in (entries if isinstance(entries, list) else ())
+        if isinstance(one, dict) and one.get("type") in ("compaction", "advisor_message")
+    ])  # fmt: skip
+
+
+def _model(entry: dict[str, Any]) -> str:
+    model = entry.get("model")
+    return model if isinstance(model, str) else ""
+
+
+def _counted(members: Any) -> Usage:
     split = members.get("cache_creation") if isinstance(members, dict) else None
     hour, short = _count(split, "ephemeral_1h_input_tokens"), _count(split, "ephemeral_5m_input_tokens")
     if isinstance(members, dict) and (total := counted(members.get("cache_creation_input_tokens"))) is not None:
