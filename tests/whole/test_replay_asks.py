@@ -58,7 +58,8 @@ OTHER_ASKS: dict[str, str] = {
     **dict.fromkeys(
         (
             *("anthropic:acb7a69868e7", "gemini:acb7a69868e7", "gemini:63c9e32e073b", "gemini:b54100644334"),
-            "openai:b54100644334",
+            *("openai:b54100644334", "openai:63c9e32e073b"),
+            *("openai_response:63c9e32e073b", "openai_response:b54100644334"),
         ),
         _UPLOADED,
     ),

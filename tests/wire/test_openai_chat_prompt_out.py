@@ -218,6 +218,18 @@ def test_files_are_written_as_the_service_takes_them() -> None:
     assert said(Media("file", mime="text/plain", data="aGk=", name="n"))[0][0]["content"] == "n:\nhi"
 
 
+def test_a_files_id_goes_to_its_issuer_alone() -> None:
+    own = {"type": "file", "file": {"file_id": "file-1"}}
+    for state in (None, State("openai_responses", {})):
+        assert said(Text("see"), Media("file", file_id="file-1", state=state))[0][0]["content"][1] == own
+    for foreign in (
+        Media("file", file_id="file_011C", state=State("anthropic_messages", {})),
+        Media("file", file_id="https://generativelanguage.googleapis.com/v1beta/files/abc"),
+    ):
+        messages, dropped = said(Text("see"), foreign)
+        assert (messages[0]["content"], dropped) == ("see", ("file",))
+
+
 def test_a_file_without_a_name_is_given_one_since_openai_demands_it() -> None:
     nameless = Media("file", mime="application/pdf", data="QUJD")
     assert said(nameless)[0][0]["content"][0]["file"]["filename"] == "file.pdf"

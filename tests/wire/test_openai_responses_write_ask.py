@@ -218,6 +218,8 @@ def test_media_of_every_kind() -> None:
         Media("file", mime="application/pdf", data="JVBE"),
         Media("file", url="https://e.org/b"),
         Media("file", file_id="file-1"),
+        Media("file", file_id="file_011C", state=State("anthropic_messages", {})),
+        Media("image", file_id="https://generativelanguage.googleapis.com/v1beta/files/abc"),
         Media("audio", mime="audio/mpeg", data="AAAA"),
         Media("audio", url="https://e.org/c"),
         Media("video", url="https://e.org/d"),
@@ -230,7 +232,7 @@ def test_media_of_every_kind() -> None:
         {"type": "input_file", "file_id": "file-1"},
         {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
     ]
-    assert dropped == ("audio", "video")
+    assert dropped == ("file", "image", "audio", "video")
 
 
 def test_cache_marks_are_sent_where_they_are_understood() -> None:

@@ -25,6 +25,7 @@ from ...core.parts import (
     text_of,
 )
 from ...core.unread import unread, words_for
+from ..file_ids import of_openai
 from ..stranded import thoughts_word
 from .dropped import Dropped
 from .fitted import fitted_message, short_id
@@ -227,7 +228,7 @@ class MessagesWriter:
         if self._quirks.file_urls == "document_url" and url is not None:
             name = {} if media.name is None else {"document_name": media.name}
             return {"type": "document_url", "document_url": url, **name}
-        if media.file_id is not None:
+        if of_openai(media):
             return {"type": "file", "file": {"file_id": media.file_id, **named}}
         if media.data is not None:  # OpenAI takes a file without a name for one without data
             named = {"filename": media.name or f"file.{media.mime.partition('/')[2] or 'pdf'}"}

@@ -11,6 +11,7 @@ from msgspec.json import decode as _decode
 
 from ...core.parts import Citation, Foreign, Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from ...core.unread import unread, words_for
+from ..file_ids import of_openai
 from .grammar import NAME, own
 
 _LONGEST_CALL_ID = 64
@@ -240,7 +241,10 @@ def annotations_of(citations: tuple[Citation, ...]) -> list[dict[str, Any]]:
 
 
 def media(part: Media) -> dict[str, Any] | None:
-    """input_image, input_file or input_audio; None for what this dialect does not take (video, audio by URL)."""
+    """input_image, input_file or input_audio; None for what this dialect does not take (video, audio by URL),
+    and for files of other vendors."""
+    if part.file_id is not None and not of_openai(part):
+        return None
     if part.kind == "image":
         return _image(part)
     if part.kind == "file":
