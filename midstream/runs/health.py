@@ -27,7 +27,8 @@ def refuses_key(error: MidstreamError) -> bool:
 
 
 class Circuit:
-    """One (provider, key, model). Closed: calls pass. Open: none until `PROBE_AFTER`, then one probe decides.
+    """One (provider, key, model). Closed: calls pass. Open: none until `PROBE_AFTER`, then one probe decides, by the
+    first sign that the provider is there.
     key_refused: the last call was refused because of its key."""
 
     __slots__ = ("_calls", "_failed_in_a_row", "_opened_at", "_probing", "key_refused", "not_before")
@@ -58,9 +59,14 @@ class Circuit:
         """The probe ended without a word about the provider: another call may be the probe."""
         self._probing = False
 
-    def succeed(self, now: float) -> None:
+    def answered(self) -> None:
+        """The provider is there, whatever becomes of what it has begun to say: nobody waits for the probe's end."""
         self._opened_at = None
-        self._probing = self.key_refused = False
+        self._probing = False
+
+    def succeed(self, now: float) -> None:
+        self.answered()
+        self.key_refused = False
         self._failed_in_a_row = 0
         self._calls.append((now, True))
 
@@ -70,6 +76,8 @@ class Circuit:
             return  # a caller's mistake or wish, however often it is made, says nothing about the provider
         status = error.status if isinstance(error, Refused) else 0
         self.key_refused = refuses_key(error)
+        if self.key_refused or (status and (status == 429 or not error.retryable)):
+            self.answered()
         if status == 429:  # busy, not broken
             self.not_before = now + min(error.retry_after or DEFAULT_COOLDOWN, MAX_COOLDOWN)
             return

@@ -10,6 +10,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import TypeVar
 
 from ..core.errors import BadRequest, Bug, Busy, Cancelled, MidstreamError, OurError, StoreDown, forget_frames
@@ -28,7 +29,7 @@ from ..store.ledger import (
 )
 from ..store.presence import Presence
 from .attempt import BYTES_PER_TOKEN, Attempt
-from .health import Health
+from .health import Circuit, Health
 from .log import EventLog
 from .order import Act, Clock, Order, Spent
 from .records import RunRecords, status_of
@@ -358,8 +359,9 @@ class _Owner:
                 await self.write()
                 await asyncio.sleep(chosen.wait)
             number = self._run.attempts + 1
+            shows = partial(self._committed, circuit)
             tokens = None if turn.kind == "count_tokens" else self._estimate_in
-            attempt = Attempt(new_id("att_"), number, chosen, tokens, self._log, self._write_down, self._committed)
+            attempt = Attempt(new_id("att_"), number, chosen, tokens, self._log, self._write_down, shows)
             self._settled = True  # there is nothing to settle before it is written down
             self._attempt = attempt
             if self._log is self._run.log:
@@ -400,8 +402,9 @@ class _Owner:
         self._settled = False
         return self.write()
 
-    def _committed(self) -> None:
-        """A stream's first output: no other attempt may follow."""
+    def _committed(self, circuit: Circuit) -> None:
+        """The first output: no other attempt may follow."""
+        circuit.answered()
         if self._run.order.act is None and self._run.order.turn.stream:
             self._run.order.turn.release()
 

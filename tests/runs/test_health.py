@@ -71,6 +71,40 @@ def test_after_fifteen_seconds_one_call_may_probe_and_its_success_closes_the_bre
     assert circuit.ready_in(116.0) == 0.0
 
 
+def opened_at(now: float) -> Circuit:
+    circuit = Circuit()
+    for _ in range(5):
+        circuit.fail(DOWN, now)
+    return circuit
+
+
+def test_a_probe_that_has_begun_to_answer_lets_all_others_in_and_a_failure_after_that_opens_it_again():
+    circuit = opened_at(0.0)
+    assert circuit.begin()
+    circuit.answered()
+    assert circuit.ready_in(15.0) == 0.0
+    assert not circuit.begin()
+    circuit.fail(Cut("in the middle"), 20.0)
+    assert circuit.ready_in(20.0) == 15.0
+
+
+@pytest.mark.parametrize(
+    ("error", "rests"),
+    [
+        (Refused("", status=400), 0.0),
+        (Refused("", status=404), 0.0),
+        (Refused("busy", status=429), 1.0),
+        (Refused("no", status=401), health.KEY_REST),
+    ],
+)
+def test_a_probe_that_is_refused_shows_that_the_provider_is_there(error: MidstreamError, rests: float):
+    circuit = opened_at(0.0)
+    assert circuit.begin()
+    circuit.fail(error, 15.0)
+    assert circuit.ready_in(15.0) == rests
+    assert not circuit.begin()
+
+
 def test_a_failed_probe_opens_the_breaker_for_as_long_again():
     circuit = Circuit()
     for _ in range(5):
