@@ -23,6 +23,10 @@ _LOOPBACK = ("127.0.0.1", "::1")
 #: (host, port) -> IP addresses as text, best first. Raises OSError when there is none.
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 
+#: Look-ups at once of names that came in requests. The loop has four threads for all: a name server that does not
+#: answer leaves some to the providers.
+STRANGERS = 2
+
 _CLOSED_V4 = tuple(
     ipaddress.IPv4Network(block)
     for block in (
@@ -69,6 +73,26 @@ async def system_resolver(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+class _Few:
+    """No more look-ups at once than these: one cannot be called off, and keeps its place until it ends, however long
+    nobody has waited for it any more."""
+
+    def __init__(self, resolver: Resolver, places: int) -> None:
+        self._resolver = resolver
+        self._places = asyncio.Semaphore(places)
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        await self._places.acquire()
+        looking = asyncio.ensure_future(self._resolver(host, port))
+        looking.add_done_callback(self._ended)
+        return await asyncio.shield(looking)
+
+    def _ended(self, looking: asyncio.Future[list[str]]) -> None:
+        self._places.release()
+        if not looking.cancelled():
+            looking.exception()  # also where nobody is left to hear of it
+
+
 class Addresses:
     """allow: `host` or `host:port` (IPv6 in brackets) that may be dialled although private; it is compared with the
     host as written and with each resolved address."""
@@ -76,6 +100,7 @@ class Addresses:
     def __init__(self, allow: Iterable[str], resolver: Resolver = system_resolver) -> None:
         self._allow = frozenset(_entry(text) for text in allow)
         self._resolver = resolver
+        self._for_strangers = _Few(resolver, STRANGERS)
 
     def check(self, url: str) -> None:
         """Raises BadRequest for what may not be dialled whatever its name is resolved to: no address, a private one
@@ -101,7 +126,7 @@ class Addresses:
                 self._check(target.address, target)
             return [str(target.address)]
         try:
-            found = await self._resolver(target.host, target.port)
+            found = await (self._resolver if trusted else self._for_strangers)(target.host, target.port)
         except (OSError, UnicodeError) as error:
             raise Unreachable(f"{target.origin}: the name cannot be resolved ({reason(error)})") from None
         if not found:

@@ -12,6 +12,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import cast
 
 from msgspec import Struct
@@ -25,6 +26,7 @@ from .targets import Target
 #: One dead address must not use up the time of the others.
 _ADDRESS_SECONDS = 1.0
 _MAX_ADDRESSES = 4
+_MAX_NAMES = 1024
 _MAX_TUNNEL_HEAD = 16 * 1024
 _TUNNEL_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 
@@ -46,6 +48,8 @@ class Dialler:
         self._addresses = addresses
         self._ca_file = ca_file
         self._context: ssl.SSLContext | None = None
+        #: (host, port) -> the address that answered when one before it did not.
+        self._good: dict[tuple[str, int], str] = {}
 
     async def dial(self, route: Route, trusted: bool, seconds: float, make: Callable[[], Connection]) -> Connection:
         """seconds: for everything here together, resolution and TLS included. Raises Unreachable, TimedOut(connect),
@@ -103,7 +107,8 @@ class Dialler:
         """Tries the addresses in turn. protocol hears of the first that answers."""
         loop = asyncio.get_running_loop()
         secure = target.scheme == "https"
-        found = found[:_MAX_ADDRESSES]
+        name = (target.host, target.port)
+        found = _in_turn(found, self._good.get(name))[:_MAX_ADDRESSES]
         for position, address in enumerate(found, 1):
             last = position == len(found)
             try:
@@ -115,12 +120,20 @@ class Dialler:
                         ssl=self._tls() if secure else None,
                         server_hostname=target.host if secure else None,
                     )
-                    return
+                if position > 1:
+                    self._remember(name, address)
+                return
             except ssl.SSLError:
                 raise
             except OSError:
                 if last:
                     raise
+
+    def _remember(self, name: tuple[str, int], address: str) -> None:
+        """Where those before it are dead, the next connection need not find it out again."""
+        if len(self._good) >= _MAX_NAMES:
+            self._good.clear()
+        self._good[name] = address
 
     def _tls(self) -> ssl.SSLContext:
         # Made on first use: reading the authorities takes milliseconds that a plain-http installation never needs.
@@ -130,6 +143,15 @@ class Dialler:
             self._context.minimum_version = ssl.TLSVersion.TLSv1_2
             self._context.set_alpn_protocols(["http/1.1"])
         return self._context
+
+
+def _in_turn(found: list[str], good: str | None) -> list[str]:
+    """What answered the last time, then one of each family in turn (RFC 8305 §4): a family without a way out, however
+    many addresses it has, leaves the other one its chance."""
+    first = ":" in found[0]
+    same, other = ([one for one in found if (":" in one) is side] for side in (first, not first))
+    mixed = [one for pair in zip_longest(same, other) for one in pair if one is not None]
+    return sorted(mixed, key=lambda one: one != good)
 
 
 class _Tunnel(asyncio.Protocol):
@@ -146,10 +168,10 @@ class _Tunnel(asyncio.Protocol):
     async def opened(self) -> asyncio.Transport:
         await self._answered
         match = _TUNNEL_STATUS.match(self._head)
+        if match is not None and not match[1].startswith(b"2"):
+            raise Unreachable(f"the proxy refused the tunnel with status {match[1].decode('ascii')}")
         if match is None or not self._head.endswith(b"\r\n\r\n"):
             raise Unreachable("the proxy's answer cannot be read")
-        if not match[1].startswith(b"2"):
-            raise Unreachable(f"the proxy refused the tunnel with status {match[1].decode('ascii')}")
         return self.transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

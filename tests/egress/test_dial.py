@@ -7,6 +7,7 @@ import pytest
 
 from midstream.core.errors import BadRequest, Cut, TimedOut, Unreachable
 from midstream.egress import Egress
+from midstream.egress.addresses import STRANGERS
 from midstream.egress.proxies import Proxies
 from midstream.egress.targets import parse_target
 
@@ -180,6 +181,66 @@ def test_the_next_address_is_tried_when_one_refuses(run, serve, door, ask):
     run(go)
 
 
+def test_a_family_without_a_way_out_leaves_the_other_its_chance_and_what_answered_is_tried_first(
+    run, serve, door, ask, monkeypatch
+):
+    dead = [f"::2:{n}" for n in range(1, 6)]
+
+    async def many(host, port):
+        return [*dead, "127.0.0.1"]
+
+    async def go():
+        loop, tried = asyncio.get_running_loop(), []
+        plain = loop.create_connection
+
+        async def watched(make, address, *rest, **named):
+            tried.append(address)
+            if address in dead:
+                raise OSError("no route to host")
+            return await plain(make, address, *rest, **named)
+
+        monkeypatch.setattr(loop, "create_connection", watched)
+        async with serve(answering) as upstream, door(resolver=many) as egress:
+            for expected in ([dead[0], "127.0.0.1"], ["127.0.0.1"]):
+                url = f"http://two.example:{upstream.port}/"
+                assert await (await egress.send(ask(url))).read() == b"hello"
+                egress._pool.close_idle()
+                assert tried == expected
+                tried.clear()
+
+    run(go)
+
+
+def test_names_of_strangers_that_are_looked_up_without_end_hold_up_nobody_elses(run, serve, door, ask):
+    """A look-up cannot be called off: the loop's few threads would all wait for one name server."""
+    waiting, most = 0, 0
+    released = asyncio.Event()
+
+    async def stuck(host, port):
+        nonlocal waiting, most
+        if host == "provider.example":
+            return ["127.0.0.1"]
+        waiting += 1
+        most = max(most, waiting)
+        await released.wait()
+        waiting -= 1
+        return ["127.0.0.1"]
+
+    async def go():
+        async with serve(answering) as upstream, door(resolver=stuck) as egress:
+            asks = [ask(f"http://x{n}.example:{upstream.port}/", trusted=False, connect=0.05) for n in range(20)]
+            ends = await asyncio.gather(*map(egress.send, asks), return_exceptions=True)
+            assert {type(end) for end in ends} == {TimedOut}
+            assert waiting == most == STRANGERS  # for ever, though nobody waits for them
+            own = ask(f"http://provider.example:{upstream.port}/", trusted=True)
+            assert await (await egress.send(own)).read() == b"hello"
+            released.set()
+            await asyncio.sleep(0.01)
+            assert (waiting, most) == (0, STRANGERS)
+
+    run(go)
+
+
 def test_running_out_of_descriptors_is_unreachable_and_gives_up_the_idle_ones(run, serve, door, ask, monkeypatch):
     async def go():
         async with serve(answering) as upstream, door(resolver=to_loopback) as egress:
@@ -288,6 +349,17 @@ def test_a_proxy_that_refuses_is_unreachable(run, serve, door, ask, status):
             with pytest.raises(Unreachable, match="proxy"):
                 await egress.send(ask("https://inner.example/"))
             assert egress.open == 0
+
+    run(go)
+
+
+def test_a_proxys_refusal_is_told_with_its_status_also_when_a_page_comes_with_it(run, serve, door, ask):
+    status = b"407 Proxy Authentication Required\r\ncontent-length: 4\r\n\r\npage"
+
+    async def go():
+        async with serve(proxying(0, [], status)) as proxy, door(environ={"HTTPS_PROXY": proxy.url}) as egress:
+            with pytest.raises(Unreachable, match="with status 407"):
+                await egress.send(ask("https://inner.example/"))
 
     run(go)
 
