@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
 from ...core.errors import MidstreamError, Refused
+from ..retry_after import retry_after
 from .names import NAME, code_of, kind_of, status_of
 
 _encode = msgspec.json.Encoder().encode
@@ -57,26 +57,6 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
     found = refused(said if isinstance(said, str) else None, body, known, wait, plain)
     found.native = found.dialect = None
     return found
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from retry-after-ms or retry-after (seconds, or a date seen from the answer's own date)."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = _number(headers.get(name, ""))
-        if value is not None:
-            return value * scale
-    try:
-        then, now = (parsedate_to_datetime(headers[name]) for name in ("retry-after", "date"))
-        return max(0.0, (then - now).total_seconds())
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
-def _number(value: str) -> float | None:
-    digits = value.strip()
-    if len(digits) > 12 or not digits.replace(".", "", 1).isdecimal() or not digits.isascii():
-        return None
-    return float(digits)
 
 
 def write_error(error: MidstreamError, request_id: str) -> bytes:

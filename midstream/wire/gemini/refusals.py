@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ...core.errors import MidstreamError, Refused
+from ..retry_after import retry_after
 from .shape import NAME
 
 _NAMES = {
@@ -28,7 +29,6 @@ _CODES = {401: "invalid_api_key", 403: "permission_denied", 404: "not_found", 42
 _REASONS = {"API_KEY_INVALID": "invalid_api_key", "API_KEY_EXPIRED": "invalid_api_key"}
 _TOO_LONG = re.compile(r"token count.{0,60}exceeds the maximum", re.IGNORECASE | re.DOTALL)
 _DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
-_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -44,7 +44,7 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
     if not (isinstance(error.get("message"), str) and _is_google(value)):
         refused.dialect = refused.native = None  # a proxy's page is not what a client of Google can read
     if refused.retry_after is None:
-        refused.retry_after = _header_delay(headers)
+        refused.retry_after = retry_after(headers)
     return refused
 
 
@@ -112,14 +112,6 @@ def _violated(details: list[dict[str, Any]]) -> str | None:
 def _delay(value: Any) -> float | None:
     match = _DELAY.fullmatch(value) if isinstance(value, str) else None
     return float(match[1]) if match else None
-
-
-def _header_delay(headers: Mapping[str, str]) -> float | None:
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if _SECONDS.fullmatch(value):
-            return float(value) * unit
-    return None
 
 
 def write_error(error: MidstreamError, request_id: str) -> bytes:

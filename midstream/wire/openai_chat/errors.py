@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
 from ...core.errors import MidstreamError, Refused
+from ..retry_after import retry_after
 from .quirks import NAME
 
 _TEXT_LIMIT = 2048
@@ -136,30 +135,6 @@ def _error_member(value: Any) -> dict[str, Any] | None:
     if detail is not None:
         return {"message": detail if isinstance(detail, str) else _encode(detail).decode("utf-8", "replace")}
     return None
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds. A date counts only beside the answer's own `date`, for clocks differ."""
-    millis = _number(headers.get("retry-after-ms"))
-    if millis is not None:
-        return millis / 1000
-    told = headers.get("retry-after")
-    seconds = _number(told)
-    if seconds is not None or told is None:
-        return seconds
-    try:
-        then, now = parsedate_to_datetime(told), parsedate_to_datetime(headers.get("date", ""))
-        return max((then - now).total_seconds(), 0.0)
-    except (ValueError, TypeError):
-        return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
 
 
 def write_error(error: MidstreamError, request_id: str) -> bytes:

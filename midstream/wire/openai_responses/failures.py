@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ...core.errors import MidstreamError, Refused
+from ..retry_after import retry_after
 from .grammar import ERROR_CODES, NAME, member, text
 
 _encode = msgspec.json.Encoder().encode
@@ -49,18 +50,6 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
         dialect=NAME,
         native=body,
     )
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by `retry-after-ms` or `retry-after`; None when neither is a number (a date needs a clock)."""
-    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) / scale
-        except ValueError:
-            continue
-        if 0 <= seconds < float("inf"):
-            return seconds
-    return None
 
 
 def _word(value: Any) -> str | None:
