@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,6 +22,8 @@ from ..core.unread import refused, with_media, words_for
 MAX_BYTES = 20 * 1024 * 1024
 FETCH = Timeouts(connect=5.0, first_byte=15.0, between=10.0, total=20.0)
 REDIRECTS = 3
+#: Of one request: fetched at once, and what they may hold together (characters of base64).
+AT_ONCE, TOGETHER = 8, 64 * 1024 * 1024
 #: What is kept of all conversations together: characters of base64, and seconds since it was fetched.
 KEPT, KEPT_SECONDS = 64 * 1024 * 1024, 1800.0
 PDF = "application/pdf"
@@ -74,8 +76,7 @@ class Links:
             return tuple(messages)
         found = [plainly(part) for message in messages for part in media_in(message.parts)]
         urls = dict.fromkeys(part.url for part in found if part.url and _leads(part.url) and not fetches(part))
-        answers = await asyncio.gather(*(self._had(url, holder) for url in urls))
-        had: dict[str, _Had | BadRequest] = dict(zip(urls, answers, strict=True))
+        had = await self._all_had(urls, holder)
 
         def told(part: Media) -> Media | Text:
             part = plainly(part)
@@ -87,6 +88,18 @@ class Links:
                 raise refused(part, error.message, error.code) from None
 
         return tuple(_with(message, told) for message in messages)
+
+    async def _all_had(self, urls: Iterable[str], holder: Holder | None) -> dict[str, _Had | BadRequest]:
+        had: dict[str, _Had | BadRequest] = {}
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def fetch(url: str) -> None:
+            async with places:
+                size = sum(len(one.data) for one in had.values() if isinstance(one, _Had))
+                had[url] = await self._had(url, holder) if size < TOGETHER else _too_much(url)
+
+        await asyncio.gather(*map(fetch, urls))
+        return had
 
     def _told(self, part: Media, had: _Had | BadRequest | None) -> Media:
         """As the service is told of it. had: what it was fetched as, None = it was not. Raises BadRequest."""
@@ -182,6 +195,11 @@ async def _fetch(url: str, send: Send) -> tuple[str, str]:
 
 def _at(url: str, error: BadRequest) -> BadRequest:
     return BadRequest(f"the media at {_shown(url)}: {error.message}", code=error.code)
+
+
+def _too_much(url: str) -> BadRequest:
+    most = f"the media of one request hold more than {TOGETHER // 2**20} MiB"
+    return BadRequest(f"the media at {_shown(url)} cannot be had: {most}", code=GONE)
 
 
 def _shown(url: str) -> str:

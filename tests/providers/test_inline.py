@@ -69,6 +69,29 @@ def test_what_was_fetched_is_found_again_by_those_for_whom_it_was():
             web.inlined(PAPER, holder=holder)
 
 
+def test_of_one_request_few_are_fetched_at_once_and_no_more_than_so_much(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_inline, "TOGETHER", 40)
+    web, under_way, most = Web(b"%PDF-" + b"x" * 10), 0, 0
+    plain = web._send
+
+    async def slow(outgoing: Outgoing) -> Incoming:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return await plain(outgoing)
+
+    web.links = Links(slow, lambda: web.now, web._check)
+    papers = [Media("file", url=f"https://x.example/{n}", optional=n > 3) for n in range(40)]
+    told = web.inlined(*papers)
+    assert most == _inline.AT_ONCE == len(web.fetched)  # as those of the first row hold that much
+    assert [type(one) for one in told] == [Media] * 8 + [Text] * 32
+    with pytest.raises(BadRequest, match="more than 0 MiB") as caught:
+        web.inlined(*[replace(one, optional=False, url=f"{one.url}/") for one in papers])
+    assert caught.value.code == _inline.GONE
+
+
 def test_what_is_fetched_for_nobody_is_not_kept():
     web = Web()
     web.inlined(PAPER, holder=None)
