@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from .. import __version__
-from ..store import open_store
+from ..store import migrated
 from .cli_keys import keys
 from .cli_options import Says, configured, read_config
 from .keyfiles import admin_key
@@ -80,12 +80,7 @@ def check(config_file: str | None, data: str | None) -> None:
 def migrate(config_file: str | None, data: str | None) -> None:
     """Bring the database to this version's form."""
     config = read_config(config_file, {"data": data})
-
-    async def run() -> None:
-        store = await open_store(config.server.store_url, worker="migrate")
-        await store.close()
-
-    asyncio.run(run())
+    asyncio.run(migrated(config.server.store_url))
     click.echo("The database is up to date.")
 
 

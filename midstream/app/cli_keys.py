@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import msgspec
 
 from ..access.scopes import SCOPES
 from ..core.errors import StoreDown
-from ..store import Store, file_of, open_store
+from ..store import Store, file_of, visited
 from ..store.keys import ApiKey
 from ..store.orgs import DEFAULT_ORG
 from .cli_options import configured, read_config
@@ -116,16 +117,16 @@ async def _either(config: Config, here: Callable[[Store], Awaitable[T]], there: 
     file = file_of(config.server.store_url)
     if file is not None and not file.exists():
         raise StoreDown(f"there is no database in {file}: {_ELSEWHERE}")
-    try:
-        store = await open_store(config.server.store_url, worker="keys")
-    except StoreDown as error:
-        if file is None or "in use" not in error.message:
-            raise
-        return await there(config)
-    try:
+    async with contextlib.AsyncExitStack() as opened:
+        try:
+            store = await opened.enter_async_context(visited(config.server.store_url))
+        except StoreDown as error:
+            if file is None or "in use" not in error.message:
+                raise
+            return await there(config)
+        if behind := await store.behind():
+            raise StoreDown(behind)
         if file is not None and await answers(base_url(config.server)):
             at = base_url(config.server)
             click.echo(f"The server that answers at {at} does not use this database: {file.parent}", err=True)
         return await here(store)
-    finally:
-        await store.close()

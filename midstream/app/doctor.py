@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ..core.errors import MidstreamError
-from ..store import Store, file_of, open_store
+from ..store import Store, file_of, visited
 from .cli_options import provider_kinds
 from .config import Config, ConfigError, ServerConfig, load
 from .keyfiles import key_problem, known_admin_key
@@ -44,8 +44,8 @@ async def examine(config_file: str | None, environ: Mapping[str, str], data: str
 
 def _data(server: ServerConfig) -> Finding:
     directory = Path(server.data).absolute()
-    made = next(one for one in (directory, *directory.parents) if one.exists())
     try:
+        made = next(one for one in (directory, *directory.parents) if one.exists())
         with tempfile.TemporaryFile(dir=made) as file:
             file.write(b"x")
     except OSError as error:
@@ -58,23 +58,19 @@ def _data(server: ServerConfig) -> Finding:
 async def _database(server: ServerConfig) -> list[Finding]:
     file = file_of(server.store_url)
     kind = "SQLite" if server.store_url.startswith("sqlite") else "PostgreSQL"
-    if file is not None and not file.exists():
-        return [Finding("database", True, f"{kind}: {file}, made at the first start")]
     try:
-        store = await open_store(server.store_url, worker="doctor")
+        if file is not None and not file.exists():
+            return [Finding("database", True, f"{kind}: {file}, made at the first start")]
+        async with visited(server.store_url) as store:
+            if behind := await store.behind():
+                return [Finding("database", True, f"{kind}: {behind}")]
+            return [Finding("database", True, kind), await _secret_key(server, store)]
     except MidstreamError as error:
         running = file is not None and "in use" in error.message
         said = error.message.partition(": ")[0] if running else error.message  # it is no other server's trouble
         return [Finding("database", running, f"{kind}: {said}")]
     except OSError as error:
         return [Finding("database", False, f"{kind}: {error.filename}: {error.strerror}")]
-    try:
-        await store.ping()
-        return [Finding("database", True, kind), await _secret_key(server, store)]
-    except MidstreamError as error:
-        return [Finding("database", False, f"{kind}: {error.message}")]
-    finally:
-        await store.close()
 
 
 async def _secret_key(server: ServerConfig, store: Store) -> Finding:
@@ -83,6 +79,8 @@ async def _secret_key(server: ServerConfig, store: Store) -> Finding:
         settled = await store.key_id()
     except MidstreamError as error:
         return Finding("secret key", False, error.message)
+    except OSError as error:
+        return Finding("secret key", False, f"{error.filename}: {error.strerror}")
     good = "the one that the database is used with" if settled else "the database is used with none yet"
     return Finding("secret key", problem is None, problem or good)
 

@@ -21,6 +21,10 @@ CREATE TABLE IF NOT EXISTS schema_version (
     checksum TEXT NOT NULL,
     applied_at DOUBLE PRECISION NOT NULL
 )"""
+_IS_KEPT: dict[DialectName, str] = {
+    "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'",
+    "postgres": "SELECT 1 WHERE to_regclass('schema_version') IS NOT NULL",
+}
 _RECORD = "INSERT INTO schema_version (number, name, checksum, applied_at) VALUES ($1, $2, $3, @clock)"
 
 
@@ -79,6 +83,21 @@ async def migrate(db: Database, known: list[Migration] | None = None) -> int:
             await db.alter(work)
         except Conflict:  # another process was first: its row is there now
             continue
+
+
+async def behind(db: Database, known: list[Migration] | None = None) -> str:
+    """What `migrate` would do here, in words; "" = nothing. It changes nothing. Raises as that does."""
+    known = migrations() if known is None else known
+    applied = {}
+    if await db.read(_IS_KEPT[db.dialect]):
+        rows = await db.read("SELECT number, name, checksum FROM schema_version")
+        applied = {number: (name, checksum) for number, name, checksum in rows}
+    _compare(known, applied)
+    missing = [migration.number for migration in known if migration.number not in applied]
+    if not missing:
+        return ""
+    old = f"the database is of an older version ({len(missing)} of {len(known)} steps are missing)"
+    return f"{old if applied else 'the database is empty'}: `midstream migrate` or the next start brings it up to date"
 
 
 def _compare(known: list[Migration], applied: dict[int, tuple[str, str]]) -> None:

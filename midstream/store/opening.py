@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from ..core.errors import StoreDown
@@ -16,7 +16,7 @@ from .keys import Keys
 from .ledger import Ledger
 from .memories import Memories
 from .metrics import Metrics
-from .migrate import migrate
+from .migrate import behind, migrate
 from .orgs import AllOrgs, OrgStore
 from .outbox import Outbox
 from .postgres import PostgresDatabase
@@ -85,6 +85,10 @@ class Store:
         """key: 32 bytes. before: the key that was used until now, for `rotate`."""
         return Secrets(self.db, org_id, SealingKey(key), self._clock, before=SealingKey(before) if before else None)
 
+    async def behind(self) -> str:
+        """See store.migrate.behind."""
+        return await behind(self.db)
+
     async def ping(self) -> None:
         """Raises errors.StoreDown when the database does not answer."""
         await self.db.look_up("SELECT 1")
@@ -94,6 +98,23 @@ class Store:
         with contextlib.suppress(StoreDown):  # gone, or closed before: its silence will say the same
             await self.presence.leave()
         await self.db.close()
+
+
+@contextlib.asynccontextmanager
+async def visited(url: str) -> AsyncIterator[Store]:
+    """The store as it is, for a command beside the servers: nothing is migrated, and nothing settled that a dead server
+    left behind. url and errors: as of `open_store`."""
+    db = await _database(url, False)
+    try:
+        yield Store(db, "", time.time)
+    finally:
+        await db.close()
+
+
+async def migrated(url: str) -> None:
+    """Brings it up to date. url and errors: as of `open_store`."""
+    async with visited(url) as store:
+        await migrate(store.db)
 
 
 async def open_store(

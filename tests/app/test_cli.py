@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from midstream import __version__
 from midstream.app.cli import main
+from midstream.store import open_store, visited
+from midstream.store.ledger import AttemptStarted, RunStarted
 
 HERE = str(Path(__file__).resolve().parents[2])
 
@@ -290,6 +295,71 @@ def test_doctor_names_each_trouble(serving: Serving, monkeypatch: pytest.MonkeyP
     assert "BAD  configuration: midstream.toml:2:" in run("doctor").stdout
     Path("midstream.toml").write_text("[server]\ndata = 'midstream.toml'")
     assert "BAD  data directory" in run("doctor").stdout
+
+
+LEFT = AttemptStarted("att_1", "run_1", "org_default", "k", 1, "p", "m", 1000, 1.0)
+
+
+async def leave_behind(url: str) -> None:
+    """What a server leaves that was killed in the middle of a call."""
+    store = await open_store(url, worker="w")
+    run = RunStarted("run_1", "org_default", "k", "chat", "openai_chat", "m", None, "req_1", 1.0)
+    await store.ledger.commit(run, LEFT)
+    await store.db.close()
+
+
+async def read(url: str, sql: str) -> list[tuple[Any, ...]]:
+    async with visited(url) as store:
+        return await store.db.read(sql)
+
+
+@pytest.mark.parametrize("words", [("doctor",), ("keys", "list"), ("keys", "create", "app"), ("migrate",)])
+def test_what_a_crash_left_is_settled_by_the_server_who_knows_the_prices(words: tuple[str, ...]) -> None:
+    url = "sqlite:///midstream-data/midstream.db"
+    asyncio.run(leave_behind(url))
+    good(*words)
+    assert asyncio.run(read(url, "SELECT status FROM attempts")) == [("started",)]
+
+
+def test_a_database_of_an_older_version_is_brought_up_to_date_by_migrate_and_the_start_alone() -> None:
+    url = "sqlite:///midstream-data/midstream.db"
+    good("migrate")
+
+    async def age() -> None:
+        async with visited(url) as store:
+            await store.db.write([("DELETE FROM schema_version WHERE number > 14", ())])
+            await store.db.alter([("DROP TABLE sealing_key", ())])
+
+    asyncio.run(age())
+    old = "the database is of an older version"
+    assert f"ok   database: SQLite: {old}" in good("doctor")
+    for words in (("keys", "list"), ("keys", "create", "app")):
+        result = run(*words)
+        assert result.exit_code == 1
+        assert old in result.stderr
+        assert "`midstream migrate`" in result.stderr
+    assert asyncio.run(read(url, "SELECT max(number) FROM schema_version")) == [(14,)]
+
+
+def test_doctor_names_a_directory_that_it_may_not_enter(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tempfile.TemporaryDirectory()  # pytest's own is closed to others than its user
+    monkeypatch.chdir(home.name)
+    Path().chmod(0o755)
+    good("migrate", "--data", "var/data")
+    Path("var").chmod(0)
+    mine = os.geteuid()
+    try:
+        if mine == 0:
+            os.seteuid(65534)
+        said = run("doctor", "--data", "var/data").stdout
+    finally:
+        os.seteuid(mine)
+        Path("var").chmod(0o755)
+    assert "BAD  data directory: " in said
+    assert "BAD  database: SQLite: " in said
+    assert said.count("Permission denied") == 2
+    assert "providers: " in said
+    home.cleanup()
 
 
 def test_doctor_knows_a_secret_key_that_is_not_the_databases() -> None:
