@@ -57,6 +57,8 @@ def load(
     kinds: the services that may answer, by name. options: what the command line says, by key of `[server]`.
     warn: is told what can be used and is probably not meant, each in one line.
     Raises ConfigError, whose message is one line."""
+    # A secret that comes from a file often ends with the line's end.
+    environ = {name: text.strip() for name, text in environ.items()}
     file = path or environ.get(FILE_VARIABLE) or (DEFAULT_FILE if Path(DEFAULT_FILE).is_file() else None)
     text = _text(file) if file else ""
     tables = _tables(file or "", text)
@@ -73,7 +75,7 @@ def load(
         tables["providers"] = complete(providers, environ, kinds, reader)
         places.named.update(variables(providers, environ, kinds))
     config: Config = reader.table(Config, tables, ())
-    check(config, reader)
+    check(config, environ, reader)
     check_aliases(config, kinds, reader)
     return config
 

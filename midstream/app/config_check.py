@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
+from ..core.http import OWN_HEADERS
+from ..core.secret import Secret
+from ..egress.addresses import allowance
+from ..egress.proxies import Proxies
 from .config_lines import KeyPath
-from .config_read import Reader, near_miss
-from .config_schema import PRICE_WORDS, Config, IssuerConfig, McpServerConfig, ProviderConfig, ServerConfig
+from .config_read import ConfigError, Reader, near_miss
+from .config_schema import (
+    PRICE_WORDS,
+    Config,
+    EgressConfig,
+    IssuerConfig,
+    McpServerConfig,
+    ProviderConfig,
+    ServerConfig,
+)
 
 #: Of the key that secrets are sealed with.
 SECRET_BYTES = 32
 
 
-def check(config: Config, reader: Reader) -> None:
-    """Raises ConfigError."""
+def check(config: Config, environ: Mapping[str, str], reader: Reader) -> None:
+    """environ: where proxies and authorities are read. Raises ConfigError."""
     _server(config.server, reader)
+    _way_out(config.egress, environ, reader)
     for name, provider in config.providers.items():
         _provider(provider, ("providers", name), reader)
     for alias in config.models:
@@ -37,6 +52,7 @@ def check(config: Config, reader: Reader) -> None:
 
 def _server(server: ServerConfig, reader: Reader) -> None:
     _address(server.public_url, ("server", "public_url"), reader)
+    _key(server.admin_key, ("server", "admin_key"), reader)
     for place, origin in enumerate(server.cors_origins):
         path: KeyPath = ("server", "cors_origins", place)
         if origin != "*":
@@ -58,6 +74,21 @@ def _server(server: ServerConfig, reader: Reader) -> None:
         )
 
 
+def _way_out(egress: EgressConfig, environ: Mapping[str, str], reader: Reader) -> None:
+    for place, text in enumerate(egress.allow):
+        try:
+            allowance(text)
+        except ValueError as error:
+            reader.refuse(("egress", "allow", place), str(error))
+    try:
+        Proxies(environ)
+    except ValueError as error:
+        raise ConfigError("", (), str(error)) from None
+    file = environ.get("SSL_CERT_FILE")
+    if file and not Path(file).is_file():
+        raise ConfigError("SSL_CERT_FILE", (), f"there is no file {file}")
+
+
 def secret_bytes(text: str) -> bytes:
     """Of hexadecimal digits or base64; b"" when it is neither."""
     for decode in (bytes.fromhex, lambda text: base64.b64decode(text, validate=True)):
@@ -70,6 +101,8 @@ def secret_bytes(text: str) -> bytes:
 
 def _provider(provider: ProviderConfig, path: KeyPath, reader: Reader) -> None:
     _address(provider.base_url, (*path, "base_url"), reader)
+    for key in provider.api_key:
+        _key(key, (*path, "api_key"), reader)
     for phase, seconds in msgspec.structs.asdict(provider.timeouts).items():
         if seconds <= 0:
             reader.refuse((*path, "timeouts", phase), f"expected a number above 0, found {seconds:g}")
@@ -81,8 +114,15 @@ def _provider(provider: ProviderConfig, path: KeyPath, reader: Reader) -> None:
     for name, value in provider.headers.items():
         if not name.isascii() or not name or any(sign <= " " or sign in ':()<>@,;"/[]?={}\\' for sign in name):
             reader.refuse((*path, "headers", name), "is not a header's name")
+        if name.lower() in OWN_HEADERS:
+            reader.refuse((*path, "headers", name), "the server itself writes this header")
         if not value.isascii() or not value.isprintable():
             reader.refuse((*path, "headers", name), "a header's value is one line of ASCII text")
+
+
+def _key(key: Secret, path: KeyPath, reader: Reader) -> None:
+    if any(not "!" <= sign <= "~" for sign in key.reveal()):
+        reader.refuse(path, "a key is ASCII text without blanks")
 
 
 def _mcp_server(server: McpServerConfig, path: KeyPath, reader: Reader) -> None:

@@ -64,6 +64,8 @@ def _completed(
         reader.refuse(path, "expected a table")
     if not name or "/" in name:
         reader.refuse(path, "a provider's name is not empty and has no `/`")
+    if name in kinds and kinds[name].builtin:
+        reader.refuse(path, "is the name of the built-in provider: choose another one, and say its kind")
     word = table.get("kind", name)
     known = [kind for kind in kinds if not kinds[kind].builtin]
     if word not in known:

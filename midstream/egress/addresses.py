@@ -13,10 +13,12 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
 from ..core.errors import Unreachable
 from .targets import Address, Target, parse_target, refused
 
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: Names that lead to the machine itself, whatever is said of them elsewhere (RFC 6761 §6.3).
 _LOCAL = re.compile(r"(.+\.)?localhost")
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -94,11 +96,13 @@ class _Few:
 
 
 class Addresses:
-    """allow: `host` or `host:port` (IPv6 in brackets) that may be dialled although private; it is compared with the
-    host as written and with each resolved address."""
+    """allow: `host` or `host:port` (IPv6 in brackets) that may be dialled although private, compared with the host as
+    written and with each resolved address; or a network (`10.0.0.0/8`) of such addresses."""
 
     def __init__(self, allow: Iterable[str], resolver: Resolver = system_resolver) -> None:
-        self._allow = frozenset(_entry(text) for text in allow)
+        allowed = [allowance(text) for text in allow]
+        self._allow = frozenset(one for one in allowed if isinstance(one, tuple))
+        self._networks = [one for one in allowed if not isinstance(one, tuple)]
         self._resolver = resolver
         self._for_strangers = _Few(resolver, STRANGERS)
 
@@ -137,7 +141,14 @@ class Addresses:
         return found
 
     def _allows(self, host: str, port: int) -> bool:
-        return (host, port) in self._allow or (host, None) in self._allow
+        return (host, port) in self._allow or (host, None) in self._allow or self._within(host)
+
+    def _within(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host) if self._networks else None
+        except ValueError:
+            return False
+        return address is not None and any(address in network for network in self._networks)
 
     def _check(self, address: Address, target: Target) -> None:
         if not is_public(address) and not self._allows(str(address), target.port):
@@ -157,12 +168,15 @@ def _address(text: str) -> Address:
         raise refused("its name resolves to something that is no address") from None
 
 
-def _entry(text: str) -> tuple[str, int | None]:
+def allowance(text: str) -> tuple[str, int | None] | Network:
+    """Raises ValueError for what is neither."""
     host, port = text.strip().lower(), None
+    if "://" not in host and "/" in host:
+        return ipaddress.ip_network(host)
     head, colon, tail = host.rpartition(":")
     if colon and tail.isdigit() and (":" not in head or head.endswith("]")):
         host, port = head, int(tail)
     host = host.removeprefix("[").removesuffix("]")
     if not host or any(mark in host for mark in "/@ ?#"):
-        raise ValueError(f'allow: {text!r} is not "host" or "host:port"')
+        raise ValueError(f'{text!r} is not "host", "host:port" or a network')
     return host, port

@@ -152,6 +152,8 @@ def test_nothing_at_all_is_a_configuration() -> None:
         ("[auth.issuers.a]\nissuer='x'\nalgorithms=['none']", '3: auth.issuers.a.algorithms[0]: expected one of RS256, ES256, HS256, found the text "none"'),
         ("[auth.issuers.a]\nissuer='x'\nalgorithms=['HS256']", "1: auth.issuers.a: HS256 needs secret, and secret is for HS256 only"),
         ("[server]\nworkers = 2", "2: server.workers: 2 workers need PostgreSQL (database_url): SQLite has one writer"),
+        ("[server]\nadmin_key = 'schlüssel'", "2: server.admin_key: a key is ASCII text without blanks"),
+        ("[egress]\nallow = ['10.0.0.0/8', 'http://10.0.0.5:9000']", '2: egress.allow[1]: \'http://10.0.0.5:9000\' is not "host", "host:port" or a network'),
         ("a = [1,", "1: is not valid TOML: invalid value"),
         ("a = 1\nb == 2", "2: is not valid TOML: invalid value"),
         ("a = 1e99999999999999999999", "1: is not valid TOML: a number or a nesting beyond all bounds"),
@@ -171,6 +173,8 @@ def test_a_mistake_is_one_line_with_its_place_its_key_and_the_cure(text: str, li
         ("api_key = 5", "api_key: expected a list, found the number 5"),
         ("headers = { 'a b' = 'x' }", 'headers."a b": is not a header\'s name'),
         ('headers = { a = "x\\r\\ny" }', "headers.a: a header's value is one line of ASCII text"),
+        ("headers = { Content-Length = '5' }", "headers.Content-Length: the server itself writes this header"),
+        ("api_key = 'sk 1'", "api_key: a key is ASCII text without blanks"),
         ("timeouts = { connect = 0 }", "timeouts.connect: expected a number above 0, found 0"),
         ("timeouts = { conect = 1 }", "timeouts.conect: unknown key (did you mean connect?)"),
         ("prices = { '*' = { inputs = '1' } }", 'prices."*".inputs: unknown key (did you mean input?)'),
@@ -283,6 +287,19 @@ def test_command_line_over_environment_over_file_over_default() -> None:
     assert (server.port, server.host, server.role, server.workers) == (3, "environ", "api", 1)
 
 
+def test_a_value_of_the_environment_is_taken_without_the_end_of_its_line() -> None:
+    environ = {"MIDSTREAM_ADMIN_KEY": "k-1\n", "OPENAI_API_KEY": " sk-1\r\n", "MIDSTREAM_PORT": "9000 "}
+    config = loaded("[providers.groq]\napi_key = '${GROQ}'", {**environ, "GROQ": "g\n"})
+    keys = [config.providers[name].api_key[0].reveal() for name in ("openai", "groq")]
+    assert (config.server.admin_key.reveal(), config.server.port, keys) == ("k-1", 9000, ["sk-1", "g"])
+
+
+def test_proxies_and_authorities_that_cannot_be_used_are_named_by_their_variable() -> None:
+    socks = refusal("", {"ALL_PROXY": "socks5://127.0.0.1:1080"})
+    assert socks == "ALL_PROXY is not an http:// or https:// proxy address"
+    assert refusal("", {"SSL_CERT_FILE": "/nope.pem"}) == "SSL_CERT_FILE: there is no file /nope.pem"
+
+
 def test_an_empty_variable_counts_as_unset() -> None:
     assert loaded("[server]\nport = 1", {"MIDSTREAM_PORT": ""}).server.port == 1
 
@@ -363,7 +380,10 @@ def test_a_provider_of_the_file_takes_its_key_from_the_environment() -> None:
 
 
 def test_a_builtin_provider_is_not_configured() -> None:
-    assert "expected one of" in refusal("[providers.house]")
+    said = refusal("[providers.house]\nkind = 'openai'\napi_key = 'k'")
+    assert said.endswith(
+        ":1: providers.house: is the name of the built-in provider: choose another one, and say its kind"
+    )
     assert "house" not in loaded("").providers
 
 

@@ -240,6 +240,11 @@ def test_trusted_addresses_may_be_private(run, serve, door, ask):
         ("127.0.0.1:{port}", "http://inner.example:{port}/", True),
         ("localhost:{port}", "http://localhost:{port}/", True),
         ("127.0.0.1:{port}", "http://localhost:{port}/", True),
+        ("127.0.0.0/8", "http://127.0.0.1:{port}/", True),
+        ("127.0.0.0/8", "http://inner.example:{port}/", True),
+        ("127.0.0.0/8", "http://localhost:{port}/", True),
+        ("10.0.0.0/8", "http://127.0.0.1:{port}/", False),
+        ("::/0", "http://inner.example:{port}/", False),
         ("127.0.0.1:1", "http://127.0.0.1:{port}/", False),
         ("127.0.0.1:1", "http://localhost:{port}/", False),
         ("other.example", "http://inner.example:{port}/", False),
@@ -264,9 +269,9 @@ def test_allow_opens_what_it_names_and_nothing_else(run, serve, door, ask, allow
     run(go)
 
 
-@pytest.mark.parametrize("entry", ["http://x", "", "a/b", "user@host", "a b"])
+@pytest.mark.parametrize("entry", ["http://x", "", "a/b", "10.0.0.1/8", "user@host", "a b"])
 def test_an_allow_entry_that_cannot_be_meant_is_refused_at_the_start(entry):
-    with pytest.raises(ValueError, match="allow"):
+    with pytest.raises(ValueError, match=r"network|host bits"):
         Addresses([entry])
 
 
