@@ -78,6 +78,11 @@ class Thinking(Struct, frozen=True, omit_defaults=True):
     show: bool | None = None
     summary: str | None = None
 
+    @property
+    def off(self) -> bool:
+        """No thinking is wanted, whatever effort is asked for beside that."""
+        return self.budget == 0 or (self.budget is None and self.effort == "none")
+
 
 class Params(Struct, frozen=True, omit_defaults=True):
     """Sampling and limits, neutral names. None = not given (the provider's default holds)."""

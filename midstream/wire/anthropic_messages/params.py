@@ -105,8 +105,12 @@ def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written)
     if thinking is None or (thinking.effort is None and thinking.budget is None):
         out.dropped += [name] if thinking is not None and thinking.show is not None else []
         return
-    if thinking.budget == 0 or (thinking.budget is None and thinking.effort == "none"):
-        out.members["thinking"] = {"type": "disabled"}
+    if thinking.off and quirks.off is not None:
+        out.members["thinking"] = {"type": quirks.off}
+        return
+    if thinking.off:  # it always thinks, and does so as little as it can
+        out.members["output_config"] = {"effort": quirks.efforts[0]}
+        out.dropped.append(name)
         return
     if quirks.thinking == "adaptive" or (quirks.thinking == "either" and (thinking.budget or -1) < 0):
         _adaptive(thinking, quirks, out)
