@@ -150,3 +150,30 @@ def test_a_callers_own_format_is_left_to_its_service() -> None:
     zero = {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}
     body, dropped = asked(gemini.SERVICE, "gemini-2.5-pro", zero, googles)
     assert (body["generationConfig"], dropped) == (zero["generationConfig"], set())
+
+
+TOOLS = {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "g"}}]}
+MUST: Any = ("required", {"type": "function", "function": {"name": "f"}})
+
+
+@pytest.mark.parametrize("choice", MUST)
+def test_a_forced_call_and_adaptive_thinking_go_together(choice: Any) -> None:
+    said = TOOLS | {"tool_choice": choice, "reasoning_effort": "high"}
+    for model in ("claude-opus-4-6", "claude-opus-4-8", "claude-opus-5", "claude-fable-5", "claude-haiku-5-5"):
+        body, dropped = asked(anthropic.SERVICE, model, said, openai_chat)
+        assert (body["thinking"], dropped) == ({"type": "adaptive"}, set())
+        assert body["tool_choice"]["type"] == ("any" if choice == "required" else "tool")
+
+
+@pytest.mark.parametrize("choice", MUST)
+def test_a_model_that_cannot_be_made_to_call_a_tool_is_left_to_choose_and_that_is_told(choice: Any) -> None:
+    said = TOOLS | {"tool_choice": choice, "parallel_tool_calls": False}
+    for model in ("claude-fable-5-1", "claude-mythos-5-1", "claude-opus-5-5", "claude-sonnet-5-5"):
+        body, dropped = asked(anthropic.SERVICE, model, said, openai_chat)
+        assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+        assert ([tool["name"] for tool in body["tools"]], dropped) == (["f", "g"], {"tool_choice"})
+    google = {
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+    }
+    assert asked(anthropic.SERVICE, "claude-opus-5-5", google, googles)[1] == {"toolConfig"}

@@ -34,6 +34,7 @@ _CALLERS_WORDS = {
     "openai_chat": {"cache_key": "prompt_cache_key", "format": "response_format"},
     "openai_responses": {"cache_key": "prompt_cache_key", "verbosity": "text.verbosity", "format": "text.format"},
     "gemini": {
+        "tool_choice": "toolConfig",
         "top_p": "topP",
         "top_k": "topK",
         "stop": "stopSequences",
@@ -75,7 +76,7 @@ def write_params(plan: Plan, quirks: Quirks, turns: Sequence[Turned], tools: Seq
             prompt.tool_choice, bool(tools), params.parallel_tools, out.form["name"]
         )
     elif tools:
-        _tool_choice(prompt.tool_choice, params.parallel_tools, out)
+        _tool_choice(prompt.tool_choice, params.parallel_tools, quirks, out)
     _others(params, out)
     words = _words(plan)
     out.dropped = [words.get(name, name) for name in out.dropped]
@@ -115,7 +116,8 @@ def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written)
     if quirks.thinking == "adaptive" or (quirks.thinking == "either" and (thinking.budget or -1) < 0):
         _adaptive(thinking, quirks, out)
         return
-    forced = choice is not None and choice.mode in ("tool", "required")  # refused together with a budget
+    # Refused together with a budget. Adaptive thinking goes with it, and needs no thought before earlier calls.
+    forced = choice is not None and choice.mode in ("tool", "required")
     budget = None if forced or begins_unsigned(map(_bytes, reversed(turns))) else _budget(thinking, params.max_tokens)
     if budget is None:
         out.dropped.append(name)
@@ -209,7 +211,10 @@ def _instruct(form: Format, out: Written) -> None:
     out.instructions.append({"type": "text", "text": text})
 
 
-def _tool_choice(choice: ToolChoice | None, parallel: bool | None, out: Written) -> None:
+def _tool_choice(choice: ToolChoice | None, parallel: bool | None, quirks: Quirks, out: Written) -> None:
+    if choice is not None and choice.mode in ("tool", "required") and not quirks.forced:
+        choice = ToolChoice("auto")
+        out.dropped.append("tool_choice")
     if choice is None and parallel is not False:
         return
     mode = choice.mode if choice is not None else "auto"
