@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ..core.agents import Range
 from ..core.turn import Asked, Plan
 from ..wire.openai_chat import Quirks, write_ask
-from ..wire.openai_models import efforts_of, reasons
+from ..wire.openai_models import efforts_of, reasons, stops_at_words
 from ._chat import EDITING, chat_service
 from ._parameters import taken
 from ._spares import spare
@@ -33,7 +33,7 @@ def _quirks(model: str) -> Quirks:
     efforts = efforts_of(model)
     return replace(
         _PLAIN,
-        lacks=_SAMPLING if reasons(model) else frozenset(),
+        lacks=(_SAMPLING if reasons(model) else frozenset()) | (frozenset() if stops_at_words(model) else {"stop"}),
         reasoning="reasoning_effort" if efforts else None,
         efforts=efforts,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _REASONING = re.compile(r"(?:^|[/:])(?:o\d|gpt-(?:[5-9]|\d\d)(?!.*-chat)|codex-|computer-use-)")
+_NO_STOPS = re.compile(r"(?:^|[/:])(?:o1-(?:mini|preview)|o3(?!-mini)|o[4-9]|gpt-(?:[5-9]|\d\d)(?!.*-chat))")
 _FIXED_SAMPLING = re.compile(r"(?:^|[/:])(?:o\d|gpt-5(?![.\d])(?!.*-chat))")
 #: All words of effort, weakest first.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -36,6 +37,11 @@ def reasons(model: str) -> bool:
 def samples_at_will(model: str) -> bool:
     """The first reasoning models refuse temperature and top_p."""
     return _FIXED_SAMPLING.search(model) is None
+
+
+def stops_at_words(model: str) -> bool:
+    """Reasoning models refuse stop sequences, but for o1 and o3-mini."""
+    return _NO_STOPS.search(model) is None
 
 
 def efforts_of(model: str) -> tuple[str, ...]:
