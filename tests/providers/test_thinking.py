@@ -177,3 +177,25 @@ def test_a_model_that_cannot_be_made_to_call_a_tool_is_left_to_choose_and_that_i
         "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
     }
     assert asked(anthropic.SERVICE, "claude-opus-5-5", google, googles)[1] == {"toolConfig"}
+
+
+def test_thoughts_that_claude_shows_by_itself_are_asked_for_at_gemini() -> None:
+    def config(thinking: dict[str, Any], model: str = "gemini-2.5-pro") -> Any:
+        return asked(gemini.SERVICE, model, {"thinking": thinking})[0].get("generationConfig", {}).get("thinkingConfig")
+
+    on = ON["thinking"]
+    assert config(on) == {"thinkingBudget": 5000, "includeThoughts": True}
+    assert config(on | {"display": "summarized"}) == {"thinkingBudget": 5000, "includeThoughts": True}
+    assert config(on | {"display": "omitted"}) == {"thinkingBudget": 5000, "includeThoughts": False}
+    assert config({"type": "adaptive"}) == {"thinkingBudget": -1}
+    assert config(on, "gemini-2.0-flash") is None
+
+
+def test_a_summary_is_asked_of_openai_only_by_who_speaks_of_one() -> None:
+    for said, summary in (
+        (ON, None),
+        ({"thinking": ON["thinking"] | {"display": "summarized"}}, "auto"),
+        ({"thinking": ON["thinking"] | {"display": "omitted"}}, None),
+    ):
+        assert asked(openai_response.SERVICE, "gpt-5", said)[0]["reasoning"].get("summary") == summary
+    assert asked(openai.SERVICE, "gpt-5", ON)[1] == set()

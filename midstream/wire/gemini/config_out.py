@@ -94,7 +94,7 @@ def _thinking(plan: Plan, form: str, dropped: dict[str, None]) -> dict[str, Any]
     out, lost = (_least if wanted.off else _amount)(wanted, name, by_budget)
     if wanted.show is not None:
         out["includeThoughts"] = wanted.show
-    elif wanted.summary not in {None, "none"}:
+    elif wanted.shown or wanted.summary not in {None, "none"}:
         out["includeThoughts"] = True
     if _THOUGHTLESS.match(name):
         out, lost = {}, bool(out) and not wanted.off
