@@ -71,12 +71,19 @@ def described(form: Format) -> dict[str, Any]:
 class Thinking(Struct, frozen=True, omit_defaults=True):
     """Reasoning knobs: the caller's own number or word is kept.
     effort: none|minimal|low|medium|high|xhigh|max. budget: tokens (0 = off, -1 = the model decides).
-    show: should the reasoning's text come back? summary: OpenAI's summary style."""
+    show: should the reasoning's text come back? shown: does it where nothing is said of that? summary: OpenAI's summary
+    style."""
 
     effort: str | None = None
     budget: int | None = None
     show: bool | None = None
     summary: str | None = None
+    shown: bool = False
+
+    @property
+    def off(self) -> bool:
+        """No thinking is wanted, whatever effort is asked for beside that."""
+        return self.budget == 0 or (self.budget is None and self.effort == "none")
 
 
 class Params(Struct, frozen=True, omit_defaults=True):

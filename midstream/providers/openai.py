@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from ..core.agents import Range
 from ..core.turn import Asked, Plan
 from ..wire.openai_chat import Quirks, write_ask
+from ..wire.openai_models import efforts_of, reasons, stops_at_words
 from ._chat import EDITING, chat_service
 from ._parameters import taken
 from ._spares import spare
@@ -15,23 +18,25 @@ from ._spares import spare
 #: What only other services put into an answer.
 _FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "images", "executed_tools"})
 _PLAIN = Quirks(forwards_store=True, refuses=_FOREIGN)
-#: The reasoning models sample as they see fit and refuse to be told otherwise. Only a caller of another dialect is
-#: spared that: who speaks OpenAI's own is told by OpenAI.
-_REASONING = Quirks(
-    forwards_store=True,
-    refuses=_FOREIGN,
-    lacks=frozenset(
-        {
-            "temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias",
-        }
-    ),
-)  # fmt: skip
-_REASONS = re.compile(r"^(o\d|gpt-5(?!.*chat))")
+#: The reasoning models sample as they see fit and refuse to be told otherwise.
+_SAMPLING = frozenset(
+    {"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias"}
+)
 
 
 def _write(plan: Plan) -> Asked:
-    reasons = plan.turn.dialect != SERVICE.dialect.NAME and _REASONS.match(plan.model)
-    return write_ask(plan, _REASONING if reasons else _PLAIN)
+    """Only a caller of another dialect is spared what a model refuses: who speaks OpenAI's own is told by OpenAI."""
+    return write_ask(plan, _PLAIN if plan.turn.dialect == SERVICE.dialect.NAME else _quirks(plan.model))
+
+
+def _quirks(model: str) -> Quirks:
+    efforts = efforts_of(model)
+    return replace(
+        _PLAIN,
+        lacks=(_SAMPLING if reasons(model) else frozenset()) | (frozenset() if stops_at_words(model) else {"stop"}),
+        reasoning="reasoning_effort" if efforts else None,
+        efforts=efforts,
+    )
 
 
 #: What only OpenAI's own models are called; those that it tuned for somebody are `ft:...`.
@@ -44,7 +49,7 @@ _REASONING_TAKES = {
 
 
 def parameters(model: str) -> Mapping[str, Range | None]:
-    return _REASONING_TAKES if _REASONS.match(model) else _PLAIN_TAKES
+    return _REASONING_TAKES if reasons(model) else _PLAIN_TAKES
 
 
 SERVICE = chat_service(

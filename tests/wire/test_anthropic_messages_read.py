@@ -169,7 +169,8 @@ def test_the_choice_of_tools(choice: dict[str, Any], want: ToolChoice, parallel:
 @pytest.mark.parametrize(
     ("members", "want"),
     [
-        ({"thinking": {"type": "enabled", "budget_tokens": 3000}}, Thinking(budget=3000)),
+        ({"thinking": {"type": "enabled", "budget_tokens": 3000}}, Thinking(budget=3000, shown=True)),
+        ({"thinking": {"type": "adaptive"}}, Thinking(budget=-1)),
         ({"thinking": {"type": "adaptive", "display": "summarized"}}, Thinking(budget=-1, show=True)),
         ({"thinking": {"type": "disabled"}}, Thinking(budget=0)),
         ({"output_config": {"effort": "low"}}, Thinking("low")),

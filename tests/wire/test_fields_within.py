@@ -53,6 +53,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "budget_tokens": (2000, 9000),
         "ttl": "1h",
         "ThinkingConfigAdaptiveParam.display": "summarized",
+        "ThinkingConfigEnabledParam.display": ("summarized", "omitted"),
     },
     gemini.NAME: {
         "data": (PNG, "JVBERi0="),
@@ -79,6 +80,7 @@ NEEDED = frozenset(
         "FunctionResponseBlob.mimeType", "FunctionResponseFileData.fileUri", "FunctionDeclaration.name",
         "Content.parts", "FunctionResponsePart.inlineData", "ThinkingConfig.thinkingLevel",
         "ToolConfig.functionCallingConfig", "FunctionCallingConfig.mode", "JSONSchema.schema",
+        "ThinkingConfigEnabledParam.display",
     }
 )  # fmt: skip
 #: What says nothing to another service: a form's label and how strictly it is kept where it always is, the default

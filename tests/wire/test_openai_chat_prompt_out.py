@@ -272,7 +272,8 @@ def test_ids_are_shortened_the_same_way_on_both_sides() -> None:
             (),
         ),
         (Params(thinking=Thinking("none")), Quirks(reasoning="thinking"), {"thinking": {"type": "disabled"}}, ()),
-        (Params(thinking=Thinking("low")), Quirks(reasoning=None), {}, ("thinking",)),
+        (Params(thinking=Thinking("low")), Quirks(reasoning=None), {}, ("output_config.effort",)),
+        (Params(thinking=Thinking(budget=9)), Quirks(reasoning=None), {}, ("thinking",)),
         (Params(format=Format("json")), Quirks(), {"response_format": {"type": "json_object"}}, ()),
         (
             Params(format=Format("json_schema", schema={"a": 1}, strict=True)),

@@ -180,7 +180,8 @@ def _thinking(members: dict[str, Any], effort: str | None) -> Thinking | None:
     display = optional(members, "display", str, "thinking")
     show = None if display is None else display != "omitted"
     if kind == "enabled":
-        return Thinking(effort, member(members, "budget_tokens", int, "thinking"), show)
+        # The models that take a budget show their thoughts unless they are told not to; those that adapt differ in it.
+        return Thinking(effort, member(members, "budget_tokens", int, "thinking"), show, shown=True)
     if kind == "disabled":
         return Thinking(effort, 0)
     if kind in ("adaptive", "between_tools"):

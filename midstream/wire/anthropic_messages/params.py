@@ -34,6 +34,7 @@ _CALLERS_WORDS = {
     "openai_chat": {"cache_key": "prompt_cache_key", "format": "response_format"},
     "openai_responses": {"cache_key": "prompt_cache_key", "verbosity": "text.verbosity", "format": "text.format"},
     "gemini": {
+        "tool_choice": "toolConfig",
         "top_p": "topP",
         "top_k": "topK",
         "stop": "stopSequences",
@@ -75,7 +76,7 @@ def write_params(plan: Plan, quirks: Quirks, turns: Sequence[Turned], tools: Seq
             prompt.tool_choice, bool(tools), params.parallel_tools, out.form["name"]
         )
     elif tools:
-        _tool_choice(prompt.tool_choice, params.parallel_tools, out)
+        _tool_choice(prompt.tool_choice, params.parallel_tools, quirks, out)
     _others(params, out)
     words = _words(plan)
     out.dropped = [words.get(name, name) for name in out.dropped]
@@ -105,13 +106,18 @@ def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written)
     if thinking is None or (thinking.effort is None and thinking.budget is None):
         out.dropped += [name] if thinking is not None and thinking.show is not None else []
         return
-    if thinking.budget == 0 or (thinking.budget is None and thinking.effort == "none"):
-        out.members["thinking"] = {"type": "disabled"}
+    if thinking.off and quirks.off is not None:
+        out.members["thinking"] = {"type": quirks.off}
+        return
+    if thinking.off:  # it always thinks, and does so as little as it can
+        out.members["output_config"] = {"effort": quirks.efforts[0]}
+        out.dropped.append(name)
         return
     if quirks.thinking == "adaptive" or (quirks.thinking == "either" and (thinking.budget or -1) < 0):
         _adaptive(thinking, quirks, out)
         return
-    forced = choice is not None and choice.mode in ("tool", "required")  # refused together with a budget
+    # Refused together with a budget. Adaptive thinking goes with it, and needs no thought before earlier calls.
+    forced = choice is not None and choice.mode in ("tool", "required")
     budget = None if forced or begins_unsigned(map(_bytes, reversed(turns))) else _budget(thinking, params.max_tokens)
     if budget is None:
         out.dropped.append(name)
@@ -205,7 +211,10 @@ def _instruct(form: Format, out: Written) -> None:
     out.instructions.append({"type": "text", "text": text})
 
 
-def _tool_choice(choice: ToolChoice | None, parallel: bool | None, out: Written) -> None:
+def _tool_choice(choice: ToolChoice | None, parallel: bool | None, quirks: Quirks, out: Written) -> None:
+    if choice is not None and choice.mode in ("tool", "required") and not quirks.forced:
+        choice = ToolChoice("auto")
+        out.dropped.append("tool_choice")
     if choice is None and parallel is not False:
         return
     mode = choice.mode if choice is not None else "auto"

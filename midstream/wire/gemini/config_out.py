@@ -9,11 +9,14 @@ from ...core.turn import Fields, Format, Plan, Thinking, described
 
 MAX_STOPS = 5
 _BUDGET_MODELS = re.compile(r"gemini-[12](?:\.|-|$)")
+#: They refuse every word about thinking.
+_THOUGHTLESS = re.compile(r"gemini-(?:1\.|2\.0-)(?!.*thinking)|gemini-2\.5-.*-(?:image|tts)|gemma-3")
+#: Their least level is LOW, as that of the pro models.
+_NO_MINIMAL = re.compile(r"gemini-(?:3\.[7-9]|[4-9])(?!.*-lite)")
 # What Google's own OpenAI-compatible endpoint makes of reasoning_effort.
-_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
+_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
 _LEVELS = {
-    "none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH",
-    "max": "HIGH",
+    "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH", "max": "HIGH",
 }  # fmt: skip
 _PLAIN = (
     ("max_tokens", "maxOutputTokens"),
@@ -53,7 +56,7 @@ def write_config(plan: Plan, thinking: str, dropped: dict[str, None]) -> dict[st
         _speech(params.audio, out, dropped)
     if params.format is not None:
         _format(params.format, out)
-    if params.thinking is not None and (config := _thinking(params.thinking, plan.model, thinking, dropped)):
+    if config := _thinking(plan, thinking, dropped):
         out["thinkingConfig"] = config
     for ours, names in _UNKNOWN:
         if getattr(params, ours) is not None:
@@ -82,26 +85,47 @@ def _speech(audio: dict[str, Any], out: dict[str, Any], dropped: dict[str, None]
     dropped.update({f"audio.{name}": None for name in audio if name != "voice" or not isinstance(voice, str)})
 
 
-def _thinking(wanted: Thinking, model: str, form: str, dropped: dict[str, None]) -> dict[str, Any]:
+def _thinking(plan: Plan, form: str, dropped: dict[str, None]) -> dict[str, Any]:
     """The caller's own number is kept; a word becomes what the model takes (a level, or tokens)."""
-    out: dict[str, Any] = {}
-    name = model.rpartition("/")[2]
-    if wanted.budget is not None:
-        out["thinkingBudget"] = wanted.budget
-    elif wanted.effort is not None:
-        by_budget = form == "budget" or (form == "auto" and _BUDGET_MODELS.match(name) is not None)
-        level = _LEVELS.get(wanted.effort)
-        # Pro models cannot stop thinking: they get the least that they take.
-        pro = "-pro" in name
-        if level is None or (pro and wanted.effort == "none"):
-            dropped["reasoning_effort"] = None
-        if level is not None and by_budget:
-            budget = _BUDGETS[wanted.effort]
-            out["thinkingBudget"] = 128 if pro and budget == 0 else budget
-        elif level is not None:
-            out["thinkingLevel"] = "LOW" if pro and level == "MINIMAL" else level
+    wanted, name = plan.turn.prompt.params.thinking, plan.model.rpartition("/")[2]
+    if wanted is None:
+        return {}
+    by_budget = form == "budget" or (form == "auto" and _BUDGET_MODELS.match(name) is not None)
+    out, lost = (_least if wanted.off else _amount)(wanted, name, by_budget)
     if wanted.show is not None:
         out["includeThoughts"] = wanted.show
-    elif wanted.summary not in {None, "none"}:
+    elif wanted.shown or wanted.summary not in {None, "none"}:
         out["includeThoughts"] = True
+    if _THOUGHTLESS.match(name):
+        out, lost = {}, bool(out) and not wanted.off
+    fields = plan.turn.fields
+    apart = "output_config" in fields and wanted.effort is not None  # Anthropic's effort is no part of `thinking`
+    if lost and (not apart or "thinking" in fields):
+        dropped[_own_name(fields, ("reasoning_effort", "reasoning", "thinking"))] = None
+    if apart and (lost or wanted.off):
+        dropped["output_config.effort"] = None
     return out
+
+
+def _least(wanted: Thinking, name: str, by_budget: bool) -> tuple[dict[str, Any], bool]:
+    """(no thinking, or as little as the model can do; is it more than was asked for?)"""
+    pro = "-pro" in name  # none of these can stop
+    if by_budget:
+        return {"thinkingBudget": 128 if pro else 0}, pro
+    if wanted.budget == 0 and not pro and "-lite" not in name:
+        return {"thinkingBudget": 0}, False
+    low = pro or _NO_MINIMAL.match(name) is not None
+    return {"thinkingLevel": "LOW" if low else "MINIMAL"}, low
+
+
+def _amount(wanted: Thinking, name: str, by_budget: bool) -> tuple[dict[str, Any], bool]:
+    """(how much; is it something that nobody knows?)"""
+    if wanted.budget is not None:
+        return {"thinkingBudget": wanted.budget}, False
+    level = _LEVELS.get(wanted.effort or "")
+    if wanted.effort is None or level is None:
+        return {}, wanted.effort is not None
+    if by_budget:
+        return {"thinkingBudget": _BUDGETS[wanted.effort]}, False
+    low = level == "MINIMAL" and ("-pro" in name or _NO_MINIMAL.match(name) is not None)
+    return {"thinkingLevel": "LOW" if low else level}, False

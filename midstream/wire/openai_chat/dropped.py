@@ -7,6 +7,7 @@ _NAMES: dict[str, dict[str, str]] = {
     "anthropic_messages": {
         "stop": "stop_sequences",
         "thinking": "thinking",
+        "effort": "output_config.effort",
         "format": "output_format",
         "user": "metadata.user_id",
         "parallel_tools": "tool_choice.disable_parallel_tool_use",
@@ -16,6 +17,7 @@ _NAMES: dict[str, dict[str, str]] = {
     "openai_responses": {
         "max_tokens": "max_output_tokens",
         "thinking": "reasoning",
+        "effort": "reasoning",
         "format": "text.format",
         "verbosity": "text.verbosity",
     },
@@ -30,6 +32,7 @@ _NAMES: dict[str, dict[str, str]] = {
         "frequency_penalty": "frequencyPenalty",
         "presence_penalty": "presencePenalty",
         "thinking": "thinkingConfig",
+        "effort": "thinkingConfig",
         "show": "thinkingConfig.includeThoughts",
         "format": "responseSchema",
         "modalities": "responseModalities",
@@ -39,6 +42,7 @@ _NAMES: dict[str, dict[str, str]] = {
 }
 _OURS = {
     "thinking": "reasoning_effort",
+    "effort": "reasoning_effort",
     "format": "response_format",
     "parallel_tools": "parallel_tool_calls",
     "cache_key": "prompt_cache_key",

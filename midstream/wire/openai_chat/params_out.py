@@ -10,6 +10,7 @@ import msgspec
 from ...core.json_words import JSON_ONLY, speaks_of_json
 from ...core.parts import Message
 from ...core.turn import Format, Params, Prompt, Thinking, Tool
+from ..openai_models import nearest_effort
 from .dropped import Dropped
 from .parts_out import own, own_members
 from .quirks import Quirks
@@ -18,7 +19,6 @@ _encode = msgspec.json.Encoder().encode
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 #: Budgets in tokens up to which an effort is meant, where only words are understood.
 _BUDGETS = ((0, "none"), (2048, "low"), (8192, "medium"))
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def write_tools(prompt: Prompt, quirks: Quirks, dropped: Dropped) -> list[dict[str, Any]]:
@@ -175,22 +175,34 @@ def instruction_for(form: Format | None, quirks: Quirks, messages: Iterable[Mess
 
 
 def _write_thinking(thinking: Thinking, body: dict[str, Any], quirks: Quirks, dropped: Dropped) -> None:
+    if thinking.off and thinking.effort not in (None, "none"):
+        dropped.add("effort")
     if quirks.reasoning is None:
-        dropped.add("thinking")
+        if not thinking.off:  # which is what such a model does anyway
+            _drop_thinking(thinking, dropped)
         return
     if quirks.reasoning == "reasoning":
         body["reasoning"] = _wide(thinking)
         return
-    effort = thinking.effort or _effort_of(thinking.budget)
+    effort = "none" if thinking.off else thinking.effort or _effort_of(thinking.budget)
     if quirks.reasoning == "thinking":
         if effort is not None or thinking.budget is not None:
             body["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
     elif effort is not None:
-        body["reasoning_effort"] = _nearest(effort, quirks.efforts)
+        word = body["reasoning_effort"] = nearest_effort(effort, quirks.efforts)
+        if thinking.off and word != "none":
+            _drop_thinking(thinking, dropped)
     if thinking.summary is not None:
         dropped.add("reasoning.summary")
     if thinking.show is not None:
         dropped.add("show")
+
+
+def _drop_thinking(thinking: Thinking, dropped: Dropped) -> None:
+    if thinking.budget is not None or thinking.effort is None:
+        dropped.add("thinking")
+    if thinking.effort is not None:
+        dropped.add("effort")
 
 
 def _wide(thinking: Thinking) -> dict[str, Any]:
@@ -198,8 +210,10 @@ def _wide(thinking: Thinking) -> dict[str, Any]:
     wide: dict[str, Any] = {}
     if thinking.budget is not None and thinking.budget > 0:
         wide["max_tokens"] = thinking.budget
-    elif thinking.effort is not None or thinking.budget == 0:
-        wide["effort"] = thinking.effort or "none"
+    elif thinking.off:
+        wide["effort"] = "none"
+    elif thinking.effort is not None:
+        wide["effort"] = thinking.effort
     else:
         wide["enabled"] = True
     if thinking.show is False:
@@ -213,12 +227,3 @@ def _effort_of(budget: int | None) -> str | None:
     if budget is None or budget < 0:
         return None
     return next((word for most, word in _BUDGETS if budget <= most), "high")
-
-
-def _nearest(effort: str, known: tuple[str, ...]) -> str:
-    """The word itself, or the closest one that the service knows (the weaker of two)."""
-    if effort in known or effort not in _EFFORTS or not known:
-        return effort
-    place = _EFFORTS.index(effort)
-    ranked = [word for word in known if word in _EFFORTS]
-    return min(ranked, key=lambda word: abs(_EFFORTS.index(word) - place)) if ranked else effort

@@ -14,10 +14,10 @@ from ...core.json_words import JSON_ONLY, speaks_of_json
 from ...core.parts import Message, Text
 from ...core.turn import Asked, Fields, Format, Plan, Prompt, Thinking, Tool, ToolChoice
 from ...core.unread import check_left
+from ..openai_models import efforts_of, nearest_effort, reasons, samples_at_will
 from ..stranded import stranded
 from ..strict_json import write_object
 from .grammar import ENCRYPTED, LOGPROBS, NAME, own
-from .models import reasons, samples_at_will
 from .write_items import ItemWriter, is_marked, media
 
 _encode = msgspec.json.Encoder().encode
@@ -36,6 +36,10 @@ _CALLERS_WORDS: dict[str, dict[str, str]] = {
         "modalities": "responseModalities", "audio": "speechConfig",
     },
 }  # fmt: skip
+#: What their callers call the reasoning knob, and its word of effort; of Chat Completions and our own: one of
+#: the names.
+_THINKING_WORDS = {"anthropic_messages": ("thinking", "output_config.effort"), "gemini": ("thinkingConfig",) * 2}
+_THINKING_NAMES = ("reasoning_effort", "reasoning", "thinking")
 #: Other dialects' top-level fields that mean the same here.
 _CARRIED = ("metadata", "safety_identifier", "prompt_cache_retention", "prompt_cache_options", "moderation")
 #: Fields about how this server answers: nothing for a provider, nothing to report.
@@ -46,7 +50,8 @@ class Quirks(Struct, frozen=True):
     """Where a service that speaks this dialect differs from OpenAI's own.
 
     encrypted_reasoning: ask for encrypted reasoning, which models that do not reason refuse; None: as the model's
-    name says. sampling: it takes temperature and top_p; None: likewise.
+    name says. sampling: it takes temperature and top_p; None: likewise. efforts: the words that it knows, weakest
+    first, none when it does not reason; None: likewise.
     stores: it knows `store`. cache_marks: it takes `prompt_cache_breakpoint`.
     fewest_tokens: the lowest max_output_tokens it accepts; a lower one is raised and reported.
     ours: the caller's fields that this server acts on itself.
@@ -54,6 +59,7 @@ class Quirks(Struct, frozen=True):
 
     encrypted_reasoning: bool | None = None
     sampling: bool | None = None
+    efforts: tuple[str, ...] | None = None
     stores: bool = True
     cache_marks: bool = False
     fewest_tokens: int = 16
@@ -126,6 +132,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
         body["store"] = False
     _write_tools(prompt, body, dropped)
     _write_params(prompt, quirks, body, dropped)
+    _write_reasoning(plan, quirks, body, dropped)
     sealed = reasons(plan.model) if quirks.encrypted_reasoning is None else quirks.encrypted_reasoning
     include = [ENCRYPTED] if sealed else []
     if prompt.params.logprobs:
@@ -238,7 +245,6 @@ def _write_params(prompt: Prompt, quirks: Quirks, body: dict[str, Any], dropped:
         ("service_tier", tier if tier in _TIERS else None),
         ("prompt_cache_key", params.cache_key),
         ("text", _text(params.format, params.verbosity)),
-        ("reasoning", _reasoning(params.thinking)),
     ):
         if value is not None:
             body[name] = value
@@ -273,17 +279,39 @@ def _format(form: Format) -> dict[str, Any]:
     return written
 
 
-def _reasoning(thinking: Thinking | None) -> dict[str, Any] | None:
+def _write_reasoning(plan: Plan, quirks: Quirks, body: dict[str, Any], dropped: list[str]) -> None:
+    """No model is asked for what it refuses: one that does not reason for nothing of it, one that always does for as
+    little as it can."""
+    thinking = plan.turn.prompt.params.thinking
     if thinking is None:
-        return None
+        return
+    known = efforts_of(plan.model) if quirks.efforts is None else quirks.efforts
+    said = _reasoning(thinking, known)
+    if said and known:
+        body["reasoning"] = said
+    whole, effort = _thinking_words(plan)
+    if said and (thinking.off and said["effort"] != "none" if known else not thinking.off):
+        dropped += [whole] if thinking.budget is not None or thinking.effort is None else []
+        dropped += [effort] if thinking.effort is not None else []
+    elif thinking.off and thinking.effort not in (None, "none"):
+        dropped.append(effort)
+
+
+def _thinking_words(plan: Plan) -> tuple[str, str]:
+    """What the caller calls his reasoning knob, and its word of effort."""
+    word = next((name for name in _THINKING_NAMES if name in plan.turn.fields), _THINKING_NAMES[0])
+    return _THINKING_WORDS.get(plan.turn.dialect, (word, word))
+
+
+def _reasoning(thinking: Thinking, known: tuple[str, ...]) -> dict[str, Any]:
     said: dict[str, Any] = {}
-    effort = thinking.effort or effort_of(thinking.budget)
+    effort = "none" if thinking.off else thinking.effort or effort_of(thinking.budget)
     summary = thinking.summary or ("auto" if thinking.show else None)
     if effort is not None:
-        said["effort"] = effort
+        said["effort"] = nearest_effort(effort, known)
     if summary is not None:
         said["summary"] = summary
-    return said or None
+    return said
 
 
 def effort_of(budget: int | None) -> str | None:
