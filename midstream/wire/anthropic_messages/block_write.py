@@ -68,15 +68,15 @@ class BlockWriter:
             case Media():
                 return self._media(part)
             case Refusal():
-                return {"type": "text", "text": part.text} if part.text else None
+                return {"type": "text", "text": part.text} if part.text.strip() else None
             case Foreign():
                 return self._foreign(part)
 
     def text(self, part: Text) -> Block | None:
-        """None for an empty text, which the service refuses."""
-        if not part.text:
-            return None
+        """None for a text that is empty or only white space: the service refuses the whole request for one."""
         state = own_state(part.state)
+        if not part.text.strip() and "search_result" not in state:
+            return None
         block: dict[str, Any] = {"type": "text", "text": part.text, **state}
         if "search_result" in state:  # which has become text for other services
             block = {**state["search_result"]}
