@@ -12,6 +12,7 @@ _ESCAPE = r'\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[\da-fA-F]{4}|u[dD][89abAB][\da-
 _INSIDE = re.compile(rf'[^"\\\x00-\x1f]*(?:{_ESCAPE}[^"\\\x00-\x1f]*)*')
 #: An escape whose rest may still come.
 _BEGUN = re.compile(r"\\(?:u[\da-fA-F]{0,4}(?:\\(?:u[\da-fA-F]{0,3})?)?)?")
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _WORD = re.compile(r"[-+.\w]*")
 _SCALAR = re.compile(r"true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?", re.ASCII)
 
@@ -37,6 +38,8 @@ class ObjectText:
         self.wrong = False
 
     def more(self, text: str) -> str:
+        if self._next == _STRING and not self._held and _PLAIN.fullmatch(text):  # most of what is long
+            return "" if self.wrong else text
         if self.wrong:
             return ""
         data, at = self._held + text, 0

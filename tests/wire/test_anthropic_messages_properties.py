@@ -254,9 +254,12 @@ results = st.builds(
 users = st.lists(texts | images | links | files, min_size=1, max_size=3).map(
     lambda parts: Message("user", tuple(parts))
 )
-assistants = st.lists(texts | thoughts | redacted | calls, min_size=1, max_size=3).map(
-    lambda parts: Message("assistant", tuple(parts))
-)
+assistants = st.lists(
+    texts | thoughts | redacted | calls,
+    min_size=1,
+    max_size=3,
+    unique_by=lambda part: ("call", part.id) if isinstance(part, ToolCall) else id(part),  # what can be sent
+).map(lambda parts: Message("assistant", tuple(parts)))
 tools_messages = st.lists(results, min_size=1, max_size=2).map(lambda parts: Message("tool", tuple(parts)))
 
 

@@ -144,6 +144,28 @@ def test_ids_that_the_service_refuses_are_changed_alike_in_call_and_result() -> 
     assert calls[3] == "ok-1_A"
 
 
+def test_an_id_that_a_turn_uses_twice_becomes_two_in_calls_and_results() -> None:
+    def calls(*ids: str) -> Message:
+        return Message("assistant", tuple(ToolCall(id, "f") for id in ids))
+
+    def results(*ids: str) -> Message:
+        return Message("tool", tuple(ToolResult(id, (Text("r"),)) for id in ids))
+
+    ids = ("a.0", "b", "a.0", "b_2", "b", "", "call_1", "b")
+    first, answers, second, again = (
+        [block.get("id") or block.get("tool_use_id") for block in content]
+        for _, content in said(
+            ask(calls(*ids), results(*ids), calls("b", "b"), Message("user", (Text(" "),)), calls("b"), results("b"))[0]
+        )[1:]
+    )
+    assert first == answers
+    assert len(set(first)) == len(first)
+    assert [id for id in first if id in ids] == ["b", "b_2", "call_1"]
+    # The service takes an id again in a later turn. Turns that become one are one.
+    assert second == ["b", "b_2", "b_3"]
+    assert again == ["b"]
+
+
 def test_a_text_of_white_space_alone_is_left_out_as_an_empty_one_is() -> None:
     """The service refuses the whole conversation for one."""
     blank = Text(" \n\u00a0", cache=Cache())

@@ -25,14 +25,18 @@ class Arguments:
         self._text = StringIO()
         self._told = 0
 
-    def more(self, text: str, ended: bool) -> str:
-        """What can be told after the next piece. ended: it is the last one, and `rest` tells it."""
+    def more(self, text: str) -> str:
+        """What can be told after the next piece."""
         self._text.write(text)
-        told = "" if ended else self._coming.more(text)
-        if self._coming.wrong and not self._told:
-            return ""
-        self._told += len(told)
-        return told
+        told = self._coming.more(text)
+        if self._told or not self._coming.wrong:
+            self._told += len(told)
+            return told
+        return ""
+
+    def last(self, text: str) -> None:
+        """Nothing comes after this piece: `rest` tells it."""
+        self._text.write(text)
 
     def rest(self) -> str | None:
         """What is still to be told at the end; None when what was told has become no object."""

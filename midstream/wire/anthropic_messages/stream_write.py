@@ -81,8 +81,8 @@ class MessagesWriter:
     """core.dialect.AnswerWriter for this format."""
 
     __slots__ = (
-        "_block", "_declined", "_ending", "_head", "_live", "_queue", "_relay", "_say", "_slots", "_started",
-        "_stopped", "_told", "_usage",
+        "_arguments", "_block", "_declined", "_ending", "_head", "_live", "_queue", "_relay", "_say", "_slots",
+        "_started", "_stopped", "_told", "_usage",
     )  # fmt: skip
 
     def __init__(self, say: Say) -> None:
@@ -96,8 +96,9 @@ class MessagesWriter:
         self._slots: dict[int, _Slot] = {}
         self._queue: deque[_Slot] = deque()
         self._block = 0  # the number of the next block
-        self._live = -1  # the part whose deltas go straight out, behind `_head`
+        self._live = -1  # the part whose deltas go straight out, behind `_head`; the arguments of a call as they allow
         self._head = b""
+        self._arguments: Arguments | None = None
 
     def write(self, events: Iterable[Event]) -> bytes:
         out: list[bytes] = []
@@ -105,8 +106,9 @@ class MessagesWriter:
             if self._relay and event.native and type(event) not in _NEVER_RELAYED:
                 out.append(event.native)
             elif type(event) is Delta and event.index == self._live and not event.choice:
-                if event.text:
-                    out.append(self._head + _encode(event.text) + _TAIL)
+                text = event.text if self._arguments is None else self._arguments.more(event.text)
+                if text:
+                    out.append(self._head + _encode(text) + _TAIL)
             else:
                 self._one(event, out)
         if self._told is not None and not self._started and not self._relay:
@@ -182,8 +184,11 @@ class MessagesWriter:
         if not slot.opened:
             self._open(slot, kind, out)
         slot.pieces.clear()
-        if slot.arguments is not None:
-            text = slot.arguments.more(text, slot.ended)
+        if slot.arguments is not None and slot.ended:
+            slot.arguments.last(text)
+            text = ""
+        elif slot.arguments is not None:
+            text = slot.arguments.more(text)
         if text:
             out.append(self._head + _encode(text) + _TAIL)
         for citation in slot.citations:
@@ -203,7 +208,7 @@ class MessagesWriter:
             block, form = {"type": "text", "text": ""}, b'"text_delta","text":'
         self._start_block(block, out)
         self._head = b"".join((_HEAD, b"%d" % self._block, b',"delta":{"type":', form))
-        self._live = slot.index if slot.arguments is None else -1
+        self._live, self._arguments = slot.index, slot.arguments
         slot.opened = True
 
     def _argued(self, slot: _Slot, out: list[bytes]) -> bool:
