@@ -67,6 +67,10 @@ class _Slot:
         if isinstance(part, Text):
             self.citations.extend(part.citations)
 
+    @property
+    def is_text(self) -> bool:
+        return isinstance(self.part, Text)
+
 
 def _kind(part: Part) -> str:
     """The block type that a part streams as; "" for a part that is written in one piece when it ends."""
@@ -159,6 +163,9 @@ class MessagesWriter:
                 slot.citations.extend(event.citations)
             else:
                 slot.ended = True
+        elif isinstance(event, Marked) and event.citations and (texts := [one for one in self._queue if one.is_text]):
+            slot = texts[-1]  # its own block has ended, and can take none any more
+            slot.citations.extend(event.citations)
         else:
             return
         if self._queue[0] is slot:
