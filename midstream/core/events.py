@@ -5,7 +5,8 @@ Grammar of one attempt's events, per choice:
     Attempted Started? ((PartStarted (Delta | Marked)* PartEnded)* Used? Stopped Used?)+ (Done | Failed)
     Attempted Whole Done                                            (an answer that came in one piece)
 
-A choice has nearly always one Stopped; a service that goes on after it says another one, and the last one holds.
+A choice has nearly always one Stopped; a service that goes on after it says another one, and the last one holds. Some
+services tell sources when all is said: a Marked with citations may come after its text's PartEnded.
 
 A run of an agent logs `Opened`, then for each model call such a grammar without its Done, with the tools' events
 between them, then `Concluded` and the one Done or Failed of the whole run.

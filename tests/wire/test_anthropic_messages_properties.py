@@ -59,7 +59,9 @@ citations = st.builds(
     ),
     names,
 )
-texts = st.builds(Text, words)
+#: What can be sent: the service refuses a text of white space alone.
+sayings = words.filter(str.strip)
+texts = st.builds(Text, sayings)
 cited = st.builds(Text, words, st.lists(citations, max_size=2).map(tuple))
 thoughts = st.builds(lambda text, signature: Reasoning(text, state=State(NAME, {"signature": signature})), words, names)
 redacted = st.builds(lambda data: Reasoning(state=State(NAME, {"type": "redacted_thinking", "data": data})), names)
@@ -252,15 +254,18 @@ results = st.builds(
 users = st.lists(texts | images | links | files, min_size=1, max_size=3).map(
     lambda parts: Message("user", tuple(parts))
 )
-assistants = st.lists(texts | thoughts | redacted | calls, min_size=1, max_size=3).map(
-    lambda parts: Message("assistant", tuple(parts))
-)
+assistants = st.lists(
+    texts | thoughts | redacted | calls,
+    min_size=1,
+    max_size=3,
+    unique_by=lambda part: ("call", part.id) if isinstance(part, ToolCall) else id(part),  # what can be sent
+).map(lambda parts: Message("assistant", tuple(parts)))
 tools_messages = st.lists(results, min_size=1, max_size=2).map(lambda parts: Message("tool", tuple(parts)))
 
 
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
-    system = draw(st.lists(st.builds(Text, words, cache=st.just(Cache())), max_size=2))
+    system = draw(st.lists(st.builds(Text, sayings, cache=st.just(Cache())), max_size=2))
     messages = [Message("system", tuple(system))] if system else []
     messages.append(draw(users))
     for _ in range(draw(st.integers(0, 2))):

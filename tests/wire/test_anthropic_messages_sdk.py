@@ -127,6 +127,47 @@ def test_the_client_puts_a_translated_stream_together(client: anthropic.Anthropi
     assert (usage.output_tokens, usage.output_tokens_details.thinking_tokens) == (13, 4)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "given"),
+    [(["nu", "ll"], {}), (["[", "1]"], {"input": "[1]"}), ([" ", '{"x":', " 1}"], {"x": 1}), (["no"], {"input": "no"})],
+)
+def test_the_input_of_a_call_is_always_an_object(
+    client: anthropic.Anthropic, pieces: list[str], given: dict[str, Any]
+) -> None:
+    told: list[Event] = [Delta(0, piece) for piece in pieces]
+    stream_with(
+        [
+            Attempted("p", "another"),
+            PartStarted(0, ToolCall("a", "f")),
+            *told,
+            PartEnded(0),
+            Stopped("tool_calls"),
+            Done(),
+        ]
+    )
+    with client.messages.stream(**ASK) as stream:
+        message = stream.get_final_message()
+    assert (message.content[0].input, message.stop_reason) == (given, "tool_use")
+
+
+def test_a_malformed_call_raises_the_clients_own_error_and_never_ends(client: anthropic.Anthropic) -> None:
+    told: list[Event] = [Delta(0, piece) for piece in ('{"x": ', "1, 'y'", ": 2}")]
+    stream_with(
+        [
+            Attempted("p", "another"),
+            PartStarted(0, ToolCall("a", "f")),
+            *told,
+            PartEnded(0),
+            Stopped("tool_calls"),
+            Done(),
+        ]
+    )
+    kinds = []
+    with pytest.raises(anthropic.APIStatusError, match="no JSON object"), client.messages.stream(**ASK) as stream:
+        kinds += [event.type for event in stream]
+    assert "content_block_stop" not in kinds
+
+
 def test_the_raw_stream_passes_strict_validation(address: str) -> None:
     stream_with(EVENTS)
     with anthropic.Anthropic(api_key="k", base_url=address, max_retries=0, _strict_response_validation=True) as strict:

@@ -508,6 +508,16 @@ def test_citations_refusals_media_free_text_and_foreign_parts() -> None:
     assert "image/png" in blob.text  # type: ignore[union-attr]
 
 
+def test_sources_that_come_after_their_text_has_ended_stand_with_the_text_that_is_open() -> None:
+    early, late = Marked(0, citations=(Citation("https://a"),)), Marked(0, citations=(Citation("https://b"),))
+    ended = (PartStarted(0, Text("a")), early, PartEnded(0))
+    written = write(*ended, PartStarted(1, Text("b")), late, PartEnded(1), Done())
+    assert [one.citations[0].url for one in again(written).choices[0].parts] == ["https://a", "https://b"]  # type: ignore[union-attr]
+    # None is made up: a text without words would be refused when it comes back.
+    written = write(*ended, PartStarted(1, ToolCall("c", "f")), PartEnded(1), late, Done())
+    assert [type(part) for part in again(written).choices[0].parts] == [Text, ToolCall]
+
+
 def test_only_the_first_choice_is_written() -> None:
     written = write(
         PartStarted(0, Text("a"), 1), Delta(0, "b", 1), PartEnded(0, 1), Stopped("length", choice=1), Done()

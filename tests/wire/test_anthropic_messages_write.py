@@ -144,6 +144,61 @@ def test_ids_that_the_service_refuses_are_changed_alike_in_call_and_result() -> 
     assert calls[3] == "ok-1_A"
 
 
+def test_an_id_that_a_turn_uses_twice_becomes_two_in_calls_and_results() -> None:
+    def calls(*ids: str) -> Message:
+        return Message("assistant", tuple(ToolCall(id, "f") for id in ids))
+
+    def results(*ids: str) -> Message:
+        return Message("tool", tuple(ToolResult(id, (Text("r"),)) for id in ids))
+
+    ids = ("a.0", "b", "a.0", "b_2", "b", "", "call_1", "b")
+    first, answers, second, again = (
+        [block.get("id") or block.get("tool_use_id") for block in content]
+        for _, content in said(
+            ask(calls(*ids), results(*ids), calls("b", "b"), Message("user", (Text(" "),)), calls("b"), results("b"))[0]
+        )[1:]
+    )
+    assert first == answers
+    assert len(set(first)) == len(first)
+    assert [id for id in first if id in ids] == ["b", "b_2", "call_1"]
+    # The service takes an id again in a later turn. Turns that become one are one.
+    assert second == ["b", "b_2", "b_3"]
+    assert again == ["b"]
+
+
+def test_a_text_of_white_space_alone_is_left_out_as_an_empty_one_is() -> None:
+    """The service refuses the whole conversation for one."""
+    blank = Text(" \n\u00a0", cache=Cache())
+    body, dropped = ask(
+        Message("system", (blank, Text("s"))),
+        Message("user", (Text("hello"), blank)),
+        Message("assistant", (Text("\n\n"), Refusal("\n"), ToolCall("a", "f"))),
+        Message("tool", (ToolResult("a", (blank, Text("1\n"))),)),
+        Message("assistant", (blank,)),
+        Message("developer", (blank,)),
+        Message("user", (Text(" and? "),)),
+    )
+    assert (body["system"], dropped) == ("s", ())
+    assert said(body) == [
+        ("user", "hello"),
+        ("assistant", [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]),
+        (
+            "user",
+            [
+                {"type": "tool_result", "tool_use_id": "a", "content": "1\n"},
+                {"type": "text", "text": " and? "},
+            ],
+        ),
+    ]
+    assert said(ask(Message("system", (blank,)), Message("user", (blank,)))[0]) == [("user", "Continue.")]
+    assert "system" not in ask(Message("system", (blank,)), USER)[0]
+
+
+def test_a_search_result_of_white_space_is_no_text_and_goes_back_to_its_issuer() -> None:
+    found = {"type": "search_result", "source": "u", "title": "", "content": [{"type": "text", "text": "\n"}]}
+    assert user_content(Text("hello"), Text("\n\n", state=State(NAME, {"search_result": found})))[1] == found
+
+
 @pytest.mark.parametrize("arguments", ["[1]", '{"a":', '"null"', "plain words"])
 def test_arguments_that_are_no_object_are_kept_under_a_name(arguments: str) -> None:
     body, _ = ask(USER, Message("assistant", (ToolCall("a", "f", arguments),)))

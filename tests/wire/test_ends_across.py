@@ -186,3 +186,44 @@ def test_a_refusal_is_no_natural_end_where_only_the_end_can_say_it(source: str, 
         return
     assert (text_of(choice.parts), choice.stop) == ("I cannot", "content_filter")
     assert choice.native_stop == ("SAFETY" if target == gemini.NAME else "refusal")
+
+
+@pytest.mark.parametrize("began", ["", "Here is "])
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("target", [name for name in DIALECTS if name != anthropic_messages.NAME])
+def test_claudes_words_about_a_refusal_are_told(target: str, streamed: bool, began: str) -> None:
+    content = [{"type": "text", "text": began}] if began else []
+    details = {"type": "refusal", "category": "cyber", "explanation": "This looks like malware."}
+    end = {"stop_reason": "refusal", "stop_sequence": None, "stop_details": details}
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": content}
+    if streamed:
+        deltas = [{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": began}}]
+        start = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        blocks = [start, *deltas, {"type": "content_block_stop", "index": 0}] if began else []
+        begin = {"type": "message_start", "message": message | {"content": []}}
+        change = {"type": "message_delta", "delta": end, "usage": {"output_tokens": 1}}
+        told = [begin, *blocks, change, {"type": "message_stop"}]
+        body = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in told)
+        reader = anthropic_messages.answer_reader()
+        events = [*reader.feed(body), *reader.finish()]
+        own = anthropic_messages.answer_writer(SAY).write([Attempted("x", anthropic_messages.NAME), *events])
+        assert own == body
+        written = DIALECTS[target].answer_writer(SAY).write([Attempted("x", anthropic_messages.NAME), *events])
+    else:
+        answer = anthropic_messages.read_answer(json.dumps(message | end).encode())
+        assert anthropic_messages.write_answer(answer, SAY) == json.dumps(message | end).encode()
+        written = DIALECTS[target].write_answer(answer, SAY)
+    [choice] = heard(written, target, streamed).choices
+    assert choice.stop == "content_filter"
+    words = "".join(part.text for part in choice.parts if isinstance(part, Refusal))
+    if target == gemini.NAME:
+        assert text_of(choice.parts) == began + "This looks like malware."
+    else:
+        assert (text_of(choice.parts), words) == (began, "This looks like malware.")
+
+
+@pytest.mark.parametrize("details", [None, {}, {"explanation": None}, {"explanation": " "}, {"explanation": 3}, "x"])
+def test_a_refusal_of_which_nothing_is_said_has_no_words(details: object) -> None:
+    body = json.loads(_message("refusal")) | {"stop_details": details}
+    assert text_of(anthropic_messages.read_answer(json.dumps(body).encode()).choices[0].parts) == "hi"
+    assert len(anthropic_messages.read_answer(json.dumps(body).encode()).choices[0].parts) == 1

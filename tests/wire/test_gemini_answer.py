@@ -22,6 +22,8 @@ from midstream.core.events import (
     Event,
     Failed,
     Fold,
+    Marked,
+    PartEnded,
     Passed,
     Stopped,
     Used,
@@ -29,7 +31,7 @@ from midstream.core.events import (
 )
 from midstream.core.parts import Citation, Foreign, Media, Reasoning, State, Text, ToolCall
 from midstream.core.usage import Usage
-from midstream.wire import gemini
+from midstream.wire import anthropic_messages, gemini
 
 SAY = Say("say-1", 1, "as-called")
 
@@ -260,6 +262,31 @@ def test_citation_metadata_comes_and_goes() -> None:
     assert citation == Citation("https://a.example", None, None, 0, 3, State("gemini", source))
     written = json.loads(gemini.write_answer(replace(whole(value), native=None), SAY))
     assert written["candidates"][0]["citationMetadata"] == {"citations": [source]}
+
+
+@pytest.mark.parametrize("facts", ["citationMetadata", "groundingMetadata"])
+def test_sources_that_come_with_the_signature_of_their_text_are_told_before_it_ends(facts: str) -> None:
+    told = {
+        "citationMetadata": {"citations": [{"startIndex": 0, "endIndex": 3, "uri": "https://a.example"}]},
+        "groundingMetadata": {
+            "groundingChunks": [{"web": {"uri": "https://a.example", "title": "A"}}],
+            "groundingSupports": [{"segment": {"endIndex": 3}, "groundingChunkIndices": [0]}],
+        },
+    }
+    last = candidate({"text": "", "thoughtSignature": "s"}, finish="STOP", **{facts: told[facts]})
+    for parts in ((), ({"text": "b", "thoughtSignature": "t"},)):  # the same, also where a signed part was before
+        stream = sse(*[chunk(part) for part in parts], chunk({"text": "code"}), {"candidates": [last]})
+        events = events_of(stream)
+        ended = [event.index for event in events if isinstance(event, PartEnded)]
+        assert ended == sorted(set(ended))
+        for place, event in enumerate(events):
+            if isinstance(event, Marked):
+                assert PartEnded(event.index) not in bare(events[:place])
+        writer = anthropic_messages.answer_writer(SAY)
+        reader = anthropic_messages.answer_reader()
+        written = writer.write([Attempted("p", gemini.NAME), *events])
+        text = fold([*reader.feed(written), *reader.finish()]).choices[0].parts[-1]
+        assert [one.url for one in text.citations] == ["https://a.example"]
 
 
 def test_logprobs_are_openai_chats_token_objects_both_ways() -> None:

@@ -191,6 +191,15 @@ CALL_ODDITIES: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str, str]]]
         [call(index=0, id="a", function={"name": "f", "arguments": {"x": 1}})],
         [("a", "f", '{"x":1}')],
     ),
+    "arguments inside a string": (
+        [
+            call(index=0, id="a", function={"name": "f", "arguments": ' "{\\"x\\"'}),
+            call(index=1, id="b", function={"name": "g", "arguments": "\n"}),
+            call(index=0, function={"arguments": ':1}"'}),
+            call(index=1, function={"arguments": '"no JSON'}),
+        ],
+        [("a", "f", '{"x":1}'), ("b", "g", '\n"no JSON')],
+    ),
     "the name comes late": (
         [call(index=0, id="a", function={"arguments": "1"}), call(index=0, function={"name": "f", "arguments": "2"})],
         [("a", "f", "12")],
@@ -211,6 +220,13 @@ def test_tool_calls_are_read_however_they_come(deltas: list[dict[str, Any]], cal
     (choice,) = answer_of(*frames, STOP).choices
     assert choice.stop == "tool_calls"
     assert choice.native_stop == "stop"
+
+
+def test_frames_of_arguments_that_wait_for_their_end_are_relayed_as_they_come() -> None:
+    frames = [ROLE, *(chunk(delta) for delta in CALL_ODDITIES["arguments inside a string"][0]), CALLED]
+    reader = StreamReader()
+    for frame in frames:
+        assert b"".join(event.native or b"" for event in reader.feed(frame.encode())) == frame.encode()
 
 
 def test_part_indexes_rise_and_every_part_ends() -> None:

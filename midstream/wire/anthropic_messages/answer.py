@@ -26,6 +26,7 @@ class _Answer(Struct):
     content: Raw = Raw(b"[]")
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    stop_details: Any = None
     usage: Any = None
     error: Any = None
 
@@ -39,9 +40,16 @@ def read_answer(body: bytes) -> Answer:
     and Garbled for anything that is not a message."""
     answer, parts = _message(body, body)
     word = answer.stop_reason or ""
+    parts += refusal_in(word, answer.stop_details)
     choice = Choice(parts, read_stop(word), word, answer.stop_sequence)
     used, tier = read_usage(answer.usage), read_tier(answer.usage)
     return Answer(answer.id, answer.model, 0, (choice,), used, Native(NAME, body), tier, "", read_inner(answer.usage))
+
+
+def refusal_in(stop_reason: str, details: Any) -> tuple[Refusal, ...]:
+    """What stop_details say of a refusal, in words for people; none where they say nothing."""
+    words = details.get("explanation") if stop_reason == "refusal" and isinstance(details, dict) else None
+    return (Refusal(words),) if isinstance(words, str) and words.strip() else ()
 
 
 def _message(said: bytes, body: bytes) -> tuple[_Answer, tuple[Part, ...]]:

@@ -83,6 +83,7 @@ def _turn(message: Message, carried: bool, writer: BlockWriter) -> Turned | None
     native = message.native
     if native is not None and native.dialect == NAME and (native.raw or carried):
         raw = signed_message(native.raw) if native.raw else None
+        writer.ids.end()
         return Turned("system" if message.role == "system" else role, [], raw) if raw else None
     if message.name is not None:
         writer.drop("messages.name")

@@ -24,6 +24,7 @@ from ...core.parts import (
     ToolResult,
 )
 from ...core.unread import refused, unread, words_for
+from .call_ids import CallIds
 from .names import NAME, own_state, wire_id, write_cache
 
 #: A block, or its bytes as they were once written.
@@ -39,6 +40,7 @@ class BlockWriter:
 
     def __init__(self) -> None:
         self.dropped: list[str] = []
+        self.ids = CallIds()
         self._calls = 0
         self._results = 0
 
@@ -48,8 +50,10 @@ class BlockWriter:
 
     def blocks(self, parts: Sequence[Part], role: str) -> list[Block]:
         """The blocks of a message's parts. role: "user" or "assistant"."""
-        written = (self._block(part, role) for part in parts)
-        return [block for block in written if block is not None]
+        written = [block for part in parts if (block := self._block(part, role)) is not None]
+        if written and role == "user":
+            self.ids.end()
+        return written
 
     def _block(self, part: Part, role: str) -> Block | None:
         match part:
@@ -59,7 +63,7 @@ class BlockWriter:
                 return write_reasoning(part)
             case ToolCall():
                 self._calls += not part.id
-                return write_call(part, part.id or f"call_{self._calls}")
+                return write_call(part, self.ids.call(part.id or f"call_{self._calls}"))
             case ToolResult():
                 return self._result(part, role)
             case Media() if role == "assistant":
@@ -68,15 +72,15 @@ class BlockWriter:
             case Media():
                 return self._media(part)
             case Refusal():
-                return {"type": "text", "text": part.text} if part.text else None
+                return {"type": "text", "text": part.text} if part.text.strip() else None
             case Foreign():
                 return self._foreign(part)
 
     def text(self, part: Text) -> Block | None:
-        """None for an empty text, which the service refuses."""
-        if not part.text:
-            return None
+        """None for a text that is empty or only white space: the service refuses the whole request for one."""
         state = own_state(part.state)
+        if not part.text.strip() and "search_result" not in state:
+            return None
         block: dict[str, Any] = {"type": "text", "text": part.text, **state}
         if "search_result" in state:  # which has become text for other services
             block = {**state["search_result"]}
@@ -99,7 +103,7 @@ class BlockWriter:
         content = self.blocks(part.parts, role)
         block: dict[str, Any] = {
             "type": "tool_result",
-            "tool_use_id": wire_id(part.id or f"call_{self._results}"),
+            "tool_use_id": self.ids.result(part.id or f"call_{self._results}"),
             "content": content[0]["text"] if _only_text(content) else content,  # type: ignore[call-overload]
             **own_state(part.state),
         }

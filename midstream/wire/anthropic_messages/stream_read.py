@@ -26,7 +26,7 @@ from ...core.events import (
 from ...core.parts import Foreign, Part, Reasoning, State, Text, ToolCall
 from ..half_pairs import forgiving, mended
 from ..sse import Frame, SSEReader
-from .answer import read_answer
+from .answer import read_answer, refusal_in
 from .block_read import read_block, read_citation
 from .faults import refused
 from .names import NAME, read_stop
@@ -42,6 +42,7 @@ class _Delta(Struct, gc=False):
     citation: Any = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    stop_details: Any = None
 
 
 class _Event(Struct, gc=False):
@@ -277,6 +278,10 @@ class MessagesReader:
         word = event.delta.stop_reason if event.delta is not None else None
         if word is not None:
             self._stop_all(made)
+        if word is not None and event.delta is not None and not self._stopped:
+            for refusal in refusal_in(word, event.delta.stop_details):
+                made += (PartStarted(self._next, refusal, 0, b""), PartEnded(self._next, 0, b""))
+                self._next += 1
         self._used(event.usage, made)
         if word is not None and event.delta is not None and not self._stopped:
             self._stopped = True

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ...core.dialect import Say
+from ...core.errors import Garbled
 from ...core.events import (
     Attempted,
     Delta,
@@ -25,10 +26,12 @@ from ...core.events import (
     Whole,
     unfold,
 )
+from ...core.outcome import StopReason
 from ...core.parts import Citation, Part, Reasoning, Refusal, State, Text, ToolCall
 from ...core.usage import Usage
 from ..sse import write_frame
 from .answer import answer_block, message_id, write_citation
+from .arguments import Arguments
 from .faults import write_error
 from .names import NAME, own_state, wire_id, write_stop
 from .tokens import write_usage
@@ -38,12 +41,15 @@ _HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index
 #: Their native bytes, if any, are no frames of this stream.
 _NEVER_RELAYED = frozenset({Attempted, Whole})
 _TAIL = b"}}\n\n"
+#: After these a call may be in the middle of its arguments: the end of the message says that it is not whole.
+_CUTS: frozenset[StopReason] = frozenset({"length", "content_filter", "error"})
 
 
 class _Slot:
-    """A part on its way. pieces, citations: not yet written. opened: its block has started on the wire."""
+    """A part on its way. pieces, citations: not yet written. opened: its block has started on the wire.
+    arguments: of a call that streams."""
 
-    __slots__ = ("citations", "ended", "index", "kind", "opened", "part", "pieces", "state")
+    __slots__ = ("arguments", "citations", "ended", "index", "kind", "opened", "part", "pieces", "state")
 
     def __init__(self, index: int, part: Part) -> None:
         self.index = index
@@ -53,12 +59,17 @@ class _Slot:
         self.citations: list[Citation] = []
         self.state: State | None = getattr(part, "state", None)
         self.ended = self.opened = False
+        self.arguments = Arguments(part) if isinstance(part, ToolCall) and self.kind else None
         if isinstance(part, Text | Reasoning | Refusal) and part.text:
             self.pieces.append(part.text)
         if isinstance(part, ToolCall) and part.arguments:
             self.pieces.append(part.arguments)
         if isinstance(part, Text):
             self.citations.extend(part.citations)
+
+    @property
+    def is_text(self) -> bool:
+        return isinstance(self.part, Text)
 
 
 def _kind(part: Part) -> str:
@@ -74,8 +85,8 @@ class MessagesWriter:
     """core.dialect.AnswerWriter for this format."""
 
     __slots__ = (
-        "_block", "_declined", "_head", "_live", "_queue", "_relay", "_say", "_slots", "_started", "_stopped", "_told",
-        "_usage",
+        "_arguments", "_block", "_declined", "_ending", "_head", "_live", "_queue", "_relay", "_say", "_slots",
+        "_started", "_stopped", "_told", "_usage",
     )  # fmt: skip
 
     def __init__(self, say: Say) -> None:
@@ -85,12 +96,13 @@ class MessagesWriter:
         self._started = False
         self._usage = Usage()
         self._stopped: Stopped | None = None
-        self._declined = False
+        self._declined = self._ending = False
         self._slots: dict[int, _Slot] = {}
         self._queue: deque[_Slot] = deque()
         self._block = 0  # the number of the next block
-        self._live = -1  # the part whose deltas go straight out, behind `_head`
+        self._live = -1  # the part whose deltas go straight out, behind `_head`; the arguments of a call as they allow
         self._head = b""
+        self._arguments: Arguments | None = None
 
     def write(self, events: Iterable[Event]) -> bytes:
         out: list[bytes] = []
@@ -98,8 +110,9 @@ class MessagesWriter:
             if self._relay and event.native and type(event) not in _NEVER_RELAYED:
                 out.append(event.native)
             elif type(event) is Delta and event.index == self._live and not event.choice:
-                if event.text:
-                    out.append(self._head + _encode(event.text) + _TAIL)
+                text = event.text if self._arguments is None else self._arguments.more(event.text)
+                if text:
+                    out.append(self._head + _encode(text) + _TAIL)
             else:
                 self._one(event, out)
         if self._told is not None and not self._started and not self._relay:
@@ -139,6 +152,8 @@ class MessagesWriter:
             slot = self._slots[event.index] = _Slot(event.index, event.part)
             self._declined = self._declined or isinstance(event.part, Refusal)
             self._queue.append(slot)
+            if slot.arguments is not None and slot.pieces:
+                return  # they may be all: what comes next says it
         elif event.index in self._slots:
             slot = self._slots[event.index]
             if isinstance(event, Delta):
@@ -148,17 +163,21 @@ class MessagesWriter:
                 slot.citations.extend(event.citations)
             else:
                 slot.ended = True
+        elif isinstance(event, Marked) and event.citations and (texts := [one for one in self._queue if one.is_text]):
+            slot = texts[-1]  # its own block has ended, and can take none any more
+            slot.citations.extend(event.citations)
         else:
             return
         if self._queue[0] is slot:
             self._advance(out)
 
     def _advance(self, out: list[bytes]) -> None:
-        """Writes what can be written: the first part in the queue, and those behind it as they become the first."""
+        """Writes what can be written: the first part in the queue, and those behind it as they become the first. One
+        that cannot be ended stays there."""
         while self._queue:
             slot = self._queue[0]
             self._pour(slot, out)
-            if not slot.ended:
+            if not slot.ended or not self._argued(slot, out):
                 return
             self._close(slot, out)
             self._queue.popleft()
@@ -171,9 +190,14 @@ class MessagesWriter:
             return
         if not slot.opened:
             self._open(slot, kind, out)
+        slot.pieces.clear()
+        if slot.arguments is not None and slot.ended:
+            slot.arguments.last(text)
+            text = ""
+        elif slot.arguments is not None:
+            text = slot.arguments.more(text)
         if text:
             out.append(self._head + _encode(text) + _TAIL)
-        slot.pieces.clear()
         for citation in slot.citations:
             if (members := write_citation(citation)) is not None:
                 self._delta({"type": "citations_delta", "citation": members}, out)
@@ -191,8 +215,21 @@ class MessagesWriter:
             block, form = {"type": "text", "text": ""}, b'"text_delta","text":'
         self._start_block(block, out)
         self._head = b"".join((_HEAD, b"%d" % self._block, b',"delta":{"type":', form))
-        self._live = slot.index
+        self._live, self._arguments = slot.index, slot.arguments
         slot.opened = True
+
+    def _argued(self, slot: _Slot, out: list[bytes]) -> bool:
+        """Writes the rest of a call's arguments. False for those of which something was told and which are no object:
+        such a call must not look whole, so its block only ends where the end of the message says that it was cut."""
+        if slot.arguments is None:
+            return True
+        rest = slot.arguments.rest()
+        if rest is None:
+            reason = self._stopped.reason if self._stopped is not None else "stop"
+            return self._ending and slot.arguments.is_cut and reason in _CUTS
+        if rest:
+            out.append(self._head + _encode(rest) + _TAIL)
+        return True
 
     def _close(self, slot: _Slot, out: list[bytes]) -> None:
         self._live = -1
@@ -252,9 +289,13 @@ class MessagesWriter:
 
     def _end(self, out: list[bytes]) -> None:
         self._start(out)
+        self._ending = True
         for slot in self._queue:
             slot.ended = True
         self._advance(out)
+        if self._queue:
+            self._fail(self._queue[0].part, out)
+            return
         stopped = self._stopped or Stopped("stop")
         delta = {
             "stop_reason": write_stop(stopped.reason, stopped.native_reason, stopped.sequence, self._declined),
@@ -262,6 +303,11 @@ class MessagesWriter:
         }
         _frame(out, "message_delta", {"delta": delta, "usage": write_usage(self._usage)})
         _frame(out, "message_stop", {})
+
+    def _fail(self, call: Part, out: list[bytes]) -> None:
+        name = call.name if isinstance(call, ToolCall) else ""
+        error = Garbled(f"the model's arguments for {name} are no JSON object", code="response_invalid")
+        out.append(write_frame(write_error(error, self._say.request_id), b"error"))
 
 
 def _frame(out: list[bytes], kind: str, members: dict[str, Any]) -> None:

@@ -38,15 +38,16 @@ _anything = forgiving(msgspec.json.Decoder().decode)
 
 
 class _Open:
-    """One candidate of a stream under construction. at: index of the open part, -1 when none is."""
+    """One candidate of a stream under construction. at: index of the open part, -1 when none is. signed: no more text
+    of it comes."""
 
-    __slots__ = ("at", "beside", "blocked", "called", "calling", "next", "reasoning", "stop", "texts")
+    __slots__ = ("at", "beside", "blocked", "called", "calling", "next", "reasoning", "signed", "stop", "texts")
 
     def __init__(self) -> None:
         self.at = -1
         self.next = 0
         self.reasoning = False
-        self.called = self.blocked = False
+        self.called = self.blocked = self.signed = False
         #: A call that comes in pieces: it is told of when it is whole.
         self.calling: PartialCall | None = None
         self.stop = ""
@@ -206,7 +207,7 @@ class Reader:
         text, signature = part.text, part.thoughtSignature
         if text or signature:
             reasoning = part.thought is True
-            if choice.at < 0 or choice.reasoning is not reasoning:
+            if choice.at < 0 or choice.signed or choice.reasoning is not reasoning:
                 self._open_text(number, choice, reasoning, out)
             at = choice.at
             if text:
@@ -214,10 +215,11 @@ class Reader:
                     choice.texts[at].append(text)
                 out.append(Delta(at, text, number, self._take()))
             if signature:
-                # What follows a signed part is another part: Google wants a signature back on the part it sat on.
+                # What follows a signed part is another part: Google wants a signature back on the part it sat on. It
+                # stays open till then, for its sources come last.
                 state = State(NAME, {"thoughtSignature": signature})
                 out.append(Marked(at, state, choice=number, native=self._take()))
-                self._close_part(number, choice, out)
+                choice.signed = True
 
     def _open_text(self, number: int, choice: _Open, reasoning: bool, out: list[Event]) -> None:
         self._close_part(number, choice, out)
@@ -234,6 +236,7 @@ class Reader:
         if choice.at >= 0:
             out.append(PartEnded(choice.at, number, self._take()))
             choice.at = -1
+        choice.signed = False
 
     def _read_other(self, number: int, choice: _Open, item: Any, out: list[Event]) -> None:
         """A part that comes whole: a call, a picture, something that only Google knows, an empty signed part. And the

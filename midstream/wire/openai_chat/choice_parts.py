@@ -14,6 +14,7 @@ from .parts_in import (
     content_text,
     details_state,
     details_text,
+    is_wrapped,
     merge_details,
     read_citations,
     read_content_item,
@@ -21,6 +22,7 @@ from .parts_in import (
     read_sound,
     thought_of,
     unique_id,
+    whole_arguments,
 )
 from .quirks import NAME
 from .reasons import read_reason
@@ -30,15 +32,17 @@ _KINDS: dict[type[Part], Part] = {Text: Text(""), Reasoning: Reasoning(""), Refu
 
 
 class _Calling:
-    """A tool call under construction. It is told of (index >= 0) once its name is known, and ended by a stop."""
+    """A tool call under construction. It is told of (index >= 0) once its name is known, and ended by a stop.
+    held: arguments that are not told yet. plain: they are told as they come. wrapped: when all of them are there."""
 
-    __slots__ = ("custom", "ended", "extra", "given", "held", "id", "index", "key", "name")
+    __slots__ = ("custom", "ended", "extra", "given", "held", "id", "index", "key", "name", "plain", "wrapped")
 
     def __init__(self, key: int | None, given: str | int | None) -> None:
         self.key = key
         self.given = given
-        self.id = self.name = self.held = ""
-        self.custom = self.ended = False
+        self.id = self.name = ""
+        self.held: list[str] = []
+        self.custom = self.ended = self.plain = self.wrapped = False
         self.extra: Any = None
         self.index = -1
 
@@ -161,12 +165,25 @@ class ChoiceParts:
             calling.extra = call.extra_content
         piece = (named.input or "") if custom else arguments_text(named.arguments)
         if calling.index >= 0:
-            if piece and not calling.ended:
-                out.append(Delta(calling.index, piece, self.number))
+            self._argue(calling, piece, out)
             return
-        calling.held += piece
+        calling.held.append(piece)
         if calling.name:
             self._tell(calling, out)
+
+    def _argue(self, calling: _Calling, piece: str, out: list[Event]) -> None:
+        """Tells more of its arguments. JSON text inside a JSON string waits for its end: then it is unpacked."""
+        if not piece or calling.ended:
+            return
+        if not calling.plain:
+            calling.wrapped = calling.wrapped or is_wrapped(piece)
+            calling.held.append(piece)
+            if calling.wrapped or not piece.strip():
+                return
+            calling.plain = True
+            piece = "".join(calling.held)
+            calling.held.clear()
+        out.append(Delta(calling.index, piece, self.number))
 
     def _calling(self, call: Call) -> _Calling:
         """The call that this delta belongs to: by index, else by id, else the last one."""
@@ -200,9 +217,10 @@ class ChoiceParts:
         kind: Any = "custom" if calling.custom else "function"
         part = ToolCall(calling.id, calling.name, kind=kind, state=state)
         out.append(PartStarted(calling.index, part, self.number))
-        if calling.held:
-            out.append(Delta(calling.index, calling.held, self.number))
-            calling.held = ""
+        calling.plain = calling.custom
+        held = "".join(calling.held)
+        calling.held.clear()
+        self._argue(calling, held, out)
 
     def _more(self, kind: type[Part], text: str, out: list[Event]) -> None:
         if self.open is not kind:
@@ -262,6 +280,9 @@ class ChoiceParts:
                 self._tell(calling, out)
             if not calling.ended:
                 calling.ended = True
+                if calling.held:
+                    out.append(Delta(calling.index, whole_arguments("".join(calling.held)), self.number))
+                    calling.held.clear()
                 out.append(PartEnded(calling.index, self.number))
         word, native, sequence = self._reason = reason
         self.stopped = True

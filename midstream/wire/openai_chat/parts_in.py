@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
+from ...core.json_words import decoded
 from ...core.parts import Citation, Foreign, Media, Part, Reasoning, State, Text, ToolCall
 from .quirks import NAME
 from .shapes import Call, Named, Said, Sound
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 def thought_of(said: Said) -> str | None:
@@ -144,14 +144,19 @@ def arguments_text(arguments: Any) -> str:
 def whole_arguments(arguments: Any) -> str:
     """Like arguments_text, for arguments known to be complete: JSON text inside a JSON string is unpacked."""
     text = arguments_text(arguments)
-    if text.startswith('"'):
+    if is_wrapped(text):
         try:
-            inner = _decode(text)
-            if isinstance(inner, str) and isinstance(_decode(inner), dict):
+            inner = decoded(text)
+            if isinstance(inner, str) and isinstance(decoded(inner), dict):
                 return inner
         except msgspec.DecodeError:
             pass
     return text
+
+
+def is_wrapped(arguments: str) -> bool:
+    """Does the text of arguments begin as a JSON string does?"""
+    return arguments.lstrip().startswith('"')
 
 
 def call_id(answer_id: str, choice: int, position: int) -> str:
