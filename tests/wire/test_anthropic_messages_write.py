@@ -527,13 +527,28 @@ def test_newer_models_get_effort_and_adaptive_thinking() -> None:
     assert thinking_of(Thinking("minimal", show=True), model="claude-opus-4-7")[:3] == (
         {"type": "adaptive", "display": "summarized"},
         {"effort": "low"},
-        4096,
+        4096 + 1024,
     )
     assert thinking_of(Thinking("xhigh"), model="claude-opus-4-6")[1] == {"effort": "high"}
     assert thinking_of(Thinking("xhigh"), model="claude-opus-5")[1] == {"effort": "xhigh"}
     assert thinking_of(Thinking(budget=3000), model="claude-opus-4-6")[0]["budget_tokens"] == 3000
     assert thinking_of(Thinking(budget=3000), model="claude-opus-4-8")[1] == {"effort": "medium"}
     assert thinking_of(Thinking(budget=-1, show=False), model="claude-sonnet-5")[0]["display"] == "omitted"
+
+
+def test_adaptive_thinking_too_has_room_beside_the_answer_where_the_caller_sets_no_limit() -> None:
+    room = {
+        Thinking("low"): 2048,
+        Thinking("high"): 16384,
+        Thinking(budget=20000): 24576,
+        Thinking(budget=90000): 90000,
+        Thinking(budget=-1): 16384,  # as much as the service thinks by itself
+    }
+    for thinking, tokens in room.items():
+        assert thinking_of(thinking, model="claude-opus-4-8")[2] == 4096 + tokens
+        assert thinking_of(thinking, model="claude-opus-4-8", max_tokens=3000)[2] == 3000
+    assert thinking_of(Thinking("none"), model="claude-opus-4-8")[2] == 4096
+    assert thinking_of(Thinking("none"), model="claude-fable-5")[2] == 4096 + 2048  # it always thinks
 
 
 def test_thinking_leaves_no_room_for_sampling_nor_for_a_forced_call() -> None:

@@ -111,10 +111,11 @@ def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written)
         return
     if thinking.off:  # it always thinks, and does so as little as it can
         out.members["output_config"] = {"effort": quirks.efforts[0]}
+        _make_room(out, params, BUDGETS[quirks.efforts[0]])
         out.dropped.append(name)
         return
     if quirks.thinking == "adaptive" or (quirks.thinking == "either" and (thinking.budget or -1) < 0):
-        _adaptive(thinking, quirks, out)
+        _adaptive(params, thinking, quirks, out)
         return
     # Refused together with a budget. Adaptive thinking goes with it, and needs no thought before earlier calls.
     forced = choice is not None and choice.mode in ("tool", "required")
@@ -124,9 +125,14 @@ def _thinking(plan: Plan, quirks: Quirks, turns: Sequence[Turned], out: Written)
         return
     if budget < (thinking.budget or 0):
         out.dropped.append(name)  # kept, but not as it was asked for
-    if params.max_tokens is None:
-        out.max_tokens += budget
+    _make_room(out, params, budget)
     out.members["thinking"] = {"type": "enabled", "budget_tokens": budget, **_display(thinking)}
+
+
+def _make_room(out: Written, params: Params, tokens: int) -> None:
+    """Thinking counts towards the limit: one that the caller has not set leaves room for it and the answer."""
+    if params.max_tokens is None:
+        out.max_tokens += tokens
 
 
 def _budget(thinking: Thinking, max_tokens: int | None) -> int | None:
@@ -143,7 +149,7 @@ def _budget(thinking: Thinking, max_tokens: int | None) -> int | None:
     return max(wanted, MIN_BUDGET)
 
 
-def _adaptive(thinking: Thinking, quirks: Quirks, out: Written) -> None:
+def _adaptive(params: Params, thinking: Thinking, quirks: Quirks, out: Written) -> None:
     out.members["thinking"] = {"type": "adaptive", **_display(thinking)}
     word = thinking.effort
     if word is None:
@@ -151,6 +157,8 @@ def _adaptive(thinking: Thinking, quirks: Quirks, out: Written) -> None:
     effort = _EFFORTS.get(word or "")
     if effort is not None:
         out.members["output_config"] = {"effort": effort if effort in quirks.efforts else "high"}
+    wanted = BUDGETS.get(word or "", BUDGETS["high"])  # which is what the service does where nobody says how much
+    _make_room(out, params, max(thinking.budget or 0, wanted))
 
 
 def _display(thinking: Thinking) -> dict[str, str]:
