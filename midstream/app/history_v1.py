@@ -158,8 +158,8 @@ def _one(services: Services) -> APIRouter:
         threads, message = _threads(services, caller), _id("msg_", messageId)
         row = await threads.thread(_id("conv_", id))
         await threads.react(row.id, message, reaction)
-        if reaction == "dislike" and row.agent_id:
-            await services.bell.disliked(caller.org, row.agent_id, row.thread_id or row.id, message)
+        if reaction == "dislike" and (agent := _answering(row, await threads.message(row.id, message))):
+            await services.bell.disliked(caller.org, agent, row.thread_id or row.id, message)
         return json_reply({"id": messageId, "reaction": reaction})
 
     return router
@@ -223,6 +223,14 @@ def shown(row: ThreadRow) -> dict[str, Any]:
         "createdAt": _time(row.created_at),
         "updatedAt": _time(row.updated_at),
     }
+
+
+def _answering(row: ThreadRow, message: ThreadMessage) -> str:
+    """The agent whose answer it is, "" = nobody's: the user's own words, or a model's that was asked without an agent.
+    Others than the conversation's may have gone on in it."""
+    if message.role != "assistant" or message.detail is None:
+        return ""
+    return detail_in(message.detail).agent_id or row.agent_id or ""
 
 
 def _agent(id: str) -> str | None:
