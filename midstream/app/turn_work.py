@@ -26,7 +26,9 @@ from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
 from ..core.usage import Usage
 from ..metering.alerts import alarms_of, raised
+from ..metering.turns import TURN
 from ..store.ledger import Record
+from ..store.searching import of_a_call
 from ..store.tool_calls import left_behind
 from ..tools.knowledge import searches
 from .laps import Laps
@@ -394,11 +396,12 @@ class TurnWork:
                 )
         elif self.outcome is not None:
             records += thread.ends(self.outcome, self._run, version=version, configuration=sent)
-        if self.accounted:
+        if topics := self._topics(end):
             told = self.outcome if not isinstance(end, Failed) else end.error
             assert told is not None
             account = accounted(self._account(), told)
-            records += self._rooms.after(account, self._topics(end))
+            records += self._rooms.after(account, topics)
+        if self.accounted:
             # By its run: a message that is answered anew is another occasion.
             records += raised(self._run, account.org, alarms_of(account, self._searches()), self._rooms.clock.wall())
         return [*records, *also]
@@ -411,15 +414,17 @@ class TurnWork:
         return [step for step in steps if step.name in names]
 
     def _topics(self, end: Event) -> list[str]:
-        """What happens after this turn that does not happen after every one."""
-        loaded, outcome = self._loaded, self.outcome
+        """What happens after this turn. One that another agent has asked for is remembered where its thread goes on."""
+        loaded, outcome, mine = self._loaded, self.outcome, self.accounted
+        topics = [TURN] if mine else []
         if isinstance(end, Failed) or outcome is None or outcome.blocked or not self._thread.kept:
-            return []
+            return topics
         titles = loaded.spec.settings.titles
         if titles is None:
             titles = loaded.spec.type == CHATBOT
-        wanted = {MEMORY: loaded.spec.memory, TITLE: titles and self._thread.unnamed}
-        return [topic for topic, on in wanted.items() if on and loaded.id]
+        remembers = loaded.spec.memory and not of_a_call(self._thread.thread)
+        wanted = {MEMORY: remembers, TITLE: mine and titles and self._thread.unnamed}
+        return topics + [topic for topic, on in wanted.items() if on and loaded.id]
 
     def _account(self) -> TurnAccount:
         """What is known of the turn whatever its end."""
