@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from ..core.errors import BadRequest, NotFound
 from ..core.ids import as_uuid, from_uuid, spelled
 from ..core.outcome import Step
-from ..core.parts import Media, Message, address, text_of
+from ..core.parts import Media, Message, address, spoken
 from ..core.web import Caller
 from ..faces.conversation_v1 import DIALECT, own_id
 from ..store.rows import ThreadMessage, ThreadRow, detail_in
@@ -247,7 +247,7 @@ def _message(services: Services, row: ThreadMessage) -> dict[str, Any]:
         "id": as_uuid(row.id),
         "parentId": as_uuid(row.parent_id) if row.parent_id else None,
         "role": row.role,
-        "text": "".join(text_of(message.parts) for message in said),
+        "text": "".join(spoken(message.parts) for message in said),
         "reaction": row.reaction,
         "createdAt": _time(row.created_at),
     }

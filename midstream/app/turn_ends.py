@@ -9,15 +9,27 @@ from msgspec.structs import replace
 
 from ..agent.loop import Ended
 from ..core.agents import Tool
-from ..core.outcome import Ending, Step
-from ..core.parts import Citation, Media, Part, Text, text_of
+from ..core.events import Choice
+from ..core.outcome import Ending, Step, StopReason
+from ..core.parts import Citation, Media, Part, Text, declines, spoken
 
 
 def said_last(ended: Ended) -> tuple[str, Any]:
     """The text that is to go out, and its value where that is known."""
     if ended.transferred is not None:
         return ended.transferred.text, ended.transferred.value
-    return text_of(ended.answer.choices[0].parts) if ended.answer.choices else "", None
+    return spoken(ended.answer.choices[0].parts) if ended.answer.choices else "", None
+
+
+def own_ending(ended: Ended) -> Ending:
+    """As far as the model's last words tell."""
+    choice = ended.answer.choices[0] if ended.answer.choices else Choice()
+    return Ending(stop=choice.stop, native_stop=choice.native_stop, declined=declines(choice.parts))
+
+
+def stop_of(end: Ending, *, blocked: bool, declined: bool) -> StopReason:
+    """Words in place of those that were asked for are no natural end."""
+    return "content_filter" if blocked or (declined and end.stop == "stop") else end.stop
 
 
 def ending_of(ended: Ended, own: Ending) -> Ending:
@@ -25,7 +37,9 @@ def ending_of(ended: Ended, own: Ending) -> Ending:
     what both lack, and why others answered, is told of both."""
     if ended.transferred is None:
         return own
-    other = ended.transferred.ending or replace(own, stop="stop")  # one of a journal that was kept without
+    other = ended.transferred.ending or replace(
+        own, stop="stop", declined=False
+    )  # one of a journal that was kept without
     return replace(
         other,
         missing=tuple(dict.fromkeys((*own.missing, *other.missing))),

@@ -18,9 +18,9 @@ from ..agent.variables import own_variables
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool, beneath
 from ..core.errors import NotFound, TimedOut
-from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
-from ..core.outcome import Ending, Outcome, Step
-from ..core.parts import Media, ToolCall, has_media, text_of
+from ..core.events import Answer, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
+from ..core.outcome import Outcome, Step
+from ..core.parts import Media, ToolCall, has_media, spoken
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
@@ -37,7 +37,7 @@ from .suggestions import hurried, suggestions
 from .threads import Thread
 from .titles import TITLE
 from .turn_checks import Judged, Judges, TurnChecks, shown
-from .turn_ends import ending_of, own_arguments, pictures, sources, steps_of
+from .turn_ends import ending_of, own_arguments, own_ending, pictures, sources, steps_of, stop_of
 from .turn_models import TurnModels, asked, placed, why_another
 from .turn_rooms import TurnRooms
 
@@ -336,15 +336,13 @@ class TurnWork:
 
     def _outcome(self, models: TurnModels, ended: Ended, judged: Judged) -> Outcome:
         thread, completed = self._thread, ended.completed
-        choice = ended.answer.choices[0] if ended.answer.choices else Choice()
         target = completed.target if completed is not None else None
         prepared = models.prepared(target)
         usage, cost = self._spent()
         late = completed.dropped if completed is not None else () if ended.calls else None
         dropped, noted = reported(prepared, late)
-        own = Ending(
-            stop=choice.stop,
-            native_stop=choice.native_stop,
+        own = replace(
+            own_ending(ended),
             model=ended.answer.model or (target.model if target is not None else prepared.model),
             service=target.provider if target is not None else prepared.service,
             missing=prepared.missing,
@@ -356,7 +354,8 @@ class TurnWork:
             text=judged.text,
             value=judged.value,
             blocked=judged.blocked,
-            stop="content_filter" if judged.blocked else end.stop,
+            declined=judged.declined,
+            stop=stop_of(end, blocked=bool(judged.blocked), declined=judged.declined),
             native_stop=end.native_stop,
             model=end.model,
             service=end.service,
@@ -479,7 +478,7 @@ def _limits(ask: AgentAsk, prepared: Prepared) -> Limits:
 def partial_text(desk: Desk | None) -> str:
     """What the user has seen of an answer that was cut."""
     choices = desk.partial.choices if desk is not None else ()
-    return text_of(choices[0].parts) if choices else ""
+    return spoken(choices[0].parts) if choices else ""
 
 
 def nothing_else(end: Event, outcome: Outcome | None) -> Sequence[Record]:
