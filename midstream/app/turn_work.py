@@ -364,7 +364,7 @@ class TurnWork:
             rounds=ended.calls,
             steps=steps_of(ended, judged.text if judged.blocked else None, prepared.tools),
             images=() if judged.blocked else (*self._drawn, *pictures(ended)),
-            annotations=() if judged.blocked else sources(ended),
+            annotations=() if judged.blocked else sources(ended, judged.text),
             fallback=end.fallback,
             first_error=end.first_error,
             missing=end.missing,
