@@ -97,19 +97,30 @@ def guardrails_of(raw: Mapping[str, Any]) -> Guardrails:
 
 
 async def blocked(rails: Guardrails, stage: Stage, text: str, classify: Classify, consult: Consult) -> str | None:
-    """Why this text may not pass; None when it may. The cheap checks come first."""
+    """Why this text may not pass; None when it may. The cheap checks come first, and one that cannot be made lets pass
+    no more than its own question."""
     checks = rails.input if stage == "input" else rails.output
     reason = _matched(checks, text)
-    if reason is not None:
-        return reason
+    if reason is None and checks.classifier is not None:
+        reason = await _made(rails, _classified(checks.classifier, stage, text, classify))
+    if reason is None and checks.webhook is not None:
+        reason = await _made(rails, _consulted(checks.webhook, stage, text, consult))
+    return reason
+
+
+async def _made(rails: Guardrails, check: Awaitable[str | None]) -> str | None:
     try:
-        if checks.classifier is not None:
-            reason = _judged(await classify(checks.classifier, asking(checks.classifier, stage, text)))
-        if reason is None and checks.webhook is not None:
-            reason = _told(await consult(checks.webhook, {"stage": stage, "text": text}))
+        return await check
     except MidstreamError as error:
         return None if rails.on_failure == "pass" else f"a check could not be made: {error.message}"[:MAX_REASON]
-    return reason
+
+
+async def _classified(classifier: Classifier, stage: Stage, text: str, classify: Classify) -> str | None:
+    return _judged(await classify(classifier, asking(classifier, stage, text)))
+
+
+async def _consulted(webhook: Webhook, stage: Stage, text: str, consult: Consult) -> str | None:
+    return _told(await consult(webhook, {"stage": stage, "text": text}))
 
 
 def said_in(message: Message) -> str:

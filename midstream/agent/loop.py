@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from ..core.events import Answer, Choice
 from ..core.json_words import arguments_in
 from ..core.outcome import Step, StopReason
-from ..core.parts import Message, Part, Text, ToolCall, ToolResult, text_of
+from ..core.parts import Message, Part, Text, ToolCall, ToolResult, spoken
 from ..core.serving import Completed
 from ..core.toolbox import ToolAnswer
 from ..core.turn import Prompt
@@ -235,7 +235,7 @@ def _final(answer: Answer, choice: Choice, paused: Sequence[Part], stopped_by: s
     """The answer as the user reads it: a call that nobody will run is no part of it."""
     parts = tuple(part for part in choice.parts if type(part) is not ToolCall)
     asked = len(parts) < len(choice.parts)
-    if asked and not text_of(parts).strip() and not text_of(tuple(paused)).strip():
+    if asked and not spoken((*paused, *parts)).strip():
         parts = (*parts, Text(_unanswered(stopped_by, choice.stop)))
     if not asked and not paused and choice.stop != "pause":
         return answer

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..core.errors import Garbled
 from ..core.json_schema import misfit
 from ..core.json_words import object_of, unfenced, value_of
-from ..core.parts import Message, Text, text_of
+from ..core.parts import Message, Text, declines, spoken, text_of
 from ..core.serving import Completed
 from ..core.turn import Format, Prompt
 
@@ -29,11 +29,13 @@ _UNTOLD = "what is wrong with it is not told, as no guardrail has let it pass"
 
 
 class Checked(Struct, frozen=True):
-    """text: the JSON text, without what stood around it. completed: the call that repaired it, if one did."""
+    """text: the JSON text, without what stood around it. completed: the call that repaired it, if one did.
+    declined: there is none, text is the refusal of the model that was to repair it."""
 
     text: str
     value: Any
     completed: Completed | None = None
+    declined: bool = False
 
 
 async def structured(
@@ -49,7 +51,10 @@ async def structured(
         raise _unfit(_ENDED[stop])
     completed = await ask(repairing(prompt, text, form, problem))
     choices = completed.answer.choices
-    found, value, problem = examined(text_of(choices[0].parts) if choices else "", form)
+    parts = choices[0].parts if choices else ()
+    if declines(parts):
+        return Checked(spoken(parts), None, completed, declined=True)
+    found, value, problem = examined(text_of(parts), form)
     if problem is None:
         return Checked(found, value, completed)
     raise _unfit(_ENDED.get(choices[0].stop if choices else "", problem if quoting else _UNTOLD))

@@ -227,7 +227,7 @@ class AgentTurns:
         loaded = await rooms.loader.load(scope.org, ask)
         if loaded.id in scope.path:
             return circle(scope.path, loaded.id)
-        asker = Asker(scope.org, scope.key, scope.path, scope.run or None)
+        asker = Asker(scope.org, scope.key, scope.path, scope.run or None, request=scope.run)
         act, conversation = await self._act(asker, ask, loaded, stream=False)
         order = Order(
             org=scope.org, key_id=scope.key, face="agent", request_id=scope.run, turn=_turn(text), targets=(),

@@ -128,7 +128,7 @@ def agents_of(given: Given) -> tuple[AgentTurns, Workers]:
         documents=partial(attached, store),
         consult=partial(consult, given.egress.send),
         check_address=given.egress.check,
-        after=lambda account, topics: after_turn(account, clock.wall(), (TURN, *topics)),
+        after=lambda account, topics: after_turn(account, clock.wall(), topics),
         bell=given.bell,
         hub=hub,
         built_in=tuple(BUILTINS.values()),

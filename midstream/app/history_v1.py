@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from ..core.errors import BadRequest, NotFound
 from ..core.ids import as_uuid, from_uuid, spelled
 from ..core.outcome import Step
-from ..core.parts import Media, Message, address, text_of
+from ..core.parts import Media, Message, address, spoken
 from ..core.web import Caller
 from ..faces.conversation_v1 import DIALECT, own_id
 from ..store.rows import ThreadMessage, ThreadRow, detail_in
@@ -158,8 +158,8 @@ def _one(services: Services) -> APIRouter:
         threads, message = _threads(services, caller), _id("msg_", messageId)
         row = await threads.thread(_id("conv_", id))
         await threads.react(row.id, message, reaction)
-        if reaction == "dislike" and row.agent_id:
-            await services.bell.disliked(caller.org, row.agent_id, row.thread_id or row.id, message)
+        if reaction == "dislike" and (agent := _answering(row, await threads.message(row.id, message))):
+            await services.bell.disliked(caller.org, agent, row.thread_id or row.id, message)
         return json_reply({"id": messageId, "reaction": reaction})
 
     return router
@@ -225,6 +225,14 @@ def shown(row: ThreadRow) -> dict[str, Any]:
     }
 
 
+def _answering(row: ThreadRow, message: ThreadMessage) -> str:
+    """The agent whose answer it is, "" = nobody's: the user's own words, or a model's that was asked without an agent.
+    Others than the conversation's may have gone on in it."""
+    if message.role != "assistant" or message.detail is None:
+        return ""
+    return detail_in(message.detail).agent_id or row.agent_id or ""
+
+
 def _agent(id: str) -> str | None:
     try:
         return as_uuid(id)
@@ -239,7 +247,7 @@ def _message(services: Services, row: ThreadMessage) -> dict[str, Any]:
         "id": as_uuid(row.id),
         "parentId": as_uuid(row.parent_id) if row.parent_id else None,
         "role": row.role,
-        "text": "".join(text_of(message.parts) for message in said),
+        "text": "".join(spoken(message.parts) for message in said),
         "reaction": row.reaction,
         "createdAt": _time(row.created_at),
     }

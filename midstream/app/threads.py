@@ -128,6 +128,7 @@ class Thread(Struct, frozen=True):
         """The records of a turn that came to its end. configuration: what the model was asked with."""
         usage = outcome.usage
         detail = MessageDetail(
+            agent_id=self.agent,
             model=outcome.model,
             service=outcome.service,
             version_id=version,
@@ -165,6 +166,7 @@ class Thread(Struct, frozen=True):
         """The records of a turn that failed or was stopped. said: what the user has seen of an answer. unchecked: what
         was asked had not passed its guardrails yet."""
         detail = MessageDetail(
+            agent_id=self.agent,
             version_id=version,
             finish_reason="error",
             configuration=dict(configuration or {}),

@@ -14,21 +14,22 @@ from ..agent.prepare import Prepared
 from ..agent.structured import structured
 from ..core.agents import Loaded
 from ..core.events import Delta, Event, PartEnded, PartStarted
-from ..core.outcome import Ending
 from ..core.parts import Message, Text, text_of
 from ..core.serving import Completed, Desk
 from ..core.turn import Prompt
-from .turn_ends import ending_of, said_last
+from .turn_ends import ending_of, own_ending, said_last
 from .turn_models import asked
 from .turn_rooms import TurnRooms
 
 
 class Judged(Struct, frozen=True):
-    """text: what the user may read. value: of a structured answer. blocked: why it is not the model's own text."""
+    """text: what the user may read. value: of a structured answer. blocked: why it is not the model's own text.
+    declined: it is the model's refusal."""
 
     text: str
     value: Any = None
     blocked: str = ""
+    declined: bool = False
 
 
 class Judges:
@@ -84,17 +85,18 @@ class TurnChecks:
         """Of an agent that went on instead, too: what its own turn let pass has yet to pass this one. Raises Garbled
         when a structured answer could not be had."""
         text, value = said_last(ended)
-        end = ending_of(ended, Ending(stop=ended.answer.choices[0].stop) if ended.answer.choices else Ending())
+        end = ending_of(ended, own_ending(ended))
+        declined = end.declined  # which is no answer of a wrong form: who asks again pays for the same words
         if end.blocked:  # there: it is what is said instead of an answer
             return Judged(text, blocked=end.blocked)
-        if self._prepared.format is not None:
+        if self._prepared.format is not None and not declined:
             prompt = self._prepared.prompt
             said = replace(prompt, messages=(*prompt.messages, *ended.messages))
             quoting = self._rails.output == NO_CHECKS  # else nobody has seen yet what its error would quote
             checked = await structured(said, text, self._prepared.format, self._ask, end.stop, quoting=quoting)
-            text, value = checked.text, checked.value
+            text, value, declined = checked.text, checked.value, checked.declined
         reason = await blocked(self._rails, "output", text, self._judges.classify, self._judges.consult)
-        return Judged(text, value) if reason is None else Judged(self._rails.message, blocked=reason)
+        return Judged(text, value, declined=declined) if reason is None else Judged(self._rails.message, blocked=reason)
 
 
 def shown(text: str) -> tuple[Event, ...]:

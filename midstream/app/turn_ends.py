@@ -9,15 +9,27 @@ from msgspec.structs import replace
 
 from ..agent.loop import Ended
 from ..core.agents import Tool
-from ..core.outcome import Ending, Step
-from ..core.parts import Citation, Media, Part, Text, text_of
+from ..core.events import Choice
+from ..core.outcome import Ending, Step, StopReason
+from ..core.parts import Citation, Media, Part, Refusal, Text, declines, spoken
 
 
 def said_last(ended: Ended) -> tuple[str, Any]:
     """The text that is to go out, and its value where that is known."""
     if ended.transferred is not None:
         return ended.transferred.text, ended.transferred.value
-    return text_of(ended.answer.choices[0].parts) if ended.answer.choices else "", None
+    return spoken(ended.answer.choices[0].parts) if ended.answer.choices else "", None
+
+
+def own_ending(ended: Ended) -> Ending:
+    """As far as the model's last words tell."""
+    choice = ended.answer.choices[0] if ended.answer.choices else Choice()
+    return Ending(stop=choice.stop, native_stop=choice.native_stop, declined=declines(choice.parts))
+
+
+def stop_of(end: Ending, *, blocked: bool, declined: bool) -> StopReason:
+    """Words in place of those that were asked for are no natural end."""
+    return "content_filter" if blocked or (declined and end.stop == "stop") else end.stop
 
 
 def ending_of(ended: Ended, own: Ending) -> Ending:
@@ -25,7 +37,9 @@ def ending_of(ended: Ended, own: Ending) -> Ending:
     what both lack, and why others answered, is told of both."""
     if ended.transferred is None:
         return own
-    other = ended.transferred.ending or replace(own, stop="stop")  # one of a journal that was kept without
+    other = ended.transferred.ending or replace(
+        own, stop="stop", declined=False
+    )  # one of a journal that was kept without
     return replace(
         other,
         missing=tuple(dict.fromkeys((*own.missing, *other.missing))),
@@ -39,9 +53,44 @@ def pictures(ended: Ended) -> tuple[Media, ...]:
     return tuple(part for part in _own_parts(ended) if isinstance(part, Media) and part.kind == "image")
 
 
-def sources(ended: Ended) -> tuple[Citation, ...]:
-    own = tuple(one for part in _own_parts(ended) if isinstance(part, Text) for one in part.citations)
-    return own if ended.transferred is None else ended.transferred.citations
+def sources(ended: Ended, text: str) -> tuple[Citation, ...]:
+    """Their places are counted in the text that goes out: all that was said, what stood in a fence there, or another
+    text, in which they have none."""
+    said, _ = said_last(ended)
+    found = _placed(_own_parts(ended)) if ended.transferred is None else ended.transferred.citations
+    if text == said:
+        return tuple(found)
+    return tuple([_within(one, said.find(text) if text else -1, len(text)) for one in found])
+
+
+def _placed(parts: Sequence[Part]) -> list[Citation]:
+    """Each says where it is in its own piece of the text; one that does not speaks of the whole piece."""
+    found: list[Citation] = []
+    begin = 0
+    for part in parts:
+        if not isinstance(part, Text | Refusal):
+            continue
+        end = begin + len(part.text)
+        for one in part.citations if isinstance(part, Text) else ():
+            if one.start is not None or one.end is not None:
+                until = None if one.end is None else begin + one.end
+                one = replace(one, start=begin + (one.start or 0), end=until)
+            elif one.url is not None and part.text:
+                one = replace(one, start=begin, end=end)
+            found.append(one)
+        begin = end
+    return found
+
+
+def _within(one: Citation, begin: int, size: int) -> Citation:
+    """What of its place is in the piece of a text that begins there (-1: nowhere)."""
+    if one.start is None:
+        return one
+    start = max(one.start - begin, 0)
+    end = None if one.end is None else min(one.end - begin, size)
+    if begin < 0 or start >= (size if end is None else end):
+        return replace(one, start=None, end=None)
+    return replace(one, start=start, end=end)
 
 
 def _own_parts(ended: Ended) -> tuple[Part, ...]:

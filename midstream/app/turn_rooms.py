@@ -33,8 +33,7 @@ from .threads import Threads
 class TurnRooms:
     """documents: (name, text) of those that are attached, of one org. consult: asks a guardrail's webhook.
     check_address: raises BadRequest for one that may not be dialled whatever its name leads to.
-    built_in: the tools that may be asked for by name. after: what shall happen because a turn has ended, given the
-    topics that not every turn has."""
+    built_in: the tools that may be asked for by name. after: what shall happen because a turn has ended, by topic."""
 
     loader: AgentLoader
     points: Points

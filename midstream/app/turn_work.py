@@ -18,15 +18,17 @@ from ..agent.variables import own_variables
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool, beneath
 from ..core.errors import NotFound, TimedOut
-from ..core.events import Answer, Choice, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
-from ..core.outcome import Ending, Outcome, Step
-from ..core.parts import Media, ToolCall, has_media, text_of
+from ..core.events import Answer, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
+from ..core.outcome import Outcome, Step
+from ..core.parts import Media, ToolCall, has_media, spoken
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
 from ..core.usage import Usage
 from ..metering.alerts import alarms_of, raised
+from ..metering.turns import TURN
 from ..store.ledger import Record
+from ..store.searching import of_a_call
 from ..store.tool_calls import left_behind
 from ..tools.knowledge import searches
 from .laps import Laps
@@ -35,7 +37,7 @@ from .suggestions import hurried, suggestions
 from .threads import Thread
 from .titles import TITLE
 from .turn_checks import Judged, Judges, TurnChecks, shown
-from .turn_ends import ending_of, own_arguments, pictures, sources, steps_of
+from .turn_ends import ending_of, own_arguments, own_ending, pictures, sources, steps_of, stop_of
 from .turn_models import TurnModels, asked, placed, why_another
 from .turn_rooms import TurnRooms
 
@@ -334,15 +336,13 @@ class TurnWork:
 
     def _outcome(self, models: TurnModels, ended: Ended, judged: Judged) -> Outcome:
         thread, completed = self._thread, ended.completed
-        choice = ended.answer.choices[0] if ended.answer.choices else Choice()
         target = completed.target if completed is not None else None
         prepared = models.prepared(target)
         usage, cost = self._spent()
         late = completed.dropped if completed is not None else () if ended.calls else None
         dropped, noted = reported(prepared, late)
-        own = Ending(
-            stop=choice.stop,
-            native_stop=choice.native_stop,
+        own = replace(
+            own_ending(ended),
             model=ended.answer.model or (target.model if target is not None else prepared.model),
             service=target.provider if target is not None else prepared.service,
             missing=prepared.missing,
@@ -354,7 +354,8 @@ class TurnWork:
             text=judged.text,
             value=judged.value,
             blocked=judged.blocked,
-            stop="content_filter" if judged.blocked else end.stop,
+            declined=judged.declined,
+            stop=stop_of(end, blocked=bool(judged.blocked), declined=judged.declined),
             native_stop=end.native_stop,
             model=end.model,
             service=end.service,
@@ -363,7 +364,7 @@ class TurnWork:
             rounds=ended.calls,
             steps=steps_of(ended, judged.text if judged.blocked else None, prepared.tools),
             images=() if judged.blocked else (*self._drawn, *pictures(ended)),
-            annotations=() if judged.blocked else sources(ended),
+            annotations=() if judged.blocked else sources(ended, judged.text),
             fallback=end.fallback,
             first_error=end.first_error,
             missing=end.missing,
@@ -394,11 +395,12 @@ class TurnWork:
                 )
         elif self.outcome is not None:
             records += thread.ends(self.outcome, self._run, version=version, configuration=sent)
-        if self.accounted:
+        if topics := self._topics(end):
             told = self.outcome if not isinstance(end, Failed) else end.error
             assert told is not None
             account = accounted(self._account(), told)
-            records += self._rooms.after(account, self._topics(end))
+            records += self._rooms.after(account, topics)
+        if self.accounted:
             # By its run: a message that is answered anew is another occasion.
             records += raised(self._run, account.org, alarms_of(account, self._searches()), self._rooms.clock.wall())
         return [*records, *also]
@@ -411,15 +413,17 @@ class TurnWork:
         return [step for step in steps if step.name in names]
 
     def _topics(self, end: Event) -> list[str]:
-        """What happens after this turn that does not happen after every one."""
-        loaded, outcome = self._loaded, self.outcome
+        """What happens after this turn. One that another agent has asked for is remembered where its thread goes on."""
+        loaded, outcome, mine = self._loaded, self.outcome, self.accounted
+        topics = [TURN] if mine else []
         if isinstance(end, Failed) or outcome is None or outcome.blocked or not self._thread.kept:
-            return []
+            return topics
         titles = loaded.spec.settings.titles
         if titles is None:
             titles = loaded.spec.type == CHATBOT
-        wanted = {MEMORY: loaded.spec.memory, TITLE: titles and self._thread.unnamed}
-        return [topic for topic, on in wanted.items() if on and loaded.id]
+        remembers = loaded.spec.memory and not of_a_call(self._thread.thread)
+        wanted = {MEMORY: remembers, TITLE: mine and titles and self._thread.unnamed}
+        return topics + [topic for topic, on in wanted.items() if on and loaded.id]
 
     def _account(self) -> TurnAccount:
         """What is known of the turn whatever its end."""
@@ -474,7 +478,7 @@ def _limits(ask: AgentAsk, prepared: Prepared) -> Limits:
 def partial_text(desk: Desk | None) -> str:
     """What the user has seen of an answer that was cut."""
     choices = desk.partial.choices if desk is not None else ()
-    return text_of(choices[0].parts) if choices else ""
+    return spoken(choices[0].parts) if choices else ""
 
 
 def nothing_else(end: Event, outcome: Outcome | None) -> Sequence[Record]:

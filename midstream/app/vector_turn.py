@@ -16,6 +16,7 @@ from ..core.parts import Message, Text
 from ..core.serving import Desk
 from ..core.turn import Prompt, Turn
 from ..metering.alerts import alarms_of, raised
+from ..metering.turns import TURN
 from ..runs.order import Act
 from ..store.ledger import Record
 from .laps import Laps
@@ -94,7 +95,7 @@ class VectorWork:
         assert told is not None
         account = accounted(self._account(), told)
         alarms = raised(self._run, account.org, alarms_of(account), self._rooms.clock.wall())
-        return [*self._rooms.after(account, ()), *alarms, *also]
+        return [*self._rooms.after(account, (TURN,)), *alarms, *also]
 
     def _account(self) -> TurnAccount:
         loaded, asker, desk = self._loaded, self._asker, self._desk

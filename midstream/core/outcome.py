@@ -38,6 +38,7 @@ class Ending(Struct, frozen=True, omit_defaults=True):
     fallback: bool = False
     first_error: str = ""
     blocked: str = ""
+    declined: bool = False
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):
@@ -45,7 +46,8 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     included (cost: decimal USD, None when one has no known price). rounds: model calls made.
     first_error: of the primary model, when the fallback answered. missing: required variables without a value.
     dropped: parameters that the model does not take. noted: what was changed of what was asked (a value out of range,
-    an unknown time zone), in words. blocked: why a guardrail refused it. vectors: of what was said, from an
+    an unknown time zone), in words. blocked: why a guardrail refused it. declined: the model did, and the text is its
+    refusal, also where another form was asked for. vectors: of what was said, from an
     agent that gives those and no answer. message, answer: ids of the stored messages ("" when nothing is kept)."""
 
     text: str
@@ -65,6 +67,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     dropped: tuple[str, ...] = ()
     noted: tuple[str, ...] = ()
     blocked: str = ""
+    declined: bool = False
     value: Any = None
     id: str = ""
     conversation: str = ""

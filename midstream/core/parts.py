@@ -143,6 +143,11 @@ def text_of(parts: tuple[Part, ...]) -> str:
     return "".join(part.text for part in parts if type(part) is Text)
 
 
+def spoken(parts: Iterable[Part]) -> str:
+    """All that is said in the parts, joined: a refusal is what the model said, too."""
+    return "".join(part.text for part in parts if type(part) is Text or type(part) is Refusal)
+
+
 def declines(parts: tuple[Part, ...]) -> bool:
     """Is there a refusal among them?"""
     return any(type(part) is Refusal for part in parts)

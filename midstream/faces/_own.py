@@ -31,7 +31,7 @@ from ..core.events import (
 from ..core.ids import as_uuid
 from ..core.misread import member_of
 from ..core.outcome import Outcome, Step, StopReason
-from ..core.parts import Media, Message, Part, Refusal, Text, address, text_of
+from ..core.parts import Media, Message, Part, Refusal, Text, address, declines, spoken
 from ..core.turn import Fields, Prompt
 from ..core.usage import Usage
 from ..wire.sse import write_frame
@@ -110,8 +110,11 @@ def said_by_user(text: str, media: tuple[Media, ...]) -> Callable[[Fields], Prom
 # what is answered
 
 
-def finish_word(stop: StopReason) -> str:
-    """One set of words: stop, length, tool_calls, content_filter, error."""
+def finish_word(stop: StopReason, declined: bool = False) -> str:
+    """One set of words: stop, length, tool_calls, content_filter, error. declined: it is a refusal, which has no other
+    place here and is no natural end."""
+    if declined and stop == "stop":
+        return "content_filter"
     return "length" if stop == "pause" else stop
 
 
@@ -119,9 +122,12 @@ def outcome_of(answer: Answer) -> Outcome:
     """What one model call came to, in the words for an agent's turn."""
     choice = answer.choices[0] if answer.choices else None
     parts = choice.parts if choice else ()
+    stop = choice.stop if choice else "error"
+    declined = declines(parts)
     return Outcome(
         text=spoken(parts),
-        stop=choice.stop if choice else "error",
+        stop="content_filter" if declined and stop == "stop" else stop,
+        declined=declined,
         native_stop=choice.native_stop if choice else "",
         model=answer.model,
         usage=answer.usage,
@@ -139,12 +145,6 @@ def vectors_v1(outcome: Outcome) -> bytes:
     told = {"text": outcome.text, "finishReason": finish_word(outcome.stop)} if outcome.blocked else {}
     usage = usage_v1(outcome.usage, outcome.cost)
     return encode({"embeddings": outcome.vectors, **told, "usage": usage, **more_v1(outcome)})
-
-
-def spoken(parts: Iterable[Part]) -> str:
-    """A refusal is what the model said, too."""
-    listed = tuple(parts)
-    return text_of(listed) + "".join(part.text for part in listed if isinstance(part, Refusal))
 
 
 def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:

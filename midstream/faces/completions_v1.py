@@ -28,7 +28,7 @@ from ..core.events import (
     unfold,
 )
 from ..core.json_words import arguments_in
-from ..core.parts import Media, Part, Refusal, Text, ToolCall
+from ..core.parts import Media, Part, Refusal, Text, ToolCall, declines, spoken
 from ..core.turn import Fields, Params, Prompt, Turn
 from ..core.unread import at_places, places_of
 from ..core.usage import Usage
@@ -36,7 +36,7 @@ from ..core.web import Request, Route
 from ..wire.ndjson import write_line
 from ._known import fresh_messages, is_true
 from ._messages_v1 import read_choice, read_messages, read_tools
-from ._own import OwnDialect, encode, error_v1, finish_word, read_body, spoken
+from ._own import OwnDialect, encode, error_v1, finish_word, read_body
 
 NAME = "completions_v1"
 ID_PREFIX = "cmpl_"
@@ -112,7 +112,7 @@ def write_answer(answer: Answer, say: Say) -> bytes:
             "output": [told for part in parts if (told := _told(part)) is not None],
             "usage": _usage(answer.usage),
             "model": answer.model or say.model,
-            "finishReason": finish_word(choice.stop if choice else "error"),
+            "finishReason": finish_word(choice.stop if choice else "error", declines(parts)),
         }
     )
 
@@ -157,6 +157,7 @@ class Lines:
         self._given: dict[int, list[str]] = {}
         self._usage = Usage()
         self._stopped = Stopped("error")
+        self._declined = False
 
     def write(self, events: Iterable[Event]) -> bytes:
         out = b""
@@ -186,6 +187,7 @@ class Lines:
         if not isinstance(part, Text | Refusal):
             return b""
         self._open[index] = Text("")
+        self._declined = self._declined or isinstance(part, Refusal)
         return _line("text_delta_start", id=str(index)) + self._delta(Delta(index, part.text))
 
     def _end(self, event: PartEnded) -> bytes:
@@ -202,6 +204,7 @@ class Lines:
 
     def _attempt(self, event: Attempted) -> bytes:
         self._open.clear()
+        self._declined = False
         return b""
 
     def _start(self, event: Started) -> bytes:
@@ -219,7 +222,8 @@ class Lines:
     def _done(self, event: Done) -> bytes:
         ended = b"".join(self._end(PartEnded(index)) for index in list(self._open))
         used = _line("usage", **_usage(self._usage))
-        return ended + used + _line("finish", finishReason=finish_word(self._stopped.reason), model=self._model)
+        word = finish_word(self._stopped.reason, self._declined)
+        return ended + used + _line("finish", finishReason=word, model=self._model)
 
     def _fail(self, event: Failed) -> bytes:
         return _line("error", statusCode=event.error.status, message=event.error.message, error=event.error.code)

@@ -105,8 +105,10 @@ class MessageDetail(Struct, frozen=True, omit_defaults=True):
     (core.outcome.Step). configuration: what the model was asked with. error: {code, message} of a turn that failed.
     attachments: of the user's message, {kind, name, mime, url}; document_ids, variables: what it was asked with.
     blocked: why a guardrail refused it: the question when no model was asked (iterations 0), else the answer.
-    unchecked: the turn ended before its question had passed."""
+    unchecked: the turn ended before its question had passed. agent_id: whose turn it was, which may be another one than
+    the conversation's ("" also where that was not written down)."""
 
+    agent_id: str = ""
     model: str = ""
     service: str = ""
     version_id: str = ""

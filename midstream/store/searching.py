@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from ..core.errors import BadRequest
@@ -19,6 +21,7 @@ BEFORE, AFTER = 40, 120
 
 #: A thread with the name of a tool's call (`run_…:1:0`): in it an agent was asked by another one, not by a user.
 OF_A_CALL = "LIKE 'run!_________________________:%:%' ESCAPE '!'"
+_OF_A_CALL = re.compile(r"run_.{24}:.*:.*", re.DOTALL)
 
 _FOUND = f"""
 SELECT m.id, m.conversation_id, c.title, m.role, t.text, m.created_at
@@ -39,6 +42,11 @@ _AND: dict[DialectName, tuple[str, str, str]] = {
     "sqlite": ('"{}"', '"{}"*', " "), "postgres": ("'{}'", "'{}':*", " & "),
 }  # fmt: skip
 _PLACE = "SELECT created_at, id FROM messages WHERE id = $1 AND org_id = $2"
+
+
+def of_a_call(thread: str) -> bool:
+    """Has the thread such a name?"""
+    return _OF_A_CALL.fullmatch(thread) is not None
 
 
 def words_of(text: str) -> list[str]:

@@ -130,6 +130,21 @@ def test_a_check_that_cannot_be_made_blocks_or_passes_as_it_is_set():
     assert reason(hook, "hi", world=World(told=late)) is not None
 
 
+def test_a_check_that_cannot_be_made_lets_pass_no_other_one():
+    late = TimedOut("it took too long", phase="total")
+    both: dict[str, Any] = {"classifier": {"model": "m"}, "webhook": {"url": "https://x.example"}}
+    for stage in ("input", "output"):
+        raw = {stage: both, "on_failure": "pass"}
+        world = World(late, {"blocked": True, "reason": "known spam"})
+        assert reason(raw, "hi", stage, world) == "known spam"
+        assert [question for _, question in world.posted] == [{"stage": stage, "text": "hi"}]
+        assert reason(raw, "hi", stage, World(late, {"blocked": False})) is None
+        assert reason(raw, "hi", stage, World("BLOCK: x", late)) == "x"
+    world = World(late, {"blocked": True})
+    assert reason({"input": both}, "hi", world=world) == "a check could not be made: it took too long"
+    assert world.posted == []
+
+
 def test_the_cheap_checks_come_first():
     world = World("BLOCK: x")
     raw = {"input": {"patterns": ["bad"], "classifier": {"model": "m"}, "webhook": {"url": "https://x.example"}}}

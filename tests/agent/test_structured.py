@@ -12,7 +12,7 @@ from midstream.core import turn
 from midstream.core.errors import Garbled, TimedOut
 from midstream.core.events import Answer, Choice
 from midstream.core.json_words import unfenced
-from midstream.core.parts import Message, Text, text_of
+from midstream.core.parts import Message, Refusal, Text, text_of
 from midstream.core.serving import Completed, Target
 from midstream.core.turn import Format, Params, Prompt
 
@@ -22,7 +22,7 @@ PROMPT = Prompt((Message("user", (Text("Hi"),)),), tools=(turn.Tool("a"),), para
 
 
 class Model:
-    def __init__(self, *answers: str | Exception) -> None:
+    def __init__(self, *answers: str | Exception | Refusal) -> None:
         self.answers = list(answers)
         self.prompts: list[Prompt] = []
 
@@ -31,10 +31,11 @@ class Model:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return Completed(Answer(choices=(Choice((Text(answer),)),)), Target("p", "m", "f"))
+        said = answer if isinstance(answer, Refusal) else Text(answer)
+        return Completed(Answer(choices=(Choice((said,)),)), Target("p", "m", "f"))
 
 
-def check(text: str, form: Format, *answers: str | Exception):
+def check(text: str, form: Format, *answers: str | Exception | Refusal):
     model = Model(*answers)
     return asyncio.run(structured(PROMPT, text, form, model.ask)), model
 
@@ -71,6 +72,13 @@ def test_an_answer_that_was_ended_early_is_told_as_that_and_not_asked_for_again(
     assert (caught.value.code, model.prompts) == ("response_invalid", [])
     whole = asyncio.run(structured(PROMPT, '{"n": 1}', NUMBER, model.ask, stop))
     assert whole.value == {"n": 1}  # it was complete
+
+
+def test_a_refusal_to_answer_again_is_told_as_one():
+    made, model = check('{"m": 1}', NUMBER, Refusal("I cannot help with that."))
+    assert (made.text, made.value, made.declined) == ("I cannot help with that.", None, True)
+    assert len(model.prompts) == 1
+    assert not check("[]", JSON, '{"n": 2}')[0].declined
 
 
 def test_the_error_of_the_second_call_is_told():

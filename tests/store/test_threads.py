@@ -22,7 +22,7 @@ from midstream.store.ledger import (
     Record,
 )
 from midstream.store.rows import ThreadMessage
-from midstream.store.searching import words_of
+from midstream.store.searching import of_a_call, words_of
 from midstream.store.threads import ThreadStore
 
 from .turns import NOW, ORG, with_store
@@ -311,6 +311,7 @@ def test_what_agents_say_to_each_other_is_neither_listed_nor_found(url: str):
         assert sorted(one.conversation_id for one in await threads.search("same")) == ["conv_plain", "conv_users"]
         assert (await threads.thread("conv_agents")).thread_id == call
         assert [one.id for one in await threads.threads(thread=call)] == ["conv_agents"]
+        assert [of_a_call(name) for name in (call, "run_1:2:3", "", "t1")] == [True, False, False, False]
 
     with_store(url, test)
 

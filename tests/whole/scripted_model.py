@@ -26,12 +26,15 @@ class Call(Struct):
 
 
 class Line(Struct):
-    """stop: "" = as it is for what is said. after: text that comes behind the calls, in a stream."""
+    """stop: "" = as it is for what is said. after: text that comes behind the calls, in a stream. refusal: in place of
+    text. cites: from where to where in the text a source stands, where it is no stream."""
 
     text: str = ""
     calls: tuple[Call, ...] = ()
     stop: str = ""
     after: str = ""
+    refusal: str = ""
+    cites: tuple[int, int] | None = None
 
 
 class Models:
@@ -52,6 +55,12 @@ class Models:
         stop = line.stop or ("tool_calls" if line.calls else "stop")
         if not asked.json.get("stream"):
             message: dict[str, Any] = {"role": "assistant", "content": line.text or None}
+            if line.cites is not None:
+                place = {"start_index": line.cites[0], "end_index": line.cites[1]}
+                cited = {"url": "https://example.org", "title": "t", **place}
+                message["annotations"] = [{"type": "url_citation", "url_citation": cited}]
+            if line.refusal:
+                message["refusal"] = line.refusal
             if line.calls:
                 message["tool_calls"] = [call.written() for call in line.calls]
             choice = {"index": 0, "message": message, "finish_reason": stop}
@@ -65,6 +74,9 @@ class Models:
 
 def _deltas(line: Line) -> Iterator[dict[str, Any]]:
     yield {"role": "assistant", "content": line.text}
+    half = len(line.refusal) // 2
+    for piece in (line.refusal[:half], line.refusal[half:]) if line.refusal else ():
+        yield {"refusal": piece}
     for place, call in enumerate(line.calls):
         written = call.written()
         text = written["function"].pop("arguments")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
 
 from midstream.core.ids import from_uuid
@@ -21,7 +22,7 @@ from .waiting import until
 
 class Model:
     """It remembers what users say of themselves, takes `slow` seconds for it, and fails as often as it is told to when
-    asked what to remember. thinks: seconds that it takes to answer a turn.
+    asked what to remember. thinks: seconds that it takes to answer a turn. As "router" it has its first tool answer.
     titles, suggestions: what it says to those who ask for titles, or for suggestions."""
 
     def __init__(self) -> None:
@@ -35,6 +36,8 @@ class Model:
             return self.titles
         if "You help the user" in words(asked, "system"):
             return self.suggestions
+        if asked.json["model"] == "router" and asked.json["messages"][-1]["role"] == "user":
+            return handed_on(asked)
         if not about_memory(asked):
             return later(said("ok"), self.thinks)
         if self.failures:
@@ -48,8 +51,15 @@ def later(answer: Said, seconds: float) -> Said:
     return Said((seconds, *answer.pieces)) if seconds else answer
 
 
-def said(text: str) -> Said:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+def handed_on(asked: Asked) -> Said:
+    """Its first tool is told what the user has said last."""
+    arguments = msgspec.json.encode({"message": asked.json["messages"][-1]["content"]}).decode()
+    call = {"name": asked.json["tools"][0]["function"]["name"], "arguments": arguments}
+    return said("", tool_calls=[{"id": "c", "type": "function", "function": call}])
+
+
+def said(text: str, **more: Any) -> Said:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text, **more}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
     return whole(
         {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
@@ -59,7 +69,7 @@ def said(text: str) -> Said:
 def words(asked: Asked, role: str) -> str:
     found = []
     for message in asked.json["messages"]:
-        content = message["content"]
+        content = message["content"] or ""
         text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
         found += [text] if message["role"] == role else []
     return "\n".join(found)
@@ -178,6 +188,40 @@ def test_nothing_is_remembered_where_it_is_not_asked_for_or_nothing_is_kept(
     questions = [words(asked, "user") for asked in upstream.asked if about_memory(asked)]
     assert len(questions) == 1
     assert "Cy" in questions[0]
+
+
+def router(agents: Agents, other: str, **how: Any) -> str:
+    """An agent that has the other one answer."""
+    connected = {"other": {"agent_id": other, "description": "answers", **how}}
+    return agents.agent(service="up", configuration={"model": "router"}, connected_agents=connected)
+
+
+@pytest.mark.parametrize("transfer", [False, True])
+def test_an_agent_that_another_one_asks_remembers_the_thread_that_both_share(
+    agents: Agents, upstream: Upstream, model: Model, transfer: bool
+):
+    keeper = agent_of(agents, memory=True, type="chatbot")
+    say(agents, router(agents, keeper, thread="shared", transfer=transfer), "My name is Ada", "t1")
+    until(lambda: memories(agents, keeper) == {"t1": "My name is Ada"})
+    say(agents, keeper, "who am I?", "t1")
+    assert "<memory>\nMy name is Ada\n</memory>" in told(upstream, "who am I?")
+    assert not [asked for asked in upstream.asked if "You name conversations" in words(asked, "system")]
+
+    def turns() -> list[Any]:
+        rows = agents.serving.ask("GET", "/v1/admin/metrics?bucket=raw&limit=1000").json["data"]
+        return [row for row in rows if row["agent_id"] == keeper]
+
+    assert len(until(turns)) == 1  # its own: the other is part of the turn that has called it
+
+
+def test_an_agent_that_is_asked_on_a_thread_of_its_own_remembers_nothing_of_it(
+    agents: Agents, upstream: Upstream, model: Model
+):
+    keeper = agent_of(agents, memory=True)
+    say(agents, router(agents, keeper), "My name is Ada", "t1")
+    say(agents, keeper, "My name is Cy", "t1")
+    until(lambda: memories(agents, keeper) == {"t1": "My name is Cy"})
+    assert len([asked for asked in upstream.asked if about_memory(asked)]) == 1
 
 
 def test_a_model_that_cannot_say_what_to_remember_is_asked_again(agents: Agents, upstream: Upstream, model: Model):

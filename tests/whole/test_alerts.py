@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from midstream.core.ids import from_uuid
+
 from ..postgres import private_postgres
 from .agents_at import Agents
 from .serving import Serving
@@ -117,6 +119,42 @@ def test_a_disliked_answer_is_told_once(agents: Agents, hooks: ToolServer):
     time.sleep(0.5)
     [call] = hooks.to("/echo/disliked")
     assert (call["body"]["type"], call["body"]["agent_id"]) == ("thumbsdown", agent)
+
+
+def test_a_dislike_is_told_of_the_agent_that_has_answered(agents: Agents, hooks: ToolServer):
+    first, second = agents.agent(), agents.agent()
+    for agent, path in ((first, "/echo/of-first"), (second, "/echo/of-second")):
+        alert(agents, hooks, "thumbsdown", path, agent_ids=[agent])
+    id = agents.say(first, "hello").json["conversationId"]
+    answer = agents.say(second, "go on", conversationId=id).json["messageId"]
+    at = f"/api/v1/conversation/{id}/messages/{answer}/reaction"
+    assert agents.serving.ask("POST", at, {"reaction": "dislike"}).status == 200
+    until(lambda: hooks.to("/echo/of-second"))
+    time.sleep(0.5)
+    assert [call["body"]["agent_id"] for call in hooks.to("/echo/of-second")] == [second]
+    assert hooks.to("/echo/of-first") == []
+
+
+def test_a_dislike_of_what_no_agent_has_said_is_kept_and_not_told(agents: Agents, hooks: ToolServer):
+    agent = agents.agent()
+    alert(agents, hooks, "thumbsdown", "/echo/no-answer", agent_ids=[agent])
+    id = agents.say(agent, "hello").json["conversationId"]
+    words = [{"role": "user", "content": "say 2 words"}]
+    body = {"model": "midstream/rehearsal", "messages": words, "conversation": from_uuid("conv_", id), "store": True}
+    agents.post("/v1/chat/completions", body)
+    at = f"/api/v1/conversation/{id}"
+    said = agents.serving.ask("GET", at).json["messages"]
+    assert [one["role"] for one in said] == ["user", "assistant", "user", "assistant"]
+    for one in (said[0], said[2], said[3]):
+        path = f"{at}/messages/{one['id']}/reaction"
+        assert agents.serving.ask("POST", path, {"reaction": "dislike"}).status == 200
+    path = f"{at}/messages/{said[1]['id']}/reaction"  # which comes last, so that it is told last
+    assert agents.serving.ask("POST", path, {"reaction": "dislike"}).status == 200
+    told = until(lambda: hooks.to("/echo/no-answer"))
+    time.sleep(0.5)
+    assert len(hooks.to("/echo/no-answer")) == len(told) == 1
+    shown = agents.serving.ask("GET", at).json["messages"]
+    assert [one["reaction"] for one in shown] == ["dislike"] * 4
 
 
 def test_a_search_of_documents_that_fails_is_told_and_one_that_finds_nothing_is_not(agents: Agents, hooks: ToolServer):

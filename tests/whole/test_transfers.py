@@ -107,6 +107,18 @@ def test_a_turn_names_the_model_that_answered_and_all_variables_without_a_value(
     assert (row["service"], row["model"]) == ("second", "B")
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_the_places_of_sources_are_counted_in_what_is_told(agents: Agents, models: Models, goes_on: bool):
+    inner = '{"n": "Grass is green."}'
+    text = f"```json\n{inner}\n```"
+    at = text.index("Grass")
+    more = {"configuration": {"response_type": "json"}}
+    agent = going_on(agents, second(agents), **more) if goes_on else second(agents, form={"response_type": "json"})
+    data = asked(agents, models, agent, Line(text, cites=(at, at + 15)))
+    [source] = data["annotations"]
+    assert (data["content"], inner[source["start"] : source["end"]]) == (inner, "Grass is green.")
+
+
 def test_a_form_is_not_made_of_an_answer_that_was_cut(agents: Agents, models: Models, upstream: Upstream):
     agent = going_on(agents, second(agents), configuration={"response_type": "json"})
     models.say("A", Line(calls=(Call("go", {"message": "m"}),)), Line('{"n": 1}'))
