@@ -272,7 +272,8 @@ class TurnWork:
         written: bool = False,
     ) -> Callable[[int, Sequence[ToolCall]], Awaitable[list[ToolAnswer]]]:
         """Calls tools and tells the log of each call and answer as it happens. quiet: but for the text of an agent that
-        goes on instead, which is the turn's answer. written: see ToolScope."""
+        goes on instead, which is the turn's answer. written: see ToolScope; what the version's author says to a tool is
+        told to nobody who asks the agent, nor what it gives."""
         scope = self._scope(desk, variables, written)
         agents = {tool.name for tool in tools if tool.kind == "agent"}
 
@@ -281,12 +282,13 @@ class TurnWork:
 
             def ended(call: ToolCall, answer: ToolAnswer) -> None:
                 told.add(call.id)
+                if written:
+                    return
                 text = "" if quiet and answer.transfer else answer.text
                 desk.log(ToolEnded(call.id, call.name, answer.status, text, answer.error, answer.ms, round))
-                if round > 0:
-                    self._steps.append(Step(call.id, call.name, {}, answer.status, answer.text, answer.error, round))
+                self._steps.append(Step(call.id, call.name, {}, answer.status, answer.text, answer.error, round))
 
-            for one in calls:
+            for one in () if written else calls:
                 desk.log(ToolStarted(one.id, one.name, own_arguments(arguments_of(one), one.name, tools), round))
             answers = await self._rooms.tools.call(round, calls, tools, scope(ended))
             for one, answer in zip(calls, answers, strict=True):
@@ -321,7 +323,7 @@ class TurnWork:
                 playground=ask.playground,
                 parallel=loaded.spec.settings.parallel_tools,
                 deadline=deadline,
-                progress=lambda call, text: desk.log(ToolNoted(call, text)),
+                progress=lambda call, text: None if written else desk.log(ToolNoted(call, text)),
                 ended=ended,
                 again=self._again,
                 write=desk.write,
