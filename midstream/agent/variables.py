@@ -35,6 +35,12 @@ def own_variables(loaded: Loaded, ask: AgentAsk, more: Mapping[str, Any] = {}) -
     return {**defaults, **_given({**ask.variables, **more}), "_user_message": ask.text}
 
 
+def optional_of(loaded: Loaded, variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """Variables without a value that the version says may be left out: they are nothing, not a placeholder."""
+    states = loaded.spec.variables_state.items()
+    return tuple(name for name, one in states if not one.required and value_at(variables, name) is NOTHING)
+
+
 def _defaults(loaded: Loaded) -> dict[str, Any]:
     return {name: one.default for name, one in loaded.spec.variables_state.items() if one.default is not None}
 

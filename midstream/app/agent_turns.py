@@ -180,8 +180,9 @@ class AgentTurns:
         their own end before."""
         store = self._rooms.store.org(org)
         try:
+            began = (await store.run(run)).created_at
             own = await store.attempts(run_id=run, limit=MAX_ATTEMPTS)
-            return spent_by(own), spent_by(await store.attempts_below(run))
+            return replace(spent_by(own), began=began), spent_by(await store.attempts_below(run))
         except NotFound:  # it had not begun
             return Spent(), Spent()
 

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from ..agent.guardrails import guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
-from ..agent.prepare import Given, Prepared, chosen, guarded, pre_call, prepare, reported
-from ..agent.variables import own_variables
+from ..agent.pre_tools import early_variables, pre_call
+from ..agent.prepare import Given, Prepared, chosen, guarded, prepare, reported
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool, beneath
 from ..core.errors import NotFound, TimedOut
@@ -219,7 +219,7 @@ class TurnWork:
         """Results of what runs first, by the variable that each becomes. A failure is text for the prompt."""
         found: dict[str, Any] = {}
         for place, (pre, stored) in enumerate(self._loaded.pre_tools):
-            own = own_variables(self._loaded, self._ask, found)
+            own = early_variables(self._loaded, self._ask, found, desk.began)
             known = beneath(own, self._ask.arguments)
             tool, arguments = pre_call(self._loaded, self._ask, pre, stored, known)
             call = ToolCall(f"pre_{place}", tool.name, msgspec.json.encode(arguments).decode())

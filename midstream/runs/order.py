@@ -31,11 +31,12 @@ class Clock(Protocol):
 
 class Spent(Struct, frozen=True):
     """What a run has spent before: number of its last attempt, tokens, decimal USD (None = not known). Of several runs:
-    these together."""
+    these together. began: unix seconds at which it did (0 = it had not)."""
 
     attempts: int = 0
     usage: Usage = Usage()
     cost: str | None = "0"
+    began: float = 0.0
 
 
 def spent_by(rows: Sequence[AttemptRow]) -> Spent:

@@ -208,6 +208,7 @@ class _Owner:
         self._away = False
         self._log = run.log
         before = run.order.act.before if run.order.act is not None else Spent()
+        self.began = before.began or runs._clock.wall()
         run.attempts = before.attempts
         self.usage = before.usage
         self.asked: list[Target] = []
@@ -251,7 +252,7 @@ class _Owner:
         run, order = self._run, self._run.order
         if run.unwanted:
             raise Cancelled("cancelled")
-        self._records += self._told.beginning(self._runs._clock.wall())
+        self._records += self._told.beginning(self.began)
         if order.act is None:
             attempt, _ = await self._answered(order.turn, order.targets)
             return attempt.ended or Done()

@@ -368,6 +368,26 @@ def test_a_run_that_goes_on_counts_on_from_what_it_had_spent():
     on_bench(Scripted(one=[says(answer())]), test)
 
 
+def test_a_run_knows_when_it_began_also_in_its_next_life():
+    async def test(bench: Bench) -> None:
+        seen: list[float] = []
+
+        async def looks(desk: Desk) -> None:
+            seen.append(desk.began)
+
+        _, follower = bench.start(act=Act(looks, run="run_before"))
+        await everything(follower)
+        [(began,)] = await bench.db.read("SELECT created_at FROM runs")
+        await bench.db.write([("UPDATE runs SET status = 'failed', error_code = 'interrupted'", ())])
+        _, follower = bench.start(act=Act(looks, run="run_before", again=True, before=Spent(began=began)))
+        await everything(follower)
+        _, follower = bench.start(act=Act(looks, run="run_other"))
+        await everything(follower)
+        assert seen[:2] == [began, began] != seen[2:]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
 def test_a_run_that_its_worker_had_left_goes_on_under_its_own_id():
     async def test(bench: Bench) -> None:
         async def nothing(desk: Desk) -> None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from midstream.agent.template import current_time, zone_of
+
 from .agents_at import Agents
 from .scripted_model import Models
 from .serving import Serving
 from .tool_server import ToolServer
-from .upstream import Upstream
+from .upstream import Asked, Said, Upstream
+from .waiting import until
 
 ASK = "/api/v2/model/chat/completion"
 TEXT = {"type": "string"}
+BERLIN = {"timezone": "Europe/Berlin"}
+TIME = re.compile(r"\w+day, \d{4}-\d\d-\d\d \d\d:\d\d \(Europe/Berlin, UTC\+0[12]:00\)")
 TOML = """
 [server]
 lame_duck_seconds = 0
@@ -29,9 +36,28 @@ base_url = "{url}/v1"
 """
 
 
+class Slow:
+    """Answers its next `slow` questions not before its caller is dead, the others as models do."""
+
+    def __init__(self) -> None:
+        self.slow = 0
+        self._models = Models()
+
+    def __call__(self, asked: Asked) -> Said:
+        if self.slow:
+            self.slow -= 1
+            return Said((60.0,))
+        return self._models(asked)
+
+
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream(Models()) as running:
+def model() -> Slow:
+    return Slow()
+
+
+@pytest.fixture
+def upstream(model: Slow) -> Iterator[Upstream]:
+    with Upstream(model) as running:
         yield running
 
 
@@ -76,3 +102,46 @@ def test_whoever_asks_an_agent_is_told_nothing_of_the_tools_that_run_before_its_
     assert all("tok-internal-9912" in str(one.json["messages"][0]) for one in upstream.asked)
     rows = agents.serving.ask("GET", "/v1/admin/tool_calls").json["data"]
     assert [(row["tool"], row["status"]) for row in rows] == [("ahead", "ok")] * 4
+
+
+def test_a_pre_tool_gets_the_time_in_the_users_zone_written_out_or_mapped(
+    agents: Agents, upstream: Upstream, tools: ToolServer
+):
+    written = called_before(agents, ahead(agents, tools), args={"at": "{{current_time}}", "said": "x"})
+    mapped = agents.tool("mapped", f"{tools.url}/echo/mapped", properties={"at": TEXT}, mapped={"at": "current_time"})
+    for agent in (written, called_before(agents, mapped, args={})):
+        data = agents.post(ASK, {"agent_id": agent, "user": "hello", "variables": BERLIN})["data"]
+        assert "missing_variables" not in data or data["missing_variables"] == []
+    assert len(tools.calls) == 2
+    assert all(TIME.fullmatch(call["body"]["at"]) for call in tools.calls), tools.calls
+
+
+def test_a_turn_that_goes_on_after_a_kill_has_called_its_pre_tools_once_whatever_the_time_is_by_then(
+    agents: Agents, upstream: Upstream, tools: ToolServer, model: Slow, tmp_path: Path
+):
+    args = {"at": "{{current_time}}", "said": "{{_user_message}}"}
+    agent = called_before(agents, ahead(agents, tools, effect="unsafe"), args=args)
+    model.slow = 1
+    later = {"response_format": {"type": "queue", "cred": {"name": "q"}}, "variables": BERLIN}
+    id = agents.post(ASK, {"agent_id": agent, "user": "hello", **later})["message_id"]
+    until(lambda: upstream.asked)
+    agents.serving.kill()
+    with closing(sqlite3.connect(tmp_path / "data" / "midstream.db")) as db:  # it began a day before
+        [(began,)] = db.execute("SELECT created_at FROM runs").fetchall()
+        zone = zone_of("Europe/Berlin")
+        assert zone is not None
+        told = msgspec.json.encode({"at": current_time(began - 86400, zone), "said": "hello"})
+        db.execute("UPDATE runs SET created_at = created_at - 86400")
+        assert db.execute("UPDATE tool_calls SET arguments = ?", (told,)).rowcount == 1
+        db.commit()
+    agents.serving.start()
+
+    def ended() -> Any:
+        job = agents.serving.ask("GET", f"/v1/admin/jobs/{id}").json
+        return job if job["ended_at"] else None
+
+    assert until(ended, 30)["result"]["data"]["content"] == "done"
+    [call] = tools.calls
+    first, again = [one.json["messages"][0]["content"].split("Current time")[0] for one in upstream.asked]
+    assert call["body"]["at"] in first
+    assert again == first
