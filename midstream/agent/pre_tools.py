@@ -1,4 +1,5 @@
-"""Tools that run before the first model call: what they may be called with. Pure, as `prepare` is."""
+"""Tools that run before the first model call: what the turn is before they do, and what they may be called with. Pure,
+as `prepare` is."""
 
 from __future__ import annotations
 
@@ -6,10 +7,23 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
+from msgspec.structs import replace
+
 from ..core.agents import AgentAsk, Loaded, PreTool, Tool
 from .offered import mapped
+from .prepare import Given, Prepared, prepare
 from .template import current_time, zone_of
-from .variables import filled, optional_of, own_variables
+from .variables import belongs, filled, optional_of, own_variables
+
+
+def before_them(loaded: Loaded, ask: AgentAsk, given: Given) -> Prepared:
+    """What a turn is refused or blocked by before its pre-tools have run; without any, all of it. What they have yet to
+    give is not missing, and how long the prompt will be is not known. Raises as `prepare` does."""
+    if not loaded.pre_tools:
+        return prepare(loaded, ask, given)
+    prepared = prepare(loaded, ask, replace(given, model=replace(given.model, context=None)))
+    awaited = [pre.into or tool.name for pre, tool in loaded.pre_tools]
+    return replace(prepared, missing=tuple(name for name in prepared.missing if not belongs(name, awaited)))
 
 
 def early_variables(loaded: Loaded, ask: AgentAsk, found: Mapping[str, Any], began: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..agent.guardrails import guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
-from ..agent.pre_tools import early_variables, pre_call
+from ..agent.pre_tools import before_them, early_variables, pre_call
 from ..agent.prepare import Given, Prepared, chosen, guarded, prepare, reported
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool, beneath
@@ -139,17 +139,22 @@ class TurnWork:
 
     async def _turn(self, desk: Desk) -> Outcome:
         self._loaded = await self._rooms.offered(self._loaded, self._ask)
-        found = await self._before(desk)
-        given = await self._given(found)
-        prepared = self._prepared = prepare(self._loaded, self._ask, given)
-        models = self._models_of(prepared, given)
-        checks = self._checks(desk, prepared, models)
+        given = await self._given()
+        prepared, models, checks = self._ready(desk, given, before_them)
         self._laps.lap("prepare")
         refused = await checks.of_input()
+        self._laps.lap("checks")
+        self._passed = refused is None
+        if refused is None and self._loaded.pre_tools:
+            read = prepared.prompt.messages[-1]
+            found = await self._before(desk)
+            given = replace(given, now=self._rooms.clock.wall(), variables=found)
+            prepared, models, checks = self._ready(desk, given, prepare)
+            if prepared.prompt.messages[-1] != read:  # it brings other files of the thread, as the prompt is longer
+                refused = await checks.of_input()
         if refused is not None:
             desk.log(*shown(refused.text))
             return self._outcome(models, Ended(Answer(), None, 0, 0), refused)
-        self._passed = True
         # What may still be refused or mended is not shown before it has passed.
         ask = self._asking(desk, prepared, models, quiet=checks.judges_output)
         journal = self._rooms.journal(self._asker.org)
@@ -170,6 +175,13 @@ class TurnWork:
         self._said = judged.text
         following = await self._following(desk, prepared, models.targets, judged)
         return replace(self._outcome(models, ended, judged), suggestions=following)
+
+    def _ready(
+        self, desk: Desk, given: Given, make: Callable[[Loaded, AgentAsk, Given], Prepared]
+    ) -> tuple[Prepared, TurnModels, TurnChecks]:
+        prepared = self._prepared = make(self._loaded, self._ask, given)
+        models = self._models_of(prepared, given)
+        return prepared, models, self._checks(desk, prepared, models)
 
     def _models_of(self, prepared: Prepared, given: Given) -> TurnModels:
         org, rooms = self._asker.org, self._rooms
@@ -229,7 +241,7 @@ class TurnWork:
         self._laps.lap("pre_tools")
         return found
 
-    async def _given(self, found: dict[str, Any]) -> Given:
+    async def _given(self) -> Given:
         org, loaded, ask, rooms = self._asker.org, self._loaded, self._ask, self._rooms
         memory = ""
         if loaded.spec.memory and not ask.playground:
@@ -244,7 +256,6 @@ class TurnWork:
             memory=memory,
             model=rooms.models.document(org, service, model),
             documents=documents,
-            variables=found,
             built_in=rooms.built_in,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ ASK = "/api/v2/model/chat/completion"
 TEXT = {"type": "string"}
 BERLIN = {"timezone": "Europe/Berlin"}
 TIME = re.compile(r"\w+day, \d{4}-\d\d-\d\d \d\d:\d\d \(Europe/Berlin, UTC\+0[12]:00\)")
+RAILS = {"guardrails": {"input": {"patterns": ["topsecret"]}, "message": "Not that."}}
 TOML = """
 [server]
 lame_duck_seconds = 0
@@ -145,3 +147,49 @@ def test_a_turn_that_goes_on_after_a_kill_has_called_its_pre_tools_once_whatever
     first, again = [one.json["messages"][0]["content"].split("Current time")[0] for one in upstream.asked]
     assert call["body"]["at"] in first
     assert again == first
+
+
+def test_no_tool_runs_before_a_question_that_is_blocked_and_none_is_missed(
+    agents: Agents, upstream: Upstream, tools: ToolServer
+):
+    helper = agents.agent(service="up", configuration={"model": "helper"})
+    schema = {"type": "object", "properties": {"message": TEXT}}
+    asks = {"name": "asks", "kind": "agent", "parameters": schema, "agent": {"agent_id": helper}}
+    asked = {"tool_id": agents.post("/v1/admin/tools", asks)["id"], "args": {"message": "{{_user_message}}"}}
+    sent = {"tool_id": ahead(agents, tools), "args": {"at": "x", "said": "{{asks}}"}, "into": "found"}
+    agent = agents.agent(
+        service="up", configuration={"model": "m", "prompt": "{{found.got.said}} {{asks}} {{other}}"},
+        settings=RAILS, pre_tools=[asked, sent], variables_state={"found": {"required": True}},
+    )  # fmt: skip
+    document = agents.post("/v1/admin/documents", {"name": "plan", "text": "a topsecret plan"})["id"]
+    for said, more in (("topsecret 4711", {}), ("What is it?", {"documentIds": [document]})):
+        told = agents.say(agent, said, **more).json
+        assert (told["text"], told["blocked"]) == ("Not that.", "it matches topsecret")
+        assert told["missingVariables"] == ["other"]
+    assert upstream.asked == tools.calls == []
+    data = agents.post(ASK, {"agent_id": agent, "user": "hello"})["data"]
+    assert (data["content"], data["missing_variables"], len(tools.calls)) == ("done", ["other"], 1)
+    assert [one.json["model"] for one in upstream.asked] == ["helper", "m"]
+    assert upstream.asked[1].json["messages"][0]["content"].startswith("done done {{other}}")
+
+
+def test_no_tool_runs_before_a_turn_that_is_refused(agents: Agents, upstream: Upstream, tools: ToolServer):
+    agent = called_before(agents, ahead(agents, tools))
+    refused = {"configuration": {"max_tokens": "many"}, "tool_choice": "no_such_tool"}
+    for name, value in refused.items():
+        reply = agents.serving.ask("POST", ASK, {"agent_id": agent, "user": "hello", name: value})
+        assert reply.status == 400, reply.body
+    assert upstream.asked == tools.calls == []
+
+
+def test_a_file_of_the_thread_that_comes_in_sight_because_the_prompt_is_long_is_checked_too(
+    agents: Agents, upstream: Upstream, tools: ToolServer
+):
+    agents.post("/v1/admin/models", {"service": "up", "model": "m", "name": "m", "own": False, "context": 4000})
+    agent = called_before(agents, ahead(agents, tools), args={"at": "x", "said": "y"}, settings=RAILS)
+    file = f"data:text/plain;base64,{base64.b64encode(b'topsecret').decode()}"
+    body = {"agent_id": agent, "thread_id": "t", "user": "word " * 1600, "files": [file]}
+    assert agents.post(ASK, {**body, "guardrails": {"message": "as it is"}})["data"]["content"] == "done"
+    asked = {"agent_id": agent, "thread_id": "t", "user": "and more " * 300}
+    data = agents.post(ASK, asked)["data"]
+    assert (data["blocked"], len(upstream.asked), len(tools.calls)) == ("it matches topsecret", 1, 2)
