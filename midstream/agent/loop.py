@@ -27,7 +27,7 @@ Ask: TypeAlias = Callable[[Prompt], Awaitable[Completed]]
 CallTools: TypeAlias = Callable[[int, Sequence[ToolCall]], Awaitable[list[ToolAnswer]]]
 #: Told of a round's reply before its tools are called, so that it is durable before they run: (round from 1, reply).
 Keep: TypeAlias = Callable[[int, Message], None]
-#: Usage so far, and its cost in decimal USD (None once a call had no known price).
+#: Usage so far, and what it cost in decimal USD, as far as there are prices (None while no call had one).
 Spent: TypeAlias = Callable[[], tuple[Usage, str | None]]
 
 #: How often a model that pauses is asked to go on, one time after the other.

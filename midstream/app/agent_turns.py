@@ -155,7 +155,7 @@ class AgentTurns:
                 )
                 refund.pop_all()
             if again:
-                self._under_way[run].bill(below.attempts, below.usage, below.cost)
+                self._under_way[run].spending.bill(below)
         return Order(
             org=caller.org,
             key_id=caller.key_id,
@@ -235,7 +235,7 @@ class AgentTurns:
             conversation=conversation, size=len(text), transactions=True, act=act,
         )  # fmt: skip
         if parent is not None:
-            parent.calls(self._under_way[act.run])
+            parent.spending.calls(self._under_way[act.run].spending)
         follower = rooms.runs.start(order).log.follow()
         try:
             _, fold, _ = await whole(follower)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -24,13 +23,13 @@ from ..core.parts import Media, ToolCall, has_media, text_of
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
-from ..core.usage import Usage
 from ..metering.alerts import alarms_of, raised
 from ..store.ledger import Record
 from ..store.tool_calls import left_behind
 from ..tools.knowledge import searches
 from .laps import Laps
 from .remember import MEMORY
+from .spending import Spending
 from .suggestions import hurried, suggestions
 from .threads import Thread
 from .titles import TITLE
@@ -86,16 +85,13 @@ class TurnWork:
         self._drawn: list[Media] = []
         #: How many attempts there were before its newest model call.
         self._asks_from = 0
-        self._children_attempts = 0
-        self._children = Usage()
-        self._children_cost: Decimal | None = Decimal(0)
-        self._called: list[TurnWork] = []
+        self.spending = Spending()
         self.outcome: Outcome | None = None
 
     async def __call__(self, desk: Desk) -> None:
         """core.serving.Work."""
         thread, seconds = self._thread, self._loaded.spec.settings.seconds
-        self._desk = desk
+        self._desk = self.spending.desk = desk
         desk.log(Opened(thread.conversation, thread.message, thread.thread, thread.sub_thread))
         try:
             async with asyncio.timeout(seconds) as limit:
@@ -110,32 +106,6 @@ class TurnWork:
     def accounted(self) -> bool:
         """The metrics count it: what an agent spends that another one calls is of that one's turn."""
         return not self._ask.playground and self._asker.parent is None
-
-    def calls(self, other: TurnWork) -> None:
-        """What an agent that is called from here spends is this turn's spending too, however its own turn ends."""
-        self._called.append(other)
-
-    def bill(self, attempts: int, usage: Usage, cost: str | None) -> None:
-        """The same of agents that were called before the server died."""
-        self._children_attempts += attempts
-        self._children += usage
-        known = self._children_cost is not None and cost is not None
-        self._children_cost = self._children_cost + Decimal(cost) if known else None  # type: ignore[operator, arg-type]
-
-    def _spent(self) -> tuple[Usage, str | None]:
-        desk = self._desk
-        if desk is None:
-            return self._children, None
-        spent = [(desk.usage, desk.cost), *(other._spent() for other in self._called if other._desk is not None)]
-        costs = [None if cost is None else Decimal(cost) for _, cost in spent] + [self._children_cost]
-        usage = sum((usage for usage, _ in spent), self._children)
-        known = [cost for cost in costs if cost is not None]
-        return usage, f"{sum(known, Decimal(0)):f}" if len(known) == len(costs) else None
-
-    def _attempts(self) -> int:
-        """Those whose tokens and cost are `_spent`."""
-        own = self._desk.attempts if self._desk is not None else 0
-        return own + self._children_attempts + sum(other._attempts() for other in self._called)
 
     async def _turn(self, desk: Desk) -> Outcome:
         self._loaded = await self._rooms.offered(self._loaded, self._ask)
@@ -163,7 +133,7 @@ class TurnWork:
             ask,
             self._calling(desk, prepared.tools, prepared.variables, quiet=checks.judges_output),
             _limits(self._ask, prepared),
-            self._spent,
+            self.spending.counted,
             [Round(reply) for reply in await journal.rounds(desk.run_id)] if self._again else (),
             lambda number, reply: desk.hold(journal.round_kept(desk.run_id, number, reply)),
         )
@@ -350,7 +320,7 @@ class TurnWork:
         choice = ended.answer.choices[0] if ended.answer.choices else Choice()
         target = completed.target if completed is not None else None
         prepared = models.prepared(target)
-        usage, cost = self._spent()
+        spent = self.spending.so_far()
         late = completed.dropped if completed is not None else () if ended.calls else None
         dropped, noted = reported(prepared, late)
         own = Ending(
@@ -371,8 +341,8 @@ class TurnWork:
             native_stop=end.native_stop,
             model=end.model,
             service=end.service,
-            usage=usage,
-            cost=cost,
+            usage=spent.usage,
+            cost=spent.cost,
             rounds=ended.calls,
             steps=steps_of(ended, judged.text if judged.blocked else None, prepared.tools),
             images=() if judged.blocked else (*self._drawn, *pictures(ended)),
@@ -437,7 +407,7 @@ class TurnWork:
     def _account(self) -> TurnAccount:
         """What is known of the turn whatever its end."""
         loaded, thread, prepared, asker = self._loaded, self._thread, self._prepared, self._asker
-        usage, cost = self._spent()
+        spent = self.spending.so_far()
         chosen = (prepared.service, prepared.model) if prepared is not None else (loaded.spec.service, "")
         service, model = first_asked(self._desk, self._asks_from, chosen)
         return TurnAccount(
@@ -457,9 +427,9 @@ class TurnWork:
             face=asker.face,
             service=service,
             model=model,
-            attempts=self._attempts(),
-            usage=usage,
-            cost=cost,
+            attempts=spent.attempts,
+            usage=spent.usage,
+            cost=spent.cost,
             latency_ms=self._laps.whole(),
             steps_ms=self._laps.ms,
             tools=tuple(dict.fromkeys(step.name for step in self._steps)),

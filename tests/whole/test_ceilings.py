@@ -24,13 +24,18 @@ max_depth = 3
 kind = "openai_compatible"
 base_url = "{url}/v1"
 prices = {{ "*" = {{ input = "1000", output = "1000" }} }}
+[providers.free]
+kind = "openai_compatible"
+base_url = "{url}/v1"
 """
 
 
 def insatiable(asked: Asked) -> Said:
-    """Asks for its first tool as long as it is offered one."""
+    """Asks for its first tool as long as it is offered one. Refuses as "broken", lets everything pass as "judge"."""
+    if asked.json["model"] == "broken":
+        return whole({"error": {"message": "no"}}, 403)
     tools = asked.json.get("tools")
-    message: dict[str, Any] = {"role": "assistant", "content": "enough"}
+    message: dict[str, Any] = {"role": "assistant", "content": "ALLOW" if asked.json["model"] == "judge" else "enough"}
     if tools:
         named = tools[0]["function"]
         arguments = '{"city":"Oslo"}' if "city" in str(named) else '{"message":"go on"}'
@@ -126,6 +131,33 @@ def test_at_a_ceiling_one_last_call_without_tools_ends_the_turn(
     agent = agents.agent(service="up", configuration={"model": "x"}, tool_ids=[tool], settings=ceiling)
     reply = agents.say(agent, "go").json
     assert (reply["text"], reply["iterations"], len(upstream.asked)) == ("enough", calls, calls)
+
+
+#: What asks a model without a price besides, once.
+UNPRICED: dict[str, dict[str, Any]] = {
+    "a classifier": {"settings": {"guardrails": {"input": {"classifier": {"service": "free", "model": "judge"}}}}},
+    "a model that fails": {
+        "service": "free", "configuration": {"model": "broken"},
+        "settings": {"fall_back": {"service": "up", "model": "x"}},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("besides", UNPRICED)
+def test_calls_without_a_price_do_not_switch_the_ceiling_of_the_others_off(
+    agents: Agents, upstream: Upstream, tools: ToolServer, besides: str
+):
+    more = UNPRICED[besides]
+    tool = agents.tool(f"free_{len(besides)}", f"{tools.url}/echo/look")
+    settings = {"cost": "0.15", "maximum_iterations": 9, **more["settings"]}
+    said = {"service": "up", "configuration": {"model": "x"}, **more, "settings": settings}
+    reply = agents.post(
+        "/api/v2/model/chat/completion", {"agent_id": agents.agent(tool_ids=[tool], **said), "user": "go"}
+    )
+    assert reply["data"]["content"] == "enough"
+    assert len(upstream.asked) == 1 + 3  # 0.1 USD each
+    assert "tools" not in upstream.asked[-1].json
+    assert reply["usage"]["cost"] is None
 
 
 @pytest.mark.parametrize(
