@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import zip_longest
 
 from msgspec.structs import replace
@@ -205,7 +206,10 @@ class AgentTurns:
                 channel = ThreadChannel(self._rooms.hub, *heard, thread, run, self._rooms.clock.wall)
                 also = channel.beside(also)
                 held.callback(channel.over)
-            work = TurnWork(self._rooms, asker, loaded, thread, run, stream=stream, also=also, again=again)
+            work = TurnWork(
+                self._rooms, asker, loaded, thread, run, stream=stream, also=also, again=again,
+                above=partial(self._ceiling, asker.parent),
+            )  # fmt: skip
             self._under_way[run] = work
             held.callback(self._under_way.pop, run)
         except BaseException:
@@ -216,6 +220,11 @@ class AgentTurns:
             asker.parent, run, accounted=work.accounted,
         )  # fmt: skip
         return act, thread.conversation or None
+
+    def _ceiling(self, run: str | None) -> str:
+        """Of the turn that is made by this run, see Spending."""
+        work = self._under_way.get(run or "")
+        return work.spending.ceiling() if work is not None else ""
 
     async def __call__(self, agent: str, text: str, scope: ToolScope) -> ToolAnswer:
         """core.toolbox.RunAgent."""

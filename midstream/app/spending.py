@@ -1,17 +1,24 @@
-"""What an agent's turn spends: by its own model calls, and by all agents that it calls."""
+"""What an agent's turn spends, by its own model calls and by all agents that it calls, and whether it may go on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ..agent.loop import Limits, reached
+from ..core.agents import Settings
 from ..core.serving import Desk
 from ..core.usage import Usage
 from ..runs.order import Spent, together
 
 
 class Spending:
-    """desk: of its run, once that has begun."""
+    """settings: of its agent. above: the ceiling that is reached of the turn which has called it, "" = none.
+    desk: of its run, once that has begun."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings, above: Callable[[], str]) -> None:
         self.desk: Desk | None = None
+        self.above = above
+        self._ceilings = Limits(tokens=settings.tokens, cost=settings.cost)
         self._before = Spent()
         self._called: list[Spending] = []
 
@@ -32,3 +39,7 @@ class Spending:
         """What counts towards the ceilings, see agent.loop.Spent."""
         spent = self.so_far()
         return spent.usage, spent.priced
+
+    def ceiling(self) -> str:
+        """The one that is reached, of this turn or of those that it is a part of: "" | tokens | cost."""
+        return reached(self._ceilings, self.counted) or self.above()

@@ -57,11 +57,11 @@ class Asker(Struct, frozen=True):
 
 class TurnWork:
     """thread: where the turn is kept, with what is asked there. run: the id of its run. also: more records of its end.
-    again: the run may have begun before. outcome: once it is known."""
+    again: the run may have begun before. above: see Spending. outcome: once it is known."""
 
     def __init__(
         self, rooms: TurnRooms, asker: Asker, loaded: Loaded, thread: Thread, run: str, *, stream: bool, also: Also,
-        again: bool = False,
+        again: bool = False, above: Callable[[], str],
     ) -> None:  # fmt: skip
         self._rooms = rooms
         self._asker = asker
@@ -85,7 +85,7 @@ class TurnWork:
         self._drawn: list[Media] = []
         #: How many attempts there were before its newest model call.
         self._asks_from = 0
-        self.spending = Spending()
+        self.spending = Spending(loaded.spec.settings, above)
         self.outcome: Outcome | None = None
 
     async def __call__(self, desk: Desk) -> None:
@@ -136,6 +136,7 @@ class TurnWork:
             self.spending.counted,
             [Round(reply) for reply in await journal.rounds(desk.run_id)] if self._again else (),
             lambda number, reply: desk.hold(journal.round_kept(desk.run_id, number, reply)),
+            self.spending.above,
         )
         self._laps.lap("loop")
         judged = await checks.of_output(ended)
