@@ -27,7 +27,7 @@ Ask: TypeAlias = Callable[[Prompt], Awaitable[Completed]]
 CallTools: TypeAlias = Callable[[int, Sequence[ToolCall]], Awaitable[list[ToolAnswer]]]
 #: Told of a round's reply before its tools are called, so that it is durable before they run: (round from 1, reply).
 Keep: TypeAlias = Callable[[int, Message], None]
-#: Usage so far, and its cost in decimal USD (None once a call had no known price).
+#: Usage so far, and what it cost in decimal USD, as far as there are prices (None while no call had one).
 Spent: TypeAlias = Callable[[], tuple[Usage, str | None]]
 
 #: How often a model that pauses is asked to go on, one time after the other.
@@ -76,8 +76,10 @@ async def loop(
     spent: Spent,
     done: Sequence[Round] = (),
     keep: Keep | None = None,
+    above: Callable[[], str] = lambda: "",
 ) -> Ended:
-    """Raises what `ask` and `call_tools` raise. done: rounds made before a crash; the loop goes on after them."""
+    """Raises what `ask` and `call_tools` raise. done: rounds made before a crash; the loop goes on after them.
+    above: the ceiling that is reached of those who have called this turn's agent, "" = none."""
     turn = _Turn(prompt, call_tools)
     for past in done:
         turn.calls += 1
@@ -86,7 +88,7 @@ async def loop(
             return turn.ended(Answer(), None, transferred)
     offers = bool(prompt.tools) and (prompt.tool_choice is None or prompt.tool_choice.mode != "none")
     while True:
-        stopped_by = _limit(turn, limits, spent) if offers else ""
+        stopped_by = _limit(turn, limits) or reached(limits, spent) or above() if offers else ""
         completed = await ask(turn.prompt(with_tools=not stopped_by))
         turn.calls += 1
         choice = completed.answer.choices[0] if completed.answer.choices else Choice()
@@ -178,14 +180,17 @@ class _Turn:
         )
 
 
-def _limit(turn: _Turn, limits: Limits, spent: Spent) -> str:
+def _limit(turn: _Turn, limits: Limits) -> str:
     """Why the next call must be the last one; "" when it need not."""
     if turn.rounds >= limits.rounds:
         return "rounds"
     if limits.calls is not None and turn.calls >= limits.calls - 1:
         return "calls"
-    if not turn.rounds:
-        return ""
+    return ""
+
+
+def reached(limits: Limits, spent: Spent) -> str:
+    """The ceiling of them that has been spent: "" | tokens | cost."""
     usage, cost = spent()
     if limits.tokens is not None and usage.total_tokens >= limits.tokens:
         return "tokens"

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..core.agents import AgentAsk, AgentType, Fallback, Loaded, ModelDocument, PreTool, Settings, Tool
+from ..core.agents import AgentAsk, AgentType, Fallback, Loaded, ModelDocument, Settings, Tool
 from ..core.errors import BadRequest
 from ..core.json_words import JSON_ONLY
 from ..core.parts import Media, Message, Part, Text, media_in
@@ -21,13 +21,13 @@ from .fitting import answerable, check_media, readable, room
 from .formats import format_of
 from .history import DRAWINGS, MEDIA_TOKENS, left_files, shown_to_user, tokens_of, window, with_drawings
 from .memory import reminder
-from .offered import choice_of, chosen_name, mapped, shown, tools_of, unplaced
+from .offered import choice_of, chosen_name, shown, tools_of, unplaced
 from .parameters import NAMES, NUMBERS, Fitted, field_of, fit, gathered, one_answer
 from .parameters import Given as GivenParameter
 from .template import current_time, manner, within, zone_of
 from .variables import (
     NOTHING,
-    filled,
+    optional_of,
     own_variables,
     placeholders,
     substitute,
@@ -275,13 +275,6 @@ def said(ask: AgentAsk, history: Sequence[Message]) -> bool:
     )
 
 
-def pre_call(
-    loaded: Loaded, ask: AgentAsk, pre: PreTool, tool: Tool, variables: Mapping[str, Any]
-) -> tuple[Tool, dict[str, Any]]:
-    """How one of loaded.pre_tools is called before the first model call. variables: what it may be called with."""
-    return mapped(tool, loaded, ask), filled(pre.args, variables, _optional(loaded, variables))
-
-
 # configuration
 
 
@@ -425,7 +418,7 @@ def _system(
     style = _text(values, styles[0]) if styles else settings.response_style
     written = (prompt, ask.instructions, manner(tone, style))
     text = "\n\n".join(piece for piece in written if piece.strip())
-    text, missing = substitute(text, variables, _optional(loaded, variables))
+    text, missing = substitute(text, variables, optional_of(loaded, variables))
     rest = [reminder(given.memory) if loaded.spec.memory else "", JSON_ONLY if form and form.kind == "json" else ""]
     # A picture is drawn of all that is said.
     if loaded.id and not _draws(loaded, values) and "current_time" not in placeholders(prompt):
@@ -445,16 +438,10 @@ def _template(loaded: Loaded, id: str) -> str:
     return loaded.templates[id]
 
 
-def _optional(loaded: Loaded, variables: Mapping[str, Any]) -> tuple[str, ...]:
-    """Variables without a value that the version says may be left out: they are nothing, not a placeholder."""
-    states = loaded.spec.variables_state.items()
-    return tuple(name for name, one in states if not one.required and value_at(variables, name) is NOTHING)
-
-
 def _missing(loaded: Loaded, variables: Mapping[str, Any], in_prompt: tuple[str, ...]) -> tuple[str, ...]:
     states = loaded.spec.variables_state.items()
     required = [name for name, one in states if one.required and value_at(variables, name) is NOTHING]
-    optional = _optional(loaded, variables)
+    optional = optional_of(loaded, variables)
     in_arguments = [name for pre, _ in loaded.pre_tools for name in unfilled(pre.args, variables, optional)]
     return tuple(dict.fromkeys((*required, *in_prompt, *in_arguments)))
 

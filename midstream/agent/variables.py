@@ -35,6 +35,12 @@ def own_variables(loaded: Loaded, ask: AgentAsk, more: Mapping[str, Any] = {}) -
     return {**defaults, **_given({**ask.variables, **more}), "_user_message": ask.text}
 
 
+def optional_of(loaded: Loaded, variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """Variables without a value that the version says may be left out: they are nothing, not a placeholder."""
+    states = loaded.spec.variables_state.items()
+    return tuple(name for name, one in states if not one.required and value_at(variables, name) is NOTHING)
+
+
 def _defaults(loaded: Loaded) -> dict[str, Any]:
     return {name: one.default for name, one in loaded.spec.variables_state.items() if one.default is not None}
 
@@ -86,7 +92,7 @@ def substitute(text: str, variables: Mapping[str, Any], optional: Collection[str
         value = value_at(variables, match[1])
         if value is not NOTHING:
             return written(value)
-        if _belongs(match[1], optional):
+        if belongs(match[1], optional):
             return ""
         missing[match[1]] = None
         return match[0]
@@ -94,8 +100,9 @@ def substitute(text: str, variables: Mapping[str, Any], optional: Collection[str
     return _PLACEHOLDER.sub(put, text), tuple(missing)
 
 
-def _belongs(name: str, optional: Collection[str]) -> bool:
-    return any(name == one or name.startswith(f"{one}.") for one in optional)
+def belongs(name: str, variables: Collection[str]) -> bool:
+    """Is it one of these, or a member of one?"""
+    return any(name == one or name.startswith(f"{one}.") for one in variables)
 
 
 def unfilled(value: Any, variables: Mapping[str, Any], optional: Collection[str] = ()) -> tuple[str, ...]:
@@ -115,7 +122,7 @@ def filled(value: Any, variables: Mapping[str, Any], optional: Collection[str] =
         if whole is None:
             return substitute(value, variables, optional)[0]
         found = value_at(variables, whole[1])
-        return value if found is NOTHING and not _belongs(whole[1], optional) else found
+        return value if found is NOTHING and not belongs(whole[1], optional) else found
     if isinstance(value, Mapping):
         inner = {name: filled(one, variables, optional) for name, one in value.items()}
         return {name: one for name, one in inner.items() if one is not NOTHING}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import zip_longest
 
 from msgspec.structs import replace
@@ -155,7 +156,7 @@ class AgentTurns:
                 )
                 refund.pop_all()
             if again:
-                self._under_way[run].bill(below.attempts, below.usage, below.cost)
+                self._under_way[run].spending.bill(below)
         return Order(
             org=caller.org,
             key_id=caller.key_id,
@@ -180,8 +181,9 @@ class AgentTurns:
         their own end before."""
         store = self._rooms.store.org(org)
         try:
+            began = (await store.run(run)).created_at
             own = await store.attempts(run_id=run, limit=MAX_ATTEMPTS)
-            return spent_by(own), spent_by(await store.attempts_below(run))
+            return replace(spent_by(own), began=began), spent_by(await store.attempts_below(run))
         except NotFound:  # it had not begun
             return Spent(), Spent()
 
@@ -204,7 +206,10 @@ class AgentTurns:
                 channel = ThreadChannel(self._rooms.hub, *heard, thread, run, self._rooms.clock.wall)
                 also = channel.beside(also)
                 held.callback(channel.over)
-            work = TurnWork(self._rooms, asker, loaded, thread, run, stream=stream, also=also, again=again)
+            work = TurnWork(
+                self._rooms, asker, loaded, thread, run, stream=stream, also=also, again=again,
+                above=partial(self._ceiling, asker.parent),
+            )  # fmt: skip
             self._under_way[run] = work
             held.callback(self._under_way.pop, run)
         except BaseException:
@@ -215,6 +220,11 @@ class AgentTurns:
             asker.parent, run, accounted=work.accounted,
         )  # fmt: skip
         return act, thread.conversation or None
+
+    def _ceiling(self, run: str | None) -> str:
+        """Of the turn that is made by this run, see Spending."""
+        work = self._under_way.get(run or "")
+        return work.spending.ceiling() if work is not None else ""
 
     async def __call__(self, agent: str, text: str, scope: ToolScope) -> ToolAnswer:
         """core.toolbox.RunAgent."""
@@ -234,7 +244,7 @@ class AgentTurns:
             conversation=conversation, size=len(text), transactions=True, act=act,
         )  # fmt: skip
         if parent is not None:
-            parent.calls(self._under_way[act.run])
+            parent.spending.calls(self._under_way[act.run].spending)
         follower = rooms.runs.start(order).log.follow()
         try:
             _, fold, _ = await whole(follower)

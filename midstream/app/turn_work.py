@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -13,8 +12,8 @@ from msgspec.structs import replace
 
 from ..agent.guardrails import guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
-from ..agent.prepare import Given, Prepared, chosen, guarded, pre_call, prepare, reported
-from ..agent.variables import own_variables
+from ..agent.pre_tools import before_them, early_variables, pre_call
+from ..agent.prepare import Given, Prepared, chosen, guarded, prepare, reported
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool, beneath
 from ..core.errors import NotFound, TimedOut
@@ -24,7 +23,6 @@ from ..core.parts import Media, ToolCall, has_media, spoken
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
-from ..core.usage import Usage
 from ..metering.alerts import alarms_of, raised
 from ..metering.turns import TURN
 from ..store.ledger import Record
@@ -33,6 +31,7 @@ from ..store.tool_calls import left_behind
 from ..tools.knowledge import searches
 from .laps import Laps
 from .remember import MEMORY
+from .spending import Spending
 from .suggestions import hurried, suggestions
 from .threads import Thread
 from .titles import TITLE
@@ -60,11 +59,11 @@ class Asker(Struct, frozen=True):
 
 class TurnWork:
     """thread: where the turn is kept, with what is asked there. run: the id of its run. also: more records of its end.
-    again: the run may have begun before. outcome: once it is known."""
+    again: the run may have begun before. above: see Spending. outcome: once it is known."""
 
     def __init__(
         self, rooms: TurnRooms, asker: Asker, loaded: Loaded, thread: Thread, run: str, *, stream: bool, also: Also,
-        again: bool = False,
+        again: bool = False, above: Callable[[], str],
     ) -> None:  # fmt: skip
         self._rooms = rooms
         self._asker = asker
@@ -88,16 +87,13 @@ class TurnWork:
         self._drawn: list[Media] = []
         #: How many attempts there were before its newest model call.
         self._asks_from = 0
-        self._children_attempts = 0
-        self._children = Usage()
-        self._children_cost: Decimal | None = Decimal(0)
-        self._called: list[TurnWork] = []
+        self.spending = Spending(loaded.spec.settings, above)
         self.outcome: Outcome | None = None
 
     async def __call__(self, desk: Desk) -> None:
         """core.serving.Work."""
         thread, seconds = self._thread, self._loaded.spec.settings.seconds
-        self._desk = desk
+        self._desk = self.spending.desk = desk
         desk.log(Opened(thread.conversation, thread.message, thread.thread, thread.sub_thread))
         try:
             async with asyncio.timeout(seconds) as limit:
@@ -113,45 +109,24 @@ class TurnWork:
         """The metrics count it: what an agent spends that another one calls is of that one's turn."""
         return not self._ask.playground and self._asker.parent is None
 
-    def calls(self, other: TurnWork) -> None:
-        """What an agent that is called from here spends is this turn's spending too, however its own turn ends."""
-        self._called.append(other)
-
-    def bill(self, attempts: int, usage: Usage, cost: str | None) -> None:
-        """The same of agents that were called before the server died."""
-        self._children_attempts += attempts
-        self._children += usage
-        known = self._children_cost is not None and cost is not None
-        self._children_cost = self._children_cost + Decimal(cost) if known else None  # type: ignore[operator, arg-type]
-
-    def _spent(self) -> tuple[Usage, str | None]:
-        desk = self._desk
-        if desk is None:
-            return self._children, None
-        spent = [(desk.usage, desk.cost), *(other._spent() for other in self._called if other._desk is not None)]
-        costs = [None if cost is None else Decimal(cost) for _, cost in spent] + [self._children_cost]
-        usage = sum((usage for usage, _ in spent), self._children)
-        known = [cost for cost in costs if cost is not None]
-        return usage, f"{sum(known, Decimal(0)):f}" if len(known) == len(costs) else None
-
-    def _attempts(self) -> int:
-        """Those whose tokens and cost are `_spent`."""
-        own = self._desk.attempts if self._desk is not None else 0
-        return own + self._children_attempts + sum(other._attempts() for other in self._called)
-
     async def _turn(self, desk: Desk) -> Outcome:
         self._loaded = await self._rooms.offered(self._loaded, self._ask)
-        found = await self._before(desk)
-        given = await self._given(found)
-        prepared = self._prepared = prepare(self._loaded, self._ask, given)
-        models = self._models_of(prepared, given)
-        checks = self._checks(desk, prepared, models)
+        given = await self._given()
+        prepared, models, checks = self._ready(desk, given, before_them)
         self._laps.lap("prepare")
         refused = await checks.of_input()
+        self._laps.lap("checks")
+        self._passed = refused is None
+        if refused is None and self._loaded.pre_tools:
+            read = prepared.prompt.messages[-1]
+            found = await self._before(desk)
+            given = replace(given, now=self._rooms.clock.wall(), variables=found)
+            prepared, models, checks = self._ready(desk, given, prepare)
+            if prepared.prompt.messages[-1] != read:  # it brings other files of the thread, as the prompt is longer
+                refused = await checks.of_input()
         if refused is not None:
             desk.log(*shown(refused.text))
             return self._outcome(models, Ended(Answer(), None, 0, 0), refused)
-        self._passed = True
         # What may still be refused or mended is not shown before it has passed.
         ask = self._asking(desk, prepared, models, quiet=checks.judges_output)
         journal = self._rooms.journal(self._asker.org)
@@ -160,9 +135,10 @@ class TurnWork:
             ask,
             self._calling(desk, prepared.tools, prepared.variables, quiet=checks.judges_output),
             _limits(self._ask, prepared),
-            self._spent,
+            self.spending.counted,
             [Round(reply) for reply in await journal.rounds(desk.run_id)] if self._again else (),
             lambda number, reply: desk.hold(journal.round_kept(desk.run_id, number, reply)),
+            self.spending.above,
         )
         self._laps.lap("loop")
         judged = await checks.of_output(ended)
@@ -172,6 +148,13 @@ class TurnWork:
         self._said = judged.text
         following = await self._following(desk, prepared, models.targets, judged)
         return replace(self._outcome(models, ended, judged), suggestions=following)
+
+    def _ready(
+        self, desk: Desk, given: Given, make: Callable[[Loaded, AgentAsk, Given], Prepared]
+    ) -> tuple[Prepared, TurnModels, TurnChecks]:
+        prepared = self._prepared = make(self._loaded, self._ask, given)
+        models = self._models_of(prepared, given)
+        return prepared, models, self._checks(desk, prepared, models)
 
     def _models_of(self, prepared: Prepared, given: Given) -> TurnModels:
         org, rooms = self._asker.org, self._rooms
@@ -221,7 +204,7 @@ class TurnWork:
         """Results of what runs first, by the variable that each becomes. A failure is text for the prompt."""
         found: dict[str, Any] = {}
         for place, (pre, stored) in enumerate(self._loaded.pre_tools):
-            own = own_variables(self._loaded, self._ask, found)
+            own = early_variables(self._loaded, self._ask, found, desk.began)
             known = beneath(own, self._ask.arguments)
             tool, arguments = pre_call(self._loaded, self._ask, pre, stored, known)
             call = ToolCall(f"pre_{place}", tool.name, msgspec.json.encode(arguments).decode())
@@ -231,7 +214,7 @@ class TurnWork:
         self._laps.lap("pre_tools")
         return found
 
-    async def _given(self, found: dict[str, Any]) -> Given:
+    async def _given(self) -> Given:
         org, loaded, ask, rooms = self._asker.org, self._loaded, self._ask, self._rooms
         memory = ""
         if loaded.spec.memory and not ask.playground:
@@ -246,7 +229,6 @@ class TurnWork:
             memory=memory,
             model=rooms.models.document(org, service, model),
             documents=documents,
-            variables=found,
             built_in=rooms.built_in,
         )
 
@@ -274,7 +256,8 @@ class TurnWork:
         written: bool = False,
     ) -> Callable[[int, Sequence[ToolCall]], Awaitable[list[ToolAnswer]]]:
         """Calls tools and tells the log of each call and answer as it happens. quiet: but for the text of an agent that
-        goes on instead, which is the turn's answer. written: see ToolScope."""
+        goes on instead, which is the turn's answer. written: see ToolScope; what the version's author says to a tool is
+        told to nobody who asks the agent, nor what it gives."""
         scope = self._scope(desk, variables, written)
         agents = {tool.name for tool in tools if tool.kind == "agent"}
 
@@ -283,12 +266,13 @@ class TurnWork:
 
             def ended(call: ToolCall, answer: ToolAnswer) -> None:
                 told.add(call.id)
+                if written:
+                    return
                 text = "" if quiet and answer.transfer else answer.text
                 desk.log(ToolEnded(call.id, call.name, answer.status, text, answer.error, answer.ms, round))
-                if round > 0:
-                    self._steps.append(Step(call.id, call.name, {}, answer.status, answer.text, answer.error, round))
+                self._steps.append(Step(call.id, call.name, {}, answer.status, answer.text, answer.error, round))
 
-            for one in calls:
+            for one in () if written else calls:
                 desk.log(ToolStarted(one.id, one.name, own_arguments(arguments_of(one), one.name, tools), round))
             answers = await self._rooms.tools.call(round, calls, tools, scope(ended))
             for one, answer in zip(calls, answers, strict=True):
@@ -323,7 +307,7 @@ class TurnWork:
                 playground=ask.playground,
                 parallel=loaded.spec.settings.parallel_tools,
                 deadline=deadline,
-                progress=lambda call, text: desk.log(ToolNoted(call, text)),
+                progress=lambda call, text: None if written else desk.log(ToolNoted(call, text)),
                 ended=ended,
                 again=self._again,
                 write=desk.write,
@@ -338,7 +322,7 @@ class TurnWork:
         thread, completed = self._thread, ended.completed
         target = completed.target if completed is not None else None
         prepared = models.prepared(target)
-        usage, cost = self._spent()
+        spent = self.spending.so_far()
         late = completed.dropped if completed is not None else () if ended.calls else None
         dropped, noted = reported(prepared, late)
         own = replace(
@@ -359,8 +343,8 @@ class TurnWork:
             native_stop=end.native_stop,
             model=end.model,
             service=end.service,
-            usage=usage,
-            cost=cost,
+            usage=spent.usage,
+            cost=spent.cost,
             rounds=ended.calls,
             steps=steps_of(ended, judged.text if judged.blocked else None, prepared.tools),
             images=() if judged.blocked else (*self._drawn, *pictures(ended)),
@@ -428,7 +412,7 @@ class TurnWork:
     def _account(self) -> TurnAccount:
         """What is known of the turn whatever its end."""
         loaded, thread, prepared, asker = self._loaded, self._thread, self._prepared, self._asker
-        usage, cost = self._spent()
+        spent = self.spending.so_far()
         chosen = (prepared.service, prepared.model) if prepared is not None else (loaded.spec.service, "")
         service, model = first_asked(self._desk, self._asks_from, chosen)
         return TurnAccount(
@@ -448,9 +432,9 @@ class TurnWork:
             face=asker.face,
             service=service,
             model=model,
-            attempts=self._attempts(),
-            usage=usage,
-            cost=cost,
+            attempts=spent.attempts,
+            usage=spent.usage,
+            cost=spent.cost,
             latency_ms=self._laps.whole(),
             steps_ms=self._laps.ms,
             tools=tuple(dict.fromkeys(step.name for step in self._steps)),

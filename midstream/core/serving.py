@@ -96,16 +96,21 @@ class Completed(Struct, frozen=True):
 
 
 class Desk(Protocol):
-    """A run as the work inside it sees it: model calls and the log. usage: of all attempts so far, failed ones too.
-    cost: decimal USD of them, None once one has no known price. asked: whom each of them went to, in order, but for
-    those that an earlier life of the run has made."""
+    """A run as the work inside it sees it: model calls and the log. began: unix seconds, of its first life where it was
+    cut. usage: of all attempts so far, failed ones too. cost: decimal USD of them, None once one has no known price;
+    priced: of those that have one, None while none has. asked: whom each of them went to, in order, but for those that
+    an earlier life of the run has made."""
 
     @property
     def run_id(self) -> str: ...
     @property
+    def began(self) -> float: ...
+    @property
     def usage(self) -> Usage: ...
     @property
     def cost(self) -> str | None: ...
+    @property
+    def priced(self) -> str | None: ...
     @property
     def attempts(self) -> int: ...
     @property

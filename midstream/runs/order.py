@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.errors import MidstreamError
 from ..core.events import Event
@@ -31,18 +32,35 @@ class Clock(Protocol):
 
 class Spent(Struct, frozen=True):
     """What a run has spent before: number of its last attempt, tokens, decimal USD (None = not known). Of several runs:
-    these together."""
+    these together. priced: decimal USD of those attempts that have a price (None = of none). began: unix seconds at
+    which it did (0 = it had not)."""
 
     attempts: int = 0
     usage: Usage = Usage()
     cost: str | None = "0"
+    priced: str | None = None
+    began: float = 0.0
 
 
 def spent_by(rows: Sequence[AttemptRow]) -> Spent:
     last = {row.run_id: row.number for row in sorted(rows, key=lambda row: row.number)}
-    costs = [row.cost for row in rows]
-    cost = None if None in costs else f"{sum(map(Decimal, filter(None, costs)), Decimal(0)):f}"
-    return Spent(sum(last.values()), sum((row.usage for row in rows), Usage()), cost)
+    spent = together(*(Spent(0, row.usage, row.cost, row.cost) for row in rows))
+    return replace(spent, attempts=sum(last.values()))
+
+
+def together(*spent: Spent) -> Spent:
+    priced = [one.priced for one in spent if one.priced is not None]
+    costs = [one.cost for one in spent if one.cost is not None]
+    return Spent(
+        sum(one.attempts for one in spent),
+        sum((one.usage for one in spent), Usage()),
+        _sum(costs) if len(costs) == len(spent) else None,
+        _sum(priced) if priced else None,
+    )
+
+
+def _sum(costs: Sequence[str]) -> str:
+    return f"{sum(map(Decimal, costs), Decimal(0)):f}"
 
 
 class Act(Struct, frozen=True):

@@ -209,10 +209,12 @@ class _Owner:
         self._away = False
         self._log = run.log
         before = run.order.act.before if run.order.act is not None else Spent()
+        self.began = before.began or runs._clock.wall()
         run.attempts = before.attempts
         self.usage = before.usage
         self.asked: list[Target] = []
         self._cost = None if before.cost is None else Decimal(before.cost)
+        self._priced = None if before.priced is None else Decimal(before.priced)
 
     async def do(self) -> Event:
         """Returns the terminal event once everything about the run is settled, or on its way to be."""
@@ -252,7 +254,7 @@ class _Owner:
         run, order = self._run, self._run.order
         if run.unwanted:
             raise Cancelled("cancelled")
-        self._records += self._told.beginning(self._runs._clock.wall())
+        self._records += self._told.beginning(self.began)
         if order.act is None:
             attempt, _ = await self._answered(order.turn, order.targets)
             return attempt.ended or Done()
@@ -323,6 +325,10 @@ class _Owner:
     @property
     def cost(self) -> str | None:
         return None if self._cost is None else f"{self._cost:f}"
+
+    @property
+    def priced(self) -> str | None:
+        return None if self._priced is None else f"{self._priced:f}"
 
     def log(self, *events: Event) -> None:
         self._run.log.append(events)
@@ -440,6 +446,8 @@ class _Owner:
         if self._run.order.act is not None:
             self.usage += usage
             self._cost = None if self._cost is None or cost is None else self._cost + Decimal(cost)
+            if cost is not None:
+                self._priced = (self._priced or 0) + Decimal(cost)
         if self._run.order.transactions and attempt.left:  # one that never left is nobody's account
             self._records.append(transaction(self._run.order, self._run.id, attempt, usage, cost, now))
 

@@ -57,7 +57,8 @@ class Script:
         self.kept.append((round, reply))
 
     def spent(self) -> tuple[Usage, str | None]:
-        tokens, cost = self._spent[min(len(self.prompts), len(self._spent)) - 1] if self._spent else (0, "0")
+        said = self._spent[: len(self.prompts)]
+        tokens, cost = said[-1] if said else (0, "0" if self.prompts else None)
         return Usage(uncached_in=tokens), cost
 
     def run(self, prompt: Prompt = PROMPT, limits: Limits = NO_LIMIT, done: Sequence[Round] = ()) -> Ended:
@@ -170,6 +171,28 @@ def test_tokens_and_money_are_ceilings():
         ended = script.run(limits=limits)
         assert (ended.stopped_by, ended.rounds, text(ended)) == (why, 2, "Enough")
         assert [bool(prompt.tools) for prompt in script.prompts] == [True, True, False]
+
+
+def test_what_was_spent_before_the_first_call_leaves_one_without_tools():
+    async def ended(script: Script) -> Ended:
+        return await loop(
+            PROMPT, script.ask, script.call_tools, Limits(tokens=100), lambda: (Usage(uncached_in=100), "0")
+        )
+
+    script = Script(says(call()))
+    assert asyncio.run(ended(script)).stopped_by == "tokens"
+    assert [bool(prompt.tools) for prompt in script.prompts] == [False]
+
+
+def test_a_ceiling_of_those_who_have_called_the_agent_is_one_of_its_own():
+    async def ended(script: Script) -> Ended:
+        def above() -> str:
+            return "cost" if script.rounds else ""
+
+        return await loop(PROMPT, script.ask, script.call_tools, NO_LIMIT, script.spent, above=above)
+
+    script = Script(says(call()), says("Enough"))
+    assert (asyncio.run(ended(script)).stopped_by, len(script.rounds)) == ("cost", 1)
 
 
 def test_a_cost_that_is_not_known_stops_nothing():

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from midstream.agent.history import LOST, tokens_of, window, with_results
-from midstream.agent.prepare import CONFIGURATION, Given, besides, embedded, pre_call, prepare, reported
+from midstream.agent.pre_tools import early_variables, pre_call
+from midstream.agent.prepare import CONFIGURATION, Given, besides, embedded, prepare, reported
 from midstream.agent.variables import variables_of
 from midstream.core.agents import (
     AgentAsk,
@@ -379,6 +380,21 @@ def test_pre_tools_get_their_arguments_from_the_variables():
     ask = AgentAsk(text="rain?", variables={"user": {"city": "Bonn"}})
     told = pre_call(loaded, ask, pre, WEATHER, variables_of(loaded, ask))
     assert told == (WEATHER, {"city": "Bonn", "question": "About: rain?", "n": 3})
+
+
+def test_pre_tools_know_the_time_at_which_the_turn_began():
+    noon = "Tuesday, 2025-11-25 12:00 (UTC, UTC+00:00)"
+    for variables, found, time in (
+        ({}, {}, noon),
+        ({"timezone": "Asia/Tokyo"}, {}, "Tuesday, 2025-11-25 21:00 (Asia/Tokyo, UTC+09:00)"),
+        ({}, {"timezone": "Asia/Tokyo"}, "Tuesday, 2025-11-25 21:00 (Asia/Tokyo, UTC+09:00)"),
+        ({"timezone": "Nowhere"}, {}, noon),
+        ({"current_time": "late"}, {}, "late"),
+    ):
+        ask = AgentAsk(text="rain?", variables=variables, arguments={"current_time": "a model's"})
+        assert early_variables(an_agent(), ask, found, NOON)["current_time"] == time
+    timed = PreTool("tool_1", {"at": "{{current_time}}"})
+    assert prepared(replace(an_agent(), pre_tools=((timed, WEATHER),))).missing == ()
 
 
 def test_what_arguments_of_pre_tools_want_and_nobody_has_is_missing():

@@ -83,7 +83,7 @@ class Bench:
         self.runs = Runs(
             Ledger(db, "w1"),
             complete,
-            lambda t, u, at, tier, billed, inner: Priced("0.5", "{}"),
+            lambda t, u, at, tier, billed, inner: Priced(None if t.provider == "unpriced" else "0.5", "{}"),
             Clock(),
             lambda: 0.0,
             Metrics(),

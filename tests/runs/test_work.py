@@ -16,7 +16,8 @@ from midstream.core.serving import Completed, Desk, Target
 from midstream.core.turn import Prompt, Turn
 from midstream.core.usage import Usage
 from midstream.runs import settling
-from midstream.runs.order import Act, Spent
+from midstream.runs.order import Act, Spent, spent_by
+from midstream.store import reading
 from midstream.store.ledger import OutboxAdded, Record
 
 from .scripted import Bench, Scripted, answer, everything, on_bench, raises, says
@@ -364,6 +365,51 @@ def test_a_run_that_goes_on_counts_on_from_what_it_had_spent():
         events = await everything(follower)
         assert events[-2].outcome == Outcome("hello, hello", usage=Usage(uncached_in=16, out_text=5), cost="1.25")
         assert await bench.db.read("SELECT number FROM attempts ORDER BY seq") == [(3,), (4,)]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_what_a_run_has_spent_is_known_as_far_as_there_are_prices():
+    async def test(bench: Bench) -> None:
+        seen: list[tuple[str | None, str | None]] = []
+
+        async def work(desk: Desk) -> None:
+            for provider in ("unpriced", "one", "unpriced"):
+                seen.append((desk.cost, desk.priced))
+                await desk.complete(turn(), (Target(provider, "m", "v"),))
+            seen.append((desk.cost, desk.priced))
+
+        _, follower = bench.start(act=Act(work, run="run_before"))
+        await everything(follower)
+        assert seen == [("0", None), (None, None), (None, "0.5"), (None, "0.5")]
+        rows = await reading.attempts_page(bench.db, "org_default", None, 100, "run_before", None)
+        before = spent_by(rows)
+        assert (before.attempts, before.cost, before.priced) == (3, None, "0.5")
+        await bench.db.write([("UPDATE runs SET status = 'failed', error_code = 'interrupted'", ())])
+        seen.clear()
+        _, follower = bench.start(act=Act(work, run="run_before", again=True, before=before))
+        await everything(follower)
+        assert seen == [(None, "0.5"), (None, "0.5"), (None, "1.0"), (None, "1.0")]
+
+    on_bench(Scripted(one=[says(answer())], unpriced=[says(answer())]), test)
+
+
+def test_a_run_knows_when_it_began_also_in_its_next_life():
+    async def test(bench: Bench) -> None:
+        seen: list[float] = []
+
+        async def looks(desk: Desk) -> None:
+            seen.append(desk.began)
+
+        _, follower = bench.start(act=Act(looks, run="run_before"))
+        await everything(follower)
+        [(began,)] = await bench.db.read("SELECT created_at FROM runs")
+        await bench.db.write([("UPDATE runs SET status = 'failed', error_code = 'interrupted'", ())])
+        _, follower = bench.start(act=Act(looks, run="run_before", again=True, before=Spent(began=began)))
+        await everything(follower)
+        _, follower = bench.start(act=Act(looks, run="run_other"))
+        await everything(follower)
+        assert seen[:2] == [began, began] != seen[2:]
 
     on_bench(Scripted(one=[says(answer())]), test)
 

@@ -24,13 +24,18 @@ max_depth = 3
 kind = "openai_compatible"
 base_url = "{url}/v1"
 prices = {{ "*" = {{ input = "1000", output = "1000" }} }}
+[providers.free]
+kind = "openai_compatible"
+base_url = "{url}/v1"
 """
 
 
 def insatiable(asked: Asked) -> Said:
-    """Asks for its first tool as long as it is offered one."""
+    """Asks for its first tool as long as it is offered one. Refuses as "broken", lets everything pass as "judge"."""
+    if asked.json["model"] == "broken":
+        return whole({"error": {"message": "no"}}, 403)
     tools = asked.json.get("tools")
-    message: dict[str, Any] = {"role": "assistant", "content": "enough"}
+    message: dict[str, Any] = {"role": "assistant", "content": "ALLOW" if asked.json["model"] == "judge" else "enough"}
     if tools:
         named = tools[0]["function"]
         arguments = '{"city":"Oslo"}' if "city" in str(named) else '{"message":"go on"}'
@@ -128,6 +133,33 @@ def test_at_a_ceiling_one_last_call_without_tools_ends_the_turn(
     assert (reply["text"], reply["iterations"], len(upstream.asked)) == ("enough", calls, calls)
 
 
+#: What asks a model without a price besides, once.
+UNPRICED: dict[str, dict[str, Any]] = {
+    "a classifier": {"settings": {"guardrails": {"input": {"classifier": {"service": "free", "model": "judge"}}}}},
+    "a model that fails": {
+        "service": "free", "configuration": {"model": "broken"},
+        "settings": {"fall_back": {"service": "up", "model": "x"}},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("besides", UNPRICED)
+def test_calls_without_a_price_do_not_switch_the_ceiling_of_the_others_off(
+    agents: Agents, upstream: Upstream, tools: ToolServer, besides: str
+):
+    more = UNPRICED[besides]
+    tool = agents.tool(f"free_{len(besides)}", f"{tools.url}/echo/look")
+    settings = {"cost": "0.15", "maximum_iterations": 9, **more["settings"]}
+    said = {"service": "up", "configuration": {"model": "x"}, **more, "settings": settings}
+    reply = agents.post(
+        "/api/v2/model/chat/completion", {"agent_id": agents.agent(tool_ids=[tool], **said), "user": "go"}
+    )
+    assert reply["data"]["content"] == "enough"
+    assert len(upstream.asked) == 1 + 3  # 0.1 USD each
+    assert "tools" not in upstream.asked[-1].json
+    assert reply["usage"]["cost"] is None
+
+
 @pytest.mark.parametrize(
     ("path", "said", "calls"),
     [
@@ -143,6 +175,70 @@ def test_a_face_asks_the_model_so_often_where_the_agent_has_no_limit_of_its_own(
     named = {"agentId": agent} if "message" in said else {"agent_id": agent}
     assert agents.serving.ask("POST", path, {**said, **named}).status == 200
     assert len(upstream.asked) == calls
+    assert "tools" not in upstream.asked[-1].json
+
+
+@pytest.mark.parametrize("ceiling", [{"tokens": 250}, {"cost": "0.25"}])
+def test_the_ceiling_of_a_turn_is_that_of_the_agents_that_it_calls_at_any_depth_too(
+    agents: Agents, upstream: Upstream, tools: ToolServer, ceiling: dict[str, Any]
+):
+    tool = agents.tool(f"deep_{len(ceiling)}_{len(str(ceiling))}", f"{tools.url}/echo/look")
+    spender = agents.agent(
+        service="up", configuration={"model": "x"}, tool_ids=[tool], settings={"maximum_iterations": 20}
+    )
+    agent = calling(agents, calling(agents, spender), settings={**ceiling, "maximum_iterations": 9})
+    reply = agents.post("/api/v2/model/chat/completion", {"agent_id": agent, "user": "go"})
+    assert reply["data"]["content"] == "enough"
+    # Three of them ask, each for the next; what they have to say then are last words.
+    assert ["tools" in asked.json for asked in upstream.asked] == [True] * 3 + [False] * 3
+    assert (reply["usage"]["total_tokens"], len(tools.calls)) == (600, 1)
+
+
+def test_a_called_agents_own_ceiling_ends_its_turn_alone(agents: Agents, upstream: Upstream):
+    last = calling(agents)
+    helper = calling(agents, last, settings={"tokens": 200, "maximum_iterations": 9})
+    agent = calling(agents, helper, settings={"tokens": 1000, "maximum_iterations": 2})
+    assert agents.say(agent, "go").json["text"] == "enough"
+    # Twice: it, the helper, the helper's helper, the helper's last words; then its own.
+    assert [len(asked.json.get("tools", ())) for asked in upstream.asked] == [1, 1, 0, 0] * 2 + [0]
+
+
+def test_agents_that_are_called_at_once_share_what_is_left(agents: Agents, upstream: Upstream, tools: ToolServer):
+    tool = agents.tool("shared_look", f"{tools.url}/echo/look")
+    more = {"tool_ids": [tool], "settings": {"maximum_iterations": 20}}
+    helpers = [agents.agent(service="up", configuration={"model": "x"}, **more) for _ in range(4)]
+
+    def all_at_once(asked: Asked) -> Said:
+        offered = asked.json.get("tools") or []
+        if len(offered) != 4:
+            return insatiable(asked)
+        calls = [
+            {"id": f"c{place}", "type": "function",
+             "function": {"name": one["function"]["name"], "arguments": '{"message":"go on"}'}}
+            for place, one in enumerate(offered)
+        ]  # fmt: skip
+        choice = {"index": 0, "message": {"role": "assistant", "content": None, "tool_calls": calls}}
+        usage = {"prompt_tokens": 60, "completion_tokens": 40, "total_tokens": 100}
+        return whole({"id": "c", "model": "x", "choices": [{**choice, "finish_reason": "tool_calls"}], "usage": usage})
+
+    upstream.answer = all_at_once
+    try:
+        reply = agents.say(calling(agents, *helpers, settings={"tokens": 1000}), "go")
+    finally:
+        upstream.answer = insatiable
+    assert reply.json["text"] == "enough"
+    # It, then four that go on until 1000 are spent: a call that is under way by then ends, and each has its last words.
+    assert len(upstream.asked) <= 1 + (9 + 3) + 4 + 1
+    assert len(tools.calls) <= 9 + 3
+
+
+def test_a_turn_whose_tools_before_it_have_spent_all_that_it_may_has_one_call_left(agents: Agents, upstream: Upstream):
+    schema = {"type": "object", "properties": {"message": {"type": "string"}}}
+    stored = {"name": "spends", "kind": "agent", "parameters": schema, "agent": {"agent_id": calling(agents)}}
+    pre = {"tool_id": agents.post("/v1/admin/tools", stored)["id"], "args": {"message": "go"}}
+    agent = calling(agents, calling(agents), pre_tools=[pre], settings={"tokens": 100})
+    assert agents.say(agent, "go").json["text"] == "enough"
+    assert len(upstream.asked) == 2
     assert "tools" not in upstream.asked[-1].json
 
 
