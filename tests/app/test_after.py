@@ -18,7 +18,7 @@ from midstream.store import Store, open_store
 from midstream.store.database import Statement
 from midstream.store.ledger import OutboxAdded
 from midstream.store.metrics import Period
-from midstream.store.outbox import OutboxRow
+from midstream.store.outbox import LEASE, OutboxRow
 
 Handler = Callable[[OutboxRow], Awaitable[list[Statement]]]
 
@@ -189,6 +189,41 @@ def test_rows_run_side_by_side_within_bounds_and_those_of_one_lane_one_after_the
     on_bench(tmp_path, {"free": Topic(free.handle), "laned": Topic(laned.handle, lambda row: row.id[0])}, test)
     assert free.most == after.PARALLEL
     assert laned.did == ["b1", "a1", "a2", "a3"]
+
+
+def test_what_waits_in_its_lane_for_longer_than_it_was_taken_for_is_done_once(tmp_path):
+    doer = Doer()
+    doer.gated = {"a1"}
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(*(added(f"a{n}", at=n) for n in range(1, 5)))
+        await bench.until(lambda: doer.now == 1)
+        for _ in range(9):
+            bench.now += LEASE / 3 + after.POLL
+            bench.after.wake("t")
+            await asyncio.sleep(0.05)
+        doer.gate.set()
+        await bench.until_open()
+        assert doer.did == ["a1", "a2", "a3", "a4"]
+        assert await bench.store.db.read("SELECT DISTINCT attempts FROM outbox") == [(1,)]
+
+    on_bench(tmp_path, {"t": Topic(doer.handle, lambda row: row.id[0])}, test)
+
+
+def test_what_another_server_has_taken_while_it_waited_in_its_lane_is_left_to_that_one(tmp_path):
+    doer = Doer()
+    doer.gated = {"a1"}
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(*(added(f"a{n}", at=n) for n in range(1, 5)))
+        await bench.until(lambda: doer.now == 1)
+        done = "UPDATE outbox SET done_at = 1.0, worker = NULL WHERE id = 'a3'"
+        await bench.store.db.write([("UPDATE outbox SET worker = 'other' WHERE id = 'a2'", ()), (done, ())])
+        doer.gate.set()
+        await bench.until_open("a2")
+        assert doer.did == ["a1", "a4"]
+
+    on_bench(tmp_path, {"t": Topic(doer.handle, lambda row: row.id[0])}, test)
 
 
 def test_the_end_waits_for_rows_under_way_and_lets_go_of_those_that_do_not_end(tmp_path, monkeypatch):

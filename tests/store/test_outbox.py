@@ -124,6 +124,26 @@ def test_a_taken_row_is_due_again_when_its_time_is_over_and_its_first_worker_has
     with_store(any_url, work)
 
 
+def test_a_row_that_its_worker_still_needs_is_not_due_when_its_first_time_is_over(any_url):
+    async def work(store: Store) -> None:
+        clock = Hands()
+        mine, other = Outbox(store.db, "me", clock), Outbox(store.db, "other", clock)
+        await store.ledger.commit(added("a"), added("b"), added("done"))
+        rows = {row.id: row for row in await mine.take("turn", 3)}
+        await mine.done([rows["done"]])
+        clock.now += LEASE - 1
+        await mine.renew([rows["a"], rows["done"]])
+        clock.now += 1
+        assert [row.id for row in await other.take("turn", 9)] == ["b"]
+        await mine.renew(rows.values())  # not what another has by now
+        assert [await mine.is_mine(row) for row in rows.values()] == [True, False, False]
+        clock.now += LEASE
+        assert [await mine.is_mine(row) for row in rows.values()] == [False, False, False]
+        assert sorted(await ids(other)) == ["a", "b"]
+
+    with_store(any_url, work)
+
+
 def test_rows_of_a_worker_that_is_gone_are_due_at_once_and_those_of_the_living_are_not(any_url):
     async def work(store: Store) -> None:
         clock = Hands()
