@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from ..core.errors import MidstreamError, StoreDown
+from ..core.errors import Busy, MidstreamError, StoreDown
 from ..store.database import Statement
 from ..store.outbox import LEASE, Outbox, OutboxRow
 from .supervisor import Supervisor
@@ -202,7 +202,7 @@ class _Worker:
                 self._failed.append((row, error))
         while self._failed:
             row, error = self._failed[0]
-            pause = await self._outbox.failed(row)
+            pause = await self._outbox.failed(row, counts=not isinstance(error, StoreDown | Busy))
             self._failed.popleft()
             _tell(row, error, pause)
 

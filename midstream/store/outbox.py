@@ -19,7 +19,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 3600.0
 
 
 class OutboxRow(Struct, frozen=True):
-    """attempts: how often it has been tried, this time included."""
+    """attempts: how often it has been begun, this time included. failures: how often that was its own fault, or that of
+    whoever was asked: not when the store was away, or this server ended."""
 
     id: str
     org_id: str
@@ -27,8 +28,9 @@ class OutboxRow(Struct, frozen=True):
     payload: bytes
     created_at: float
     attempts: int
+    failures: int = 0
 
-    COLUMNS = "id, org_id, topic, payload, created_at, attempts"
+    COLUMNS = "id, org_id, topic, payload, created_at, attempts, failures"
 
 
 # Materialized, or PostgreSQL may choose the rows again for each that it updates, and take more than it should.
@@ -44,7 +46,9 @@ _TAKEN = f"""
 SELECT {OutboxRow.COLUMNS} FROM outbox
 WHERE topic = $1 AND done_at IS NULL AND available_at = $2 AND worker = $3 ORDER BY created_at, id"""  # noqa: S608
 _DONE = "UPDATE outbox SET done_at = $2, worker = NULL WHERE id = $1 AND done_at IS NULL"
-_FAILED = "UPDATE outbox SET available_at = $2, worker = NULL WHERE id = $1 AND done_at IS NULL AND worker = $3"
+_FAILED = """
+UPDATE outbox SET available_at = $2, worker = NULL, failures = failures + $4
+WHERE id = $1 AND done_at IS NULL AND worker = $3"""
 _RENEW = "UPDATE outbox SET available_at = $2 WHERE id = $1 AND done_at IS NULL AND worker = $3"
 _MINE = "SELECT 1 FROM outbox WHERE id = $1 AND done_at IS NULL AND worker = $2 AND available_at > $3"
 _LET_GO = """
@@ -113,10 +117,10 @@ class Outbox:
         now = self._clock()
         await self._db.write([*caused, *[(_DONE, (row.id, now)) for row in rows]])
 
-    async def failed(self, row: OutboxRow) -> float:
-        """It is due again after a pause that grows with its attempts: seconds."""
+    async def failed(self, row: OutboxRow, *, counts: bool = True) -> float:
+        """It is due again after a pause that grows with its attempts: seconds. counts: as one of its failures."""
         pause = float(min(FIRST_PAUSE * 2 ** min(row.attempts - 1, 20), LONGEST_PAUSE))
-        await self._db.write([(_FAILED, (row.id, self._clock() + pause, self._worker))])
+        await self._db.write([(_FAILED, (row.id, self._clock() + pause, self._worker, int(counts)))])
         return pause
 
     async def let_go(self, rows: Sequence[OutboxRow]) -> None:

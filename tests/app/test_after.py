@@ -10,9 +10,10 @@ import pytest
 
 from midstream.app import after, supervisor
 from midstream.app.after import After, Topic
+from midstream.app.asides import dispensable
 from midstream.app.supervisor import Supervisor
 from midstream.core.account import TurnAccount
-from midstream.core.errors import StoreDown, TimedOut
+from midstream.core.errors import Busy, NotFound, StoreDown, TimedOut
 from midstream.metering.turns import after_turn, count_turn
 from midstream.store import Store, open_store
 from midstream.store.database import Statement
@@ -351,3 +352,48 @@ def test_one_that_cannot_be_done_with_the_others_is_done_or_fails_alone(tmp_path
 
     on_bench(tmp_path, {"t": Topic(doer.handle, only_writes=True)}, test)
     assert {f"good_{n:02}" for n in range(120)} == {*doer.did}
+
+
+def test_what_may_stay_undone_is_given_up_when_its_model_has_failed_five_times_whatever_else_has_kept_it(
+    tmp_path, caplog
+):
+    doer = Doer()
+    doer.fails, doer.error = {"a"}, Busy("the server is shutting down")
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(added("a"))
+        await bench.until(lambda: len(caplog.records) == 1)
+
+        async def fails(error: Exception, times: int) -> None:
+            doer.error, before = error, len(caplog.records)
+            for done in range(before + 1, before + times + 1):
+                bench.now += 3600
+                bench.after.wake("t")
+                await bench.until(lambda done=done: len(caplog.records) == done)
+            assert await bench.open() == ["a"]
+
+        await fails(doer.error, 3)
+        await fails(StoreDown(), 4)
+        await fails(TimedOut("late", phase="total"), 4)
+        await fails(StoreDown(), 4)
+        doer.error = TimedOut("late", phase="total")
+        bench.now += 3600
+        bench.after.wake("t")
+        await bench.until_open()
+        assert "a of the outbox is given up: late" in caplog.text
+        assert await bench.store.db.read("SELECT attempts, failures FROM outbox") == [(17, 4)]
+
+    with caplog.at_level(logging.WARNING, "midstream"):
+        on_bench(tmp_path, {"t": Topic(dispensable(doer.handle))}, test)
+
+
+def test_what_may_stay_undone_is_given_up_at_once_when_its_agent_is_gone(tmp_path, caplog):
+    doer = Doer()
+    doer.fails, doer.error = {"a"}, NotFound("no such agent")
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(added("a"))
+        await bench.until_open()
+        assert "a of the outbox is given up" in caplog.text
+
+    on_bench(tmp_path, {"t": Topic(dispensable(doer.handle))}, test)

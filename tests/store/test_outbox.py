@@ -97,6 +97,22 @@ def test_a_row_that_failed_waits_longer_each_time(any_url):
     with_store(any_url, work)
 
 
+def test_a_failure_that_was_nobodys_is_an_attempt_and_no_failure(any_url):
+    async def work(store: Store) -> None:
+        clock = Hands()
+        outbox = Outbox(store.db, "me", clock)
+        await store.ledger.commit(added("a"))
+        for counts in (False, True, False):
+            [row] = await outbox.take("turn", 1)
+            await outbox.failed(row, counts=counts)
+            await outbox.failed(row, counts=counts)  # said twice, when the store was away
+            clock.now += 60
+        [row] = await outbox.take("turn", 1)
+        assert (row.attempts, row.failures) == (4, 1)
+
+    with_store(any_url, work)
+
+
 def test_a_row_that_was_let_go_is_due_at_once_as_if_it_had_not_been_taken(any_url):
     async def work(store: Store) -> None:
         outbox = Outbox(store.db, "me", Hands())
