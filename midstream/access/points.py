@@ -49,6 +49,8 @@ class InProcess:
         self._wall = wall
         #: When the window of each began, and what is spent in it.
         self._spent: dict[Name, tuple[float, int]] = {}
+        #: With so many windows it is worth looking for those that are over.
+        self._many = KEPT
         #: What has been spent since it was written down, and whether that is about to happen.
         self._unwritten: set[Name] = set()
         self._writing: set[asyncio.Task[None]] = set()
@@ -71,7 +73,7 @@ class InProcess:
             if used >= limit:
                 since = round((start + self._wall() - self._steady()) * 1000)
                 return Spent(name[1], used, max(start + self._window - now, 0.0), since)
-        if len(self._spent) >= KEPT:
+        if len(self._spent) >= self._many:
             self._drop()
         for name, (start, used), _ in windows:
             self._spent[name] = (start, used + 1)
@@ -125,6 +127,7 @@ class InProcess:
     def _drop(self) -> None:
         over = self._steady() - self._window
         self._spent = {name: one for name, one in self._spent.items() if one[0] > over}
+        self._many = max(KEPT, 2 * len(self._spent))  # or each turn would look through those that are not over
 
 
 class Points:

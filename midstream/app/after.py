@@ -14,9 +14,9 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from ..core.errors import MidstreamError, StoreDown
+from ..core.errors import Busy, MidstreamError, StoreDown
 from ..store.database import Statement
-from ..store.outbox import Outbox, OutboxRow
+from ..store.outbox import LEASE, Outbox, OutboxRow
 from .supervisor import Supervisor
 
 logger = logging.getLogger("midstream.after")
@@ -42,6 +42,8 @@ PARALLEL, TOGETHER = 16, 128
 GATHER = 0.02
 #: Seconds: between looks when nobody says that there is something, for one row, for the last ones at the end.
 POLL, PATIENCE, LAST = 5.0, 120.0, 5.0
+#: Seconds between two times that a worker says which rows are still its own: they may stand in a lane for long.
+RENEW = LEASE / 3
 #: Seconds between looks for what dead workers had taken, and how many such looks until old rows are cleared away.
 RECOVER, FORGET = 60.0, 60
 
@@ -108,6 +110,8 @@ class _Worker:
         self._running: dict[asyncio.Task[None], OutboxRow] = {}
         #: Rows that failed, with why, until that is written down.
         self._failed: deque[tuple[OutboxRow, BaseException]] = deque()
+        #: When those under way were last said to be this worker's.
+        self._renewed = 0.0
         self._stopping = False
         self.awake = asyncio.Event()
 
@@ -120,8 +124,17 @@ class _Worker:
             return None
         self.awake.clear()
         await self._settle()
+        await self._renew()
         await self._rest(await self._take())
         return 0.0
+
+    async def _renew(self) -> None:
+        """Before others are taken: those whose time is over would be among them."""
+        now = self._clock()
+        if now - self._renewed >= RENEW:
+            if rows := [row for task, row in self._running.items() if not task.done()]:
+                await self._outbox.renew(rows)
+            self._renewed = now
 
     async def _rest(self, pause: float) -> None:
         """Until there is news, and a moment more, or until the pause is over."""
@@ -169,6 +182,8 @@ class _Worker:
         try:
             if before is not None:
                 await asyncio.wait([before])
+                if not await self._outbox.is_mine(row):
+                    return  # another server has taken it meanwhile: the store was away, or this machine stood still
             async with asyncio.timeout(PATIENCE):
                 caused = await self._topic.handle(row)
             await self._outbox.done([row], caused)
@@ -187,7 +202,7 @@ class _Worker:
                 self._failed.append((row, error))
         while self._failed:
             row, error = self._failed[0]
-            pause = await self._outbox.failed(row)
+            pause = await self._outbox.failed(row, counts=not isinstance(error, StoreDown | Busy))
             self._failed.popleft()
             _tell(row, error, pause)
 

@@ -96,7 +96,7 @@ def dispensable(handle: Handle) -> Handle:
             raise
         except MidstreamError as error:
             gone = isinstance(error, NotFound | Conflict | BadRequest | Forbidden)
-            if not gone and row.attempts < TRIES:
+            if not gone and row.failures + 1 < TRIES:
                 raise
             logger.warning("%s of the outbox is given up: %s", row.id, error.message)
             return ()

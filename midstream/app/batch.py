@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..core.agents import Loaded
 from ..core.errors import BadRequest
-from ..core.http import HEADER_NAME
+from ..core.http import HEADER_NAME, HEADER_VALUE
 from ..core.ids import new_id
 from ..core.turn import Turn
 from ..core.web import Caller, Request
@@ -37,7 +37,7 @@ ALONE = "/api/v2/model/chat/completion"
 AT_A_TIME = 32
 Word = Annotated[str, Field(max_length=200, pattern=WORDS)]
 HeaderName = Annotated[str, Field(pattern=f"^{HEADER_NAME}$")]
-HeaderValue = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00\r\n]*$")]
+HeaderValue = Annotated[str, Field(max_length=4096, pattern=f"^{HEADER_VALUE}$")]
 
 
 class Item(BaseModel):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -45,11 +45,12 @@ logger = logging.getLogger("midstream.jobs")
 #: Of a request, what a face may look at when it is read again.
 KEPT_HEADERS = frozenset({"x-midstream-strict", "traceparent"})
 #: Jobs that one process works off at the same time, and seconds between looks for those of others that have died.
-AT_ONCE, LOOK_EVERY = 32, 5.0
+AT_ONCE, LOOK_EVERY = 128, 5.0
 #: Seconds between looks for what live channels need not keep any more.
 SWEEP_EVERY = 60.0
-#: Of these, items of batches at most: a turn does not wait until a long batch is over.
-OF_BATCHES = 24
+#: Of these, items of batches at most, and other turns of one org: a turn does not wait until a long batch is over, nor
+#: until another org's turns are. So many of an org's may wait for their conversations besides.
+OF_BATCHES, OF_ONE_ORG = 24, 32
 #: Seconds until a job is tried again that the store was away from.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
@@ -138,13 +139,27 @@ class JobRunner:
 
     async def _take(self) -> float:
         self._news.clear()
-        self._begin(await self._jobs.take(AT_ONCE - len(self._at_work)))
+        self._begin(await self._jobs.take(self._free(), self._turns(), OF_ONE_ORG))
         items = sum(one.job.kind == "batch" for one in self._at_work.values())
-        self._begin(await self._jobs.take_items(min(AT_ONCE - len(self._at_work), OF_BATCHES - items)))
+        self._begin(await self._jobs.take_items(min(self._free(), OF_BATCHES - items)))
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY):
                 await self._news.wait()
         return 0.0
+
+    def _free(self) -> int:
+        """Places. One that only waits for its conversation has none."""
+        return AT_ONCE - sum(not one.waits for one in self._at_work.values())
+
+    def _turns(self) -> Counter[str]:
+        """Under way, by org."""
+        turns, waiting = Counter[str](), Counter[str]()
+        for one in self._at_work.values():
+            if one.job.kind == "turn":
+                (waiting if one.waits else turns)[one.job.org_id] += 1
+        for org, number in waiting.items():
+            turns[org] += max(0, number - OF_ONE_ORG)
+        return turns
 
     async def _look_after(self) -> float:
         """Of this server and of others."""
@@ -244,7 +259,7 @@ class JobRunner:
             # Whoever lets go of it now leaves it as one that was begun before, so that its point is not spent again.
             job = one.job = replace(job, tries=2)
         ending = _Ending(one, face, turn, self._jobs, self._deliver, self._runs, self._clock)
-        order = await self._order(job, caller, turn, face, request, ending)
+        order = await self._order(one, caller, turn, face, request, ending)
         one.run = self._runs.start(ending.of(order), detached=True)
         return one.run
 
@@ -258,10 +273,11 @@ class JobRunner:
             self._deliver.over(one.job)
 
     async def _order(
-        self, job: Job, caller: Caller, turn: Turn, face: Face, request: Request, ending: _Ending
+        self, one: _Try, caller: Caller, turn: Turn, face: Face, request: Request, ending: _Ending
     ) -> Order:
         """Once the job has its turn in its conversation: one that only waited for it was not tried."""
         assert turn.agent is not None
+        job = one.job
         # Its run may have begun on a server that died, or that let go of it.
         order = partial(
             self._agents.order, caller, face=face, request=request, message=job.id, run=job.run_id, again=True,
@@ -276,7 +292,12 @@ class JobRunner:
         turn.agent = replace(turn.agent, wait=True)
         with suppress(StoreDown):
             await self._jobs.waits(job)
-        ready = await order(turn)
+        one.waits = True
+        self._news.set()  # another one may have its place
+        try:
+            ready = await order(turn)
+        finally:
+            one.waits = False
         with suppress(StoreDown):  # its run will be told as well
             await self._jobs.begins(job)
         return ready
@@ -323,12 +344,14 @@ class JobRunner:
 
 class _Try(Struct):
     """What is known of a job here. job: its tries are those that it is let go of with. channel: as in Asked. run: once
-    it has begun; then the job ends as that does. put_off: that was not its end. bug: nobody could work it off."""
+    it has begun; then the job ends as that does. put_off: that was not its end. waits: for its
+    conversation. bug: nobody could work it off."""
 
     job: Job
     channel: str = ""
     run: Run | None = None
     put_off: bool = False
+    waits: bool = False
     bug: Bug | None = None
 
 

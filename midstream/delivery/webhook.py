@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.errors import BadRequest, MidstreamError, StoreDown, forget_frames
 from ..core.http import OWN_HEADERS, Outgoing, Send, Timeouts
@@ -26,7 +29,7 @@ LADDER = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 36_000.0)
 #: A try takes this long at most; whoever has taken a message keeps it from others a little longer.
 TIMEOUTS = Timeouts(connect=5.0, write=10.0, first_byte=10.0, between=10.0, total=10.0)
 HOLD = 30.0
-AT_ONCE, PER_ENDPOINT, BUSY_PAUSE = 64, 4, 0.5
+AT_ONCE, PER_ENDPOINT = 64, 4
 #: Seconds between looks for what others have left, and characters kept of why a try failed.
 LOOK_EVERY, MAX_WHY = 5.0, 300
 #: Headers that we write ourselves, so that nobody else may give them.
@@ -56,6 +59,7 @@ class Webhooks:
         self._jitter = jitter
         self._news = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
+        #: Tries under way, by endpoint.
         self._busy: Counter[str] = Counter()
 
     def sealed(self, target: Webhook, org: str, id: str) -> bytes:
@@ -79,24 +83,50 @@ class Webhooks:
     async def send(self) -> float:
         """Begins to send what is due, then waits until there may be more. Seconds until it is worth calling again."""
         self._news.clear()
-        for row in await self._deliveries.take(KIND, AT_ONCE - len(self._sending), HOLD):
-            task = asyncio.get_running_loop().create_task(self._try(row))
-            self._sending.add(task)
-            task.add_done_callback(self._sent)
-        due = await self._deliveries.next_at(KIND)
-        pause = LOOK_EVERY if due is None else min(max(due - self._wall(), 0.05), LOOK_EVERY)
+        room = AT_ONCE - len(self._sending)
+        too_many = [
+            replace(row, endpoint=endpoint)
+            for row in await self._deliveries.take(KIND, room, HOLD, self._busy, PER_ENDPOINT)
+            if (endpoint := self._began(row))
+        ]
+        if too_many:
+            await self._deliveries.put_back(too_many)
+            return 0.0  # it is known now whose they are; others may be behind them
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(await self._pause()):
                 await self._news.wait()
         return 0.0
+
+    async def _pause(self) -> float:
+        """Seconds until something can be sent that nobody tells of."""
+        if len(self._sending) >= AT_ONCE:
+            return LOOK_EVERY  # the end of a try wakes
+        full = [endpoint for endpoint, tries in self._busy.items() if tries >= PER_ENDPOINT]
+        due = await self._deliveries.next_at(KIND, full)
+        return LOOK_EVERY if due is None else min(max(due - self._wall(), 0.05), LOOK_EVERY)
 
     def close(self) -> None:
         """A try that is under way is made again by the next server."""
         for task in self._sending:
             task.cancel()
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
+    def _began(self, row: DeliveryRow) -> str:
+        """Begins to send it; else the endpoint that gets as much as it may already: a slow one holds up nobody."""
+        target = self.opened(row)
+        endpoint = "" if target is None else _endpoint(target)
+        if endpoint and self._busy[endpoint] >= PER_ENDPOINT:
+            return endpoint
+        task = asyncio.get_running_loop().create_task(self._try(row))
+        self._sending.add(task)
+        self._busy[endpoint] += 1
+        task.add_done_callback(partial(self._sent, endpoint))
+        return ""
+
+    def _sent(self, endpoint: str, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
+        self._busy[endpoint] -= 1
+        if not self._busy[endpoint]:
+            del self._busy[endpoint]
         self._news.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("a webhook's outcome could not be written down: %s", error)
@@ -104,17 +134,7 @@ class Webhooks:
     async def _try(self, row: DeliveryRow) -> None:
         try:
             target = msgspec.json.decode(self._seal.open(row.target, row.org_id, row.id), type=Webhook)
-            endpoint = urlsplit(target.url).netloc
-            if self._busy[endpoint] >= PER_ENDPOINT:  # a slow one holds up nobody else
-                await self._deliveries.put_back(row.id, self._wall() + BUSY_PAUSE)
-                return
-            self._busy[endpoint] += 1
-            try:
-                why, final = await self._post(row, target)
-            finally:
-                self._busy[endpoint] -= 1
-                if not self._busy[endpoint]:
-                    del self._busy[endpoint]
+            why, final = await self._post(row, target)
         except MidstreamError as error:
             why, final = error.message, isinstance(error, BadRequest)
             forget_frames(error)
@@ -141,3 +161,8 @@ class Webhooks:
         if 200 <= status < 300:
             return "", False
         return f"it answered {status}", status == 410
+
+
+def _endpoint(target: Webhook) -> str:
+    """Which host it is of. Rows name it so: where messages go is sealed."""
+    return hashlib.sha256(urlsplit(target.url).netloc.encode("utf-8", "surrogatepass")).hexdigest()[:16]

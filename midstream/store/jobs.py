@@ -9,7 +9,7 @@ line: none begins before those that were accepted earlier are over, whoever work
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -18,7 +18,7 @@ from .database import Database, Row, Statement, Value, with_place
 from .ledger import JobEnded, Record, statement
 from .reading import missing
 from .recovery import given_up
-from .shares import Line, Shares
+from .shares import Line, Places, Shares
 from .tool_calls import left_behind
 
 JobStatus: TypeAlias = Literal["queued", "running", "done", "failed"]
@@ -65,9 +65,22 @@ _FIRST = """
 NOT EXISTS (SELECT 1 FROM jobs AS ahead
     WHERE ahead.line = jobs.line AND ahead.line <> '' AND ahead.status IN ('queued', 'running') AND ahead.id <> jobs.id
         AND (ahead.place < jobs.place OR ahead.status = 'running'))"""
+#: Of which a turn is due, by when the first of them was: read from the index alone, by leaps.
+_ORGS = """
+WITH RECURSIVE orgs(org_id) AS (
+    SELECT min(org_id) FROM jobs WHERE status = 'queued' AND kind = 'turn'
+    UNION ALL
+    SELECT (SELECT min(one.org_id) FROM jobs AS one
+        WHERE one.status = 'queued' AND one.kind = 'turn' AND one.org_id > orgs.org_id)
+    FROM orgs WHERE orgs.org_id IS NOT NULL
+), firsts AS (
+    SELECT orgs.org_id, (SELECT min(one.available_at) FROM jobs AS one
+        WHERE one.status = 'queued' AND one.kind = 'turn' AND one.org_id = orgs.org_id) AS due
+    FROM orgs WHERE orgs.org_id IS NOT NULL
+) SELECT org_id FROM firsts WHERE due <= $1 ORDER BY due, org_id"""
 _DUE = f"""
-SELECT id FROM jobs WHERE status = 'queued' AND available_at <= $1 AND kind = 'turn' AND {_FIRST}
-ORDER BY available_at, id LIMIT $2"""
+SELECT id FROM jobs WHERE status = 'queued' AND kind = 'turn' AND org_id = $1 AND available_at <= $2 AND {_FIRST}
+ORDER BY available_at, id LIMIT $3"""
 _LINES = """
 SELECT org_id, id,
     (SELECT count(*) FROM jobs WHERE jobs.org_id = batches.org_id AND batch_id = batches.id AND status = 'running'),
@@ -121,13 +134,22 @@ class Jobs:
         add = with_place(_ADD, self._db.dialect)
         await self._db.write([*also, *[(add, _values(job)) for job in jobs]])
 
-    async def take(self, limit: int) -> list[Job]:
+    async def take(self, limit: int, begun: Mapping[str, int] | None = None, most: int | None = None) -> list[Job]:
         """Turns that are due and have nobody before them in line, now this worker's; of those that several reach for,
-        one gets each. Raises StoreDown: what had been taken by then is due again with the next call."""
+        one gets each. begun: turns under way here, by org; the next one is of the org that has the fewest, and of each
+        there are at most `most`. Raises StoreDown: what had been taken by then is due again with the next call."""
         if limit <= 0:
             return []
         await self._give_back()
-        return await self._taken([id for (id,) in await self._db.read(_DUE, self._clock(), limit)])
+        now, places = self._clock(), Places(limit, begun or {}, most)
+        orgs = [org for (org,) in await self._db.read(_ORGS, now)]
+        due: dict[str, list[str]] = {}
+        for org in sorted(orgs, key=places.begun.__getitem__):
+            if len(due) < limit and (room := places.room(org)) > 0:
+                rows = await self._db.look_up(_DUE, org, now, min(room, limit))
+                if rows:
+                    due[org] = [id for (id,) in rows]
+        return await self._taken(places.share({org: due[org] for org in orgs if org in due}))
 
     async def take_items(self, limit: int) -> list[Job]:
         """Items of batches, likewise: of each org and each of its batches in turn."""

@@ -1,7 +1,8 @@
 """What is to be done because of something that was committed: rows by topic, each done once, by whoever takes it.
 
 A row is marked done in the transaction that writes what it causes, so it is never half done. A worker takes rows for
-a while; when it dies, or the while is over, they are due again. Those who do a row must bear doing it again."""
+a while, and for longer as long as it says so; when it dies, or the while is over, they are due again. Those who do a
+row must bear doing it again."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 3600.0
 
 
 class OutboxRow(Struct, frozen=True):
-    """attempts: how often it has been tried, this time included."""
+    """attempts: how often it has been begun, this time included. failures: how often that was its own fault, or that of
+    whoever was asked: not when the store was away, or this server ended."""
 
     id: str
     org_id: str
@@ -26,8 +28,9 @@ class OutboxRow(Struct, frozen=True):
     payload: bytes
     created_at: float
     attempts: int
+    failures: int = 0
 
-    COLUMNS = "id, org_id, topic, payload, created_at, attempts"
+    COLUMNS = "id, org_id, topic, payload, created_at, attempts, failures"
 
 
 # Materialized, or PostgreSQL may choose the rows again for each that it updates, and take more than it should.
@@ -43,7 +46,11 @@ _TAKEN = f"""
 SELECT {OutboxRow.COLUMNS} FROM outbox
 WHERE topic = $1 AND done_at IS NULL AND available_at = $2 AND worker = $3 ORDER BY created_at, id"""  # noqa: S608
 _DONE = "UPDATE outbox SET done_at = $2, worker = NULL WHERE id = $1 AND done_at IS NULL"
-_FAILED = "UPDATE outbox SET available_at = $2, worker = NULL WHERE id = $1 AND done_at IS NULL AND worker = $3"
+_FAILED = """
+UPDATE outbox SET available_at = $2, worker = NULL, failures = failures + $4
+WHERE id = $1 AND done_at IS NULL AND worker = $3"""
+_RENEW = "UPDATE outbox SET available_at = $2 WHERE id = $1 AND done_at IS NULL AND worker = $3"
+_MINE = "SELECT 1 FROM outbox WHERE id = $1 AND done_at IS NULL AND worker = $2 AND available_at > $3"
 _LET_GO = """
 UPDATE outbox SET available_at = $2, worker = NULL, attempts = attempts - 1
 WHERE id = $1 AND done_at IS NULL AND worker = $3"""
@@ -73,8 +80,7 @@ class Outbox:
         StoreDown: what had been taken by then is due again with the next call."""
         await self._give_back(topic)
         now = self._clock()
-        # Unlike that of any other take, so that the rows of this one can be told.
-        self._lease = lease = max(now + LEASE, self._lease + 0.001)
+        lease = self._next_lease(now)
         sql = _TAKE.replace("@locked", _LOCKED[self._db.dialect])
         if not await self._db.look_up(_DUE, topic, now):
             return []
@@ -84,6 +90,20 @@ class Outbox:
         except BaseException:
             self._unknown.setdefault(topic, []).append(lease)
             raise
+
+    def _next_lease(self, now: float) -> float:
+        """Unlike that of any other take, so that the rows of one can be told."""
+        self._lease = max(now + LEASE, self._lease + 0.001)
+        return self._lease
+
+    async def renew(self, rows: Iterable[OutboxRow]) -> None:
+        """They are still this worker's, for LEASE seconds from now; not those that another has taken by then."""
+        lease = self._next_lease(self._clock())
+        await self._db.write([(_RENEW, (row.id, lease, self._worker)) for row in rows])
+
+    async def is_mine(self, row: OutboxRow) -> bool:
+        """Is it still to be done, and by this worker?"""
+        return bool(await self._db.look_up(_MINE, row.id, self._worker, self._clock()))
 
     async def _give_back(self, topic: str) -> None:
         leases = self._unknown.get(topic)
@@ -97,10 +117,10 @@ class Outbox:
         now = self._clock()
         await self._db.write([*caused, *[(_DONE, (row.id, now)) for row in rows]])
 
-    async def failed(self, row: OutboxRow) -> float:
-        """It is due again after a pause that grows with its attempts: seconds."""
+    async def failed(self, row: OutboxRow, *, counts: bool = True) -> float:
+        """It is due again after a pause that grows with its attempts: seconds. counts: as one of its failures."""
         pause = float(min(FIRST_PAUSE * 2 ** min(row.attempts - 1, 20), LONGEST_PAUSE))
-        await self._db.write([(_FAILED, (row.id, self._clock() + pause, self._worker))])
+        await self._db.write([(_FAILED, (row.id, self._clock() + pause, self._worker, int(counts)))])
         return pause
 
     async def let_go(self, rows: Sequence[OutboxRow]) -> None:

@@ -6,32 +6,42 @@ server that has no others beside it counts in memory, and what it has counted is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from secrets import token_hex
 
 from msgspec import Struct
 
 from .database import Database, with_clock
 
 _NOW = "CAST(FLOOR((@clock) * 1000) AS BIGINT)"
-#: A window begins with its first point and is over $3 milliseconds later.
-_ON_CONFLICT = """
+#: Characters of a mark, and of the marks that a row keeps: of its last 32 changes.
+_MARK, _MARKS = 12, 384
+#: A window begins with its first point and is over $3 milliseconds later. What is said again, because its answer was
+#: lost with the connection, finds its mark and spends nothing.
+_MINE = "position(excluded.marks IN points.marks) > 0"
+_OVER = "points.start + $3 <= excluded.start"
+_ON_CONFLICT = f"""
 ON CONFLICT (org_id, kind, name) DO UPDATE SET
-    used = CASE WHEN points.start + $3 <= excluded.start THEN 1 ELSE points.used + 1 END,
-    start = CASE WHEN points.start + $3 <= excluded.start THEN excluded.start ELSE points.start END"""
+    used = CASE WHEN {_MINE} THEN points.used WHEN {_OVER} THEN 1 ELSE points.used + 1 END,
+    start = CASE WHEN {_OVER} AND NOT {_MINE} THEN excluded.start ELSE points.start END,
+    marks = CASE WHEN {_MINE} THEN points.marks ELSE right(points.marks || excluded.marks, {_MARKS}) END"""
 _SPEND = f"""
 WITH thread AS (
-    INSERT INTO points (org_id, kind, name, start, used) VALUES ($1, 'thread', $4, {_NOW}, 1) {_ON_CONFLICT}
-    WHERE points.used < $5 OR points.start + $3 <= excluded.start RETURNING start
+    INSERT INTO points (org_id, kind, name, start, used, marks)
+    VALUES ($1, 'thread', $4, {_NOW}, 1, CAST($7 AS TEXT)) {_ON_CONFLICT}
+    WHERE points.used < $5 OR {_OVER} OR {_MINE} RETURNING start
 ), agent AS (
-    INSERT INTO points (org_id, kind, name, start, used)
-    SELECT CAST($1 AS TEXT), 'agent', CAST($2 AS TEXT), {_NOW}, 1 WHERE EXISTS (SELECT 1 FROM thread) {_ON_CONFLICT}
-    WHERE points.used < $6 OR points.start + $3 <= excluded.start RETURNING start
+    INSERT INTO points (org_id, kind, name, start, used, marks)
+    SELECT CAST($1 AS TEXT), 'agent', CAST($2 AS TEXT), {_NOW}, 1, CAST($7 AS TEXT)
+    WHERE EXISTS (SELECT 1 FROM thread) {_ON_CONFLICT}
+    WHERE points.used < $6 OR {_OVER} OR {_MINE} RETURNING start
 ) SELECT (SELECT start FROM thread), (SELECT start FROM agent)"""
 _SPEND_AGENT = f"""
-INSERT INTO points (org_id, kind, name, start, used) VALUES ($1, 'agent', $2, {_NOW}, 1) {_ON_CONFLICT}
-WHERE points.used < $4 OR points.start + $3 <= excluded.start RETURNING start"""
+INSERT INTO points (org_id, kind, name, start, used, marks) VALUES ($1, 'agent', $2, {_NOW}, 1, $5) {_ON_CONFLICT}
+WHERE points.used < $4 OR {_OVER} OR {_MINE} RETURNING start"""
 #: Of no other window than the one that it was spent in.
-_GIVE_BACK = """
-UPDATE points SET used = used - 1 WHERE org_id = $1 AND kind = $2 AND name = $3 AND start = $4 AND used > 0"""
+_GIVE_BACK = f"""
+UPDATE points SET used = used - 1, marks = right(marks || CAST($5 AS TEXT), {_MARKS})
+WHERE org_id = $1 AND kind = $2 AND name = $3 AND start = $4 AND used > 0 AND position(CAST($5 AS TEXT) IN marks) = 0"""
 _LEFT = f"SELECT used, start + $4 - {_NOW}, start FROM points WHERE org_id = $1 AND kind = $2 AND name = $3"
 _CLEAR = f"DELETE FROM points WHERE start < {_NOW} - CAST($1 AS BIGINT)"
 
@@ -75,12 +85,15 @@ class PointRows:
     async def spend(self, org: str, agent: str, thread: str, most: tuple[int, int]) -> Spent:
         """One point of the agent and one of the thread ("" = of none), or neither. most: of the agent, of the
         thread."""
+        mark = _mark()
         if not thread:
-            done = await self._db.read(self._spend_agent, org, agent, self._window, most[0])
+            done = await self._db.read(self._spend_agent, org, agent, self._window, most[0], mark)
             if not done:
                 return await self._refused(org, "agent", agent)
             return Spent(points=(Point("agent", agent, done[0][0]),))
-        [(of_thread, of_agent)] = await self._db.read(self._spend, org, agent, self._window, thread, most[1], most[0])
+        [(of_thread, of_agent)] = await self._db.read(
+            self._spend, org, agent, self._window, thread, most[1], most[0], mark
+        )
         if of_thread is None:
             return await self._refused(org, "thread", thread)
         point = Point("thread", thread, of_thread)
@@ -91,7 +104,8 @@ class PointRows:
 
     async def give_back(self, org: str, points: Sequence[Point]) -> None:
         """What was spent for nothing."""
-        await self._db.write([(_GIVE_BACK, (org, one.kind, one.name, one.start)) for one in points])
+        mark = _mark()
+        await self._db.write([(_GIVE_BACK, (org, one.kind, one.name, one.start, mark)) for one in points])
 
     async def load(self) -> None:
         """Nothing: all of it is in the database."""
@@ -104,6 +118,10 @@ class PointRows:
         rows = await self._db.look_up(self._left, org, kind, name, self._window)
         used, left, since = rows[0] if rows else (0, 0, 0)
         return Spent(kind, used, max(left, 0) / 1000, since)
+
+
+def _mark() -> str:
+    return token_hex(_MARK // 2)
 
 
 class Window(Struct, frozen=True):

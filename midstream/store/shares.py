@@ -1,9 +1,9 @@
-"""Which items of batches come next, so that a long batch holds up no short one, nor one org another."""
+"""Which later turns come next, so that a long batch holds up no short one, nor one org another."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -47,3 +47,36 @@ class Shares:
         known = {name for line in lines for name in (line.org_id, line.batch_id)}
         self._served = {name: count for name, count in self._served.items() if name in known}
         return given
+
+
+class Places:
+    """Of a server, for turns that are no batch's. free: now. begun: turns under way, by org. most: of one org, and no
+    more than half of what the others leave, so that whoever comes next finds some (None = as many as there are)."""
+
+    def __init__(self, free: int, begun: Mapping[str, int], most: int | None) -> None:
+        self.begun = Counter(begun)
+        self._free = free
+        self._most = most
+        self._all = free + self.begun.total()
+
+    def room(self, org: str) -> int:
+        """How many more it may begin."""
+        if self._most is None:
+            return self._free
+        left = self._all - (self.begun.total() - self.begun[org])
+        return min(self._most, -(-left // 2)) - self.begun[org]
+
+    def share(self, due: Mapping[str, Sequence[str]]) -> list[str]:
+        """Those that begin: of the org that has the fewest under way, and of such that have as many, the one whose turn
+        was due first. due: by org, in the order in which they were."""
+        found: list[str] = []
+        given = Counter[str]()
+        while len(found) < self._free:
+            waiting = [org for org, ids in due.items() if given[org] < len(ids) and self.room(org) > 0]
+            if not waiting:
+                break
+            org = min(waiting, key=self.begun.__getitem__)
+            found.append(due[org][given[org]])
+            given[org] += 1
+            self.begun[org] += 1
+        return found

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from midstream.access import points as module
 from midstream.access.points import InProcess, Points
 from midstream.core.errors import LimitReached, StoreDown
 from midstream.store import open_store
@@ -99,6 +100,34 @@ def test_windows_that_are_over_are_forgotten() -> None:
         assert spending._spent.keys() == {(ORG, "agent", "b")}
         await written(spending)
         assert [one.name for one in await spending._kept.kept(0)] == ["b"]
+
+    with_points(work)
+
+
+def test_many_windows_that_are_not_over_are_not_looked_through_with_every_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 10)
+
+    async def work(points: Points, time: Time) -> None:
+        spending, looks = points._spending, 0
+        assert isinstance(spending, InProcess)
+        drop = spending._drop
+
+        def counted() -> None:
+            nonlocal looks
+            looks += 1
+            drop()
+
+        monkeypatch.setattr(spending, "_drop", counted)
+        for number in range(1000):
+            await points.spend(ORG, "a", f"t{number}", {"agent": 1000})
+        assert len(spending._spent) == 1001
+        assert looks < 10
+        time.now += 59.5
+        await points.spend(ORG, "b", "", {})
+        time.now += 0.5
+        for number in range(1500):  # what is over goes all the same
+            await points.spend(ORG, "c", f"t{number}", {"agent": 1500})
+        assert len(spending._spent) < 2000
 
     with_points(work)
 

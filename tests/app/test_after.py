@@ -10,15 +10,16 @@ import pytest
 
 from midstream.app import after, supervisor
 from midstream.app.after import After, Topic
+from midstream.app.asides import dispensable
 from midstream.app.supervisor import Supervisor
 from midstream.core.account import TurnAccount
-from midstream.core.errors import StoreDown, TimedOut
+from midstream.core.errors import Busy, NotFound, StoreDown, TimedOut
 from midstream.metering.turns import after_turn, count_turn
 from midstream.store import Store, open_store
 from midstream.store.database import Statement
 from midstream.store.ledger import OutboxAdded
 from midstream.store.metrics import Period
-from midstream.store.outbox import OutboxRow
+from midstream.store.outbox import LEASE, OutboxRow
 
 Handler = Callable[[OutboxRow], Awaitable[list[Statement]]]
 
@@ -191,6 +192,41 @@ def test_rows_run_side_by_side_within_bounds_and_those_of_one_lane_one_after_the
     assert laned.did == ["b1", "a1", "a2", "a3"]
 
 
+def test_what_waits_in_its_lane_for_longer_than_it_was_taken_for_is_done_once(tmp_path):
+    doer = Doer()
+    doer.gated = {"a1"}
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(*(added(f"a{n}", at=n) for n in range(1, 5)))
+        await bench.until(lambda: doer.now == 1)
+        for _ in range(9):
+            bench.now += LEASE / 3 + after.POLL
+            bench.after.wake("t")
+            await asyncio.sleep(0.05)
+        doer.gate.set()
+        await bench.until_open()
+        assert doer.did == ["a1", "a2", "a3", "a4"]
+        assert await bench.store.db.read("SELECT DISTINCT attempts FROM outbox") == [(1,)]
+
+    on_bench(tmp_path, {"t": Topic(doer.handle, lambda row: row.id[0])}, test)
+
+
+def test_what_another_server_has_taken_while_it_waited_in_its_lane_is_left_to_that_one(tmp_path):
+    doer = Doer()
+    doer.gated = {"a1"}
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(*(added(f"a{n}", at=n) for n in range(1, 5)))
+        await bench.until(lambda: doer.now == 1)
+        done = "UPDATE outbox SET done_at = 1.0, worker = NULL WHERE id = 'a3'"
+        await bench.store.db.write([("UPDATE outbox SET worker = 'other' WHERE id = 'a2'", ()), (done, ())])
+        doer.gate.set()
+        await bench.until_open("a2")
+        assert doer.did == ["a1", "a4"]
+
+    on_bench(tmp_path, {"t": Topic(doer.handle, lambda row: row.id[0])}, test)
+
+
 def test_the_end_waits_for_rows_under_way_and_lets_go_of_those_that_do_not_end(tmp_path, monkeypatch):
     monkeypatch.setattr(after, "LAST", 0.2)
     doer = Doer()
@@ -316,3 +352,48 @@ def test_one_that_cannot_be_done_with_the_others_is_done_or_fails_alone(tmp_path
 
     on_bench(tmp_path, {"t": Topic(doer.handle, only_writes=True)}, test)
     assert {f"good_{n:02}" for n in range(120)} == {*doer.did}
+
+
+def test_what_may_stay_undone_is_given_up_when_its_model_has_failed_five_times_whatever_else_has_kept_it(
+    tmp_path, caplog
+):
+    doer = Doer()
+    doer.fails, doer.error = {"a"}, Busy("the server is shutting down")
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(added("a"))
+        await bench.until(lambda: len(caplog.records) == 1)
+
+        async def fails(error: Exception, times: int) -> None:
+            doer.error, before = error, len(caplog.records)
+            for done in range(before + 1, before + times + 1):
+                bench.now += 3600
+                bench.after.wake("t")
+                await bench.until(lambda done=done: len(caplog.records) == done)
+            assert await bench.open() == ["a"]
+
+        await fails(doer.error, 3)
+        await fails(StoreDown(), 4)
+        await fails(TimedOut("late", phase="total"), 4)
+        await fails(StoreDown(), 4)
+        doer.error = TimedOut("late", phase="total")
+        bench.now += 3600
+        bench.after.wake("t")
+        await bench.until_open()
+        assert "a of the outbox is given up: late" in caplog.text
+        assert await bench.store.db.read("SELECT attempts, failures FROM outbox") == [(17, 4)]
+
+    with caplog.at_level(logging.WARNING, "midstream"):
+        on_bench(tmp_path, {"t": Topic(dispensable(doer.handle))}, test)
+
+
+def test_what_may_stay_undone_is_given_up_at_once_when_its_agent_is_gone(tmp_path, caplog):
+    doer = Doer()
+    doer.fails, doer.error = {"a"}, NotFound("no such agent")
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(added("a"))
+        await bench.until_open()
+        assert "a of the outbox is given up" in caplog.text
+
+    on_bench(tmp_path, {"t": Topic(dispensable(doer.handle))}, test)

@@ -124,6 +124,14 @@ def test_a_batch_is_taken_whole_or_refused_with_the_field_that_is_wrong(tmp_path
                 400,
                 "webhook.headers.Webhook-Id",
             ),
+            *(
+                (
+                    {"agent_id": agent, "batch": ["a"], "webhook": {"url": "http://x.org", "headers": {"x-a": value}}},
+                    400,
+                    "webhook.headers.x-a",
+                )
+                for value in ("日本", "a\x01b", "a\x7f", "a\r\nb", "a\n")  # what cannot be sent
+            ),
             ({"agent_id": agent, "batch": ["a"], "webhook": {"url": "http://[x"}}, 400, "webhook.url"),
             ({"agent_id": agent, "batch": ["a"], "configuration": {"apikey": "k"}}, 400, "configuration.apikey"),
             ({"agent_id": "agt_nobody", "batch": ["a"]}, 404, None),

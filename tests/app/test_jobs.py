@@ -15,7 +15,7 @@ from midstream.app import supervisor, turn_work
 from midstream.core.errors import StoreDown
 from midstream.store.jobs import TRIES, Job
 
-from .agent_things import published
+from .agent_things import other_org, published
 from .asgi import Here, here
 
 ASK = "/api/v2/model/chat/completion"
@@ -160,5 +160,50 @@ def test_a_bug_in_telling_of_a_bug_ends_the_turn_all_the_same(tmp_path: Path, mo
                 await asyncio.sleep(0.01)
         assert [one["status"] for one in told["data"]] == ["failed"]
         assert (await ended(app, await later(app)))["status"] == "done"
+
+    here(tmp_path, test)
+
+
+def test_an_org_whose_turns_all_stall_holds_up_no_other(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for number in range(40):
+            await later(app, "stall", thread_id=f"t{number}")
+        for _ in range(500):
+            [(running,)] = await app.services.store.db.read("SELECT count(*) FROM jobs WHERE status = 'running'")
+            if running == jobs_module.OF_ONE_ORG:
+                break
+            await asyncio.sleep(0.01)
+        assert running == jobs_module.OF_ONE_ORG
+        _, key = await other_org(app)
+        body = {"user": "say 1 words", "service": "midstream", "model": "rehearsal", "response_format": QUEUE}
+        assert (await app.ask("POST", ASK, body, key)).json["success"] is True
+        for _ in range(500):
+            waiting = (await app.ask("GET", "/v1/queues/q", key=key)).json["data"]
+            if waiting:
+                break
+            await asyncio.sleep(0.01)
+        assert [one["payload"]["success"] for one in waiting] == [True]
+        await app.process.drain(0)
+
+    here(tmp_path, test)
+
+
+def test_a_turn_that_only_waits_for_its_conversation_holds_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jobs_module, "AT_ONCE", 2)
+    monkeypatch.setattr(jobs_module, "OF_ONE_ORG", 2)
+
+    async def test(app: Here) -> None:
+        body = {"user": "stall", "service": "midstream", "model": "rehearsal"}
+        asked = [asyncio.create_task(app.ask("POST", ASK, {**body, "thread_id": f"t{n}"})) for n in range(2)]
+        for _ in range(500):
+            if len(await app.services.store.db.read("SELECT 1 FROM runs WHERE status = 'running'")) == 2:
+                break
+            await asyncio.sleep(0.01)
+        waiting = [await later(app, thread_id=f"t{n}") for n in range(2)]
+        assert (await ended(app, await later(app, thread_id="other")))["status"] == "done"
+        stand = [(await app.ask("GET", f"/v1/admin/jobs/{id}")).json["status"] for id in waiting]
+        assert stand == ["running", "running"]
+        await app.process.drain(0)
+        await asyncio.gather(*asked, return_exceptions=True)
 
     here(tmp_path, test)

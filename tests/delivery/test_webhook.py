@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
+import pytest
+
+from midstream.core.errors import StoreDown
 from midstream.delivery import webhook
 from midstream.delivery.signing import org_secret, signed
 from midstream.delivery.webhook import LADDER, Webhook, Webhooks
 from midstream.egress import Egress
 from midstream.store import Store
+from midstream.store.database import Statement
 from midstream.store.deliveries import Deliveries, OrgDeliveries
 from midstream.store.ledger import DeliveryAdded
 
@@ -26,6 +30,7 @@ class Receiver:
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.at_once = self.most_at_once = 0
         self.slow = 0.0
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Receiver:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -35,9 +40,15 @@ class Receiver:
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
@@ -50,7 +61,6 @@ class Receiver:
                 status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
                 more = "location: http://127.0.0.1:9/\r\n" if 300 <= status < 400 else ""
                 writer.write(f"HTTP/1.1 {status} X\r\n{more}content-length: 0\r\n\r\n".encode())
-        writer.close()
 
 
 class Clock:
@@ -76,7 +86,10 @@ async def sending(store: Store, clock: Clock, allow: tuple[str, ...] = ("127.0.0
 
 async def _send_on(webhooks: Webhooks) -> None:
     while True:
-        await webhooks.send()
+        try:
+            await webhooks.send()
+        except StoreDown:
+            await asyncio.sleep(0.01)
 
 
 async def put(store: Store, webhooks: Webhooks, target: Webhook, *ids: str, at: float = 1.0) -> None:
@@ -204,5 +217,86 @@ def test_a_slow_endpoint_gets_four_at_once_and_holds_up_nobody_else(sqlite_url: 
             await until(all_of_them)
             assert slow.most_at_once == webhook.PER_ENDPOINT
             assert len(slow.got) == 12
+
+    with_store(sqlite_url, work)
+
+
+def test_a_store_that_is_away_is_no_try_of_a_message_that_waits_for_its_host(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(store: Store) -> None:
+        clock = Clock()
+        mine = OrgDeliveries(store.db, ORG, clock)
+        async with Receiver(200) as slow, sending(store, clock) as webhooks:
+            slow.slow = 0.3
+            write, refused = store.db.write, 0
+
+            async def away(statements: Sequence[Statement]) -> None:
+                nonlocal refused
+                if any("tries - 1" in sql for sql, _ in statements):
+                    refused += 1
+                    raise StoreDown
+                await write(statements)
+
+            monkeypatch.setattr(store.db, "write", away)
+            await put(store, webhooks, Webhook(slow.url), *(f"dlv_{number}" for number in range(5)))
+            await store.db.write([("UPDATE deliveries SET tries = 7 WHERE id = 'dlv_4'", ())])  # one more is its last
+            webhooks.wake()
+
+            async def was_refused() -> bool:
+                return refused > 0
+
+            await until(was_refused)
+            monkeypatch.setattr(store.db, "write", write)
+
+            async def four_arrived() -> bool:
+                return sum(row.status == "delivered" for row in await mine.list()) >= 4
+
+            await until(four_arrived)
+            assert (await mine.one("dlv_4")).last_error is None
+
+            async def delivered() -> bool:
+                return (await mine.one("dlv_4")).status == "delivered"
+
+            await until(delivered)
+            assert ((await mine.one("dlv_4")).tries, len(slow.got)) == (8, 5)
+
+    with_store(sqlite_url, work)
+
+
+def test_a_backlog_for_a_slow_host_is_not_taken_up_again_and_again(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(store: Store) -> None:
+        clock = Clock()
+        mine = OrgDeliveries(store.db, ORG, clock)
+        async with Receiver(200) as slow, Receiver(200) as quick, sending(store, clock) as webhooks:
+            slow.slow = 3600.0
+            await put(store, webhooks, Webhook(slow.url), *(f"dlv_{number:03}" for number in range(300)))
+
+            async def all_known() -> bool:
+                return await store.db.read("SELECT count(*) FROM deliveries WHERE endpoint <> ''") == [(296,)]
+
+            await until(all_known)
+            writes, write = 0, store.db.write
+
+            async def counted(statements: Sequence[Statement]) -> None:
+                nonlocal writes
+                writes += len(statements)
+                await write(statements)
+
+            monkeypatch.setattr(store.db, "write", counted)
+            for _ in range(20):
+                clock.now += 1.0
+                webhooks.wake()
+                await asyncio.sleep(0.01)
+            assert writes == 0
+            await put(store, webhooks, Webhook(quick.url), "dlv_quick", at=clock.now)
+
+            async def quickly() -> bool:
+                return (await mine.one("dlv_quick")).status == "delivered"
+
+            await until(quickly)
+            assert {row.tries for row in await mine.list(status="waiting", limit=500)} == {0, 1}
 
     with_store(sqlite_url, work)

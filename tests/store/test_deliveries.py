@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from midstream.core.errors import NotFound
+from midstream.core.errors import NotFound, StoreDown
 from midstream.store import Store
-from midstream.store.deliveries import Deliveries, OrgDeliveries
+from midstream.store.deliveries import _DUE, _ENDPOINTS, _HELD, Deliveries, OrgDeliveries
 from midstream.store.ledger import DeliveryAdded
 
 from .turns import ORG, with_store
@@ -34,6 +36,73 @@ def test_each_message_is_taken_once_and_comes_back_when_its_sender_has_died(url:
         assert await one.take("webhook", 20, 60.0) == []
         clock.now = 66.0
         assert len(await two.take("webhook", 20, 60.0)) == 10
+
+    with_store(url, work)
+
+
+def test_endpoints_that_get_as_much_as_they_may_are_passed_over_and_what_was_not_tried_is_due_as_before(
+    url: str,
+) -> None:
+    async def work(store: Store) -> None:
+        clock = Clock()
+        deliveries = Deliveries(store.db, clock)
+        await sent(store, *(f"dlv_{number}" for number in range(6)))
+        rows = await deliveries.take("webhook", 6, 60.0)
+        ends = ("a", "a", "a", "a", "b", "c")
+        await deliveries.put_back([replace(row, endpoint=end) for row, end in zip(rows, ends, strict=True)])
+        await sent(store, "dlv_new", at=2.0)
+        await sent(store, "dlv_later", at=9.0)
+        assert await deliveries.next_at("webhook", ("a", "b")) == 1.0
+        assert await deliveries.next_at("webhook", ("a", "b", "c")) == 2.0
+        taken = await deliveries.take("webhook", 9, 60.0, {"a": 1, "b": 3}, 3)
+        assert sorted((row.id, row.tries, row.available_at, row.endpoint) for row in taken) == [
+            ("dlv_0", 1, 1.0, "a"), ("dlv_1", 1, 1.0, "a"), ("dlv_5", 1, 1.0, "c"), ("dlv_new", 1, 2.0, ""),
+        ]  # fmt: skip
+        assert [row.id for row in await deliveries.take("webhook", 9, 60.0, {"a": 3}, 3)] == ["dlv_4"]
+        assert [row.id for row in await deliveries.take("webhook", 1, 60.0)] == ["dlv_2"]
+        assert await deliveries.take("webhook", 0, 60.0) == []
+        await deliveries.put_back(taken)
+        await deliveries.put_back(taken)  # said twice, when the store was away
+        assert {row.tries for row in await deliveries.take("webhook", 9, 60.0)} == {1}
+
+    with_store(url, work)
+
+
+@pytest.mark.parametrize("what", ["write", "look_up"])
+def test_messages_that_were_taken_while_the_store_went_away_are_due_at_once_and_not_tried(url: str, what: str) -> None:
+    async def work(store: Store) -> None:
+        deliveries = Deliveries(store.db, Clock())
+        await sent(store, "dlv_1", "dlv_2")
+        whole = getattr(store.db, what)
+
+        async def away(first: Any, *more: Any) -> Any:
+            done = await whole(first, *more)
+            if what == "look_up" and first != _HELD:
+                return done
+            raise StoreDown
+
+        setattr(store.db, what, away)
+        with pytest.raises(StoreDown):
+            await deliveries.take("webhook", 9, 60.0)
+        with pytest.raises(StoreDown):
+            await deliveries.take("webhook", 9, 60.0)
+        setattr(store.db, what, whole)
+        assert [(row.id, row.tries) for row in await deliveries.take("webhook", 9, 60.0)] == [
+            ("dlv_1", 1),
+            ("dlv_2", 1),
+        ]
+
+    with_store(url, work)
+
+
+def test_what_waits_for_each_endpoint_is_found_without_reading_through_it(url: str) -> None:
+    async def work(store: Store) -> None:
+        if store.db.dialect == "sqlite":
+            for sql, values in ((_ENDPOINTS, ("webhook",)), (_DUE, ("webhook", "a", 5.0, 4))):
+                plan = str(await store.db.read("EXPLAIN QUERY PLAN " + sql, *values))
+                assert "deliveries_by_endpoint" in plan
+                assert "SCAN deliveries" not in plan
+                assert "SCAN one" not in plan
 
     with_store(url, work)
 

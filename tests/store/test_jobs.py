@@ -11,7 +11,7 @@ from midstream.core.errors import NotFound, StoreDown
 from midstream.store import Store
 from midstream.store.batches import Batch, added
 from midstream.store.database import Database, Row, Statement, Value
-from midstream.store.jobs import _DUE, _TAKE, _TAKEN, TRIES, Job, JobKind, Jobs, OrgJobs
+from midstream.store.jobs import _DUE, _ORGS, _TAKE, _TAKEN, TRIES, Job, JobKind, Jobs, OrgJobs
 
 from .turns import ORG, attempt_settled, attempt_started, run_started, with_store
 
@@ -356,6 +356,52 @@ def test_a_turn_waits_for_the_item_of_a_batch_that_began_its_conversation(url: s
     with_store(url, work)
 
 
+def turns(org: str, count: int, at: float = 1.0, line: str = "") -> list[Job]:
+    return [replace(job(f"msg_{org}_{n:03}", at + n / 1000), org_id=f"org_{org}", line=line) for n in range(count)]
+
+
+async def whose(jobs: Jobs, limit: int, begun: dict[str, int] | None = None, most: int | None = None) -> dict[str, int]:
+    return dict(Counter(one.org_id.removeprefix("org_") for one in await jobs.take(limit, begun, most)))
+
+
+def test_one_orgs_many_turns_do_not_come_before_anothers(url: str) -> None:
+    async def work(store: Store) -> None:
+        jobs = Jobs(store.db, "w1", lambda: 5.0)
+        await jobs.add([*turns("many", 200), *turns("few", 3, at=2.0)])
+        assert await whose(jobs, 8) == {"many": 5, "few": 3}
+        await jobs.add([*turns("later", 30, at=3.0), *turns("not_due", 3, at=9.0)])
+        assert await whose(jobs, 8, {"org_many": 5, "org_few": 3}) == {"later": 6, "many": 2}
+        assert [one.id for one in await jobs.take(1, {"org_later": 2, "org_many": 1})] == ["msg_many_007"]
+
+    with_store(url, work)
+
+
+def test_no_org_gets_more_places_than_it_may_or_the_last_ones(url: str) -> None:
+    async def work(store: Store) -> None:
+        jobs = Jobs(store.db, "w1", lambda: 5.0)
+        for n, org in enumerate("abcdef"):
+            await jobs.add(turns(org, 50, at=1.0 + n / 10))
+            begun = dict(
+                Counter(org for (org,) in await store.db.read("SELECT org_id FROM jobs WHERE status = 'running'"))
+            )
+            free = 32 - sum(begun.values())
+            assert await whose(jobs, free, begun, 10) == {org: (10, 10, 6, 3, 2, 1)[n]}
+
+    with_store(url, work)
+
+
+def test_orgs_whose_turns_all_wait_in_line_hold_up_nobody(url: str) -> None:
+    async def work(store: Store) -> None:
+        jobs = Jobs(store.db, "w1", lambda: 5.0)
+        for n in range(5):
+            await jobs.add(turns(f"line{n}", 9, line=f"conv_{n}"))
+        assert len(await jobs.take(9)) == 5
+        await jobs.add(turns("free", 1, at=4.0))
+        assert await whose(jobs, 1) == {"free": 1}
+
+    with_store(url, work)
+
+
 def test_a_turn_that_only_waits_for_its_place_is_not_tried(url: str) -> None:
     async def work(store: Store) -> None:
         dead, mine = (Jobs(store.db, name, lambda: 5.0) for name in ("w_dead", store.worker))
@@ -380,7 +426,10 @@ def test_a_turn_that_only_waits_for_its_place_is_not_tried(url: str) -> None:
 def test_looking_for_who_is_before_a_turn_reads_nothing_that_is_over(url: str) -> None:
     async def work(store: Store) -> None:
         if store.db.dialect == "sqlite":
-            plan = await store.db.read("EXPLAIN QUERY PLAN " + _DUE, 5.0, 9)
+            plan = await store.db.read("EXPLAIN QUERY PLAN " + _DUE, ORG, 5.0, 9)
             assert any("jobs_in_line" in str(row) for row in plan), plan
+            assert any("jobs_due_by_org" in str(row) for row in plan), plan
+            plan = await store.db.read("EXPLAIN QUERY PLAN " + _ORGS, 5.0)
+            assert not any("SCAN jobs" in str(row) or "SCAN one" in str(row) for row in plan), plan
 
     with_store(url, work)

@@ -97,6 +97,22 @@ def test_a_row_that_failed_waits_longer_each_time(any_url):
     with_store(any_url, work)
 
 
+def test_a_failure_that_was_nobodys_is_an_attempt_and_no_failure(any_url):
+    async def work(store: Store) -> None:
+        clock = Hands()
+        outbox = Outbox(store.db, "me", clock)
+        await store.ledger.commit(added("a"))
+        for counts in (False, True, False):
+            [row] = await outbox.take("turn", 1)
+            await outbox.failed(row, counts=counts)
+            await outbox.failed(row, counts=counts)  # said twice, when the store was away
+            clock.now += 60
+        [row] = await outbox.take("turn", 1)
+        assert (row.attempts, row.failures) == (4, 1)
+
+    with_store(any_url, work)
+
+
 def test_a_row_that_was_let_go_is_due_at_once_as_if_it_had_not_been_taken(any_url):
     async def work(store: Store) -> None:
         outbox = Outbox(store.db, "me", Hands())
@@ -120,6 +136,26 @@ def test_a_taken_row_is_due_again_when_its_time_is_over_and_its_first_worker_has
         await mine.let_go([row])
         rows = await store.db.read("SELECT worker, available_at, attempts FROM outbox")
         assert rows == [("other", clock.now + LEASE, 2)]
+
+    with_store(any_url, work)
+
+
+def test_a_row_that_its_worker_still_needs_is_not_due_when_its_first_time_is_over(any_url):
+    async def work(store: Store) -> None:
+        clock = Hands()
+        mine, other = Outbox(store.db, "me", clock), Outbox(store.db, "other", clock)
+        await store.ledger.commit(added("a"), added("b"), added("done"))
+        rows = {row.id: row for row in await mine.take("turn", 3)}
+        await mine.done([rows["done"]])
+        clock.now += LEASE - 1
+        await mine.renew([rows["a"], rows["done"]])
+        clock.now += 1
+        assert [row.id for row in await other.take("turn", 9)] == ["b"]
+        await mine.renew(rows.values())  # not what another has by now
+        assert [await mine.is_mine(row) for row in rows.values()] == [True, False, False]
+        clock.now += LEASE
+        assert [await mine.is_mine(row) for row in rows.values()] == [False, False, False]
+        assert sorted(await ids(other)) == ["a", "b"]
 
     with_store(any_url, work)
 

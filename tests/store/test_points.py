@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
 
 from midstream.store import Store, open_store
 from midstream.store.points import PointRows
+from midstream.store.postgres import PostgresDatabase
 
 from .turns import ORG, with_store
 
@@ -77,5 +83,71 @@ def test_what_is_given_back_at_one_server_can_be_spent_at_another_and_only_in_it
             assert await passed(9, "") == 0
         finally:
             await other.close()
+
+    with_store(postgres_url, work)
+
+
+class Lossy:
+    """The database does what is said to it, and then the answer is lost with the connection, so often."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert isinstance(store.db, PostgresDatabase)
+        self.left = 0
+        #: How many are lost in the same moment.
+        self.together = asyncio.Barrier(1)
+        self._whole = store.db._connection
+        monkeypatch.setattr(store.db, "_connection", self._connection)
+
+    @asynccontextmanager
+    async def _connection(self, seconds: float) -> AsyncIterator[Any]:
+        async with self._whole(seconds) as connection:
+            yield connection
+        if self.left:
+            self.left -= 1
+            await self.together.wait()
+            raise ConnectionResetError
+
+
+def test_a_point_is_spent_and_given_back_once_when_the_answer_of_the_database_is_lost(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(store: Store) -> None:
+        rows, lossy = PointRows(store.db, WINDOW), Lossy(store, monkeypatch)
+
+        async def used() -> dict[str, int]:
+            return dict(await store.db.read("SELECT kind, used FROM points WHERE name IN ('a', 't')"))
+
+        lossy.left = 1
+        paid = await rows.spend(ORG, "a", "t", (100, 20))
+        assert (paid.refused, len(paid.points), await used()) == ("", 2, {"agent": 1, "thread": 1})
+        lossy.left = 1
+        await rows.spend(ORG, "a", "", (100, 20))
+        assert await used() == {"agent": 2, "thread": 1}
+        lossy.left = 1
+        await rows.give_back(ORG, paid.points)
+        assert (lossy.left, await used()) == (0, {"agent": 1, "thread": 0})
+        lossy.left = 1
+        assert (await rows.spend(ORG, "a", "t", (100, 1))).refused == ""  # its last one
+        lossy.left = 1
+        assert (await rows.spend(ORG, "a", "t", (100, 1))).refused == "thread"
+        await store.db.write([("UPDATE points SET start = start - $1", (WINDOW,))])
+        lossy.left = 1
+        await rows.spend(ORG, "a", "t", (100, 1))  # a window that begins
+        assert await used() == {"agent": 1, "thread": 1}
+
+    with_store(postgres_url, work)
+
+
+def test_when_many_answers_are_lost_at_once_each_of_them_is_one_point(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(store: Store) -> None:
+        rows, lossy = PointRows(store.db, WINDOW), Lossy(store, monkeypatch)
+        lossy.left, lossy.together = 8, asyncio.Barrier(8)
+        await asyncio.gather(*(rows.spend(ORG, "a", f"t{n}", (100, 20)) for n in range(8)))
+        assert await store.db.read("SELECT used FROM points WHERE kind = 'agent'") == [(8,)]
+        await asyncio.gather(*(rows.spend(ORG, "a", f"t{n}", (100, 20)) for n in range(200)))
+        rows_kept = await store.db.read("SELECT name, used, length(marks) FROM points WHERE kind = 'agent'")
+        assert rows_kept == [("a", 100, 384)]
 
     with_store(postgres_url, work)
