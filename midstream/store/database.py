@@ -20,6 +20,10 @@ class Database(Protocol):
     @property
     def dialect(self) -> DialectName: ...
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing that is written will be kept, as far as that is known here; "" = nothing is known."""
+
     async def read(self, sql: str, *args: Value) -> list[Row]: ...
 
     async def look_up(self, sql: str, *args: Value) -> list[Row]:

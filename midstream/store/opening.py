@@ -90,8 +90,10 @@ class Store:
         return await behind(self.db)
 
     async def ping(self) -> None:
-        """Raises errors.StoreDown when the database does not answer."""
+        """Raises errors.StoreDown when the database does not answer, or takes nothing that is written."""
         await self.db.look_up("SELECT 1")
+        if trouble := self.db.trouble:
+            raise StoreDown(trouble)
 
     async def close(self) -> None:
         """Idempotent."""

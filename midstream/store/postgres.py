@@ -74,6 +74,7 @@ class PostgresDatabase:
     """Use `connect`; dsn as libpq's URL."""
 
     dialect: DialectName = "postgres"
+    trouble = ""
 
     def __init__(self, pool: Any, dsn: str = "") -> None:
         self._pool = pool

@@ -7,9 +7,12 @@ commit waits for the disk, so groups go through one worker thread. Readers have 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,12 +28,19 @@ from .exact import ExactSum
 from .group import Entry, Flusher, Group, batched
 from .lock import DirectoryLock
 
+logger = logging.getLogger("midstream.store")
+
 READERS = 2
 CACHED_STATEMENTS = 256
 #: Turns of the event loop that a growing group is waited for.
 RIPE_TURNS = 8
 #: Seconds to wait for another process's lock (a backup, a shell): the event loop stands still meanwhile.
 WRITER_PATIENCE, READER_PATIENCE = 0.25, 5.0
+
+#: Seconds that a refused commit speaks for the next ones, and after which the same is told in the log again.
+HOLDS, TOLD_AGAIN = 5.0, 60.0
+#: Bytes on the disk below which nothing more should be sent here: a commit or two may still find room.
+ROOM = 1024 * 1024
 
 # Every value that is no int, float or str is asked how it wants to be stored, which costs as much as a good part of its
 # row: to the commonest it is said. The identity, without a step of Python.
@@ -104,6 +114,27 @@ def mapped(error: BaseException) -> BaseException:
     return error
 
 
+class _Refusal:
+    """What keeps commits from happening, in SQLite's own words. One that is small may find room where most do not, so a
+    refusal holds for a while. goes_on: a commit has happened since."""
+
+    def __init__(self) -> None:
+        self.goes_on = True
+        self._why = ""
+        self._at = self._told_at = -math.inf
+
+    def seen(self, why: str) -> None:
+        """Told in the log, but not with every request."""
+        self._at, self.goes_on = time.monotonic(), False
+        if why != self._why or self._at - self._told_at > TOLD_AGAIN:
+            self._why, self._told_at = why, self._at
+            logger.error("the database does not take what is written: %s", why)
+
+    @property
+    def now(self) -> str:
+        return "" if self.goes_on and time.monotonic() - self._at > HOLDS else self._why
+
+
 class SqliteDatabase:
     """path: the file, or None for a database in memory (gone when closed).
 
@@ -112,6 +143,8 @@ class SqliteDatabase:
     dialect: DialectName = "sqlite"
 
     def __init__(self, path: Path | None, *, full_sync: bool = False) -> None:
+        self._path = path
+        self._refusal = _Refusal()
         self._lock: DirectoryLock | None = None
         self._checkpointer: Checkpointer | None = None
         self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
@@ -148,6 +181,14 @@ class SqliteDatabase:
         if full_sync:
             self._writing = ThreadPoolExecutor(1, "store-write")
             self._flusher = Flusher(self._commit_in_thread)
+
+    @property
+    def trouble(self) -> str:
+        if self._path is not None:
+            disk = os.statvfs(self._path.parent)
+            if (free := disk.f_bavail * disk.f_frsize) < ROOM:
+                return f"the disk of {self._path.parent} is full ({free >> 10} KiB are free)"
+        return self._refusal.now
 
     # reading
 
@@ -238,11 +279,15 @@ class SqliteDatabase:
         """All in one transaction; when one fails, each in its own."""
         try:
             self._transact(entries)
+            self._refusal.goes_on = True
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-            if len(entries) > 1 and not isinstance(mapped(error), StoreDown):
+            away = isinstance(mapped(error), StoreDown)
+            if len(entries) > 1 and not away:
                 for entry in entries:
                     self._commit([entry])
                 return
+            if away:
+                self._refusal.seen(str(error))
             for entry in entries:
                 entry.error = mapped(error)
 

@@ -79,15 +79,28 @@ def test_another_processs_write_lock_is_an_outage_that_ends(sqlite_url: str) -> 
     with_store(sqlite_url, work)
 
 
-def test_a_full_disk_is_an_outage_that_loses_nothing(sqlite_url: str) -> None:
+def test_a_full_disk_is_an_outage_that_loses_nothing_and_says_so_once(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work(store: Store) -> None:
         await store.ledger.commit(*begin("1"))
         [(pages,)] = await store.db.read("PRAGMA page_count")
         store.db._writer.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
-        with pytest.raises(StoreDown):
-            await store.db.write([("UPDATE messages SET content = $1", (b"x" * 100_000,))])
+        await store.ping()
+        for _ in range(3):
+            with pytest.raises(StoreDown):
+                await store.db.write([("UPDATE messages SET content = $1", (b"x" * 100_000,))])
+        with pytest.raises(StoreDown, match="database or disk is full"):
+            await store.ping()
+        assert [one.message for one in caplog.records] == [
+            "the database does not take what is written: database or disk is full"
+        ]
         store.db._writer.execute("PRAGMA max_page_count = 1000000")  # type: ignore[attr-defined]
         await store.ledger.commit(*end("1"))
+        with pytest.raises(StoreDown):  # a commit that is small enough may have found room
+            await store.ping()
+        monkeypatch.setattr(sqlite, "HOLDS", 0.0)
+        await store.ping()
         assert [m.id for m in await store.org(ORG).run_messages("run_1")] == ["msg_1_in", "msg_1_out"]
 
     with_store(sqlite_url, work)

@@ -65,7 +65,8 @@ class Load:
         self.slowest = 0.0
         self.answered = 0
         self.refused = 0
-        self.later = 0
+        self.later = self.why = 0
+        self.unready = ""
         self._serving = serving
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask_on, args=(client,)) for client in range(CLIENTS)]
@@ -121,6 +122,7 @@ def survived(url: str, folder: Path, trouble: Trouble, seconds: float = AWAY) ->
             with trouble(serving):
                 away.set()
                 time.sleep(seconds)
+                load.unready = serving.ask("GET", "/readyz", key="").json.get("reason", "")
             answered = load.answered
             until(lambda: load.answered > answered + CLIENTS, RECOVERY)
             load.stop()
@@ -128,6 +130,7 @@ def survived(url: str, folder: Path, trouble: Trouble, seconds: float = AWAY) ->
             until(lambda: all(run["status"] != "running" for run in serving.ask("GET", RUNS).json["data"]), SOON)
             log = serving.log()
             load.later = log.count("the store is away: settling")
+            load.why = log.count("the database does not take what is written: ")
         _check(Seen(url, upstream, load.acked), load, log)
     return load
 
@@ -206,12 +209,18 @@ def sqlite_url(folder: Path) -> str:
 
 @pytest.mark.parametrize("trouble", [no_larger_file, locked_file])
 def test_a_file_that_cannot_be_written_for_a_while_is_told_and_loses_nothing(tmp_path: Path, trouble: Trouble) -> None:
-    told(survived(sqlite_url(tmp_path), tmp_path, trouble))
+    load = survived(sqlite_url(tmp_path), tmp_path, trouble)
+    told(load)
+    assert load.unready
+    assert load.why == 1  # not with every request
 
 
 @pytest.mark.long
 def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
-    told(survived(sqlite_url(small_disk), small_disk, full_disk))
+    load = survived(sqlite_url(small_disk), small_disk, full_disk)
+    told(load)
+    assert "is full" in load.unready
+    assert load.why == 1
 
 
 def test_a_disk_that_may_only_be_read_is_refused_in_one_line_at_the_start(small_disk: Path) -> None:
