@@ -250,7 +250,7 @@ class _Owner:
     async def _work(self) -> Event:
         run, order = self._run, self._run.order
         if run.unwanted:
-            raise Cancelled("cancelled")
+            raise run.why or Cancelled("cancelled")
         self._records += self._told.beginning(self._runs._clock.wall())
         if order.act is None:
             attempt, _ = await self._answered(order.turn, order.targets)

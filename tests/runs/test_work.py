@@ -417,3 +417,16 @@ def test_what_an_order_holds_is_given_back_when_its_run_may_not_begin_and_the_dr
         assert given_back
 
     on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_a_run_that_is_stopped_before_its_first_step_ends_for_the_reason_that_it_is_stopped_for():
+    async def test(bench: Bench) -> None:
+        ends: list[Event] = []
+        _, follower = bench.start(act=Act(twice, closing=lambda end: ends.append(end) or []))
+        bench.runs.cancel_all()
+        end = (await everything(follower))[-1]
+        assert ends == [end]
+        assert isinstance(end, Failed)
+        assert isinstance(end.error, Busy)
+
+    on_bench(Scripted(one=[says(answer())]), test)
