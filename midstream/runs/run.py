@@ -30,7 +30,7 @@ from ..store.presence import Presence
 from .attempt import BYTES_PER_TOKEN, Attempt
 from .health import Health
 from .log import EventLog
-from .order import Act, Clock, Order, Spent
+from .order import Clock, Order, Spent
 from .records import RunRecords, status_of
 from .route import Next, Route
 from .settling import Settling
@@ -68,12 +68,10 @@ class Run:
         self.why: MidstreamError | None = None
         self.task: asyncio.Task[None] | None = None
 
-    def over(self) -> Act | None:
-        """All is settled: what was asked, whose act is returned, is let go of. Work that knows this run as its desk
-        would hold on to itself, with all that its model was shown."""
-        act, self.task = self.order.act, None
+    def forget(self) -> None:
+        """What was asked is let go of. Work that knows this run as its desk would hold on to itself, with all that its
+        model was shown."""
         del self.order
-        return act
 
     def cancel(self, why: MidstreamError | None = None) -> None:
         """Stops the work: the upstream call is cut at once, what was spent is settled. Idempotent.
@@ -167,17 +165,25 @@ class Runs:
 
     async def _own(self, run: Run) -> None:
         end: Event | None = None
+        over = run.order.act.over if run.order.act is not None else None
         try:
-            end = await _Owner(self, run).do()
+            owner = _Owner(self, run)
+            end = await owner.do()
             if isinstance(end, Failed):
                 forget_frames(end.error)
+            if over is not None and owner.settled:  # who is told the end may ask for more of the same at once
+                first, over = over, None
+                await first()
         finally:  # whatever happens, nobody is left waiting for this log, nor takes its silence for an end
             del self._active[run]
             run.log.append([end or Failed(_bug(run))])
             run.log.close()
-            act = run.over()
-            if act is not None and act.over is not None:
-                await act.over()
+            run.forget()
+            try:
+                if over is not None:
+                    await over()
+            finally:
+                run.task = None
 
     async def ended(self, run: Run) -> None:
         """Returns when everything about the run is settled."""
@@ -206,6 +212,8 @@ class _Owner:
         self._settled, self._over = True, False
         #: The store has just not told whose the run is.
         self._away = False
+        #: All of it is durable.
+        self.settled = False
         self._log = run.log
         before = run.order.act.before if run.order.act is not None else Spent()
         run.attempts = before.attempts
@@ -233,9 +241,10 @@ class _Owner:
         # A caller who has waited for the store in vain does not wait for it once more.
         away = self._away or (isinstance(end, Failed) and isinstance(end.error, StoreDown))
         records, self._records = self._records, []  # a tool that does not stop writes for itself alone from now on
-        settled = runs.settling.settle(records, self._run.order.conversation, now=not away)
-        if isinstance(await self._caught(settled), Failed):
+        settled = await self._caught(runs.settling.settle(records, self._run.order.conversation, now=not away))
+        if isinstance(settled, Failed):
             runs.settling.later(records, self._run.order.conversation)
+        self.settled = settled is True
         return end
 
     async def _caught(self, work: Awaitable[_Came]) -> _Came | Failed:

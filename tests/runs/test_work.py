@@ -430,3 +430,53 @@ def test_a_run_that_is_stopped_before_its_first_step_ends_for_the_reason_that_it
         assert isinstance(end.error, Busy)
 
     on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_what_a_run_holds_is_given_back_before_its_end_is_told():
+    """Whoever hears the end may ask for the conversation's next turn at once."""
+
+    async def test(bench: Bench) -> None:
+        given_back = False
+
+        async def over() -> None:
+            nonlocal given_back
+            await asyncio.sleep(0.02)
+            given_back = True
+
+        for _ in range(2):
+            given_back = False
+            run, follower = bench.start(act=Act(twice, over=over))
+            while not isinstance((await follower.take())[-1], Done):
+                pass
+            assert given_back
+            await bench.runs.ended(run)
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_who_waits_for_the_whole_end_of_a_run_waits_until_what_it_holds_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Also where its end was told before, because the store was away; nobody waits for the store in vain twice."""
+    monkeypatch.setattr(settling, "SETTLE_AGAIN", 0.01)
+
+    async def test(bench: Bench) -> None:
+        given_back = asyncio.Event()
+
+        async def away(desk: Desk) -> None:
+            raise StoreDown
+
+        async def over() -> None:
+            await asyncio.sleep(0.02)
+            given_back.set()
+
+        run, follower = bench.start(act=Act(away, over=over))
+        assert isinstance((await everything(follower))[-1], Failed)
+        assert not given_back.is_set()
+        await bench.runs.ended(run)
+        assert given_back.is_set()
+        assert run.task is None
+        while bench.runs.settling.waiting:
+            await asyncio.sleep(0.01)
+
+    on_bench(Scripted(one=[says(answer())]), test)
