@@ -102,23 +102,25 @@ class Webhooks:
             logger.warning("a webhook's outcome could not be written down: %s", error)
 
     async def _try(self, row: DeliveryRow) -> None:
+        busy, why, final = False, "", False
         try:
             target = msgspec.json.decode(self._seal.open(row.target, row.org_id, row.id), type=Webhook)
             endpoint = urlsplit(target.url).netloc
-            if self._busy[endpoint] >= PER_ENDPOINT:  # a slow one holds up nobody else
-                await self._deliveries.put_back(row.id, self._wall() + BUSY_PAUSE)
-                return
-            self._busy[endpoint] += 1
-            try:
-                why, final = await self._post(row, target)
-            finally:
-                self._busy[endpoint] -= 1
-                if not self._busy[endpoint]:
-                    del self._busy[endpoint]
+            busy = self._busy[endpoint] >= PER_ENDPOINT  # a slow one holds up nobody else
+            if not busy:
+                self._busy[endpoint] += 1
+                try:
+                    why, final = await self._post(row, target)
+                finally:
+                    self._busy[endpoint] -= 1
+                    if not self._busy[endpoint]:
+                        del self._busy[endpoint]
         except MidstreamError as error:
             why, final = error.message, isinstance(error, BadRequest)
             forget_frames(error)
-        if not why:
+        if busy:  # outside of what may fail to arrive: that the store is away is no try
+            await self._deliveries.put_back(row, self._wall() + BUSY_PAUSE)
+        elif not why:
             await self._deliveries.delivered(row.id)
         elif final or row.tries > len(LADDER):
             await self._deliveries.failed(row.id, why[:MAX_WHY], None)

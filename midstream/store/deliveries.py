@@ -23,7 +23,7 @@ PAGE = 100
 class DeliveryRow(Struct, frozen=True):
     """kind: webhook | queue | live. target: JSON text of where to (sealed when it holds a secret). tries: made so far.
     available_at: not tried before, unix seconds as all times here; of kind live: when it is forgotten.
-    last_error: of the last try that failed."""
+    last_error: of the last try that failed. holder: of one that was taken, by whom."""
 
     id: str
     org_id: str
@@ -36,6 +36,7 @@ class DeliveryRow(Struct, frozen=True):
     last_error: str | None
     created_at: float
     ended_at: float | None
+    holder: str = ""
 
     COLUMNS = "id, org_id, kind, target, payload, status, tries, available_at, last_error, created_at, ended_at"
 
@@ -48,7 +49,9 @@ _HOLD = """
 UPDATE deliveries SET available_at = $3, holder = $4, tries = tries + 1
 WHERE id = $1 AND status = 'waiting' AND available_at = $2"""
 _HELD = "SELECT tries FROM deliveries WHERE id = $1 AND status = 'waiting' AND holder = $2"
-_PUT_BACK = "UPDATE deliveries SET available_at = $2, tries = tries - 1 WHERE id = $1 AND status = 'waiting'"
+_PUT_BACK = """
+UPDATE deliveries SET available_at = $3, holder = NULL, tries = tries - 1
+WHERE id = $1 AND status = 'waiting' AND holder = $2"""
 _FAILED = "UPDATE deliveries SET available_at = $2, last_error = $3 WHERE id = $1 AND status = 'waiting'"
 _ENDED = """
 UPDATE deliveries SET status = $2, ended_at = $3, last_error = $4 WHERE id = $1 AND status = 'waiting'"""
@@ -90,19 +93,39 @@ class Deliveries:
     def __init__(self, db: Database, clock: Callable[[], float]) -> None:
         self._db = db
         self._clock = clock
+        #: Those that were taken, or may have been, and not tried: the store was away. Id, holder, when they are due.
+        self._untried: list[tuple[str, str, float]] = []
 
     async def take(self, kind: str, limit: int, hold: float) -> list[DeliveryRow]:
-        """Those that are due, out of others' reach for `hold` seconds; whoever takes one and dies lets go of it so."""
+        """Those that are due, out of others' reach for `hold` seconds; whoever takes one and dies lets go of it so.
+        Raises StoreDown: what was taken by then is due again with the next call, as if it had not been."""
+        await self._give_back()
         now = self._clock()
         rows = [DeliveryRow(*row) for row in await self._db.read(_DUE, kind, now, limit)]
         holder = new_id("hold_")
-        await self._db.write([(_HOLD, (row.id, row.available_at, now + hold, holder)) for row in rows])
-        held = [await self._db.look_up(_HELD, row.id, holder) for row in rows]
-        return [replace(row, tries=found[0][0]) for row, found in zip(rows, held, strict=True) if found]
+        try:
+            await self._db.write([(_HOLD, (row.id, row.available_at, now + hold, holder)) for row in rows])
+            held = [await self._db.look_up(_HELD, row.id, holder) for row in rows]
+        except BaseException:
+            self._untried += [(row.id, holder, row.available_at) for row in rows]
+            raise
+        return [
+            replace(row, tries=found[0][0], holder=holder) for row, found in zip(rows, held, strict=True) if found
+        ]  # fmt: skip
 
-    async def put_back(self, id: str, at: float) -> None:
-        """It was not tried after all."""
-        await self._db.write([(_PUT_BACK, (id, at))])
+    async def put_back(self, row: DeliveryRow, at: float) -> None:
+        """It was not tried after all. Raises StoreDown: then it is put back before more are taken."""
+        self._untried.append((row.id, row.holder, at))
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        untried, self._untried = self._untried, []
+        if untried:
+            try:
+                await self._db.write([(_PUT_BACK, one) for one in untried])
+            except BaseException:
+                self._untried += untried
+                raise
 
     async def delivered(self, id: str) -> None:
         await self._db.write([(_ENDED, (id, "delivered", self._clock(), None))])

@@ -5,6 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import pytest
+
+from midstream.core.errors import StoreDown
 from midstream.delivery import webhook
 from midstream.delivery.signing import org_secret, signed
 from midstream.delivery.webhook import LADDER, Webhook, Webhooks
@@ -204,5 +207,48 @@ def test_a_slow_endpoint_gets_four_at_once_and_holds_up_nobody_else(sqlite_url: 
             await until(all_of_them)
             assert slow.most_at_once == webhook.PER_ENDPOINT
             assert len(slow.got) == 12
+
+    with_store(sqlite_url, work)
+
+
+def test_a_message_that_only_waits_for_a_slow_endpoint_while_the_store_is_away_was_not_tried(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its eighth try is due: one that failed would be its last."""
+
+    async def work(store: Store) -> None:
+        clock, asked = Clock(), 0
+        mine = OrgDeliveries(store.db, ORG, clock)
+
+        async def silent(outgoing: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            await asyncio.Event().wait()
+
+        webhooks = Webhooks(Deliveries(store.db, clock), silent, KEY, clock, lambda: 0.5)
+        slow = Webhook("http://slow.example.org/")
+        await put(store, webhooks, slow, *(f"dlv_{number}" for number in range(webhook.PER_ENDPOINT)))
+        await put(store, webhooks, slow, "dlv_last", at=2.0)
+        await store.db.write([("UPDATE deliveries SET tries = 7 WHERE id = 'dlv_last'", ())])
+        write = store.db.write
+
+        async def away(statements: Any) -> None:
+            if any("tries - 1" in sql for sql, _ in statements):
+                raise StoreDown
+            await write(statements)
+
+        monkeypatch.setattr(store.db, "write", away)
+        monkeypatch.setattr(webhook, "LOOK_EVERY", 0.01)
+        await webhooks.send()
+        await asyncio.sleep(0.05)
+        assert asked == webhook.PER_ENDPOINT
+        row = await mine.one("dlv_last")
+        assert (row.status, row.last_error) == ("waiting", None)
+        monkeypatch.undo()
+        monkeypatch.setattr(webhook, "LOOK_EVERY", 0.01)
+        await webhooks.send()  # the store is back
+        row = await mine.one("dlv_last")
+        assert (row.status, row.tries, row.available_at <= clock.now + webhook.BUSY_PAUSE) == ("waiting", 7, True)
+        webhooks.close()
 
     with_store(sqlite_url, work)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from midstream.core.errors import NotFound
+from midstream.core.errors import NotFound, StoreDown
 from midstream.store import Store
 from midstream.store.deliveries import Deliveries, OrgDeliveries
 from midstream.store.ledger import DeliveryAdded
@@ -34,6 +35,55 @@ def test_each_message_is_taken_once_and_comes_back_when_its_sender_has_died(url:
         assert await one.take("webhook", 20, 60.0) == []
         clock.now = 66.0
         assert len(await two.take("webhook", 20, 60.0)) == 10
+
+    with_store(url, work)
+
+
+@pytest.mark.parametrize("after", ["the hold", "the look"])
+def test_messages_that_were_taken_while_the_store_went_away_are_taken_again_as_if_not_tried(
+    url: str, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    async def work(store: Store) -> None:
+        deliveries = Deliveries(store.db, Clock())
+        await sent(store, "dlv_1", "dlv_2")
+        write, look_up = store.db.write, store.db.look_up
+
+        async def cut(statements: Any) -> None:
+            await write(statements)
+            raise StoreDown
+
+        async def away(sql: str, *args: Any) -> Any:
+            raise StoreDown
+
+        if after == "the hold":
+            monkeypatch.setattr(store.db, "write", cut)
+        else:
+            monkeypatch.setattr(store.db, "look_up", away)
+        with pytest.raises(StoreDown):
+            await deliveries.take("webhook", 10, 60.0)
+        with pytest.raises(StoreDown):
+            await deliveries.take("webhook", 10, 60.0)
+        monkeypatch.setattr(store.db, "write", write)
+        monkeypatch.setattr(store.db, "look_up", look_up)
+        assert [row.tries for row in await deliveries.take("webhook", 10, 60.0)] == [1, 1]
+
+    with_store(url, work)
+
+
+def test_a_message_is_put_back_once_however_often_that_is_said_and_by_nobody_else(url: str) -> None:
+    async def work(store: Store) -> None:
+        clock = Clock()
+        one, two = Deliveries(store.db, clock), Deliveries(store.db, clock)
+        mine = OrgDeliveries(store.db, ORG, clock)
+        await sent(store, "dlv_1")
+        [first] = await one.take("webhook", 1, 60.0)
+        for _ in range(2):
+            await one.put_back(first, 6.0)
+        assert (await mine.one("dlv_1")).tries == 0
+        clock.now = 6.0
+        [second] = await two.take("webhook", 1, 60.0)
+        await one.put_back(first, 7.0)
+        assert (second.tries, (await mine.one("dlv_1")).available_at) == (1, 66.0)
 
     with_store(url, work)
 
