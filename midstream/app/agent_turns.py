@@ -20,7 +20,7 @@ from ..core.web import Caller, Request
 from ..runs.order import MAX_ATTEMPTS, Act, Order, Spent, spent_by
 from ..tools.agent import circle
 from .faces import Face
-from .places import PLAIN, Standing
+from .places import PLAIN, WITHIN, Standing
 from .refused_keys import in_our_words
 from .replies import whole
 from .thread_channel import ThreadChannel, heard_in
@@ -228,14 +228,14 @@ class AgentTurns:
         if loaded.id in scope.path:
             return circle(scope.path, loaded.id)
         asker = Asker(scope.org, scope.key, scope.path, scope.run or None)
-        act, conversation = await self._act(asker, ask, loaded, stream=False)
+        act, conversation = await self._act(asker, ask, loaded, stream=False, standing=WITHIN)
         order = Order(
             org=scope.org, key_id=scope.key, face="agent", request_id=scope.run, turn=_turn(text), targets=(),
             conversation=conversation, size=len(text), transactions=True, act=act,
         )  # fmt: skip
         if parent is not None:
             parent.calls(self._under_way[act.run])
-        follower = rooms.runs.start(order).log.follow()
+        follower = rooms.runs.start(order, within=True).log.follow()
         try:
             _, fold, _ = await whole(follower)
         finally:

@@ -124,11 +124,12 @@ class Runs:
     def active(self) -> int:
         return len(self._active)
 
-    def start(self, order: Order, *, detached: bool = False) -> Run:
-        """The run owns the work from here on. detached: as in Run.
+    def start(self, order: Order, *, detached: bool = False, within: bool = False) -> Run:
+        """The run owns the work from here on. detached: as in Run. within: another run that is under way cannot end
+        without it.
 
-        Raises errors.Busy while the server drains; what the order holds is then given back."""
-        if self.draining:
+        Raises errors.Busy while the server drains, unless it is within one; what the order holds is then given back."""
+        if self.draining and not within:
             if order.act is not None and order.act.over is not None:
                 self._giving_back.add(asyncio.ensure_future(order.act.over()))
             raise Busy("the server is shutting down", retry_after=5.0)
@@ -140,7 +141,8 @@ class Runs:
         return run
 
     async def drain(self, seconds: float) -> None:
-        """Takes no new run; those under way get `seconds` to end, then they are cancelled and settled."""
+        """Takes no new run but within one. Those under way get `seconds` to end, then they are cancelled and
+        settled."""
         self.draining = True
         if self._active:
             await asyncio.wait(list(self._active.values()), timeout=seconds)

@@ -480,3 +480,23 @@ def test_who_waits_for_the_whole_end_of_a_run_waits_until_what_it_holds_is_given
             await asyncio.sleep(0.01)
 
     on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_a_draining_server_begins_what_a_run_that_is_under_way_cannot_end_without():
+    async def test(bench: Bench) -> None:
+        may = asyncio.Event()
+
+        async def works(desk: Desk) -> None:
+            await may.wait()
+            _, within = bench.start(act=Act(twice), within=True)
+            assert isinstance((await everything(within))[-1], Done)
+
+        _, follower = bench.start(act=Act(works))
+        draining = asyncio.create_task(bench.runs.drain(5))
+        await asyncio.sleep(0.01)
+        may.set()
+        assert isinstance((await everything(follower))[-1], Done)
+        await draining
+        assert await bench.statuses() == ["completed"] * 2
+
+    on_bench(Scripted(one=[says(answer())]), test)
