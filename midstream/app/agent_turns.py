@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ..access.points import Paid
 from ..agent.offered import tools_of
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
-from ..core.errors import BadRequest, Busy, LimitReached, MidstreamError, NotFound
+from ..core.errors import BadRequest, Busy, LimitReached, MidstreamError, NotFound, StoreDown
 from ..core.ids import new_id
 from ..core.parts import media_in
 from ..core.toolbox import ToolAnswer, ToolScope
@@ -218,6 +218,15 @@ class AgentTurns:
 
     async def __call__(self, agent: str, text: str, scope: ToolScope) -> ToolAnswer:
         """core.toolbox.RunAgent."""
+        begun: list[TurnWork] = []
+        try:
+            return await self._within(agent, text, scope, begun)
+        except StoreDown as error:
+            error.harmless = not any(one.unsafe for one in begun)
+            raise
+
+    async def _within(self, agent: str, text: str, scope: ToolScope, begun: list[TurnWork]) -> ToolAnswer:
+        """begun: gets the turn's work."""
         rooms, parent = self._rooms, self._under_way.get(scope.run)
         agent, _, version = agent.partition("@")
         ask = AgentAsk(
@@ -233,8 +242,9 @@ class AgentTurns:
             org=scope.org, key_id=scope.key, face="agent", request_id=scope.run, turn=_turn(text), targets=(),
             conversation=conversation, size=len(text), transactions=True, act=act,
         )  # fmt: skip
+        begun.append(self._under_way[act.run])
         if parent is not None:
-            parent.calls(self._under_way[act.run])
+            parent.calls(*begun)
         follower = rooms.runs.start(order, within=True).log.follow()
         try:
             _, fold, _ = await whole(follower)

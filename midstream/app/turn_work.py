@@ -90,6 +90,7 @@ class TurnWork:
         self._children = Usage()
         self._children_cost: Decimal | None = Decimal(0)
         self._called: list[TurnWork] = []
+        self._unsafe = False
         self.outcome: Outcome | None = None
 
     async def __call__(self, desk: Desk) -> None:
@@ -110,6 +111,11 @@ class TurnWork:
     def accounted(self) -> bool:
         """The metrics count it: what an agent spends that another one calls is of that one's turn."""
         return not self._ask.playground and self._asker.parent is None
+
+    @property
+    def unsafe(self) -> bool:
+        """It, or an agent that it has called, has begun what must not be done twice."""
+        return self._unsafe or any(other.unsafe for other in self._called)
 
     def calls(self, other: TurnWork) -> None:
         """What an agent that is called from here spends is this turn's spending too, however its own turn ends."""
@@ -275,6 +281,7 @@ class TurnWork:
         goes on instead, which is the turn's answer. written: see ToolScope."""
         scope = self._scope(desk, variables, written)
         agents = {tool.name for tool in tools if tool.kind == "agent"}
+        unsafe = {tool.name for tool in tools if tool.effect == "unsafe"} - agents  # these are asked: see `unsafe`
 
         async def call(round: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
             told: set[str] = set()
@@ -288,6 +295,7 @@ class TurnWork:
 
             for one in calls:
                 desk.log(ToolStarted(one.id, one.name, own_arguments(arguments_of(one), one.name, tools), round))
+            self._unsafe = self._unsafe or any(one.name in unsafe for one in calls)
             answers = await self._rooms.tools.call(round, calls, tools, scope(ended))
             for one, answer in zip(calls, answers, strict=True):
                 if one.id not in told:

@@ -129,3 +129,30 @@ def test_agents_that_are_under_way_when_the_server_is_to_stop_still_ask_others(t
         serving.start()
         job = ended(serving, later)
         assert (job["status"], job["tries"], job["result"]["data"]["content"]) == ("done", 1, "told: yes")
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_that_the_store_is_away_is_never_told_as_the_answer_of_an_agent(tmp_path: Path, looks: bool):
+    """What the agent has done that must not be done twice is not done twice: that is told instead."""
+    models = Models()
+    with (
+        ToolServer() as tools,
+        Upstream(models) as upstream,
+        Serving(tmp_path, TOML.format(url=upstream.url, port=tools.port)) as serving,
+    ):
+        agents = Agents(serving)
+        own = {"tool_ids": [agents.tool("look", f"{tools.url}/echo/look")]} if looks else {}
+        agent, models.held, models.fails = asking(agents, **own), "lawyer", True
+        later = asked(serving, agent, response_format=QUEUE).json["message_id"]
+        until(lambda: models.waiting)
+        with closing(sqlite3.connect(serving.data / "midstream.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            models.go.set()
+            until(lambda: "the store is away" in serving.log(), 20)
+            other.execute("ROLLBACK")
+        content = ended(serving, later)["result"]["data"]["content"]
+        if looks:
+            assert "it may have been done" in content
+            assert len(tools.calls) == 1
+        else:
+            assert content == "told: yes"
