@@ -166,7 +166,7 @@ class AgentTurns:
             conversation=conversation,
             size=len(request.body),
             transactions=True,
-            act=replace(act, again=True, before=before) if again else act,
+            act=replace(act, again=True, before=before, job=message) if again else act,
             told=self._told(caller.org, ask),
         )
 

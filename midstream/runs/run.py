@@ -83,10 +83,13 @@ class Run:
 
     def lose(self) -> None:
         """Another server has ended it, or goes on with it: what this one does of it does not count any more."""
+        self.cancel(self.taken())
+
+    def taken(self) -> MidstreamError:
+        """The same, where it need not be stopped. What is told of it."""
         told = "the server had lost its database for so long that another one has ended this"
-        self.lost = OurError(told, code="interrupted")
-        self.lost.retry_after = 1.0
-        self.cancel(self.lost)
+        self.lost = OurError(told, code="interrupted", retry_after=1.0)
+        return self.lost
 
 
 class Runs:
@@ -267,6 +270,9 @@ class _Owner:
             attempt, _ = await self._answered(order.turn, order.targets)
             return attempt.ended or Done()
         await self.write()
+        presence = self._runs.presence
+        if order.act.again and presence is not None and not await presence.owns(run.id, order.act.job):
+            raise run.taken()
         await order.act.work(self)
         return Done()
 

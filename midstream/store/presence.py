@@ -19,6 +19,9 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 #: Of these runs, those that are no longer this worker's.
 _TAKEN_OVER = """
 SELECT id FROM runs WHERE id = ANY(string_to_array($1, ',')) AND (status <> 'running' OR worker <> $2)"""
+_OWNS = """
+SELECT 1 FROM runs WHERE id = $1 AND status = 'running' AND worker = $2
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = $3 AND (jobs.status <> 'running' OR jobs.worker <> $2))"""
 
 
 async def nobody() -> None:
@@ -86,6 +89,11 @@ class Presence:
     async def taken_over(self, runs: Sequence[str]) -> list[str]:
         """Of these runs of its own, in progress, those that others have ended or go on with."""
         return [id for (id,) in await self._db.read(_TAKEN_OVER, ",".join(runs), self._worker)]
+
+    async def owns(self, run: str, job: str) -> bool:
+        """Whether this run of its own and the job that it is of are still, once it has begun again: others may have
+        gone on with them before that. On SQLite there are none."""
+        return self._db.dialect != "postgres" or bool(await self._db.look_up(_OWNS, run, self._worker, job))
 
     async def leave(self) -> None:
         """It ends in order. Raises errors.StoreDown."""
