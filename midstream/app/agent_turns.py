@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..access.points import Paid
 from ..agent.offered import tools_of
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool
-from ..core.errors import BadRequest, Busy, LimitReached, MidstreamError, NotFound
+from ..core.errors import BadRequest, Busy, LimitReached, MidstreamError, NotFound, StoreDown
 from ..core.ids import new_id
 from ..core.parts import media_in
 from ..core.toolbox import ToolAnswer, ToolScope
@@ -21,7 +21,7 @@ from ..core.web import Caller, Request
 from ..runs.order import MAX_ATTEMPTS, Act, Order, Spent, spent_by
 from ..tools.agent import circle
 from .faces import Face
-from .places import PLAIN, Standing
+from .places import PLAIN, WITHIN, Standing
 from .refused_keys import in_our_words
 from .replies import whole
 from .thread_channel import ThreadChannel, heard_in
@@ -167,7 +167,7 @@ class AgentTurns:
             conversation=conversation,
             size=len(request.body),
             transactions=True,
-            act=replace(act, again=True, before=before) if again else act,
+            act=replace(act, again=True, before=before, job=message) if again else act,
             told=self._told(caller.org, ask),
         )
 
@@ -228,6 +228,15 @@ class AgentTurns:
 
     async def __call__(self, agent: str, text: str, scope: ToolScope) -> ToolAnswer:
         """core.toolbox.RunAgent."""
+        begun: list[TurnWork] = []
+        try:
+            return await self._within(agent, text, scope, begun)
+        except StoreDown as error:
+            error.harmless = not any(one.unsafe for one in begun)
+            raise
+
+    async def _within(self, agent: str, text: str, scope: ToolScope, begun: list[TurnWork]) -> ToolAnswer:
+        """begun: gets the turn's work."""
         rooms, parent = self._rooms, self._under_way.get(scope.run)
         agent, _, version = agent.partition("@")
         ask = AgentAsk(
@@ -238,14 +247,15 @@ class AgentTurns:
         if loaded.id in scope.path:
             return circle(scope.path, loaded.id)
         asker = Asker(scope.org, scope.key, scope.path, scope.run or None, request=scope.run)
-        act, conversation = await self._act(asker, ask, loaded, stream=False)
+        act, conversation = await self._act(asker, ask, loaded, stream=False, standing=WITHIN)
         order = Order(
             org=scope.org, key_id=scope.key, face="agent", request_id=scope.run, turn=_turn(text), targets=(),
             conversation=conversation, size=len(text), transactions=True, act=act,
         )  # fmt: skip
+        begun.append(self._under_way[act.run])
         if parent is not None:
-            parent.spending.calls(self._under_way[act.run].spending)
-        follower = rooms.runs.start(order).log.follow()
+            parent.calls(*begun)
+        follower = rooms.runs.start(order, within=True).log.follow()
         try:
             _, fold, _ = await whole(follower)
         finally:

@@ -246,7 +246,7 @@ class JobRunner:
             await self._followed(one, delivery, run)
 
     async def _begun(self, one: _Try, asked: Asked, turn: Turn, face: Face, request: Request) -> Run | None:
-        """None: it may not begin yet."""
+        """None: it may not begin yet, or not here."""
         job, caller = one.job, Caller(one.job.org_id, one.job.key_id)
         if one.bug is not None:
             raise one.bug
@@ -260,7 +260,7 @@ class JobRunner:
             job = one.job = replace(job, tries=2)
         ending = _Ending(one, face, turn, self._jobs, self._deliver, self._runs, self._clock)
         order = await self._order(one, caller, turn, face, request, ending)
-        one.run = self._runs.start(ending.of(order), detached=True)
+        one.run = self._runs.start(ending.of(order), detached=True) if order is not None else None
         return one.run
 
     async def _followed(self, one: _Try, delivery: Delivery, run: Run) -> None:
@@ -274,8 +274,9 @@ class JobRunner:
 
     async def _order(
         self, one: _Try, caller: Caller, turn: Turn, face: Face, request: Request, ending: _Ending
-    ) -> Order:
-        """Once the job has its turn in its conversation: one that only waited for it was not tried."""
+    ) -> Order | None:
+        """Once the job has its turn in its conversation: one that only waited for it was not tried. None: another
+        server has taken it meanwhile, because it had not heard of this one for so long."""
         assert turn.agent is not None
         job = one.job
         # Its run may have begun on a server that died, or that let go of it.
@@ -295,12 +296,14 @@ class JobRunner:
         one.waits = True
         self._news.set()  # another one may have its place
         try:
-            ready = await order(turn)
+            ready, mine = await order(turn), True
         finally:
             one.waits = False
         with suppress(StoreDown):  # its run will be told as well
-            await self._jobs.begins(job)
-        return ready
+            mine = await self._jobs.begins(job)
+        if not mine and ready.act is not None and ready.act.over is not None:
+            await ready.act.over()
+        return ready if mine else None
 
     async def _failed(self, one: _Try, face: Face, delivery: Delivery, error: MidstreamError) -> None:
         """A failure goes where the answer would have gone; that this server ends, or the store is away, is none."""

@@ -35,14 +35,17 @@ Place: TypeAlias = tuple[int, int]
 
 class Standing(Struct, frozen=True):
     """How a turn stands in line. place: that was given before, 0 = behind all who are there. waiting: entered while it
-    waits."""
+    waits. stays: also when the server ends."""
 
     place: int = 0
     waiting: Waiting = nullcontext
+    stays: bool = False
 
 
 #: Of a turn that nobody has accepted before, and nobody keeps company.
 PLAIN = Standing()
+#: Of a turn within another one, which is under way and cannot end without it.
+WITHIN = Standing(stays=True)
 
 
 class _Line:
@@ -94,7 +97,8 @@ class Places:
         return len(self._lines)
 
     def shut(self) -> None:
-        """The server ends: those who wait are refused, which they would be when their turn came."""
+        """The server ends: those who wait are refused, which they would be when their turn came, but for those that
+        turns under way wait for."""
         self._shut.set()
         for line in self._lines.values():
             line.stir()
@@ -102,10 +106,10 @@ class Places:
     @asynccontextmanager
     async def through(
         self, store: ThreadStore, org: str, id: str, *, wait: bool = True, place: int = 0,
-        waiting: Waiting = nullcontext,
+        waiting: Waiting = nullcontext, stays: bool = False,
     ) -> AsyncIterator[None]:  # fmt: skip
-        """place, waiting: as in Standing. wait False: raises Conflict instead, code conversation_busy. Raises Busy when
-        the server ends before its turn comes."""
+        """place, waiting, stays: as in Standing. wait False: raises Conflict instead, code conversation_busy. Raises
+        Busy when the server ends before its turn comes."""
         line = self._lines.setdefault((org, id), _Line(self._shut))
         line.here += 1
         given = (place, 0) if place else None
@@ -116,7 +120,7 @@ class Places:
         )
         entered = False
         try:
-            await _enter(line, turn, wait, waiting)
+            await _enter(line, turn, wait, waiting, stays)
             entered = True
             yield
         finally:
@@ -131,7 +135,7 @@ class Places:
                     del self._lines[org, id]
 
 
-async def _enter(line: _Line, turn: _Turn, wait: bool, waiting: Waiting) -> None:
+async def _enter(line: _Line, turn: _Turn, wait: bool, waiting: Waiting, stays: bool) -> None:
     async with line.door:
         before = [one for one in line.waiting if turn.place is None or one < turn.place]
         if not line.inside and not before and await turn.take():
@@ -143,16 +147,16 @@ async def _enter(line: _Line, turn: _Turn, wait: bool, waiting: Waiting) -> None
         line.waiting.add(place)
     try:
         async with waiting():
-            await _wait(line, turn, place)
+            await _wait(line, turn, place, stays)
     finally:
         line.waiting.discard(place)
         line.stir()
 
 
-async def _wait(line: _Line, turn: _Turn, place: Place) -> None:
+async def _wait(line: _Line, turn: _Turn, place: Place, stays: bool) -> None:
     pause = LOOK
     while True:
-        if line.shut.is_set():
+        if line.shut.is_set() and not stays:
             raise Busy("the server is shutting down", retry_after=5.0)
         changed = line.changed
         first = not line.inside and min(line.waiting) == place

@@ -337,7 +337,9 @@ class Threads:
         if named := ask.edit or ask.regenerate:  # nobody waits to be told that there is no such message
             await _reachable(store, await store.thread(id), named)
         wait, waiting = ask.wait, standing.waiting
-        mine = self._places.through(store, org, id, wait=wait, place=standing.place, waiting=waiting)
+        mine = self._places.through(
+            store, org, id, wait=wait, place=standing.place, waiting=waiting, stays=standing.stays
+        )
         async with mine, self._turns.through(org, id, wait=wait, waiting=waiting):
             if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
                 raise StoreDown

@@ -88,6 +88,8 @@ class TurnWork:
         #: How many attempts there were before its newest model call.
         self._asks_from = 0
         self.spending = Spending(loaded.spec.settings, above)
+        self._called: list[TurnWork] = []
+        self._unsafe = False
         self.outcome: Outcome | None = None
 
     async def __call__(self, desk: Desk) -> None:
@@ -108,6 +110,16 @@ class TurnWork:
     def accounted(self) -> bool:
         """The metrics count it: what an agent spends that another one calls is of that one's turn."""
         return not self._ask.playground and self._asker.parent is None
+
+    @property
+    def unsafe(self) -> bool:
+        """It, or an agent that it has called, has begun what must not be done twice."""
+        return self._unsafe or any(other.unsafe for other in self._called)
+
+    def calls(self, other: TurnWork) -> None:
+        """An agent that is called from here: what it does and spends is this turn's, however its own turn ends."""
+        self._called.append(other)
+        self.spending.calls(other.spending)
 
     async def _turn(self, desk: Desk) -> Outcome:
         self._loaded = await self._rooms.offered(self._loaded, self._ask)
@@ -260,6 +272,7 @@ class TurnWork:
         told to nobody who asks the agent, nor what it gives."""
         scope = self._scope(desk, variables, written)
         agents = {tool.name for tool in tools if tool.kind == "agent"}
+        unsafe = {tool.name for tool in tools if tool.effect == "unsafe"} - agents  # these are asked: see `unsafe`
 
         async def call(round: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
             told: set[str] = set()
@@ -274,6 +287,7 @@ class TurnWork:
 
             for one in () if written else calls:
                 desk.log(ToolStarted(one.id, one.name, own_arguments(arguments_of(one), one.name, tools), round))
+            self._unsafe = self._unsafe or any(one.name in unsafe for one in calls)
             answers = await self._rooms.tools.call(round, calls, tools, scope(ended))
             for one, answer in zip(calls, answers, strict=True):
                 if one.id not in told:

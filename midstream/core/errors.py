@@ -225,7 +225,10 @@ class OurError(MidstreamError):
 
 
 class StoreDown(OurError):
+    """harmless: what it was raised in has done nothing that must not be done twice."""
+
     code = "store_unavailable"
+    harmless = False
 
     def __init__(self, message: str = "the store is unavailable, try again", *, retry_after: float = 1.0) -> None:
         super().__init__(message, retry_after=retry_after)

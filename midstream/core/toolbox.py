@@ -84,12 +84,13 @@ class Toolbox(Protocol):
     ) -> list[ToolAnswer]:
         """Answers in the order of calls, whatever happens to each: journalled, validated, run concurrently, bounded.
         An unknown name and arguments that do not fit the schema are failures told to the model. Never raises but for
-        errors.StoreDown (nothing was run that is not in the journal) and cancellation."""
+        errors.StoreDown (nothing was run that is not in the journal, and nothing is told of what could not be asked
+        without the store) and cancellation."""
 
 
 class RunAgent(Protocol):
     """An agent's turn within another run (the agent tool): its events go nowhere, its spending to the parent's.
-    scope: its variables and arguments are the turn's."""
+    scope: its variables and arguments are the turn's. Raises errors.StoreDown, which says whether it is harmless."""
 
     async def __call__(self, agent: str, text: str, scope: ToolScope) -> ToolAnswer: ...
 

@@ -68,7 +68,7 @@ class Act(Struct, frozen=True):
     the work begins. closing: more records of its end, given its terminal event, in the same transaction. over: awaited
     once everything is settled, whatever happened. agent, version, thread: who acts where. parent: the run that called
     this one. run: the run's id ("" = a new one). again: that run was cut and goes on;
-    before: what it had spent by then. accounted: the metrics count it."""
+    before: what it had spent by then. job: whose run it is. accounted: the metrics count it."""
 
     work: Work
     beginning: tuple[Record, ...] = ()
@@ -81,6 +81,7 @@ class Act(Struct, frozen=True):
     run: str = ""
     again: bool = False
     before: Spent = Spent()
+    job: str = ""
     accounted: bool = False
 
 

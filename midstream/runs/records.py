@@ -63,7 +63,7 @@ class RunRecords:
         for role, native in turn.fresh if order.keep else ():
             records += self._message(role, native.dialect, native.raw, now)
         if act is not None:
-            records += [RunReopened(self._run.id, order.org), *act.beginning] if act.again else act.beginning
+            records += [RunReopened(self._run.id, order.org, act.job), *act.beginning] if act.again else act.beginning
         return records
 
     def attempt_started(self, attempt: Attempt, now: float) -> Record:

@@ -31,7 +31,7 @@ from ..store.presence import Presence
 from .attempt import BYTES_PER_TOKEN, Attempt
 from .health import Circuit, Health
 from .log import EventLog
-from .order import Act, Clock, Order, Spent
+from .order import Clock, Order, Spent
 from .records import RunRecords, status_of
 from .route import Next, Route
 from .settling import Settling
@@ -69,12 +69,10 @@ class Run:
         self.why: MidstreamError | None = None
         self.task: asyncio.Task[None] | None = None
 
-    def over(self) -> Act | None:
-        """All is settled: what was asked, whose act is returned, is let go of. Work that knows this run as its desk
-        would hold on to itself, with all that its model was shown."""
-        act, self.task = self.order.act, None
+    def forget(self) -> None:
+        """What was asked is let go of. Work that knows this run as its desk would hold on to itself, with all that its
+        model was shown."""
         del self.order
-        return act
 
     def cancel(self, why: MidstreamError | None = None) -> None:
         """Stops the work: the upstream call is cut at once, what was spent is settled. Idempotent.
@@ -86,10 +84,13 @@ class Run:
 
     def lose(self) -> None:
         """Another server has ended it, or goes on with it: what this one does of it does not count any more."""
+        self.cancel(self.taken())
+
+    def taken(self) -> MidstreamError:
+        """The same, where it need not be stopped. What is told of it."""
         told = "the server had lost its database for so long that another one has ended this"
-        self.lost = OurError(told, code="interrupted")
-        self.lost.retry_after = 1.0
-        self.cancel(self.lost)
+        self.lost = OurError(told, code="interrupted", retry_after=1.0)
+        return self.lost
 
 
 class Runs:
@@ -127,11 +128,12 @@ class Runs:
     def active(self) -> int:
         return len(self._active)
 
-    def start(self, order: Order, *, detached: bool = False) -> Run:
-        """The run owns the work from here on. detached: as in Run.
+    def start(self, order: Order, *, detached: bool = False, within: bool = False) -> Run:
+        """The run owns the work from here on. detached: as in Run. within: another run that is under way cannot end
+        without it.
 
-        Raises errors.Busy while the server drains; what the order holds is then given back."""
-        if self.draining:
+        Raises errors.Busy while the server drains, unless it is within one; what the order holds is then given back."""
+        if self.draining and not within:
             if order.act is not None and order.act.over is not None:
                 self._giving_back.add(asyncio.ensure_future(order.act.over()))
             raise Busy("the server is shutting down", retry_after=5.0)
@@ -143,7 +145,8 @@ class Runs:
         return run
 
     async def drain(self, seconds: float) -> None:
-        """Takes no new run; those under way get `seconds` to end, then they are cancelled and settled."""
+        """Takes no new run but within one. Those under way get `seconds` to end, then they are cancelled and
+        settled."""
         self.draining = True
         if self._active:
             await asyncio.wait(list(self._active.values()), timeout=seconds)
@@ -168,17 +171,25 @@ class Runs:
 
     async def _own(self, run: Run) -> None:
         end: Event | None = None
+        over = run.order.act.over if run.order.act is not None else None
         try:
-            end = await _Owner(self, run).do()
+            owner = _Owner(self, run)
+            end = await owner.do()
             if isinstance(end, Failed):
                 forget_frames(end.error)
+            if over is not None and owner.settled:  # who is told the end may ask for more of the same at once
+                first, over = over, None
+                await first()
         finally:  # whatever happens, nobody is left waiting for this log, nor takes its silence for an end
             del self._active[run]
             run.log.append([end or Failed(_bug(run))])
             run.log.close()
-            act = run.over()
-            if act is not None and act.over is not None:
-                await act.over()
+            run.forget()
+            try:
+                if over is not None:
+                    await over()
+            finally:
+                run.task = None
 
     async def ended(self, run: Run) -> None:
         """Returns when everything about the run is settled."""
@@ -207,6 +218,8 @@ class _Owner:
         self._settled, self._over = True, False
         #: The store has just not told whose the run is.
         self._away = False
+        #: All of it is durable.
+        self.settled = False
         self._log = run.log
         before = run.order.act.before if run.order.act is not None else Spent()
         self.began = before.began or runs._clock.wall()
@@ -236,9 +249,10 @@ class _Owner:
         # A caller who has waited for the store in vain does not wait for it once more.
         away = self._away or (isinstance(end, Failed) and isinstance(end.error, StoreDown))
         records, self._records = self._records, []  # a tool that does not stop writes for itself alone from now on
-        settled = runs.settling.settle(records, self._run.order.conversation, now=not away)
-        if isinstance(await self._caught(settled), Failed):
+        settled = await self._caught(runs.settling.settle(records, self._run.order.conversation, now=not away))
+        if isinstance(settled, Failed):
             runs.settling.later(records, self._run.order.conversation)
+        self.settled = settled is True
         return end
 
     async def _caught(self, work: Awaitable[_Came]) -> _Came | Failed:
@@ -253,12 +267,15 @@ class _Owner:
     async def _work(self) -> Event:
         run, order = self._run, self._run.order
         if run.unwanted:
-            raise Cancelled("cancelled")
+            raise run.why or Cancelled("cancelled")
         self._records += self._told.beginning(self.began)
         if order.act is None:
             attempt, _ = await self._answered(order.turn, order.targets)
             return attempt.ended or Done()
         await self.write()
+        presence = self._runs.presence
+        if order.act.again and presence is not None and not await presence.owns(run.id, order.act.job):
+            raise run.taken()
         await order.act.work(self)
         return Done()
 

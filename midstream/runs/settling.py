@@ -40,21 +40,22 @@ class Settling:
         """The end of one of its turns is still to be written, so what is stored of it is not all."""
         return conversation in self._later.values()
 
-    async def settle(self, records: Records, conversation: str | None = None, *, now: bool = True) -> None:
+    async def settle(self, records: Records, conversation: str | None = None, *, now: bool = True) -> bool:
         """Durable on return, unless the store is away (now: it has not just said so): then it is tried again behind the
-        answer (a process that dies meanwhile leaves the attempt to the next start: `unknown`). Raises what only a
-        bug can cause: then nothing is settled yet."""
+        answer (a process that dies meanwhile leaves the attempt to the next start: `unknown`), and this is False.
+        Raises what only a bug can cause: then nothing is settled yet."""
         try:
             if now:
                 await self._ledger.commit(*records)
-                return
+                return True
         except StoreDown:
             pass
         except MidstreamError as error:  # waiting mends nothing, and the caller's answer does not depend on it
             if not isinstance(await self._ends_alone(records, error), StoreDown):
-                return
+                return True
         logger.warning("the store is away: settling %d records later", len(records))
         self.later(records, conversation)
+        return False
 
     def later(self, records: Records, conversation: str | None) -> None:
         """Until they are settled."""

@@ -207,9 +207,10 @@ class Jobs:
         """It is this worker's, but cannot begin yet: while it waits, it is not being tried."""
         await self._db.write([(_TRIED, (job.id, self._worker, job.tries - 1))])
 
-    async def begins(self, job: Job) -> None:
-        """It has waited long enough."""
+    async def begins(self, job: Job) -> bool:
+        """It has waited long enough. False: another worker has taken it meanwhile, or has ended it."""
         await self._db.write([(_TRIED, (job.id, self._worker, job.tries))])
+        return bool(await self._db.look_up(_TAKEN, job.id, self._worker))
 
     async def put_off(self, job: Job, until: float) -> None:
         """It has not begun, and may not before `until` (unix seconds); nor may others of its batch."""

@@ -48,10 +48,12 @@ class RunEnded(Struct, frozen=True, gc=False):
 
 
 class RunReopened(Struct, frozen=True, gc=False):
-    """A run that its worker's death or end had ended, or that the store was away from, goes on in this one."""
+    """A run that its worker's death or end had ended, or that the store was away from, goes on in this one. job: whose
+    run it is ("" = nobody's): nothing happens where that is not this worker's any more."""
 
     id: str
     org_id: str
+    job: str = ""
 
 
 class AttemptStarted(Struct, frozen=True, gc=False):
@@ -230,9 +232,10 @@ _PLAIN_RUN_STARTED = """
 INSERT INTO runs (id, org_id, key_id, kind, face, model, request_id, created_at, status, worker)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'running', $9) ON CONFLICT (id) DO NOTHING"""
 _RUN_REOPENED = """
-UPDATE runs SET status = 'running', ended_at = NULL, error_code = NULL, error_message = NULL, worker = $3
+UPDATE runs SET status = 'running', ended_at = NULL, error_code = NULL, error_message = NULL, worker = $4
 WHERE id = $1 AND org_id = $2
-    AND (status = 'running' OR error_code IN ('interrupted', 'server_busy', 'store_unavailable'))"""
+    AND (status = 'running' OR error_code IN ('interrupted', 'server_busy', 'store_unavailable'))
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = $3 AND (jobs.status <> 'running' OR jobs.worker <> $4))"""
 _RUN_ENDED = """
 UPDATE runs SET status = $2, ended_at = $3, error_code = $4, error_message = $5
 WHERE id = $1 AND status = 'running'"""

@@ -135,6 +135,10 @@ _FROM_RUNS: dict[DialectName, str] = {
 _SEEN = """
 INSERT INTO workers (id, started_at, seen_at) VALUES ($1, @clock, @clock)
 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at"""
+#: Of one that is known, and was heard in the last $2 seconds.
+_KNOWN = "id = $1 AND seen_at > @clock - $2"
+_STILL_SEEN = f"UPDATE workers SET seen_at = @clock WHERE {_KNOWN}"
+_WAS_SEEN = f"SELECT 1 FROM workers WHERE {_KNOWN}"
 _ATTEMPTS_MARK = """
 SELECT COALESCE(
     (SELECT seq - 1 FROM attempts
@@ -165,6 +169,16 @@ async def seen(db: Database, worker: str) -> None:
         await _advance_marks(db, worker)
     else:
         await db.write([_seen(db, worker)])
+
+
+async def still_seen(db: Database, worker: str, seconds: float) -> bool:
+    """This worker lives, and was heard in the last so many seconds. False: others may have taken it for dead, by the
+    database's clock, so nothing is written (`seen`)."""
+    if db.dialect == "sqlite":
+        await _advance_marks(db, worker)
+        return True
+    await db.write([(with_clock(_STILL_SEEN, db.dialect), (worker, seconds))])
+    return bool(await db.look_up(with_clock(_WAS_SEEN, db.dialect), worker, seconds))
 
 
 async def leave(db: Database, worker: str) -> None:

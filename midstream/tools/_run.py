@@ -163,7 +163,11 @@ class Tools:
             if not one.running:
                 await journal.begin(one.queued.id)
             one.begun = True
-            one.answer = await self._run(one, scope)
+            try:
+                one.answer = await self._run(one, scope)
+            except StoreDown as error:
+                _begun_again(one, error, journal, scope)
+                raise
             one.let_go()
         one.answer = _kept(one.answer, one.tool)
         end = CallEnded(one.queued.id, one.answer)
@@ -197,6 +201,8 @@ class Tools:
         except TimeoutError:
             answer = _late(one.tool, seconds) if limit.expired() else failed("the tool waited too long for something")
         except MidstreamError as error:
+            if isinstance(error, StoreDown) and _waits_for_store(one.tool, error):
+                raise
             answer = failed(error.message, error.code)
             forget_frames(error)
         except Exception:  # boundary: a tool's failure is the model's to deal with, never the run's
@@ -295,6 +301,19 @@ async def _give_up(journal: ToolCalls, here: Sequence[_Call], running: Sequence[
     for task in running:
         if task.done() and not task.cancelled():
             task.exception()  # seen: the cancellation is what its caller is told
+
+
+def _waits_for_store(tool: Tool, error: StoreDown) -> bool:
+    """That our store is away is no answer of a tool's that can be asked again when it is back: the run ends so, and may
+    go on then. Of a call that could not be told from one that was made, it is all that anybody will know."""
+    return tool.kind == "agent" or tool.effect != "unsafe" or error.harmless
+
+
+def _begun_again(one: _Call, error: StoreDown, journal: ToolCalls, scope: ToolScope) -> None:
+    """Whoever goes on with the run makes the call: also an unsafe one, where nothing was done."""
+    if error.harmless and scope.hold is not None:
+        one.answer, one.settled = failed("the run was cancelled", CANCELLED), True
+        scope.hold(journal.ended(CallEnded(one.queued.id, one.answer)))
 
 
 def _kept(answer: ToolAnswer, tool: Tool) -> ToolAnswer:

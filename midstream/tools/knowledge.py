@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..core.agents import Tool
+from ..core.errors import StoreDown
 from ..core.toolbox import Search, ToolAnswer, ToolScope
 from ._answers import failed
 
@@ -67,7 +68,11 @@ class KnowledgeTool:
         among = _among(arguments.get("document_ids"), tool.target.get("document_ids"), scope.document_ids)
         if among is None:
             return failed("none of these documents may be searched here", "no_documents")
-        found = _merged([await self._search(scope.org, query, among, limit) for query in queries])
+        try:
+            found = _merged([await self._search(scope.org, query, among, limit) for query in queries])
+        except StoreDown as error:
+            error.harmless = True
+            raise
         if not found:
             return ToolAnswer("ok", "nothing was found", value={"results": []})
         text = "\n\n".join(f"[{one['name']} ({one['document_id']})]\n{one['text']}" for one in found)

@@ -15,6 +15,7 @@ from midstream.core.secret import Secret
 from midstream.core.serving import Line, Target
 from midstream.core.turn import Plan
 from midstream.store import open_store, presence, recovery
+from midstream.store.ledger import JobEnded, Ledger, RunEnded, RunStarted
 
 from ..postgres import Server, postgres
 from .asgi import Asking, Here, here
@@ -215,6 +216,44 @@ def test_a_later_turn_that_another_server_goes_on_with_is_ended_once_and_by_that
         assert (job["status"], job["ended_at"]) == ("running", None)
         assert [one.status for one in await store.all_orgs().runs()] == ["running"]
         assert (await app.ask("GET", "/v1/queues/q")).json["data"] == []
+
+    here(tmp_path, test, database_url=Secret(beside))
+
+
+@pytest.mark.parametrize("elsewhere", ["taken", "begun", "done"])
+def test_a_later_turn_that_waited_while_another_server_took_it_is_not_made_a_second_time(
+    tmp_path: Path, beside: str, elsewhere: str
+) -> None:
+    async def test(app: Here) -> None:
+        store = app.services.store
+        async with held_up(app):
+            asked = turn(app)
+            await under_way(app)
+            id = await later(app)
+            async with asyncio.timeout(10):  # it waits behind the other one
+                while (await store.db.read("SELECT status, tries FROM jobs")) != [("running", 0)]:
+                    await asyncio.sleep(0.01)
+            await taken_for_dead(app, beside)
+            await store.db.write([("INSERT INTO workers (id, started_at, seen_at) VALUES ('w_other', 4e9, 4e9)", ())])
+            await store.db.write([("UPDATE jobs SET worker = 'w_other', tries = 1", ())])
+            [(run,)] = await store.db.read("SELECT run_id FROM jobs")
+            other = Ledger(store.db, "w_other")
+            if elsewhere != "taken":
+                await other.commit(RunStarted(run, "org_default", "k", "chat", "completion_v2", "", None, "req", 1.0))
+            if elsewhere == "done":
+                await other.commit(RunEnded(run, "completed", 2.0), JobEnded(id, "done", b'{"by": "the other"}', 2.0))
+            await store.presence.beat()
+        assert (await asked.end()).json["code"] == "interrupted"
+        await idle(app)
+        async with asyncio.timeout(10):
+            while app.process.workers.jobs._at_work:
+                await asyncio.sleep(0.01)
+        await idle(app)
+        assert [one.status for one in await store.all_orgs().attempts()] == ["unknown"]
+        status = {"taken": [], "begun": [("running", "w_other")], "done": [("completed", "w_other")]}[elsewhere]
+        assert await store.db.read("SELECT status, worker FROM runs WHERE id = $1", run) == status
+        job = (await app.ask("GET", f"/v1/admin/jobs/{id}")).json
+        assert (job["status"], job["tries"]) == ("done" if elsewhere == "done" else "running", 1)
 
     here(tmp_path, test, database_url=Secret(beside))
 

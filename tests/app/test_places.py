@@ -191,6 +191,23 @@ def test_a_server_that_ends_refuses_those_who_wait_and_lets_go_of_their_places(u
     with_line(url, test)
 
 
+def test_a_server_that_ends_keeps_the_places_of_those_that_turns_under_way_wait_for(url: str):
+    async def test(line: Line) -> None:
+        first = asyncio.create_task(line.turn("first", seconds=0.3))
+        await asyncio.sleep(0.05)
+        waiting = asyncio.create_task(line.turn("waiting"))
+        within = asyncio.create_task(line.turn("within", stays=True))
+        await asyncio.sleep(0.05)
+        line.places.shut()
+        with pytest.raises(Busy):
+            await waiting
+        await line.turn("late", stays=True)
+        await asyncio.gather(first, within)
+        assert line.order == ["first", "within", "late"]
+
+    with_line(url, test)
+
+
 def test_who_waited_at_a_server_that_died_holds_up_others_no_longer_than_the_lease(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):

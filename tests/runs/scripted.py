@@ -89,7 +89,9 @@ class Bench:
             Metrics(),
         )
 
-    def start(self, *targets: Target, stream: bool = True, detached: bool = False, **more: Any) -> tuple[Run, Follower]:
+    def start(
+        self, *targets: Target, stream: bool = True, detached: bool = False, within: bool = False, **more: Any
+    ) -> tuple[Run, Follower]:
         native = Native("openai_chat", b'{"role":"user","content":"hi"}')
         turn = Turn(
             "openai_chat",
@@ -104,7 +106,7 @@ class Bench:
             targets=targets or (Target("one", "m", "v"),), keep=True, size=400,
             **more,
         )  # fmt: skip
-        run = self.runs.start(order, detached=detached)
+        run = self.runs.start(order, detached=detached, within=within)
         return run, run.log.follow()
 
     async def attempts(self) -> list[tuple[Any, ...]]:

@@ -20,13 +20,15 @@ from .scripted import Bench, Scripted, answer, everything, on_bench, raises, say
 
 
 class Presence:
-    """in_doubt: others may have ended runs. taken: all of them. error: the store's, when it is asked."""
+    """in_doubt: others may have ended runs. taken: all of them. error: the store's, when it is asked. mine: a run that
+    begins again is this server's."""
 
     def __init__(self) -> None:
         self.in_doubt = False
         self.taken = False
         self.error: Exception | None = None
         self.renewed = 0
+        self.mine, self.asked = True, ("", "")
         self.missed: Callable[[], Awaitable[None]]
 
     async def renew(self) -> None:
@@ -39,6 +41,10 @@ class Presence:
 
     async def taken_over(self, runs: Sequence[str]) -> list[str]:
         return [*runs] if self.taken else []
+
+    async def owns(self, run: str, job: str) -> bool:
+        self.asked = (run, job)
+        return self.mine
 
 
 def present(bench: Bench) -> Presence:
@@ -153,6 +159,29 @@ def test_a_server_that_is_heard_again_stops_what_others_have_ended_at_once():
         assert closed == []  # its end is not this server's to write
         assert await bench.db.read("SELECT name FROM orgs WHERE id = 'org_default'") != [("held",)]
         assert await bench.statuses() == ["running"]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_a_run_that_goes_on_elsewhere_when_it_would_begin_again_here_does_nothing():
+    async def test(bench: Bench) -> None:
+        presence = present(bench)
+        done: list[object] = []
+
+        async def works(desk: Desk) -> None:
+            done.append(desk)
+
+        def closing(end: Event) -> list[Record | Statement]:
+            done.append(end)
+            return []
+
+        for presence.mine in (False, True):
+            act = Act(works, (), closing, run="run_later", again=True, job="msg_later")
+            _, follower = bench.start(act=act, detached=True)
+            assert lost(await end_of(follower)) is not presence.mine
+            assert presence.asked == ("run_later", "msg_later")
+            assert len(done) == (2 if presence.mine else 0)
+        assert await bench.attempts() == []
 
     on_bench(Scripted(one=[says(answer())]), test)
 

@@ -463,3 +463,86 @@ def test_what_an_order_holds_is_given_back_when_its_run_may_not_begin_and_the_dr
         assert given_back
 
     on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_a_run_that_is_stopped_before_its_first_step_ends_for_the_reason_that_it_is_stopped_for():
+    async def test(bench: Bench) -> None:
+        ends: list[Event] = []
+        _, follower = bench.start(act=Act(twice, closing=lambda end: ends.append(end) or []))
+        bench.runs.cancel_all()
+        end = (await everything(follower))[-1]
+        assert ends == [end]
+        assert isinstance(end, Failed)
+        assert isinstance(end.error, Busy)
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_what_a_run_holds_is_given_back_before_its_end_is_told():
+    """Whoever hears the end may ask for the conversation's next turn at once."""
+
+    async def test(bench: Bench) -> None:
+        given_back = False
+
+        async def over() -> None:
+            nonlocal given_back
+            await asyncio.sleep(0.02)
+            given_back = True
+
+        for _ in range(2):
+            given_back = False
+            run, follower = bench.start(act=Act(twice, over=over))
+            while not isinstance((await follower.take())[-1], Done):
+                pass
+            assert given_back
+            await bench.runs.ended(run)
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_who_waits_for_the_whole_end_of_a_run_waits_until_what_it_holds_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Also where its end was told before, because the store was away; nobody waits for the store in vain twice."""
+    monkeypatch.setattr(settling, "SETTLE_AGAIN", 0.01)
+
+    async def test(bench: Bench) -> None:
+        given_back = asyncio.Event()
+
+        async def away(desk: Desk) -> None:
+            raise StoreDown
+
+        async def over() -> None:
+            await asyncio.sleep(0.02)
+            given_back.set()
+
+        run, follower = bench.start(act=Act(away, over=over))
+        assert isinstance((await everything(follower))[-1], Failed)
+        assert not given_back.is_set()
+        await bench.runs.ended(run)
+        assert given_back.is_set()
+        assert run.task is None
+        while bench.runs.settling.waiting:
+            await asyncio.sleep(0.01)
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_a_draining_server_begins_what_a_run_that_is_under_way_cannot_end_without():
+    async def test(bench: Bench) -> None:
+        may = asyncio.Event()
+
+        async def works(desk: Desk) -> None:
+            await may.wait()
+            _, within = bench.start(act=Act(twice), within=True)
+            assert isinstance((await everything(within))[-1], Done)
+
+        _, follower = bench.start(act=Act(works))
+        draining = asyncio.create_task(bench.runs.drain(5))
+        await asyncio.sleep(0.01)
+        may.set()
+        assert isinstance((await everything(follower))[-1], Done)
+        await draining
+        assert await bench.statuses() == ["completed"] * 2
+
+    on_bench(Scripted(one=[says(answer())]), test)

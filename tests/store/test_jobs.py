@@ -12,6 +12,7 @@ from midstream.store import Store
 from midstream.store.batches import Batch, added
 from midstream.store.database import Database, Row, Statement, Value
 from midstream.store.jobs import _DUE, _ORGS, _TAKE, _TAKEN, TRIES, Job, JobKind, Jobs, OrgJobs
+from midstream.store.ledger import JobEnded, Ledger, RunEnded, RunReopened
 
 from .turns import ORG, attempt_settled, attempt_started, run_started, with_store
 
@@ -419,6 +420,63 @@ def test_a_turn_that_only_waits_for_its_place_is_not_tried(url: str) -> None:
         await mine.waits(one)
         await mine.let_go(one)
         assert (await OrgJobs(store.db, ORG).job("msg_1")).tries == 0
+
+    with_store(url, work)
+
+
+def test_who_has_waited_is_told_whether_the_job_is_still_its_own(url: str) -> None:
+    async def work(store: Store) -> None:
+        here, there = (Jobs(store.db, name, lambda: 5.0) for name in (store.worker, "w_other"))
+        await here.add([in_line("msg_1")])
+        [one] = await here.take(1)
+        await here.waits(one)
+        assert await here.begins(one)
+        await there.requeue()  # to whom this worker is dead
+        await store.db.write([("UPDATE jobs SET status = 'queued'", ())])
+        assert not await here.begins(one)
+        [theirs] = await there.take(1)
+        assert not await here.begins(one)
+        assert await there.begins(theirs)
+        await there.end("msg_1", "done", b"{}")
+        assert not await here.begins(one)
+        assert (await OrgJobs(store.db, ORG).job("msg_1")).tries == theirs.tries
+
+    with_store(url, work)
+
+
+@pytest.mark.parametrize("theirs", ["waits", "runs", "has ended"])
+def test_a_run_whose_job_another_worker_has_taken_does_not_go_on_here(url: str, theirs: str) -> None:
+    async def work(store: Store) -> None:
+        await Jobs(store.db, store.worker, lambda: 5.0).add([replace(job("msg_1"), run_id="run_1")])
+        [one] = await Jobs(store.db, "w_other", lambda: 5.0).take(1)
+        other = Ledger(store.db, "w_other")
+        began, again = run_started(), RunReopened("run_1", ORG, one.id)
+        if theirs != "waits":
+            await other.commit(began, again)
+        if theirs == "has ended":  # in a way that it could go on after, were it not for its job
+            failed = RunEnded("run_1", "failed", 6.0, "interrupted")
+            await other.commit(failed, JobEnded(one.id, "failed", b"{}", 6.0))
+        await store.ledger.commit(began, again)
+        status = "failed" if theirs == "has ended" else "running"
+        worker = store.worker if theirs == "waits" else "w_other"  # who has begun it, if only for now
+        assert await store.db.read("SELECT status, worker FROM runs") == [(status, worker)]
+        if store.db.dialect == "postgres":
+            assert not await store.presence.owns("run_1", one.id)
+        await other.commit(began, again)
+        assert await store.db.read("SELECT status, worker FROM runs") == [(status, "w_other")]
+
+    with_store(url, work)
+
+
+def test_a_run_whose_job_is_this_workers_goes_on_here_and_is_known_as_its_own(url: str) -> None:
+    async def work(store: Store) -> None:
+        jobs = Jobs(store.db, store.worker, lambda: 5.0)
+        await jobs.add([replace(job("msg_1"), run_id="run_1")])
+        [one] = await jobs.take(1)
+        await Ledger(store.db, "w_dead").commit(run_started(), RunEnded("run_1", "failed", 6.0, "interrupted"))
+        await store.ledger.commit(run_started(), RunReopened("run_1", ORG, one.id))
+        assert await store.db.read("SELECT status, worker FROM runs") == [("running", store.worker)]
+        assert await store.presence.owns("run_1", one.id)
 
     with_store(url, work)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -107,3 +108,64 @@ def test_what_others_have_ended_or_go_on_with_is_told_from_what_is_still_its_own
         assert sorted(await store.presence.taken_over(asked)) == ["run_elsewhere", "run_ended"]
 
     with_store(postgres_url, work)
+
+
+def test_who_slept_with_its_machine_is_in_doubt_as_soon_as_it_goes_on(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clocks of the loop and of the heartbeats stand still in a machine that sleeps; one of its does not."""
+    seen, real = list[int](), time.clock_gettime
+
+    def asleep(clock: int) -> float:
+        seen.append(clock)
+        return real(clock) + DOUBT + 1
+
+    async def work(store: Store) -> None:
+        assert not store.presence.in_doubt
+        monkeypatch.setattr(time, "clock_gettime", asleep)
+        assert store.presence.in_doubt
+        monkeypatch.undo()
+
+    with_store(postgres_url, work)
+    assert seen == [time.CLOCK_BOOTTIME]
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_who_slept_with_its_machine_learns_by_its_next_heartbeat_what_others_have_ended(
+    postgres_url: str, judged: bool
+) -> None:
+    """Its own clock stood still as well; only the database knows how long it was silent."""
+
+    async def run() -> None:
+        sleeper, other = [await open_store(postgres_url, worker="w") for _ in range(2)]
+        presence, lost, down = sleeper.presence, list[str](), 1
+
+        async def missed() -> None:
+            nonlocal down
+            assert presence.in_doubt
+            if down:
+                down -= 1
+                raise StoreDown
+            lost.extend(await presence.taken_over(["run_one"]))
+
+        presence.missed = missed
+        await sleeper.ledger.commit(*begin("one"))
+        await presence.beat()
+        asleep = recovery.SILENCE + 1
+        await other.db.write([("UPDATE workers SET seen_at = seen_at - $2 WHERE id = $1", (sleeper.worker, asleep))])
+        if judged:
+            await recovery.recover(other.db)
+        assert not presence.in_doubt
+        with pytest.raises(StoreDown):  # what is lost is not known yet
+            await presence.beat()
+        assert presence.in_doubt
+        await presence.beat()
+        assert (lost, presence.in_doubt) == (["run_one"] if judged else [], False)
+        await recovery.recover(other.db)
+        await presence.beat()
+        assert len(lost) == judged
+        assert [row.status for row in await other.all_orgs().runs()] == ["failed" if judged else "running"]
+        await sleeper.close()
+        await other.close()
+
+    asyncio.run(run())

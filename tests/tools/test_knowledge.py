@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from midstream.core.errors import StoreDown
 from midstream.core.json_schema import misfit
 from midstream.core.toolbox import ToolAnswer
 from midstream.tools.knowledge import TOOL, KnowledgeTool
@@ -89,3 +90,12 @@ def test_a_model_searches_no_more_than_the_tool_and_the_turn_are_bound_to(
         assert (answer.status, answer.error, shelf.asked) == ("failed", "no_documents", [])
     else:
         assert shelf.asked[0][2] == among
+
+
+def test_a_search_that_finds_the_store_away_has_found_nothing_out_and_may_be_made_again():
+    async def away(*asked: Any) -> list[dict[str, Any]]:
+        raise StoreDown
+
+    with pytest.raises(StoreDown) as raised:
+        asyncio.run(KnowledgeTool(away).run(TOOL, {"queries": ["towers"]}, scope(), "k", lambda text: None))
+    assert raised.value.harmless

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from midstream.core.errors import Refused
+from midstream.core.errors import Refused, StoreDown
 from midstream.core.parts import Media, Message, ToolCall
 from midstream.core.toolbox import ToolAnswer, ToolScope
 from midstream.store import Store
@@ -393,5 +393,43 @@ def test_calls_that_are_stopped_before_or_while_they_run_give_their_places_back(
             await other
         assert answer.status == "ok"
         assert not tools._orgs
+
+    with_store(work)
+
+
+@pytest.mark.parametrize("harmless", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "effect"), [("agent", "unsafe"), ("agent", "pure"), ("http", "pure"), ("http", "unsafe")]
+)
+def test_that_our_store_is_away_is_no_answer_of_what_can_be_asked_again(kind: str, effect: str, harmless: bool):
+    """The run ends so, and whoever goes on with it asks again; an unsafe call only where nothing was done."""
+
+    async def work(store: Store) -> None:
+        down = [True]
+
+        async def script(arguments: dict[str, Any], note: Any) -> ToolAnswer:
+            if not down:
+                return ok()
+            error = StoreDown()
+            error.harmless = harmless
+            raise error
+
+        offered, held = [tool(kind=kind, effect=effect)], list[Any]()
+        scripted = Scripted(script)
+        journal = store.tool_calls(ORG)
+        tools, told = tools_of(store, scripted), scope(hold=held.append)
+        if (kind, effect, harmless) == ("http", "unsafe", False):  # it may have been made, and is not made again
+            [answer] = await tools.call(1, [call()], offered, told)
+            assert (answer.status, answer.error) == ("failed", "store_unavailable")
+            return
+        with pytest.raises(StoreDown):
+            await tools.call(1, [call()], offered, told)
+        await store.db.write(held)  # with the end of the run
+        [row] = await journal.of_run(RUN)
+        assert (row.status, row.error) == (("failed", "cancelled") if harmless else ("running", None))
+        down.clear()
+        [answer] = await tools.call(1, [call()], offered, told)
+        again = harmless or effect != "unsafe"
+        assert (answer.status, len(scripted.ran)) == (("ok", 2) if again else ("in_doubt", 1))
 
     with_store(work)

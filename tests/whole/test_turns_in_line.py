@@ -282,6 +282,15 @@ def test_turns_asked_at_two_servers_are_made_first_come_first_served(servers: tu
     assert told(servers[1]) == ["begun", SLOW, *[f"this is {n}" for n in range(1, 7)]]
 
 
+def test_who_has_an_answer_may_ask_for_the_next_at_once_at_either_server(servers: tuple[Serving, Serving]):
+    agent = Agents(servers[0]).agent(limits={"agent": 100, "thread": 100})
+    v1 = "/api/v1/conversation"
+    said = {"agentId": agent, "message": "say 1 words", "stream": False, "waitForTurn": False}
+    begun = servers[0].ask("POST", v1, said).json
+    said["conversationId"] = begun["conversationId"]
+    assert [servers[n % 2].ask("POST", v1, said).status for n in range(60)] == [200] * 60
+
+
 def test_what_a_killed_server_had_begun_is_made_by_the_other_one_before_what_waited(servers: tuple[Serving, Serving]):
     one, two = servers
     first = queued(one, "e", SLOW)
