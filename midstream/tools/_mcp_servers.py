@@ -13,6 +13,7 @@ from ..core.agents import McpTransport, OAuth
 from ..core.errors import Garbled, Refused
 from ..core.http import Outgoing, Send, Timeouts
 from ..core.secret import Secret
+from ._charsets import json_of
 from ._masking import credentials
 
 
@@ -94,6 +95,7 @@ class Tokens:
         if incoming.status != 200:
             raise Refused(f"no token from {server.name}'s login: HTTP {incoming.status}", status=502)
         try:
-            return msgspec.json.decode(data, type=_Token)
+            token: _Token = json_of(data, incoming.headers.get("content-type", ""), _Token)
+            return token
         except msgspec.DecodeError:
             raise Garbled(f"the answer of {server.name}'s login is no token") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -21,16 +22,18 @@ from ..core.secret import Secret
 from ..core.toolbox import ToolAnswer, ToolScope
 from ._answers import cut, failed, told
 from ._arguments import MISSING, at
+from ._charsets import json_of, text_of
 from ._masking import credentials, masked
 
-#: Bytes of an answer that are read, and of a failed one that are told. Redirects, tries, seconds waited at most.
-MAX_BODY, MAX_ERROR, REDIRECTS, MAX_RETRIES, MAX_WAIT = 4 * 1024 * 1024, 4096, 5, 5, 10.0
+#: Bytes of an answer that are read, of a failed one that are told, and after which one is read in a thread.
+MAX_BODY, MAX_ERROR, LARGE = 4 * 1024 * 1024, 4096, 64 * 1024
+#: Redirects, tries, seconds waited at most.
+REDIRECTS, MAX_RETRIES, MAX_WAIT = 5, 5, 10.0
 
 _PLACE = re.compile(r"\{{1,2} *([\w.-]+) *\}{1,2}")
 _SECRET = re.compile(r"\{\{\s*secret:([\w.-]+)\s*\}\}")
 _JSON = re.compile(r"application/([\w.-]+\+)?json\b")
 _TEXT = re.compile(r"text/|application/(xml|[\w.-]+\+xml|javascript|x-ndjson|x-www-form-urlencoded|yaml|toml)\b")
-_CHARSET = re.compile(r'charset="?([\w.:-]+)')
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -56,12 +59,9 @@ class Http:
             return failed(str(reason), "invalid_arguments")
         retries = min(http.retries, MAX_RETRIES) if tool.effect != "unsafe" else 0
         status, head, body = await self._exchange(outgoing, retries)
-        return answer(
-            status,
-            head.get("content-type", ""),
-            masked(body, (*secrets, *credentials(tool.headers))),
-            http.response_path,
-        )
+        said = masked(body, (*secrets, *credentials(tool.headers)))
+        read = partial(answer, status, head.get("content-type", ""), said, http.response_path)
+        return await asyncio.to_thread(read) if len(said) > LARGE else read()
 
     async def _exchange(self, outgoing: Outgoing, retries: int) -> tuple[int, dict[str, str], bytes]:
         """retries: how often it may be asked again after what another try may mend."""
@@ -282,11 +282,11 @@ def answer(status: int, content_type: str, body: bytes, path: str) -> ToolAnswer
         return ToolAnswer("ok", f"done (HTTP {status}, without content)")
     if _JSON.match(content_type.lower()) or (path and not content_type.lower().startswith("text/html")):
         try:
-            value = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError):
+            value = json_of(body, content_type)
+        except msgspec.DecodeError:
             if path:
                 return failed("the service's answer is not JSON", "not_json")
-            return ToolAnswer("ok", _read_text("text/plain", body))
+            return ToolAnswer("ok", text_of(body, content_type))
         found = at(value, path) if path else value
         if found is MISSING:
             return failed(f"the answer has nothing at {path}: {cut(told(value), MAX_ERROR)}", "nothing_at_path")
@@ -298,8 +298,4 @@ def _read_text(content_type: str, body: bytes) -> str:
     kind = content_type.partition(";")[0].strip().lower()
     if kind and not _TEXT.match(kind) and not _JSON.match(kind):
         return f"[{len(body)} bytes of {kind}, which is no text]"
-    charset = _CHARSET.search(content_type.lower())
-    try:
-        return body.decode(charset[1] if charset else "utf-8", "replace")
-    except LookupError:
-        return body.decode("utf-8", "replace")
+    return text_of(body, content_type)

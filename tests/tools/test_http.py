@@ -190,6 +190,11 @@ def test_what_another_try_does_not_mend_is_not_tried_again():
         ("text/plain; charset=nonsense", b"hi\xff", "", "hi\ufffd", None),
         ("text/plain", b'{"a":"b"}', "a", "b", "b"),
         ("application/json", b"not json", "", "not json", None),
+        ("application/json", b'\xef\xbb\xbf{"a":"b"}', "a", "b", "b"),
+        ("application/json; charset=iso-8859-1", b'{"a":"caf\xe9"}', "a", "caf\u00e9", "caf\u00e9"),
+        ("application/json; charset=iso-8859-1", b"caf\xe9", "", "caf\u00e9", None),
+        ("application/json", b'{"a":"caf\xe9"}', "", '{"a":"caf\ufffd"}', None),
+        ("text/plain; charset=idna", b"hi", "", "hi", None),
         ("", b"words", "", "words", None),
         ("image/png", b"\x89PNG....", "", "[8 bytes of image/png, which is no text]", None),
     ],
@@ -204,6 +209,7 @@ def test_an_answer_without_the_part_that_was_asked_for_is_a_failure_that_shows_i
     assert '{"a":{"b":1}}' in result.text
     assert answer(204, "", b"", "a").text == "done (HTTP 204, without content)"
     assert answer(200, "application/json", b"<p>", "a").error == "not_json"
+    assert answer(200, "application/json", b'{"a":"caf\xe9"}', "a").error == "not_json"
 
 
 def test_an_endless_answer_is_refused():

@@ -522,6 +522,7 @@ def test_a_stream_that_breaks_off_is_taken_up_where_it_was():
     "said_back",
     [
         Said(b"not json", 200, {"content-type": "application/json"}),
+        Said(b'{"jsonrpc":"2.0","id":1,"result":"caf\xe9"}', 200, {"content-type": "application/json"}),
         Said({"jsonrpc": "2.0", "id": 1}),
         Said([]),
         Said({"jsonrpc": "1.0", "id": 1, "result": {}}),

@@ -224,7 +224,14 @@ def test_a_sandbox_server_is_asked_and_believed_only_within_bounds():
     assert asyncio.run(run(Said(mute)))[0] == Ran("x", error="the program ended with no status")
     broken = {"status": "SandboxError", "message": "no place"}
     assert asyncio.run(run(Said(broken)))[0].error == "no place"
-    for nonsense in (Said(b"x"), Said({}, 500), Said({}), Said({"status": "Success"}), Said({"status": "Failed"})):
+    for nonsense in (
+        Said(b"x"),
+        Said(b'{"status":"\xe9"}'),
+        Said({}, 500),
+        Said({}),
+        Said({"status": "Success"}),
+        Said({"status": "Failed"}),
+    ):
         with pytest.raises(MidstreamError):
             asyncio.run(run(nonsense))
     with pytest.raises(ValueError):
