@@ -24,9 +24,15 @@ HTTP_FAULT = -32000
 Heard: TypeAlias = Callable[[Notice], None]
 _ID = re.compile(rb"^id: ?(.*)$", re.MULTILINE)
 _RETRY = re.compile(rb"^retry: ?(\d{1,6})$", re.MULTILINE)
+#: What servers say with 400 of a session that they do not know: nothing was done in it.
+_UNKNOWN = re.compile(r"session|not initialized", re.IGNORECASE)
 
 
 class Link(Protocol):
+    @property
+    def alive(self) -> bool:
+        """Can more be asked over it?"""
+
     async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
         """heard: told of what the server says meanwhile. Raises UpstreamError."""
 
@@ -106,7 +112,12 @@ class HttpLink:
         self._send = send
         self._bearer = bearer
         self._ears = Ears(server)
+        self._lost = False
         self.session = ""
+
+    @property
+    def alive(self) -> bool:
+        return not self._lost
 
     async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
         incoming = await self._exchange("POST", write(call), headers)
@@ -125,7 +136,7 @@ class HttpLink:
         incoming.close()
 
     async def close(self) -> None:
-        if self.session:
+        if self.session and not self._lost:
             with contextlib.suppress(MidstreamError):
                 incoming = await self._exchange("DELETE", b"", {}, seconds=2.0)
                 incoming.close()
@@ -159,14 +170,29 @@ class HttpLink:
         if incoming.status == 404 and self.session:
             raise NotFound("the session has ended", code="mcp_session_ended")
         data = await incoming.read(MAX_ANSWER)
-        with contextlib.suppress(Garbled):
-            for message in self._ears.read(data):
-                if isinstance(message, Fault):
-                    return Fault(call.id, message.code, message.message, message.data)
+        fault = self._fault_in(data)
+        if incoming.status == 400 and self.session:
+            self._doubt(call, fault, data)
+        if fault is not None:
+            return Fault(call.id, fault.code, fault.message, fault.data)
         if incoming.status >= 500 or incoming.status in (401, 403, 429):
             raise Refused(f"the MCP server {self._server.name} answered with HTTP {incoming.status}",
                           status=incoming.status)  # fmt: skip
         return Fault(call.id, HTTP_FAULT, f"HTTP {incoming.status}")
+
+    def _fault_in(self, data: bytes) -> Fault | None:
+        with contextlib.suppress(Garbled):
+            return next((one for one in self._ears.read(data) if isinstance(one, Fault)), None)
+        return None
+
+    def _doubt(self, call: Call, fault: Fault | None, data: bytes) -> None:
+        """Many servers answer 400 in a session that they do not know (any more), where 404 is meant. Raises NotFound
+        when the same may be asked in a new one; else that is for what is asked next."""
+        said = fault.message if fault is not None else self._ears.masked(data[:4096]).decode("utf-8", "replace")
+        unknown = _UNKNOWN.search(said) is not None
+        self._lost = self._lost or unknown or fault is None or fault.id != call.id
+        if unknown or call.method == "tools/list":
+            raise NotFound(f"the session has ended: {said[:200] or 'HTTP 400'}", code="mcp_session_ended")
 
     async def _streamed(self, incoming: Incoming, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
         """Reads the stream of an answer; one that breaks off is taken up where it was, when the server numbers it."""
@@ -243,6 +269,10 @@ class SseLink:
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._asked: list[Result | Fault] = []
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._task is not None and not self._task.done()
 
     async def open(self) -> None:
         incoming = await self._exchange("GET", self._server.url, b"", "text/event-stream")

@@ -306,9 +306,7 @@ class Mcp:
         async with self._locks.setdefault((*key, "session"), asyncio.Lock()):  # type: ignore[arg-type]
             kept = self._sessions.pop(key, None)
             if kept is not None:
-                link = kept.session.link
-                dead = isinstance(link, StdioLink) and not link.alive
-                if kept.server != server or dead:
+                if kept.server != server or not kept.session.link.alive:
                     await self._close_idle(key, kept)
                     kept = None
             if kept is None:
