@@ -78,7 +78,12 @@ class Pending:
         return None
 
     def fail(self, error: MidstreamError) -> None:
+        """The stream has ended."""
         self._error = error
+        self.miss(error)
+
+    def miss(self, error: MidstreamError) -> None:
+        """What they wait for may have been lost; the stream goes on."""
         for future, _ in self._waiting.values():
             if not future.done():
                 future.set_exception(error)

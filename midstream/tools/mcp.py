@@ -305,10 +305,9 @@ class Mcp:
         key = (org, server.id)
         async with self._locks.setdefault((*key, "session"), asyncio.Lock()):  # type: ignore[arg-type]
             kept = self._sessions.pop(key, None)
-            if kept is not None:
-                if kept.server != server or not kept.session.link.alive:
-                    await self._close_idle(key, kept)
-                    kept = None
+            if kept is not None and (kept.server != server or not kept.session.link.alive):
+                await self._close_idle(key, kept)
+                kept = None
             if kept is None:
                 kept = _Open(server, await self._opened(org, server))
             self._sessions[key] = kept
