@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 from ..core.errors import Cut, Garbled, MidstreamError, NotFound, Refused
@@ -18,6 +19,8 @@ from ._mcp_servers import McpServer, plain, secrets_of
 
 #: Bytes of one answer. How often a stream that broke off before its answer is taken up again.
 MAX_ANSWER, RESUMES = 16 * 1024 * 1024, 3
+#: Of what a server asks, that is answered at the same time.
+MAX_REPLIES = 8
 #: An error status without a JSON-RPC error in its body.
 HTTP_FAULT = -32000
 
@@ -41,6 +44,38 @@ class Link(Protocol):
     async def close(self) -> None: ...
 
 
+def reply_to(call: Call) -> Result | Fault:
+    """What a server that asks something is answered: it was offered no capability, so only ping is."""
+    return (
+        Result(call.id, {}) if call.method == "ping" else Fault(call.id, METHOD_NOT_FOUND, "not offered by this client")
+    )
+
+
+class _Replies:
+    """Answers a server at once, beside the stream in which it asks."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def say(self, posting: Coroutine[Any, Any, None]) -> None:
+        if len(self._tasks) >= MAX_REPLIES:
+            return posting.close()
+        task = asyncio.get_running_loop().create_task(self._said(posting))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _said(self, posting: Coroutine[Any, Any, None]) -> None:
+        with contextlib.suppress(MidstreamError):  # then what it says next will tell
+            await posting
+
+    async def close(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
 class Pending:
     """Calls on one stream of messages that wait for their answers. idle: told of what is said when none does."""
 
@@ -62,7 +97,7 @@ class Pending:
             del self._waiting[id]
 
     def take(self, message: Message) -> Result | Fault | None:
-        """What the server must be answered, if it asked something: it was offered no capability, so only ping is."""
+        """What the server must be answered, if it asked something."""
         match message:
             case Result(id) | Fault(id):
                 future, _ = self._waiting.get(id, (None, None)) if id is not None else (None, None)
@@ -71,10 +106,8 @@ class Pending:
             case Notice():
                 for heard in [heard for _, heard in self._waiting.values()] or [self._idle]:
                     heard(message)
-            case Call(id, "ping"):
-                return Result(id, {})
-            case Call(id):
-                return Fault(id, METHOD_NOT_FOUND, "not offered by this client")
+            case Call():
+                return reply_to(message)
         return None
 
     def fail(self, error: MidstreamError) -> None:
@@ -117,6 +150,7 @@ class HttpLink:
         self._send = send
         self._bearer = bearer
         self._ears = Ears(server)
+        self._replies = _Replies()
         self._lost = False
         self.session = ""
 
@@ -131,16 +165,26 @@ class HttpLink:
                 return await self._refused(incoming, call)
             self.session = incoming.headers.get("mcp-session-id", self.session)
             if not incoming.headers.get("content-type", "").lower().startswith("text/event-stream"):
-                return _answer_among(self._ears.read(await incoming.read(MAX_ANSWER)), call.id, heard)
+                said = self._ears.read(await incoming.read(MAX_ANSWER))
+                return _answer_among(said, call.id, heard, partial(self._reply, headers))
             return await self._streamed(incoming, call, headers, heard)
         finally:
             incoming.close()
 
     async def tell(self, notice: Notice, headers: dict[str, str]) -> None:
-        incoming = await self._exchange("POST", write(notice), headers)
+        await self._post(write(notice), headers)
+
+    def _reply(self, headers: dict[str, str], asked: Call) -> None:
+        """headers: of what is asked of the server meanwhile."""
+        version = {name: value for name, value in headers.items() if name == "mcp-protocol-version"}
+        self._replies.say(self._post(write(reply_to(asked)), version))
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> None:
+        incoming = await self._exchange("POST", body, headers)
         incoming.close()
 
     async def close(self) -> None:
+        await self._replies.close()
         if self.session and not self._lost:
             with contextlib.suppress(MidstreamError):
                 incoming = await self._exchange("DELETE", b"", {}, seconds=2.0)
@@ -201,7 +245,7 @@ class HttpLink:
 
     async def _streamed(self, incoming: Incoming, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
         """Reads the stream of an answer; one that breaks off is taken up where it was, when the server numbers it."""
-        stream = _Stream(call.id, heard, self._ears)
+        stream = _Stream(call.id, heard, partial(self._reply, headers), self._ears)
         for left in reversed(range(RESUMES + 1)):
             try:
                 await incoming.pump(stream.feed)
@@ -227,9 +271,10 @@ class HttpLink:
 class _Stream:
     """last: the id of the last event. wait: seconds before the stream may be taken up again."""
 
-    def __init__(self, id: Id, heard: Heard, ears: Ears) -> None:
+    def __init__(self, id: Id, heard: Heard, asked: Callable[[Call], None], ears: Ears) -> None:
         self._id = id
         self._heard = heard
+        self._asked = asked
         self._ears = ears
         self._reader = SSEReader(MAX_ANSWER)
         self.answer: Result | Fault | None = None
@@ -244,7 +289,7 @@ class _Stream:
                 self.wait = min(int(retry[1]) / 1000, 10.0)
             if frame.data:
                 with contextlib.suppress(_Missing):
-                    self.answer = _answer_among(self._ears.read(frame.data), self._id, self._heard)
+                    self.answer = _answer_among(self._ears.read(frame.data), self._id, self._heard, self._asked)
                     raise _Answered("answered")
 
 
@@ -252,12 +297,19 @@ class _Missing(Garbled):
     pass
 
 
-def _answer_among(messages: list[Message], id: Id, heard: Heard) -> Result | Fault:
+def _answer_among(messages: list[Message], id: Id, heard: Heard, asked: Callable[[Call], None]) -> Result | Fault:
+    """asked: told of what the server asks itself. Raises _Missing."""
+    answer: Result | Fault | None = None
     for message in messages:
-        if isinstance(message, Result | Fault) and message.id == id:
-            return message
-        if isinstance(message, Notice):
-            heard(message)
+        match message:
+            case Result() | Fault():
+                answer = message if message.id == id and answer is None else answer
+            case Notice():
+                heard(message)
+            case Call():
+                asked(message)
+    if answer is not None:
+        return answer
     raise _Missing("the MCP server's answer holds no answer")
 
 
@@ -272,7 +324,7 @@ class SseLink:
         self._pending = Pending()
         self._reader = SSEReader(MAX_ANSWER)
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._asked: list[Result | Fault] = []
+        self._replies = _Replies()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -306,7 +358,9 @@ class SseLink:
                 self._endpoint.set_result(self._same_origin(frame.data.decode("utf-8", "replace")))
             elif frame.data and frame.event in (b"", b"message"):
                 for message in self._ears.read(frame.data):
-                    self._pending.take(message)
+                    answer = self._pending.take(message)
+                    if answer is not None:
+                        self._replies.say(self._post(write(answer)))
 
     def _same_origin(self, path: str) -> str:
         url = urljoin(self._server.url, path)
@@ -330,9 +384,16 @@ class SseLink:
             raise Refused(f"the MCP server {self._server.name} answered with HTTP {incoming.status}", status=502)
 
     async def _exchange(self, method: str, url: str, body: bytes, accept: str) -> Incoming:
+        incoming = await self._sent(method, url, body, accept, False)
+        if incoming.status == 401 and self._bearer is not None:
+            incoming.close()
+            incoming = await self._sent(method, url, body, accept, True)
+        return incoming
+
+    async def _sent(self, method: str, url: str, body: bytes, accept: str, anew: bool) -> Incoming:
         sent = {"accept": accept, **plain(self._server.headers)}
         if self._bearer is not None:
-            self._ears.token = await self._bearer(False)
+            self._ears.token = await self._bearer(anew)
             sent["authorization"] = f"Bearer {self._ears.token}"
         if body:
             sent["content-type"] = "application/json"
@@ -341,6 +402,7 @@ class SseLink:
         return await self._send(Outgoing(method, url, tuple(sent.items()), body, self._server.trusted, timeouts))
 
     async def close(self) -> None:
+        await self._replies.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -46,7 +47,16 @@ def secrets_of(server: McpServer) -> tuple[str, ...]:
 
 class _Token(Struct):
     access_token: str
-    expires_in: float = 300.0
+    expires_in: Any = None
+
+    @property
+    def seconds(self) -> float:
+        """That it is good for. Some services write the number as text, or none."""
+        try:
+            seconds = float(self.expires_in)
+        except (TypeError, ValueError, OverflowError):
+            return 300.0
+        return seconds if 0.0 <= seconds <= 1e9 else 300.0
 
 
 #: A token is not used in its last seconds.
@@ -72,7 +82,7 @@ class Tokens:
         token = await self._fetch(server, oauth)
         if len(self._kept) > 1000:
             self._kept.clear()
-        self._kept[key] = (token.access_token, self._steady() + token.expires_in - MARGIN)
+        self._kept[key] = (token.access_token, self._steady() + token.seconds - MARGIN)
         return token.access_token
 
     async def _fetch(self, server: McpServer, oauth: OAuth) -> _Token:
