@@ -36,8 +36,11 @@ class Link(Protocol):
     def alive(self) -> bool:
         """Can more be asked over it?"""
 
-    async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
-        """heard: told of what the server says meanwhile. Raises UpstreamError."""
+    async def ask(
+        self, call: Call, headers: dict[str, str], heard: Heard, seconds: float | None = None
+    ) -> Result | Fault:
+        """heard: told of what the server says meanwhile. seconds: that the answer may take, in place of the server's.
+        Raises UpstreamError."""
 
     async def tell(self, notice: Notice, headers: dict[str, str]) -> None: ...
 
@@ -59,7 +62,8 @@ class _Replies:
 
     def say(self, posting: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= MAX_REPLIES:
-            return posting.close()
+            posting.close()
+            return
         task = asyncio.get_running_loop().create_task(self._said(posting))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -158,8 +162,10 @@ class HttpLink:
     def alive(self) -> bool:
         return not self._lost
 
-    async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
-        incoming = await self._exchange("POST", write(call), headers)
+    async def ask(
+        self, call: Call, headers: dict[str, str], heard: Heard, seconds: float | None = None
+    ) -> Result | Fault:
+        incoming = await self._exchange("POST", write(call), headers, seconds=seconds)
         try:
             if incoming.status >= 400:
                 return await self._refused(incoming, call)
@@ -167,7 +173,7 @@ class HttpLink:
             if not incoming.headers.get("content-type", "").lower().startswith("text/event-stream"):
                 said = self._ears.read(await incoming.read(MAX_ANSWER))
                 return _answer_among(said, call.id, heard, partial(self._reply, headers))
-            return await self._streamed(incoming, call, headers, heard)
+            return await self._streamed(incoming, call, headers, heard, seconds)
         finally:
             incoming.close()
 
@@ -243,7 +249,9 @@ class HttpLink:
         if unknown or call.method == "tools/list":
             raise NotFound(f"the session has ended: {said[:200] or 'HTTP 400'}", code="mcp_session_ended")
 
-    async def _streamed(self, incoming: Incoming, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
+    async def _streamed(
+        self, incoming: Incoming, call: Call, headers: dict[str, str], heard: Heard, seconds: float | None
+    ) -> Result | Fault:
         """Reads the stream of an answer; one that breaks off is taken up where it was, when the server numbers it."""
         stream = _Stream(call.id, heard, partial(self._reply, headers), self._ears)
         for left in reversed(range(RESUMES + 1)):
@@ -261,7 +269,8 @@ class HttpLink:
             if not stream.last or not left:
                 break
             await asyncio.sleep(stream.wait)
-            incoming = await self._exchange("GET", b"", {**headers, "last-event-id": stream.last})
+            taken_up = {**headers, "last-event-id": stream.last}
+            incoming = await self._exchange("GET", b"", taken_up, seconds=seconds)
             if incoming.status != 200:
                 break
         incoming.close()
@@ -368,7 +377,10 @@ class SseLink:
             raise Garbled("the MCP server names an address of another host for what we say")
         return url
 
-    async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
+    async def ask(
+        self, call: Call, headers: dict[str, str], heard: Heard, seconds: float | None = None
+    ) -> Result | Fault:
+        """The stream was opened for the server's seconds: these are no more."""
         with self._pending.expect(call.id, heard) as future:
             await self._post(write(call))
             answer: Result | Fault = await future

@@ -120,11 +120,13 @@ class StdioLink:
             raise Cut(f"the MCP server {self._server.name} has ended")
         self._process.stdin.write(message + b"\n")
 
-    async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
+    async def ask(
+        self, call: Call, headers: dict[str, str], heard: Heard, seconds: float | None = None
+    ) -> Result | Fault:
         with self._pending.expect(call.id, heard) as future:
             self._write(write(call))
             try:
-                answer: Result | Fault = await asyncio.wait_for(future, self._server.seconds)
+                answer: Result | Fault = await asyncio.wait_for(future, seconds or self._server.seconds)
             except TimeoutError:
                 self._write(write(Notice("notifications/cancelled", {"requestId": call.id})))
                 raise Cut(f"the MCP server {self._server.name} does not answer") from None

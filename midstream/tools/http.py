@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -72,13 +73,23 @@ class Http:
                 status, head, body = await whole(incoming, MAX_BODY)
                 if done == retries or status not in RETRYABLE_STATUS:
                     return status, head, body
-                after = head.get("retry-after", "")
-                wait = float(after) if after.isdecimal() else wait
+                wait = _told_wait(head, wait)
             except (Unreachable, Cut, TimedOut) as error:
                 if done == retries or not error.retryable:
                     raise
             await asyncio.sleep(min(wait, MAX_WAIT))
         raise AssertionError("the last try returns or raises")
+
+
+def _told_wait(head: Mapping[str, str], otherwise: float) -> float:
+    """Seconds that `retry-after` says: a number, or a date as seen from the answer's own."""
+    after = head.get("retry-after", "").strip()
+    if after.isdecimal():
+        return float(after)
+    try:
+        return max(0.0, (parsedate_to_datetime(after) - parsedate_to_datetime(head["date"])).total_seconds())
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return otherwise
 
 
 async def whole(incoming: Incoming, limit: int) -> tuple[int, dict[str, str], bytes]:
@@ -130,7 +141,8 @@ def request(http: HttpTool, have: Given, headers: dict[str, str], key: str, seco
     if http.method != "GET":
         headers.setdefault("idempotency-key", key)
     total = seconds or Timeouts().total
-    return Outgoing(http.method, url, tuple(headers.items()), data, False, Timeouts(total=total), REDIRECTS)
+    timeouts = Timeouts(first_byte=total, between=total, total=total)  # a slow tool is silent until it is done
+    return Outgoing(http.method, url, tuple(headers.items()), data, False, timeouts, REDIRECTS)
 
 
 def write_url(template: str, have: Given) -> str:

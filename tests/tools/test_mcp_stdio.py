@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from midstream.core.errors import MidstreamError
 from midstream.store import Store
@@ -18,7 +19,7 @@ from midstream.tools.mcp import Mcp
 from .scripted import ORG, scope, with_store
 
 SERVER = """
-import json, os, sys
+import json, os, sys, time
 for line in sys.stdin:
     asked = json.loads(line)
     method = asked.get("method")
@@ -30,6 +31,7 @@ for line in sys.stdin:
         result = {"tools": [{"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}]}
     else:
         ways = asked["params"]["arguments"]
+        time.sleep(ways.get("sleep", 0))
         sys.stdout.buffer.write(bytes.fromhex(ways.get("first", "")) * ways.get("times", 1))
         sys.stdout.buffer.write(b"\\n" if "first" in ways else b"")
         sys.stdout.flush()
@@ -41,9 +43,11 @@ for line in sys.stdin:
 """
 
 
-def using(tmp_path: Path, test: Callable[[Mcp, Callable[..., Awaitable[str]]], Awaitable[None]]) -> None:
+def using(
+    tmp_path: Path, test: Callable[[Mcp, Callable[..., Awaitable[str]]], Awaitable[None]], seconds: float = 10.0
+) -> None:
     (tmp_path / "server.py").write_text(SERVER)
-    server = McpServer("s", "s", command=(sys.executable, str(tmp_path / "server.py")), trusted=True, seconds=10.0)
+    server = McpServer("s", "s", command=(sys.executable, str(tmp_path / "server.py")), trusted=True, seconds=seconds)
 
     async def servers(org: str) -> list[McpServer]:
         return [server]
@@ -54,9 +58,11 @@ def using(tmp_path: Path, test: Callable[[Mcp, Callable[..., Awaitable[str]]], A
     async def work(store: Store) -> None:
         mcp = Mcp(servers, nobody, store.approvals, lambda: 1000.0)  # type: ignore[arg-type]
 
-        async def call(**arguments: object) -> str:
-            """The id of the process that answers."""
+        async def call(seconds: float | None = None, **arguments: object) -> str:
+            """The id of the process that answers. seconds: the tool's."""
             [(tool, _)] = (await mcp.listed(ORG)).tools
+            assert tool.timeout_seconds == server.seconds
+            tool = replace(tool, timeout_seconds=seconds)
             return (await mcp.run(tool, arguments, scope(), "k", lambda text: None)).text
 
         try:
@@ -100,3 +106,12 @@ def test_a_server_that_has_closed_its_output_is_started_again(tmp_path: Path):
         assert await call() not in ("", before)
 
     using(tmp_path, test)
+
+
+def test_a_tool_has_its_own_time_and_not_its_servers(tmp_path: Path):
+    async def test(mcp: Mcp, call: Callable[..., Awaitable[str]]) -> None:
+        assert await call(seconds=20.0, sleep=2.5)
+        with pytest.raises(MidstreamError, match="does not answer"):
+            await call(sleep=4)
+
+    using(tmp_path, test, seconds=2.0)

@@ -10,9 +10,12 @@ import msgspec
 import pytest
 
 from midstream.core.agents import OAuth
+from midstream.core.errors import Unreachable
+from midstream.core.http import Incoming, Outgoing, Timeouts
 from midstream.core.secret import Secret
 from midstream.tools._mcp_links import HttpLink, SseLink
 from midstream.tools._mcp_servers import McpServer, Tokens
+from midstream.tools.mcp import Mcp
 from midstream.wire.jsonrpc import Call, Fault, Notice, Result
 
 from .test_mcp import Clock
@@ -153,3 +156,30 @@ def test_a_token_is_kept_as_long_as_its_service_says_in_whichever_form(expires: 
                 assert len(login.heard) == fetched
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", ["mcp", "sse"])
+def test_a_call_over_http_has_the_time_of_its_tool(path: str):
+    asked_for: list[Timeouts] = []
+
+    async def noting(outgoing: Outgoing) -> Incoming:
+        asked_for.append(outgoing.timeouts)
+        raise Unreachable("noted")
+
+    async def servers(org: str) -> list[McpServer]:
+        return [McpServer("s", "s", f"https://m.example.org/{path}", seconds=45.0)]
+
+    async def run() -> None:
+        link = HttpLink((await servers("org"))[0], noting, None)
+        if path == "mcp":
+            with pytest.raises(Unreachable):
+                await link.ask(CALL, {}, silent, 120.0)
+            return
+        mcp = Mcp(servers, noting, None, Clock())  # type: ignore[arg-type]
+        with pytest.raises(Unreachable):
+            await mcp._once_more("org", (await servers("org"))[0], ask=None, seconds=120.0)  # type: ignore[arg-type]
+
+    asyncio.run(run())
+    [timeouts] = asked_for
+    assert (timeouts.between, timeouts.total) == (120.0, 120.0)
+    assert timeouts.first_byte == (120.0 if path == "mcp" else 15.0)
