@@ -118,6 +118,7 @@ def test_a_page_is_read_beside_everything_else_that_is_done():
         async with web(said) as there, door(there.host) as egress:
             watching = asyncio.ensure_future(watch())
             answer = await Scrape(egress.send).run(TOOL, {"url": there.url}, scope(), "k", lambda text: None)
+            await asyncio.sleep(0.01)
             watching.cancel()
             assert answer.status == "ok"
         return worst
