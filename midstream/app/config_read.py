@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -87,7 +87,7 @@ class Reader:
             return self._bounded(kind, value, path)
         if origin is Literal:
             return self._one_of(get_args(kind), value, path)
-        if origin is UnionType:
+        if origin in (UnionType, Union):
             return self.value(next(one for one in get_args(kind) if one is not NoneType), value, path)
         if origin is tuple:
             return self._list(get_args(kind)[0], value, path)

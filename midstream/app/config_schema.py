@@ -112,7 +112,8 @@ class EgressConfig(Struct, frozen=True):
 
 
 class McpServerConfig(_Quiet, frozen=True):
-    """Either url (Streamable HTTP or SSE) or command (stdio). oauth: how a token for url is got."""
+    """Either url (Streamable HTTP or SSE) or command (stdio). oauth: how a token for url is got.
+    timeout_seconds: for one call, those of [tools] unless it says some."""
 
     url: str = ""
     headers: dict[str, str] = {}
@@ -120,7 +121,7 @@ class McpServerConfig(_Quiet, frozen=True):
     transport: McpTransport = "auto"
     command: tuple[Text, ...] = ()
     env: dict[str, str] = {}
-    timeout_seconds: Seconds = 45.0
+    timeout_seconds: Seconds | None = None
     enabled: bool = True
 
 

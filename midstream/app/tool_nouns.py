@@ -28,8 +28,6 @@ from .services import Services
 from .tool_rooms import BUILTINS, ToolRooms
 
 MAX_DOCUMENT = 8 * 1024 * 1024
-#: Stored tools that are offered beside the built-in ones and those of MCP servers.
-MAX_TOOLS = 500
 
 
 class AskedCall(BaseModel):
@@ -143,7 +141,7 @@ def _add_documents(router: APIRouter, services: Services, rooms: ToolRooms, scop
 
 async def offered(services: Services, rooms: ToolRooms, org: str) -> tuple[list[Tool], dict[str, str]]:
     """The built-in tools, the org's own, then those of MCP servers; and by name what is wrong with which server."""
-    stored = [tool_of(row) for row in await services.store.org(org).tools.page(limit=MAX_TOOLS)]
+    stored = [tool_of(row) for row in await services.store.org(org).tools.every()]
     tools = {tool.name: tool for tool in (*BUILTINS.values(), *stored) if tool.kind != "agent"}
     listed = await rooms.mcp.listed(org, others=tools.keys())
     return [*tools.values(), *(tool for tool, _ in listed.tools)], listed.problems

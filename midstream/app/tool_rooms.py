@@ -37,7 +37,7 @@ class ToolRooms:
         self._servers = servers
         self.knowledge = Knowledge(store.documents)
         self.mcp = Mcp(self.servers, egress.send, store.approvals, clock.steady, news)
-        self._max_depth = config.tools.max_depth
+        self._max_depth, self._seconds = config.tools.max_depth, config.tools.timeout_seconds
         self._python = python.Python(
             partial(python.sandbox_of, config.sandbox.backend, config.sandbox.url, egress.send)
         )
@@ -61,7 +61,15 @@ class ToolRooms:
     async def servers(self, org: str) -> list[McpServer]:
         """The operator's, then the org's own; an org's of the same name as an operator's is reached by its id."""
         own = [
-            McpServer(one.id, one.name, one.url, dict(one.headers), oauth=one.oauth, transport=one.transport)
+            McpServer(
+                one.id,
+                one.name,
+                one.url,
+                dict(one.headers),
+                oauth=one.oauth,
+                transport=one.transport,
+                seconds=self._seconds,
+            )
             for one in await self._servers(org)
         ]
         return [*self._configured, *own]
@@ -83,7 +91,7 @@ def configured_servers(config: Config) -> tuple[McpServer, ...]:
             one.oauth,
             True,
             one.transport,
-            one.timeout_seconds,
+            one.timeout_seconds or config.tools.timeout_seconds,
         )
         for name, one in config.mcp.servers.items()
         if one.enabled

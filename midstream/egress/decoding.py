@@ -10,6 +10,8 @@ _PIECE = 64 * 1024
 #: A stream may go past this only while it is not suspiciously well packed.
 _FREE_OUTPUT = 64 * 1024 * 1024
 _MAX_RATIO = 100
+#: Members of one packet that make less than this each: a hundred bytes say thousands, and every one takes its time.
+_SMALL, _MAX_SMALL = 1024, 1000
 _GZIP = 16 + zlib.MAX_WBITS
 _BARE = -zlib.MAX_WBITS
 
@@ -26,10 +28,12 @@ class Decoder:
         self._inflate = zlib.decompressobj(_GZIP) if self._members else None
         self._input = b""
         self._read = self._made = 0
+        self._began = self._small = self._empty = 0  # of members: what was made before it; how many are small, empty
 
     def feed(self, data: bytes) -> None:
         self._input = self._input + data if self._input else data
         self._read += len(data)
+        self._small = 0
 
     def next(self) -> bytes:
         if self._inflate is None:
@@ -64,6 +68,11 @@ class Decoder:
         if not self._members or not self._input.startswith(b"\x1f"):
             self._input = b""
             return False
+        self._small += self._made - self._began < _SMALL
+        self._empty += self._made == self._began
+        if max(self._small, self._empty) > _MAX_SMALL:
+            raise Garbled("the compressed answer is in pieces that hold next to nothing")
+        self._began = self._made
         self._inflate = zlib.decompressobj(_GZIP)
         return True
 

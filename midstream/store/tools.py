@@ -31,6 +31,8 @@ class ToolRow(Struct, frozen=True):
     COLUMNS = "id, org_id, name, kind, body, created_at, updated_at"
 
 
+#: That are read at once where all are.
+MANY = 500
 _ADD = """
 INSERT INTO tools (id, org_id, name, kind, body, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $6)"""
@@ -88,6 +90,16 @@ class ToolStore:
             last = await self.get(after)
             rows = await self._db.read(_TOOLS_AFTER, self._org, last.created_at, last.id, limit)
         return [ToolRow(*row) for row in rows]
+
+    async def every(self) -> list[ToolRow]:
+        """Newest first, read in pieces."""
+        rows = await self._db.read(_TOOLS, self._org, MANY)
+        found = [ToolRow(*row) for row in rows]
+        while len(rows) == MANY:
+            last = found[-1]
+            rows = await self._db.read(_TOOLS_AFTER, self._org, last.created_at, last.id, MANY)
+            found += [ToolRow(*row) for row in rows]
+        return found
 
     async def some(self, ids: Iterable[str]) -> dict[str, ToolRow]:
         """Those of the tools that there are, by id, in one read."""

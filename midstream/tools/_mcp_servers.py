@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -13,6 +14,7 @@ from ..core.agents import McpTransport, OAuth
 from ..core.errors import Garbled, Refused
 from ..core.http import Outgoing, Send, Timeouts
 from ..core.secret import Secret
+from ._charsets import json_of
 from ._masking import credentials
 
 
@@ -45,7 +47,16 @@ def secrets_of(server: McpServer) -> tuple[str, ...]:
 
 class _Token(Struct):
     access_token: str
-    expires_in: float = 300.0
+    expires_in: Any = None
+
+    @property
+    def seconds(self) -> float:
+        """That it is good for. Some services write the number as text, or none."""
+        try:
+            seconds = float(self.expires_in)
+        except (TypeError, ValueError, OverflowError):
+            return 300.0
+        return seconds if 0.0 <= seconds <= 1e9 else 300.0
 
 
 #: A token is not used in its last seconds.
@@ -71,7 +82,7 @@ class Tokens:
         token = await self._fetch(server, oauth)
         if len(self._kept) > 1000:
             self._kept.clear()
-        self._kept[key] = (token.access_token, self._steady() + token.expires_in - MARGIN)
+        self._kept[key] = (token.access_token, self._steady() + token.seconds - MARGIN)
         return token.access_token
 
     async def _fetch(self, server: McpServer, oauth: OAuth) -> _Token:
@@ -94,6 +105,7 @@ class Tokens:
         if incoming.status != 200:
             raise Refused(f"no token from {server.name}'s login: HTTP {incoming.status}", status=502)
         try:
-            return msgspec.json.decode(data, type=_Token)
+            token: _Token = json_of(data, incoming.headers.get("content-type", ""), _Token)
+            return token
         except msgspec.DecodeError:
             raise Garbled(f"the answer of {server.name}'s login is no token") from None

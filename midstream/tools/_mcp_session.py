@@ -81,12 +81,17 @@ class McpSession:
         return found
 
     async def call(
-        self, name: str, arguments: dict[str, Any], schema: Mapping[str, Any], note: Callable[[str], None]
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        schema: Mapping[str, Any],
+        note: Callable[[str], None],
+        seconds: float | None = None,
     ) -> Result | Fault:
-        """schema: the tool's, for arguments that it wants as headers too."""
+        """schema: the tool's, for arguments that it wants as headers too. seconds: that the call may take."""
         params = {"name": name, "arguments": arguments}
         headers = {"mcp-name": _header(name), **_mirrored(schema, arguments)} if self.modern else {}
-        return await self._ask("tools/call", params, headers, note)
+        return await self._ask("tools/call", params, headers, note, seconds=seconds)
 
     async def _ask(
         self,
@@ -96,6 +101,7 @@ class McpSession:
         note: Callable[[str], None] | None = None,
         *,
         first: bool = False,
+        seconds: float | None = None,
     ) -> Result | Fault:
         id = next(self._ids)
         meta: dict[str, Any] = {}
@@ -112,7 +118,7 @@ class McpSession:
                 note(_progress(notice.params))
 
         sent = {} if first else {**self._headers(method), **(headers or {})}
-        return await self.link.ask(Call(id, method, params), sent, heard)
+        return await self.link.ask(Call(id, method, params), sent, heard, seconds)
 
     def _headers(self, method: str) -> dict[str, str]:
         if self.modern:

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 
-from ..core.errors import Cut, MidstreamError, Unreachable
+from ..core.errors import Cut, Garbled, MidstreamError, Unreachable
 from ..wire.jsonrpc import Call, Fault, Notice, Result, write
 from ._mcp_links import MAX_ANSWER, Ears, Heard, Pending
 from ._mcp_servers import McpServer
@@ -35,7 +35,8 @@ class StdioLink:
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.returncode is None
+        ended = self._process is None or self._process.returncode is not None
+        return not ended and not self._tasks[0].done()
 
     async def open(self) -> None:
         environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
@@ -62,24 +63,55 @@ class StdioLink:
     async def _listen(self, lines: asyncio.StreamReader) -> None:
         error: MidstreamError = Cut(f"the MCP server {self._server.name} has ended")
         try:
-            while line := await lines.readline():
+            while line := await self._line(lines):
                 if line.strip():
-                    for message in self._ears.read(line):
-                        answer = self._pending.take(message)
-                        if answer is not None:
-                            self._write(write(answer))
+                    self._take(line)
         except MidstreamError as failure:
             error = failure
-        except ValueError:
-            error = Cut(f"the MCP server {self._server.name} wrote a line that is too long")
         finally:
             self._pending.fail(error)
 
+    async def _line(self, lines: asyncio.StreamReader) -> bytes:
+        """b"" at the end. One that is too long is passed over: it may have been what somebody waits for."""
+        long = False
+        while True:
+            try:
+                line = await lines.readuntil(b"\n")
+            except asyncio.IncompleteReadError as end:
+                return b"" if long else end.partial
+            except asyncio.LimitOverrunError as over:
+                await lines.readexactly(over.consumed)
+                if not long:
+                    logger.warning("MCP server %s: a line of its output is too long", self._server.name)
+                    self._pending.miss(Garbled(f"the MCP server {self._server.name} wrote a line that is too long"))
+                long = True
+                continue
+            if not long:
+                return line
+            long = False
+
+    def _take(self, line: bytes) -> None:
+        try:
+            messages = self._ears.read(line)
+        except Garbled:  # what a library of it prints, a warning for instance, is not the server's word
+            said = self._ears.masked(line[:500]).decode("utf-8", "replace").rstrip()
+            logger.warning("MCP server %s: a line of its output is no message: %s", self._server.name, said)
+            return
+        for message in messages:
+            answer = self._pending.take(message)
+            if answer is not None:
+                self._write(write(answer))
+
     async def _overhear(self, lines: asyncio.StreamReader) -> None:
-        with contextlib.suppress(ValueError):
-            while line := await lines.readline():
-                said = self._ears.masked(line)[:500].decode("utf-8", "replace").rstrip()
-                logger.debug("MCP server %s: %s", self._server.name, said)
+        while True:
+            try:
+                line = await lines.readline()
+            except ValueError:  # too long, and gone; the rest of its words must be read or it stands still
+                continue
+            if not line:
+                return
+            said = self._ears.masked(line)[:500].decode("utf-8", "replace").rstrip()
+            logger.debug("MCP server %s: %s", self._server.name, said)
 
     def _write(self, message: bytes) -> None:
         assert self._process is not None
@@ -88,11 +120,13 @@ class StdioLink:
             raise Cut(f"the MCP server {self._server.name} has ended")
         self._process.stdin.write(message + b"\n")
 
-    async def ask(self, call: Call, headers: dict[str, str], heard: Heard) -> Result | Fault:
+    async def ask(
+        self, call: Call, headers: dict[str, str], heard: Heard, seconds: float | None = None
+    ) -> Result | Fault:
         with self._pending.expect(call.id, heard) as future:
             self._write(write(call))
             try:
-                answer: Result | Fault = await asyncio.wait_for(future, self._server.seconds)
+                answer: Result | Fault = await asyncio.wait_for(future, seconds or self._server.seconds)
             except TimeoutError:
                 self._write(write(Notice("notifications/cancelled", {"requestId": call.id})))
                 raise Cut(f"the MCP server {self._server.name} does not answer") from None

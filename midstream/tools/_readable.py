@@ -24,7 +24,7 @@ _META = frozenset({"description", "author", "keywords", "og:title", "og:descript
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9:-]{0,30})")
 _ATTRIBUTE = re.compile(r"""([A-Za-z:-]{1,30})(?:\s{0,5}=\s{0,5}(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?""")
 _SPACES, _BLANK = re.compile(r"[ \t\r\f\v\u00a0]+"), re.compile(r"\n{3,}")
-_DECLARED = re.compile(rb"""<meta[^>]{0,200}?charset\s{0,5}=\s{0,5}["']?([\w.:-]{1,40})""", re.IGNORECASE)
+_LONG = re.compile(r"&#[0-9]{1000,};?")
 MAX_META, MAX_TAG, MAX_LINK = 1000, 4000, 2000
 
 
@@ -34,18 +34,6 @@ class Page(Struct, frozen=True):
     title: str
     text: str
     metadata: dict[str, str]
-
-
-def decoded(body: bytes, charset: str) -> str:
-    """charset: what the answer's head says, before what the page says of itself; UTF-8 when neither is known."""
-    declared = _DECLARED.search(body, 0, 2048)
-    for name in (charset, declared[1].decode() if declared else "", "utf-8"):
-        if name:
-            try:
-                return body.decode(name, "replace")
-            except LookupError:
-                continue
-    return ""
 
 
 def readable(html: str, *, marks: bool = False, base: str = "") -> Page:
@@ -82,7 +70,7 @@ class _Reader:
 
     def _say(self, text: str) -> None:
         if text and not self._hidden:
-            self._pieces.append(unescape(text).replace("\n", " "))
+            self._pieces.append(_unescaped(text).replace("\n", " "))
 
     def _markup(self, start: int) -> int:
         """What begins with this `<`; where the page goes on after it."""
@@ -103,7 +91,7 @@ class _Reader:
         attributes = _attributes(html[match.end() : min(end, match.end() + MAX_TAG)])
         if name == "title" and not self._title:
             stop = self._find("</title", end)
-            self._title = _SPACES.sub(" ", unescape(html[end : min(stop, end + 4000)]).replace("\n", " ")).strip()
+            self._title = _SPACES.sub(" ", _unescaped(html[end : min(stop, end + 4000)]).replace("\n", " ")).strip()
             return stop
         if name in _RAW:
             return end if html[end - 2 : end] == "/>" else self._find(f"</{name}", end)
@@ -192,6 +180,13 @@ class _Reader:
         return found.start()
 
 
+def _unescaped(text: str) -> str:
+    try:
+        return unescape(text)
+    except ValueError:  # Python reads no number of so many digits, and no character has it
+        return unescape(_LONG.sub("\ufffd", text))
+
+
 def _link(base: str, href: str) -> str:
     """Where a link of the page leads, "" = to no other page."""
     href = href.strip()
@@ -208,5 +203,5 @@ def _link(base: str, href: str) -> str:
 def _attributes(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for match in _ATTRIBUTE.finditer(text):
-        found.setdefault(match[1].lower(), unescape(match[2] or match[3] or match[4] or ""))
+        found.setdefault(match[1].lower(), _unescaped(match[2] or match[3] or match[4] or ""))
     return found

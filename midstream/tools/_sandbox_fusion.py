@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from ..core.errors import Garbled, Refused
 from ..core.http import Outgoing, Send, Timeouts
+from ._charsets import json_of
 from ._sandboxes import MAX_OUTPUT, MEMORY, Ran
 
 
@@ -41,8 +42,8 @@ class FusionSandbox:
         if incoming.status != 200:
             raise Refused(f"the sandbox answered with HTTP {incoming.status}", status=502)
         try:
-            answer = msgspec.json.decode(data, type=_Answer)
-        except (msgspec.DecodeError, RecursionError):
+            answer: _Answer = json_of(data, incoming.headers.get("content-type", ""), _Answer)
+        except msgspec.DecodeError:
             raise Garbled("the sandbox's answer cannot be read") from None
         result = answer.run_result
         if result is None and (answer.status != "SandboxError" or not answer.message):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -21,16 +23,18 @@ from ..core.secret import Secret
 from ..core.toolbox import ToolAnswer, ToolScope
 from ._answers import cut, failed, told
 from ._arguments import MISSING, at
+from ._charsets import json_of, text_of
 from ._masking import credentials, masked
 
-#: Bytes of an answer that are read, and of a failed one that are told. Redirects, tries, seconds waited at most.
-MAX_BODY, MAX_ERROR, REDIRECTS, MAX_RETRIES, MAX_WAIT = 4 * 1024 * 1024, 4096, 5, 5, 10.0
+#: Bytes of an answer that are read, of a failed one that are told, and after which one is read in a thread.
+MAX_BODY, MAX_ERROR, LARGE = 4 * 1024 * 1024, 4096, 64 * 1024
+#: Redirects, tries, seconds waited at most.
+REDIRECTS, MAX_RETRIES, MAX_WAIT = 5, 5, 10.0
 
 _PLACE = re.compile(r"\{{1,2} *([\w.-]+) *\}{1,2}")
 _SECRET = re.compile(r"\{\{\s*secret:([\w.-]+)\s*\}\}")
 _JSON = re.compile(r"application/([\w.-]+\+)?json\b")
 _TEXT = re.compile(r"text/|application/(xml|[\w.-]+\+xml|javascript|x-ndjson|x-www-form-urlencoded|yaml|toml)\b")
-_CHARSET = re.compile(r'charset="?([\w.:-]+)')
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -56,12 +60,9 @@ class Http:
             return failed(str(reason), "invalid_arguments")
         retries = min(http.retries, MAX_RETRIES) if tool.effect != "unsafe" else 0
         status, head, body = await self._exchange(outgoing, retries)
-        return answer(
-            status,
-            head.get("content-type", ""),
-            masked(body, (*secrets, *credentials(tool.headers))),
-            http.response_path,
-        )
+        said = masked(body, (*secrets, *credentials(tool.headers)))
+        read = partial(answer, status, head.get("content-type", ""), said, http.response_path)
+        return await asyncio.to_thread(read) if len(said) > LARGE else read()
 
     async def _exchange(self, outgoing: Outgoing, retries: int) -> tuple[int, dict[str, str], bytes]:
         """retries: how often it may be asked again after what another try may mend."""
@@ -72,13 +73,23 @@ class Http:
                 status, head, body = await whole(incoming, MAX_BODY)
                 if done == retries or status not in RETRYABLE_STATUS:
                     return status, head, body
-                after = head.get("retry-after", "")
-                wait = float(after) if after.isdecimal() else wait
+                wait = _told_wait(head, wait)
             except (Unreachable, Cut, TimedOut) as error:
                 if done == retries or not error.retryable:
                     raise
             await asyncio.sleep(min(wait, MAX_WAIT))
         raise AssertionError("the last try returns or raises")
+
+
+def _told_wait(head: Mapping[str, str], otherwise: float) -> float:
+    """Seconds that `retry-after` says: a number, or a date as seen from the answer's own."""
+    after = head.get("retry-after", "").strip()
+    if after.isdecimal():
+        return float(after)
+    try:
+        return max(0.0, (parsedate_to_datetime(after) - parsedate_to_datetime(head["date"])).total_seconds())
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return otherwise
 
 
 async def whole(incoming: Incoming, limit: int) -> tuple[int, dict[str, str], bytes]:
@@ -130,7 +141,8 @@ def request(http: HttpTool, have: Given, headers: dict[str, str], key: str, seco
     if http.method != "GET":
         headers.setdefault("idempotency-key", key)
     total = seconds or Timeouts().total
-    return Outgoing(http.method, url, tuple(headers.items()), data, False, Timeouts(total=total), REDIRECTS)
+    timeouts = Timeouts(first_byte=total, between=total, total=total)  # a slow tool is silent until it is done
+    return Outgoing(http.method, url, tuple(headers.items()), data, False, timeouts, REDIRECTS)
 
 
 def write_url(template: str, have: Given) -> str:
@@ -282,11 +294,11 @@ def answer(status: int, content_type: str, body: bytes, path: str) -> ToolAnswer
         return ToolAnswer("ok", f"done (HTTP {status}, without content)")
     if _JSON.match(content_type.lower()) or (path and not content_type.lower().startswith("text/html")):
         try:
-            value = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError):
+            value = json_of(body, content_type)
+        except msgspec.DecodeError:
             if path:
                 return failed("the service's answer is not JSON", "not_json")
-            return ToolAnswer("ok", _read_text("text/plain", body))
+            return ToolAnswer("ok", text_of(body, content_type))
         found = at(value, path) if path else value
         if found is MISSING:
             return failed(f"the answer has nothing at {path}: {cut(told(value), MAX_ERROR)}", "nothing_at_path")
@@ -298,8 +310,4 @@ def _read_text(content_type: str, body: bytes) -> str:
     kind = content_type.partition(";")[0].strip().lower()
     if kind and not _TEXT.match(kind) and not _JSON.match(kind):
         return f"[{len(body)} bytes of {kind}, which is no text]"
-    charset = _CHARSET.search(content_type.lower())
-    try:
-        return body.decode(charset[1] if charset else "utf-8", "replace")
-    except LookupError:
-        return body.decode("utf-8", "replace")
+    return text_of(body, content_type)

@@ -134,7 +134,7 @@ class Mcp:
         offered = [(server, one) for server, kept in zip(servers, found, strict=True) for one in kept.tools]
         absent = [name for kept in found for name in kept.absent]
         names = _names([(server.name, one.name, one.approved) for server, one in offered], absent, others)
-        tools = [(_tool(name, one), one) for name, one in zip(names, [one for _, one in offered], strict=True)]
+        tools = [(_tool(name, one, server.seconds), one) for name, (server, one) in zip(names, offered, strict=True)]
         return Listed(tuple(tools), problems)
 
     async def now(self, org: str, server: str) -> tuple[Offered, ...]:
@@ -274,17 +274,23 @@ class Mcp:
             if not offered.approved and tool.approved != offered.hash:
                 text = f"the tool {name} has changed since it was approved; somebody has to approve it again"
                 return failed(text, "mcp_not_approved", "denied")
-            return read_answer(await session.call(name, arguments, offered.schema, note))
+            return read_answer(await session.call(name, arguments, offered.schema, note, tool.timeout_seconds))
 
-        answer: ToolAnswer = await self._once_more(scope.org, server, call)
+        answer: ToolAnswer = await self._once_more(scope.org, server, call, tool.timeout_seconds)
         return answer
 
-    async def _once_more(self, org: str, server: McpServer, ask: Callable[[McpSession], Awaitable[Any]]) -> Any:
+    async def _once_more(
+        self,
+        org: str,
+        server: McpServer,
+        ask: Callable[[McpSession], Awaitable[Any]],
+        seconds: float | None = None,
+    ) -> Any:
         """Asks in the kept session, or a new one; when the server has forgotten the kept one, it has done nothing, and
-        is asked once more in a new one."""
+        is asked once more in a new one. seconds: that a stream of its own may take, in place of the server's."""
         key = (org, server.id)
         if _streams(server):
-            return await self._alone(org, server, ask)
+            return await self._alone(org, msgspec.structs.replace(server, seconds=seconds or server.seconds), ask)
         for last in (False, True):
             kept = await self._session(org, server)
             try:
@@ -305,12 +311,9 @@ class Mcp:
         key = (org, server.id)
         async with self._locks.setdefault((*key, "session"), asyncio.Lock()):  # type: ignore[arg-type]
             kept = self._sessions.pop(key, None)
-            if kept is not None:
-                link = kept.session.link
-                dead = isinstance(link, StdioLink) and not link.alive
-                if kept.server != server or dead:
-                    await self._close_idle(key, kept)
-                    kept = None
+            if kept is not None and (kept.server != server or not kept.session.link.alive):
+                await self._close_idle(key, kept)
+                kept = None
             if kept is None:
                 kept = _Open(server, await self._opened(org, server))
             self._sessions[key] = kept
@@ -405,7 +408,8 @@ def _read_tool(server: McpServer, one: dict[str, Any]) -> Offered:
     return Offered(server.id, one["name"], cut(description, MAX_DESCRIPTION), schema, hints, effect, digest)
 
 
-def _tool(name: str, one: Offered) -> Tool:
+def _tool(name: str, one: Offered, seconds: float) -> Tool:
+    """seconds: its server's, which are those of a call."""
     return Tool(
         id=f"mcp:{one.server}:{one.name}",
         name=name,
@@ -415,6 +419,7 @@ def _tool(name: str, one: Offered) -> Tool:
         target={"server": one.server, "tool": one.name},
         effect=one.effect,  # type: ignore[arg-type]
         approved=one.hash if one.approved else "",
+        timeout_seconds=seconds,
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from ..core.agents import Tool
@@ -14,12 +12,12 @@ from ..core.http import Outgoing, Timeouts
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..egress.answer import Answer
 from ._answers import cut, failed
-from ._readable import decoded, readable
+from ._charsets import html_of, text_of
+from ._readable import Page, readable
 
 #: Bytes of a page, bytes of text that a model is shown, and bytes after which a page is read in a thread.
-MAX_PAGE, MAX_TEXT, LARGE = 4 * 1024 * 1024, 64 * 1024, 32 * 1024
+MAX_PAGE, MAX_TEXT, LARGE = 4 * 1024 * 1024, 64 * 1024, 8 * 1024
 REDIRECTS = 5
-_CHARSET = re.compile(r'charset="?([\w.:-]+)')
 
 TOOL = Tool(
     id="builtin_scrape",
@@ -62,7 +60,9 @@ class Scrape:
         kind = answer.headers.get("content-type", "text/html")
         value: dict[str, Any] = {"title": "", "url": answer.url, "status": answer.status, "content_type": kind,
                                  "text": "", "metadata": {}}  # fmt: skip
-        await _read(value, kind, body, bool(arguments.get("includeMarkdown")))
+        given = (kind, body, bool(arguments.get("includeMarkdown")), answer.url)
+        page = await asyncio.to_thread(_read, *given) if len(body) > LARGE else _read(*given)
+        value |= {"title": page.title, "text": page.text, "metadata": page.metadata}
         value["text"] = cut(value["text"], MAX_TEXT)
         text = f"{value['title'] or 'no title'}\n{answer.url} (HTTP {answer.status})\n\n{value['text']}"
         if answer.status >= 400:
@@ -70,16 +70,10 @@ class Scrape:
         return ToolAnswer("ok", text, value=value)
 
 
-async def _read(value: dict[str, Any], kind: str, body: bytes, marks: bool) -> None:
-    """Fills title, text and metadata in."""
+def _read(kind: str, body: bytes, marks: bool, base: str) -> Page:
     media = kind.partition(";")[0].strip().lower()
-    charset = _CHARSET.search(kind.lower())
     if media in ("text/html", "application/xhtml+xml", ""):
-        html = decoded(body, charset[1] if charset else "")
-        read = partial(readable, html, marks=marks, base=value["url"])
-        page = await asyncio.to_thread(read) if len(html) > LARGE else read()
-        value |= {"title": page.title, "text": page.text, "metadata": page.metadata}
-    elif media.startswith("text/") or media.endswith(("json", "xml", "javascript")):
-        value["text"] = decoded(body, charset[1] if charset else "")
-    else:
-        value["text"] = f"[{len(body)} bytes of {media}, which is no text]"
+        return readable(html_of(body, kind), marks=marks, base=base)
+    if media.startswith("text/") or media.endswith(("json", "xml", "javascript")):
+        return Page("", text_of(body, kind), {})
+    return Page("", f"[{len(body)} bytes of {media}, which is no text]", {})

@@ -17,6 +17,7 @@ from ..core.secret import Secret
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..store.searches import Searches
 from ._answers import failed
+from ._charsets import json_of
 
 SERPER = "https://google.serper.dev/search"
 #: Seconds that a search is as good as new, and that it is better than none. Results, and characters of each.
@@ -146,8 +147,8 @@ class WebSearch:
         if incoming.status != 200:
             raise Refused(f"HTTP {incoming.status}", status=502)
         try:
-            return msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError):
+            return json_of(body, incoming.headers.get("content-type", ""))
+        except msgspec.DecodeError:
             raise Garbled("its answer is not JSON") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import Any, TypeAlias
 
 import msgspec
@@ -68,10 +69,10 @@ _encode = msgspec.json.encode
 
 
 def read(data: bytes | str) -> list[Message]:
-    """The messages of a body, a line or an event. Raises Garbled."""
+    """The messages of a body, a line or an event, with or without a byte order mark. Raises Garbled."""
     try:
-        found = _decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
+        found = _decode(data.removeprefix("\ufeff") if isinstance(data, str) else data.removeprefix(BOM_UTF8))
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise Garbled(f"not a JSON-RPC message: {error}") from None
     return [_read(one) for one in (found if isinstance(found, list) else [found])]
 

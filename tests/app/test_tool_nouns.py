@@ -5,12 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from midstream.app.clock import Clock
+from midstream.app.config import load
 from midstream.app.nouns import noun_app
 from midstream.app.operations import plain_error
 from midstream.app.tool_nouns import mcp_router, tool_admin_router
 from midstream.app.tool_rooms import ToolRooms
+from midstream.core.agents import HttpTool, Tool
+from midstream.core.agents import McpServer as OrgServer
+from midstream.store import tools as tool_store
+from midstream.store.orgs import DEFAULT_ORG
 
 from .asgi import KEY, Asking, Here, Reply, here
 
@@ -79,6 +85,45 @@ def test_tools_are_listed_called_and_journalled(tmp_path: Path):
         assert (await app.ask("GET", "/v1/admin/tool_calls?run_id=run_nobody")).status == 404
 
     tooled(tmp_path, test)
+
+
+def test_every_tool_of_an_org_is_listed_and_can_be_called_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tool_store, "MANY", 2)
+
+    async def test(app: Tooled) -> None:
+        store = app.here.services.store.org(DEFAULT_ORG).tools
+        for number in range(4):
+            made = Tool(id="", name=f"look_{number}", http=HttpTool(url="https://x.example.org/{a}"))
+            await store.create(made.name, made.kind, msgspec.json.encode(made))
+        assert [row.name for row in await store.every()] == ["look_3", "look_2", "look_1", "look_0"]
+        listed = (await app.ask("GET", "/mcp/v1/tools/list-tools")).json
+        assert {f"look_{number}" for number in range(4)} <= {tool["name"] for tool in listed["tools"]}
+        oldest = (await app.ask("POST", "/mcp/v1/tools/call-tool", {"name": "look_0"})).json
+        assert "the address needs a value for a" in oldest["content"][0]["text"]
+
+    tooled(tmp_path, test)
+
+
+def test_an_mcp_server_has_the_time_that_it_is_given_or_that_of_all_tools(tmp_path: Path):
+    async def org_servers(org: str) -> list[OrgServer]:
+        return [OrgServer("mcp_1", "own", "https://m.example.org")]
+
+    file = tmp_path / "midstream.toml"
+    file.write_text(
+        "[tools]\ntimeout_seconds = 120\n[mcp.servers.a]\nurl = 'https://m.example.org/x'\n"
+        "[mcp.servers.b]\nurl = 'https://m.example.org/x'\ntimeout_seconds = 7\n"
+    )
+
+    config = load(str(file), {}, {})
+
+    async def run(app: Here) -> None:
+        rooms = ToolRooms(config, app.services.store, app.services.egress, Clock(), org_servers)
+        assert [one.seconds for one in await rooms.servers(DEFAULT_ORG)] == [120, 7, 120]
+        await rooms.close()
+
+    here(tmp_path, run)
 
 
 def test_documents_are_given_found_and_deleted_within_their_org(tmp_path: Path):

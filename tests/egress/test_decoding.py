@@ -84,6 +84,25 @@ def test_a_bomb_is_refused_in_little_memory():
     tracemalloc.stop()
 
 
+def test_members_that_hold_next_to_nothing_are_refused_before_they_take_their_time():
+    for member in (gzip.compress(b"", mtime=0), gzip.compress(b"x", mtime=0)):
+        decoder, made = Decoder("gzip"), 0
+        decoder.feed(member * 10_000)
+        with pytest.raises(Garbled):
+            while decoder.next():
+                made += 1
+        assert made <= 1001
+    empty = gzip.compress(b"", mtime=0)
+    with pytest.raises(Garbled):
+        unpack("gzip", [empty * 500] * 3)
+
+
+def test_members_that_come_one_by_one_or_hold_something_are_read_however_many():
+    event = b"data: hello\n\n"
+    assert unpack("gzip", [gzip.compress(event, mtime=0)] * 3000) == event * 3000
+    assert unpack("gzip", [gzip.compress(bytes(4096), mtime=0) * 3000]) == bytes(4096 * 3000)
+
+
 def replying(packed, coding="gzip", length=None):
     async def script(exchange):
         await exchange.request()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -11,9 +12,11 @@ from msgspec.structs import replace
 
 from midstream.core.agents import Tool
 from midstream.core.errors import BadRequest, MidstreamError
+from midstream.core.http import Timeouts
 from midstream.core.secret import Secret
 from midstream.core.toolbox import ToolAnswer
-from midstream.tools.http import Given, Http, Unfit, answer, write_headers, write_url, wrong_url
+from midstream.tools.http import Given, Http, Unfit, answer, request, write_headers, write_url, wrong_url
+from midstream.tools.http import given as given_of
 
 from .scripted import scope
 from .web import Heard, Said, Web, door, http_tool, web
@@ -174,6 +177,37 @@ def test_only_what_may_run_twice_is_tried_again_with_the_same_key(effect: str, t
     assert {heard.headers["idempotency-key"] for heard in there} == {"run_1:1:0"}
 
 
+@pytest.mark.parametrize(
+    "after, date, least, most",
+    [
+        ("1", "", 1.0, 5.0),
+        ("Wed, 21 Oct 2026 07:28:01 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 1.0, 5.0),
+        ("Wed, 21 Oct 2026 07:27:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 0.0, 0.18),
+        ("Wed, 21 Oct 2026 07:28:01 GMT", "", 0.2, 0.9),
+        ("soon", "Wed, 21 Oct 2026 07:28:00 GMT", 0.2, 0.9),
+    ],
+)
+def test_another_try_waits_as_long_as_the_service_says(after: str, date: str, least: float, most: float):
+    times: list[float] = []
+
+    async def busy(heard: Heard) -> Said:
+        times.append(time.monotonic())
+        head = {"retry-after": after, **({"date": date} if date else {})}
+        return Said({}, 503, head) if len(times) < 2 else Said({"ok": 1})
+
+    result, _ = ask(lambda w: http_tool(w.url, retries=1), busy, {})
+    assert result.status == "ok"
+    assert least - 0.01 <= times[1] - times[0] < most
+
+
+@pytest.mark.parametrize("seconds, total", [(300.0, 300.0), (5.0, 5.0), (None, Timeouts().total)])
+def test_a_tool_may_be_silent_for_all_the_time_that_it_has(seconds: float | None, total: float):
+    tool = http_tool("https://x.example.org/", timeout_seconds=seconds)
+    outgoing = request(tool.http, given_of(tool, {}), {}, "k", tool.timeout_seconds)
+    timeouts = outgoing.timeouts
+    assert (timeouts.first_byte, timeouts.between, timeouts.total) == (total, total, total)
+
+
 def test_what_another_try_does_not_mend_is_not_tried_again():
     result, there = ask(lambda w: http_tool(w.url, retries=5), Said({"error": "no such city"}, 404), {})
     assert (result.status, result.error, len(there.heard)) == ("failed", "http_404", 1)
@@ -190,6 +224,11 @@ def test_what_another_try_does_not_mend_is_not_tried_again():
         ("text/plain; charset=nonsense", b"hi\xff", "", "hi\ufffd", None),
         ("text/plain", b'{"a":"b"}', "a", "b", "b"),
         ("application/json", b"not json", "", "not json", None),
+        ("application/json", b'\xef\xbb\xbf{"a":"b"}', "a", "b", "b"),
+        ("application/json; charset=iso-8859-1", b'{"a":"caf\xe9"}', "a", "caf\u00e9", "caf\u00e9"),
+        ("application/json; charset=iso-8859-1", b"caf\xe9", "", "caf\u00e9", None),
+        ("application/json", b'{"a":"caf\xe9"}', "", '{"a":"caf\ufffd"}', None),
+        ("text/plain; charset=idna", b"hi", "", "hi", None),
         ("", b"words", "", "words", None),
         ("image/png", b"\x89PNG....", "", "[8 bytes of image/png, which is no text]", None),
     ],
@@ -204,6 +243,7 @@ def test_an_answer_without_the_part_that_was_asked_for_is_a_failure_that_shows_i
     assert '{"a":{"b":1}}' in result.text
     assert answer(204, "", b"", "a").text == "done (HTTP 204, without content)"
     assert answer(200, "application/json", b"<p>", "a").error == "not_json"
+    assert answer(200, "application/json", b'{"a":"caf\xe9"}', "a").error == "not_json"
 
 
 def test_an_endless_answer_is_refused():

@@ -365,6 +365,67 @@ def test_a_session_that_the_server_has_forgotten_is_begun_again():
     serving(test, server)
 
 
+@pytest.mark.parametrize(
+    "words, id, status",
+    [
+        ("Bad Request: No valid session ID provided", None, "ok"),
+        ("Bad Request: Server not initialized", "server-error", "ok"),
+        ("Unknown session", 7, "ok"),
+        ("Bad Request", None, "failed"),
+        (None, None, "failed"),
+    ],
+)
+def test_a_session_that_is_answered_with_400_is_begun_again_and_nothing_is_run_twice(
+    words: str | None, id: Any, status: str
+):
+    server, refused = Scripted(), []
+
+    async def typescript(heard: Heard) -> Said:
+        answer = await server(heard)
+        if answer.status != 404:
+            return answer
+        refused.append(heard.json["method"])
+        if words is None:
+            return Said(b"what?", 400)
+        error = {"code": -32000, "message": words}
+        return Said({"jsonrpc": "2.0", "id": heard.json["id"] if id == 7 else id, "error": error}, 400)
+
+    async def test(mcp: Mcp, clock: Clock, *_: Any) -> None:
+        [(tool, _)] = (await mcp.listed(ORG)).tools
+        assert (await mcp.run(tool, {}, scope(), "k", lambda text: None)).status == "ok"
+        server.forget()
+        assert (await mcp.run(tool, {}, scope(), "k", lambda text: None)).status == status
+        assert (await mcp.run(tool, {}, scope(), "k", lambda text: None)).status == "ok"
+        assert (len(server.called), refused) == (3 if status == "ok" else 2, ["tools/call"])
+        server.forget()
+        clock.now += 11
+        assert (await mcp.run(tool, {}, scope(), "k", lambda text: None)).status == "ok"
+        assert refused == ["tools/call", "tools/list"]
+        server.forget()
+        clock.now += 3600
+        assert (await mcp.listed(ORG)).problems == {}
+
+    serving(test, typescript)
+
+
+def test_a_call_that_is_answered_with_400_is_told_and_its_session_goes_on():
+    server = Scripted()
+
+    async def strict(heard: Heard) -> Said:
+        if heard.method == "POST" and heard.json["method"] == "tools/call":
+            error = {"code": -32602, "message": "x is missing"}
+            return Said({"jsonrpc": "2.0", "id": heard.json["id"], "error": error}, 400)
+        return await server(heard)
+
+    async def test(mcp: Mcp, *_: Any) -> None:
+        [(tool, _)] = (await mcp.listed(ORG)).tools
+        for _ in range(2):
+            assert "x is missing" in (await mcp.run(tool, {}, scope(), "k", lambda text: None)).text
+        assert len(server.sessions) == 1
+
+    serving(test, strict)
+
+
 def test_secret_headers_go_to_their_server_only():
     one, two = Scripted(), Scripted(described("find"))
 
@@ -522,6 +583,7 @@ def test_a_stream_that_breaks_off_is_taken_up_where_it_was():
     "said_back",
     [
         Said(b"not json", 200, {"content-type": "application/json"}),
+        Said(b'{"jsonrpc":"2.0","id":1,"result":"caf\xe9"}', 200, {"content-type": "application/json"}),
         Said({"jsonrpc": "2.0", "id": 1}),
         Said([]),
         Said({"jsonrpc": "1.0", "id": 1, "result": {}}),

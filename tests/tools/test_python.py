@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from midstream.core.errors import MidstreamError
 from midstream.core.toolbox import ToolAnswer
+from midstream.tools._last_statement import last_statement
 from midstream.tools._sandbox_bubblewrap import BubblewrapSandbox
 from midstream.tools._sandbox_fusion import FusionSandbox
 from midstream.tools._sandboxes import MAX_OUTPUT, Ran, Sandbox
@@ -204,6 +210,64 @@ def test_the_tool_tells_what_was_printed_and_the_last_value():
     assert used(sandbox_of("monty", "", nobody), "x" * 300_000).error == "code_too_long"
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "'x' * 110_000_000",
+        "x = 'x' * 110_000_000\nx",
+        "x = 'x' * 110_000_000; x;",
+        "['y' * 1_000_000] * 100",
+        "[1] * 1_000_000",
+        "class A:\n  pass\na = A()\na.b = 'x' * 50_000_000\n[a]",
+        "len = repr = isinstance = lambda *x: 0\n'x' * 110_000_000",
+        "lambda: 'x' * 110_000_000",
+        "if True:\n  'x' * 110_000_000",
+    ],
+)
+def test_a_value_leaves_the_sandbox_within_bounds(code: str):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    done = ran("monty", code)
+    assert done.error == ""
+    assert len(msgspec.json.encode(done.value)) < MAX_OUTPUT + 1000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000
+
+
+@pytest.mark.parametrize(
+    "code, value",
+    [
+        ("6 * 7", 42), ("x = 1\nx", 1), ("x = 1; x + 1", 2), ("x = 1; x;  # so", 1), ("x = 1", None), ("", None),
+        ("# 7", None), ("1, 'a'", [1, "a"]), ("{'a': (1, 2.5, None)}", {"a": [1, 2.5, None]}), ("{4}", "{4}"),
+        ("10 ** 30", 10**30), ("s = '''a\n1;2'''\ns", "a\n1;2"), ("f = max\nf(\n1,\n2)\n# c\n", 2),
+        ("if False: x = 1; 7", None), ("for n in [1]:\n  n\n", None), ("def f():\n  return 5\nf()", 5),
+        ("x = 5 \\\n + 1\nx", 6), ("'a;b'", "a;b"), ("None", None), ("x = [n\nfor n in [1]]\nx  # y", [1]),
+    ],
+)  # fmt: skip
+def test_the_value_is_that_of_the_last_statement_when_it_is_an_expression(code: str, value: object):
+    assert ran("monty", code) == Ran("", value)
+
+
+def test_each_statement_runs_once_and_errors_are_those_of_the_program():
+    assert ran("monty", "print(1); print(2)").output == "1\n2\n"
+    done = ran("monty", "print(1)\nraise SyntaxError('no')")
+    assert (done.output, "no" in done.error) == ("1\n", True)
+    assert ran("monty", "print(1)\nx = = 1").output == ""
+    assert "ZeroDivisionError" in ran("monty", "x = 0\n1 / x").error
+    assert ran("monty", "n = 0\nwhile n < 10 ** 9: n += 1\nn", 0.5).timed_out
+
+
+@given(st.text("ab'\"\\\n;()#: =", max_size=60))
+def test_the_last_statement_of_any_text_begins_somewhere_in_it(code: str):
+    start, stop = last_statement(code)
+    assert 0 <= start <= stop <= len(code)
+
+
+def test_to_find_the_last_statement_takes_no_longer_than_the_program_is_long():
+    for piece in ("'", '"""', "(", "\\\n", "a;", "\n", "''' ", "f'", "#", "\\", "'\\"):
+        before = time.process_time()
+        last_statement(piece * (250_000 // len(piece)))
+        assert time.process_time() - before < 2.0
+
+
 def test_a_sandbox_server_is_asked_and_believed_only_within_bounds():
     async def run(said: Said) -> tuple[Ran, Heard]:
         async with web(said) as there, door() as egress:
@@ -224,7 +288,14 @@ def test_a_sandbox_server_is_asked_and_believed_only_within_bounds():
     assert asyncio.run(run(Said(mute)))[0] == Ran("x", error="the program ended with no status")
     broken = {"status": "SandboxError", "message": "no place"}
     assert asyncio.run(run(Said(broken)))[0].error == "no place"
-    for nonsense in (Said(b"x"), Said({}, 500), Said({}), Said({"status": "Success"}), Said({"status": "Failed"})):
+    for nonsense in (
+        Said(b"x"),
+        Said(b'{"status":"\xe9"}'),
+        Said({}, 500),
+        Said({}),
+        Said({"status": "Success"}),
+        Said({"status": "Failed"}),
+    ):
         with pytest.raises(MidstreamError):
             asyncio.run(run(nonsense))
     with pytest.raises(ValueError):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from midstream.core.errors import BadRequest, MidstreamError
 from midstream.core.toolbox import ToolAnswer
-from midstream.tools._readable import decoded, readable
+from midstream.tools._charsets import html_of
+from midstream.tools._readable import readable
 from midstream.tools.scrape import TOOL, Scrape
 
 from .scripted import scope
@@ -102,6 +103,36 @@ def test_pages_are_read_by_their_type_and_encoding(said: Said, text: str):
     assert scraped(said).value["text"] == text
 
 
+def test_a_page_is_read_beside_everything_else_that_is_done():
+    async def run() -> float:
+        worst = 0.0
+
+        async def watch() -> None:
+            nonlocal worst
+            while True:
+                before = time.perf_counter()
+                await asyncio.sleep(0.001)
+                worst = max(worst, time.perf_counter() - before)
+
+        said = page(b"<p>" + b"a-" + b"a9" * 100_000, "text/html; charset=punycode")
+        async with web(said) as there, door(there.host) as egress:
+            watching = asyncio.ensure_future(watch())
+            answer = await Scrape(egress.send).run(TOOL, {"url": there.url}, scope(), "k", lambda text: None)
+            await asyncio.sleep(0.01)
+            watching.cancel()
+            assert answer.status == "ok"
+        return worst
+
+    assert asyncio.run(run()) < 1.0
+
+
+def test_a_number_of_thousands_of_digits_is_no_character():
+    for digits in ("1" * 5000, "0" * 5000 + "65"):
+        html = f"<title>t&#{digits};</title><p title='&#{digits}'>a&#{digits};b&#65;"
+        assert readable(html).text == "a\ufffdbA"
+        assert readable(html).title == "t\ufffd"
+
+
 def test_a_page_that_is_not_there_is_a_failure_with_its_words():
     answer = scraped(page("<title>Gone</title><p>No such bridge", status=404))
     assert (answer.status, answer.error) == ("failed", "http_404")
@@ -165,7 +196,7 @@ def test_a_page_made_to_be_slow_costs_no_more_than_twice_as_much_when_it_is_twic
         before = time.process_time()
         readable(piece * times)
         readable(piece * times, marks=True, base="http://x.example/")
-        decoded((piece * times).encode(), "")
+        html_of((piece * times).encode(), "")
         return time.process_time() - before
 
     cost(2_000)

@@ -90,7 +90,10 @@ def test_serper_is_asked_with_the_key_and_its_words():
     engines(test)
 
 
-@pytest.mark.parametrize("sick", [Said(b"", 503), Said(b"nonsense"), Said({}), Said({"organic": 7}), Said(b"", 401)])
+@pytest.mark.parametrize(
+    "sick",
+    [Said(b"", 503), Said(b"nonsense"), Said(b'{"organic":"\xe9"}'), Said({}), Said({"organic": 7}), Said(b"", 401)],
+)
 def test_searxng_is_asked_when_serper_is_down_and_then_what_was_kept(sick: Said):
     async def test(on: Engines) -> None:
         on.serper.handler = sick

@@ -52,6 +52,13 @@ def test_a_message_that_is_none_is_refused(text: str):
         read(text)
 
 
+def test_bytes_that_are_no_utf_8_are_refused_and_a_mark_before_the_message_is_passed_over():
+    with pytest.raises(Garbled):
+        read(b'{"jsonrpc":"2.0","id":1,"result":"caf\xe9"}')
+    for text in ('\ufeff{"jsonrpc":"2.0","id":1,"result":"x"}', b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"result":"x"}'):
+        assert read(text) == [Result(1, "x")]
+
+
 def test_positional_arguments_and_errors_without_an_id_are_read():
     assert read('{"jsonrpc":"2.0","id":1,"method":"m","params":[1]}') == [Call(1, "m")]
     assert read('{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"x"}}') == [Fault(None, -32700, "x")]
