@@ -17,6 +17,7 @@ from ..core.events import Failed
 from ..core.http import HEADER_NAME
 from ..core.ids import new_id
 from ..core.web import Reply, Request
+from ..wire.strict_json import read_value
 from .exchange import Exchange
 from .faces import Face
 from .headers import Headers
@@ -36,6 +37,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+#: Methods whose body means something.
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 ADMIN = ("/v1/admin", "/openapi.json", "/docs")
 #: Bytes of a body where nobody has to say who asks.
@@ -143,7 +146,7 @@ class Edge:
         self, nouns: Nouns, scope: Scope, receive: Receive, send: Send, exchange: Exchange, most: int
     ) -> None:
         """Lets another application answer, with our own headers on its reply. The server leaves out the body of an
-        answer to HEAD, here as with a face's. most: bytes of the request's body."""
+        answer to HEAD, here as with a face's. most: bytes of the request's body, which is JSON as a face takes it."""
 
         async def send_named(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -151,7 +154,11 @@ class Edge:
                 message["headers"] = [*message.get("headers", ()), *exchange.always]
             await send(message)
 
-        given = _given(await exchange.body(most), receive)
+        body = await exchange.body(most)
+        if body and scope["method"] in _WITH_BODY:
+            _require_json(exchange.headers)
+            read_value(body)
+        given = _given(body, receive)
         request_id = exchange.always[0][1].decode()
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         if scope["method"] == "HEAD":

@@ -114,6 +114,35 @@ def test_what_is_not_plain_json_is_not_taken(tmp_path: Path, headers: dict[str, 
     here(tmp_path, test)
 
 
+#: Where FastAPI answers.
+NOUNS = ("/v1/admin/tools", "/v1/admin/documents", "/mcp/v1/tools/call-tool", "/v1/live/tokens", "/v1/queues/q")
+NOUNS += ("/api/v1/conversation/conv_1/reset", "/api/v2/model/batch/chat/completion")
+
+
+@pytest.mark.parametrize("path", NOUNS)
+def test_what_is_not_plain_json_is_not_taken_wherever_it_goes(tmp_path: Path, path: str):
+    async def test(app: Here) -> None:
+        for headers in ({"content-type": "text/plain"}, {"content-type": JSON, "content-encoding": "gzip"}):
+            reply = await app.ask("POST", path, b"{}", **headers)
+            assert (reply.status, "content-" in reply.body.decode()) == (415, True)
+        for wrong in (b'{"name": 1, "name": 2}', b'{"a": NaN}', b"{}{}", b'{"a": "\\u0000"}', b'{"a": "\xff"}'):
+            reply = await app.ask("POST", path, wrong, content_type=JSON)
+            assert (reply.status, "invalid_json" in reply.body.decode() or path.startswith("/api/")) == (400, True)
+        deep = b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}"
+        assert "nested" in (await app.ask("POST", path, deep, content_type=JSON)).body.decode()
+
+    here(tmp_path, test)
+
+
+def test_what_has_no_body_needs_no_content_type_for_it(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for method in ("POST", "PATCH", "PUT", "DELETE", "GET"):
+            reply = await app.ask(method, "/v1/admin/agents/agt_1/pause", content_type="text/plain")
+            assert reply.status in (404, 405)
+
+    here(tmp_path, test)
+
+
 def test_json_with_a_charset_is_json(tmp_path: Path):
     async def test(app: Here) -> None:
         reply = await app.ask("POST", "/v1/chat/completions", BODY, content_type="Application/JSON; charset=utf-8")
