@@ -50,6 +50,7 @@ ALLOWED_HEADERS = (
 )
 #: Bytes of the list of headers that a preflight asks for. It names no more of them than a request may have.
 MAX_ASKED = 8 * 1024
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
 #: Whose errors are told about paths below its own which no face has.
 OPENAI, OPENAI_PATHS = "openai_chat", "/v1/"
 _ASKED = re.compile(rf"{HEADER_NAME}(?:[\t ]*,[\t ]*{HEADER_NAME}){{0,{MAX_HEADERS - 1}}}")
@@ -73,11 +74,11 @@ class Edge:
         self._nouns = nouns
         self._operations = operations
         self._live = live
-        self._cors = frozenset(origin.encode() for origin in cors)
+        self._cors = frozenset(_as_browsers_say(origin).encode() for origin in cors)
         faces = services.faces.values()
         self.routes: Routes[Face] = Routes((route, face) for face in faces for route in face.ROUTES)
         prefixes = {route.path.partition("{")[0]: face for face in reversed([*faces]) for route in face.ROUTES}
-        self._prefixes = sorted(prefixes.items(), key=lambda pair: -len(pair[0]))
+        self._prefixes = dict(sorted(prefixes.items(), key=lambda pair: -len(pair[0])))
         self._roots = {_root(route.path): face for face in reversed([*faces]) for route in face.ROUTES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -182,7 +183,8 @@ class Edge:
 
     def _face_for(self, path: str) -> Face | None:
         """Whose grammar an error about this path is written in, also when no route fits."""
-        found = next((face for prefix, face in self._prefixes if path.startswith(prefix)), None)
+        found = self._prefixes.get(path.rstrip("/"))
+        found = found or next((face for prefix, face in self._prefixes.items() if path.startswith(prefix)), None)
         found = found or self._roots.get(_root(path))
         return self._services.faces[OPENAI] if found is None and path.startswith(OPENAI_PATHS) else found
 
@@ -202,6 +204,12 @@ class Edge:
             (b"access-control-max-age", b"600"),
         ]
         return True
+
+
+def _as_browsers_say(origin: str) -> str:
+    """They fold its case and leave out its scheme's usual port."""
+    scheme, separator, host = origin.lower().partition("://")
+    return scheme + separator + host.removesuffix(_USUAL_PORTS.get(scheme, ":")).removesuffix(":")
 
 
 def _allowed(headers: Headers) -> bytes:

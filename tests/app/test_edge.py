@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from midstream.app import edge
@@ -67,6 +68,8 @@ def test_errors_are_in_the_grammar_of_the_face_that_was_asked(tmp_path: Path):
         assert (messages["type"], messages["error"]["type"]) == ("error", "authentication_error")
         google = (await app.ask("POST", "/v1beta/models/m:generateContent", {}, key="")).json
         assert (google["error"]["code"], google["error"]["status"]) == (401, "UNAUTHENTICATED")
+        for path in ("/v1/models/", "/v1/chat/completions/"):
+            assert (await app.ask("GET", path)).json["error"]["type"] == "invalid_request_error"
         plain = (await app.ask("GET", "/nothing")).json
         assert set(plain["error"]) == {"code", "message", "param", "request_id"}
 
@@ -151,6 +154,31 @@ def test_json_with_a_charset_is_json(tmp_path: Path):
     here(tmp_path, test)
 
 
+def test_the_time_that_a_client_takes_to_send_its_body_is_none_of_ours(tmp_path: Path):
+    async def test(app: Here) -> None:
+        body = msgspec.json.encode(BODY)
+        pieces = [body[:10], body[10:]]
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0.5)
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": len(pieces) > 0}
+
+        said: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            said.append(message)
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"",
+            "headers": [(b"authorization", b"Bearer " + KEY.encode())],
+        }  # fmt: skip
+        await app.process.application(scope, receive, send)
+        assert said[0]["status"] == 200
+        assert int(dict(said[0]["headers"])[b"x-midstream-overhead-us"]) < 900_000
+
+    here(tmp_path, test)
+
+
 def test_a_body_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("midstream.app.serve.MAX_BODY", 100)
 
@@ -194,6 +222,7 @@ def test_browsers_of_a_listed_origin_may_ask_and_read_our_headers(tmp_path: Path
     async def test(app: Here) -> None:
         preflight = await app.ask("OPTIONS", "/v1/chat/completions", key="", origin=ORIGIN)
         assert preflight.status == 204
+        assert not {"content-length", "content-type"} & {*preflight.headers}
         assert preflight.headers["access-control-allow-origin"] == ORIGIN
         assert "authorization" in preflight.headers["access-control-allow-headers"]
         for path in ("/v1/chat/completions", "/v1/admin/runs", "/nothing"):
@@ -254,6 +283,25 @@ def test_browsers_of_another_origin_may_not(tmp_path: Path, origin: str):
         assert not any(name.startswith("access-control") for name in reply.headers)
 
     here(tmp_path, test, cors_origins=(ORIGIN,))
+
+
+@pytest.mark.parametrize(
+    "named, sent",
+    [
+        ("https://App.Example.org", "https://app.example.org"),
+        ("HTTPS://b.example.org:443", "https://b.example.org"),
+        ("http://b.example.org:80", "http://b.example.org"),
+        ("http://b.example.org:443", "http://b.example.org:443"),
+        ("https://[2001:DB8::1]:443", "https://[2001:db8::1]"),
+        ("http://localhost:3000", "http://localhost:3000"),
+    ],
+)
+def test_an_origin_may_be_named_in_other_words_than_browsers_say_it(tmp_path: Path, named: str, sent: str):
+    async def test(app: Here) -> None:
+        reply = await app.ask("GET", "/v1/models", origin=sent)
+        assert reply.headers["access-control-allow-origin"] == sent
+
+    here(tmp_path, test, cors_origins=(named,))
 
 
 def test_a_star_lets_every_origin_ask(tmp_path: Path):
