@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 
 from ..core.errors import Forbidden, Unauthenticated
 from ..core.web import Caller
@@ -22,14 +23,19 @@ FindKey = Callable[[str], Awaitable[ApiKey | None]]
 
 class Identify:
     """admin_key: the operator's own; it works everywhere. find: a key's record by its secret, or None.
-    wall: unix seconds. used: keys that have been looked up, and when last; whoever writes it down empties it."""
+    wall: unix seconds, which may jump; steady: seconds that never do. used: keys that have been looked up, and when
+    last; whoever writes it down empties it."""
 
-    def __init__(self, admin_key: str, admin_org: str, find: FindKey, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, admin_key: str, admin_org: str, find: FindKey, wall: Callable[[], float], steady: Callable[[], float]
+    ) -> None:
         self._admin = hashlib.sha256(admin_key.encode()).digest()
         self._admin_caller = Caller(admin_org, OPERATOR, admin=True)
         self._find = find
         self._wall = wall
-        self._known: dict[bytes, tuple[Caller, float]] = {}
+        self._steady = steady
+        #: With the steady time until which each is believed, and its key's end.
+        self._known: dict[bytes, tuple[Caller, float, float]] = {}
         self.used: dict[str, float] = {}
 
     async def __call__(self, headers: Mapping[str, str], query: Mapping[str, str] | None = None) -> Caller:
@@ -40,8 +46,8 @@ class Identify:
         if hmac.compare_digest(digest, self._admin):
             return self._admin_caller
         known = self._known.get(digest)
-        now = self._wall()
-        if known is not None and known[1] > now:
+        now, steady = self._wall(), self._steady()
+        if known is not None and known[1] > steady and known[2] > now:
             return known[0]
         key = await self._find(secret)
         if key is None or not key.valid(now):
@@ -52,8 +58,7 @@ class Identify:
         caller = Caller(key.org_id, key.id, scopes, "admin" in scopes, key.requests_per_minute or 0)
         if len(self._known) >= CACHE:
             self._known.clear()
-        until = now + BELIEVE if key.expires_at is None else min(now + BELIEVE, key.expires_at)
-        self._known[digest] = (caller, until)
+        self._known[digest] = (caller, steady + BELIEVE, inf if key.expires_at is None else key.expires_at)
         return caller
 
     def forget(self) -> None:

@@ -13,7 +13,7 @@ from ..access.identify import require_operator
 from ..access.scopes import SCOPES, known
 from ..core.errors import BadRequest
 from ..store.keys import ApiKey
-from .admin_scope import org_of
+from .admin_scope import Scope, org_of
 from .nouns import Who, json_reply
 from .services import Services
 
@@ -63,6 +63,7 @@ def keys_router(services: Services) -> APIRouter:
 
     @router.get("/keys", summary="An org's API keys")
     async def list_keys(caller: Who, org_id: str | None = None) -> Response:
+        await Scope(services).of(caller, org_id)
         rows = await services.store.keys.list(org_of(caller, org_id))
         return json_reply({"data": [_shown(key) for key in rows]})
 

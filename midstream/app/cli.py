@@ -120,7 +120,7 @@ def chat(config_file: str | None, data: str | None, model: str, url: str | None,
     config = read_config(config_file, {"data": data})
     from .chat import run
 
-    at = url or base_url(config.server)
+    at = (url or base_url(config.server)).rstrip("/")
     key = asyncio.run(key_for(at, config.server))
     sys.exit(asyncio.run(run(at, key, model, message)))
 

@@ -31,6 +31,12 @@ _ELSEWHERE = (
 )
 
 
+def _one_line(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    if not name.isprintable():
+        raise click.BadParameter("a name is one line of text")
+    return name
+
+
 @click.group()
 def keys() -> None:
     """API keys."""
@@ -38,7 +44,7 @@ def keys() -> None:
 
 @keys.command()
 @configured
-@click.argument("name")
+@click.argument("name", callback=_one_line)
 @click.option("--org", help="Id of the org that the key belongs to.  [the first one]")
 @click.option(
     "--scope", "scopes", multiple=True, type=click.Choice([*SCOPES]), help="Repeat for several.  [all models]"
@@ -73,7 +79,7 @@ def list_keys(config_file: str | None, data: str | None, org: str | None) -> Non
     """The keys of an org, without their secrets."""
 
     async def here(store: Store) -> list[ApiKey]:
-        return await store.keys.list(org or DEFAULT_ORG)
+        return await store.keys.list((await store.all_orgs().org(org)).id if org else DEFAULT_ORG)
 
     async def there(config: Config) -> list[ApiKey]:
         return msgspec.convert((await _ask(config, "GET", _query(org), None))["data"], list[ApiKey])
@@ -83,7 +89,7 @@ def list_keys(config_file: str | None, data: str | None, org: str | None) -> Non
         state = "valid" if key.valid(time.time()) else "revoked" if key.revoked_at else "expired"
         limit = [f"{key.requests_per_minute}/min"] if key.requests_per_minute else []
         may = " ".join([*sorted(key.scopes), *limit])
-        click.echo(f"{key.id}  {key.prefix}...  {state:8} {made}  {key.name}  {may}".rstrip())
+        click.echo(f"{key.id}  {key.prefix}...  {state:8} {made}  {_shown(key.name)}  {may}".rstrip())
 
 
 @keys.command()
@@ -101,6 +107,11 @@ def revoke(config_file: str | None, data: str | None, key_id: str, org: str | No
 
     asyncio.run(_either(read_config(config_file, {"data": data}), here, there))
     click.echo(f"{key_id} is revoked.")
+
+
+def _shown(name: str) -> str:
+    """On one line, whatever it was made with."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in name)
 
 
 def _query(org: str | None) -> str:

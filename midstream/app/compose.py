@@ -127,7 +127,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     )  # fmt: skip
     turns, workers = agents_of(given)
     services = Services(
-        identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall),
+        identify=Identify(admin_key, DEFAULT_ORG, store.keys.find, clock.wall, clock.steady),
         catalog=catalog,
         offered=Offered(served, clock.steady),
         conversations=conversations,

@@ -103,7 +103,7 @@ class _Places:
 
 def _text(file: str) -> str:
     try:
-        return Path(file).read_text(encoding="utf-8")
+        return Path(file).read_text(encoding="utf-8-sig")  # Notepad begins a file with a mark of its order of bytes
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{file}:{line}", (), "is not UTF-8 text") from None

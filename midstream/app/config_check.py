@@ -59,6 +59,8 @@ def _server(server: ServerConfig, reader: Reader) -> None:
             _address(origin, path, reader)
             if urlsplit(origin).path:
                 reader.refuse(path, "an origin is scheme, host and port, without a path")
+            if not origin.isascii():
+                reader.refuse(path, "browsers say an origin in ASCII: write the host's xn-- form")
     schemes = {"database_url": ("postgresql", "postgres", "sqlite"), "redis_url": ("redis", "rediss", "unix"),
                "rabbitmq_url": ("amqp", "amqps")}  # fmt: skip
     for key, allowed in schemes.items():

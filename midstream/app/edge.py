@@ -17,6 +17,7 @@ from ..core.events import Failed
 from ..core.http import HEADER_NAME
 from ..core.ids import new_id
 from ..core.web import Reply, Request
+from ..wire.strict_json import read_value
 from .exchange import Exchange
 from .faces import Face
 from .headers import Headers
@@ -36,6 +37,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+#: Methods whose body means something.
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 ADMIN = ("/v1/admin", "/openapi.json", "/docs")
 #: Bytes of a body where nobody has to say who asks.
@@ -47,6 +50,7 @@ ALLOWED_HEADERS = (
 )
 #: Bytes of the list of headers that a preflight asks for. It names no more of them than a request may have.
 MAX_ASKED = 8 * 1024
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
 #: Whose errors are told about paths below its own which no face has.
 OPENAI, OPENAI_PATHS = "openai_chat", "/v1/"
 _ASKED = re.compile(rf"{HEADER_NAME}(?:[\t ]*,[\t ]*{HEADER_NAME}){{0,{MAX_HEADERS - 1}}}")
@@ -70,11 +74,11 @@ class Edge:
         self._nouns = nouns
         self._operations = operations
         self._live = live
-        self._cors = frozenset(origin.encode() for origin in cors)
+        self._cors = frozenset(_as_browsers_say(origin).encode() for origin in cors)
         faces = services.faces.values()
         self.routes: Routes[Face] = Routes((route, face) for face in faces for route in face.ROUTES)
         prefixes = {route.path.partition("{")[0]: face for face in reversed([*faces]) for route in face.ROUTES}
-        self._prefixes = sorted(prefixes.items(), key=lambda pair: -len(pair[0]))
+        self._prefixes = dict(sorted(prefixes.items(), key=lambda pair: -len(pair[0])))
         self._roots = {_root(route.path): face for face in reversed([*faces]) for route in face.ROUTES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,7 +147,7 @@ class Edge:
         self, nouns: Nouns, scope: Scope, receive: Receive, send: Send, exchange: Exchange, most: int
     ) -> None:
         """Lets another application answer, with our own headers on its reply. The server leaves out the body of an
-        answer to HEAD, here as with a face's. most: bytes of the request's body."""
+        answer to HEAD, here as with a face's. most: bytes of the request's body, which is JSON as a face takes it."""
 
         async def send_named(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -151,7 +155,11 @@ class Edge:
                 message["headers"] = [*message.get("headers", ()), *exchange.always]
             await send(message)
 
-        given = _given(await exchange.body(most), receive)
+        body = await exchange.body(most)
+        if body and scope["method"] in _WITH_BODY:
+            _require_json(exchange.headers)
+            read_value(body)
+        given = _given(body, receive)
         request_id = exchange.always[0][1].decode()
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         if scope["method"] == "HEAD":
@@ -175,7 +183,8 @@ class Edge:
 
     def _face_for(self, path: str) -> Face | None:
         """Whose grammar an error about this path is written in, also when no route fits."""
-        found = next((face for prefix, face in self._prefixes if path.startswith(prefix)), None)
+        found = self._prefixes.get(path.rstrip("/"))
+        found = found or next((face for prefix, face in self._prefixes.items() if path.startswith(prefix)), None)
         found = found or self._roots.get(_root(path))
         return self._services.faces[OPENAI] if found is None and path.startswith(OPENAI_PATHS) else found
 
@@ -195,6 +204,12 @@ class Edge:
             (b"access-control-max-age", b"600"),
         ]
         return True
+
+
+def _as_browsers_say(origin: str) -> str:
+    """They fold its case and leave out its scheme's usual port."""
+    scheme, separator, host = origin.lower().partition("://")
+    return scheme + separator + host.removesuffix(_USUAL_PORTS.get(scheme, ":")).removesuffix(":")
 
 
 def _allowed(headers: Headers) -> bytes:

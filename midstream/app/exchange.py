@@ -20,6 +20,7 @@ Message = MutableMapping[str, Any]
 HOLD_SECONDS = 10.0
 PING_SECONDS = 15.0
 
+NO_CONTENT = 204
 _ENDS = (Done, Failed)
 Pairs = Iterable[tuple[str, str]]
 
@@ -99,10 +100,13 @@ class Exchange:
 
     async def reply(self, reply: Reply) -> None:
         self.sent = True
-        headers = [
-            *self.always,
+        about = (
             (b"content-type", reply.content_type.encode()),
             (b"content-length", b"%d" % len(reply.body)),
+        )
+        headers = [
+            *self.always,
+            *(about if reply.status != NO_CONTENT else ()),  # RFC 9110 §8.6: that has none, not one of no length
             *[(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers],
         ]
         if self._direct is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
+from math import ceil
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -219,7 +220,7 @@ async def _refuse(
         reason = f"{error.code}: {error.message}".encode()[:REASON].decode(errors="ignore")
         await send(_close(REFUSED + error.status, reason))
         return
-    more = [(b"retry-after", b"%d" % max(1, round(error.retry_after)))] if error.retry_after else []
+    more = [(b"retry-after", b"%d" % max(1, ceil(error.retry_after)))] if error.retry_after else []
     start = {
         "type": "websocket.http.response.start",
         "status": error.status,

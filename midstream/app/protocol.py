@@ -56,14 +56,21 @@ class _Pipeline(list[Any]):
         self.insert(0, waiting)
 
 
+def new_parser(protocol: HttpToolsProtocol) -> Any:
+    """As the base makes its own: one that goes on behind a request that asks to close, which is answered first."""
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
 class EdgeProtocol(HttpToolsProtocol):
     """Adds to each scope `extensions["midstream.gone"]`: a function that registers a callback for the moment when
     the client goes away before its answer is complete, and `extensions["midstream.direct"]` (app.direct)."""
 
     # Apart from the base's own: with these in it, its dictionary would be of the kind that takes five times the memory.
     __slots__ = (
-        "_body_since_timer", "_gone", "_head_read", "_hosts", "_in_body", "_in_head", "_lost", "_refusal", "_stalled",
-        "_timer", "_wave",
+        "_answering", "_body_since_timer", "_gone", "_head_read", "_hosts", "_in_body", "_in_head", "_lost", "_refusal",
+        "_stalled", "_timer", "_wave",
     )  # fmt: skip
 
     def __init__(self, *args: Any, wave: Wave | None = None, **kwargs: Any) -> None:
@@ -79,6 +86,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._gone: list[Callable[[], None]] = []
         self._lost = False
+        #: `cycle` is the newest, which may wait for this one's answer.
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -91,11 +100,16 @@ class EdgeProtocol(HttpToolsProtocol):
             self._stalled.cancel()
         self._lost = True
         super().connection_lost(exc)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._is_busy():
             for callback in self._gone:
                 callback()
         self._gone.clear()
-        self.cycle = self.scope = None  # type: ignore[assignment]  # they know it, and nobody asks it for them any more
+        if self._answering is not None and self._answering is not self.cycle:  # the base has told the newest alone
+            self._answering.disconnected = not self._answering.response_complete
+            self._answering.message_event.set()
+        self.pipeline.clear()
+        # They know it, and nobody asks it for them any more.
+        self.cycle = self.scope = self._answering = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         if self._timer is not None and not self._in_head and not self._in_body:
@@ -116,17 +130,30 @@ class EdgeProtocol(HttpToolsProtocol):
             self._disarm()
 
     def _parse(self, data: bytes) -> None:
-        """What the base does, but for its line in the log, which knows neither the reason nor the request's id."""
+        """What the base does, but for its line in the log, which knows neither the reason nor the request's id, and for
+        upgrades that are not taken up: the parser holds what follows such a head for another protocol."""
         self._unset_keepalive_if_required()
+        pieces: list[bytes | memoryview] = [data]
         try:
-            self.parser.feed_data(data)
+            while pieces:
+                piece = pieces.pop()
+                try:
+                    self.parser.feed_data(piece)
+                except httptools.HttpParserUpgrade as upgrade:
+                    if self._should_upgrade():
+                        self.handle_websocket_upgrade()
+                        return
+                    pieces += [memoryview(piece)[upgrade.args[0] :], self._head_without_upgrade()]
+                    self.parser = new_parser(self)
         except httptools.HttpParserError:
             self.send_400_response("")
-        except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
-                self._unsupported_upgrade_warning()
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head that was read last, as it would be of a client that offers no other protocol: Java's and `curl
+        --http2` offer one with any request (RFC 9110 §7.8: it may be ignored)."""
+        lines = [b"%b: %b\r\n" % pair for pair in self.headers if pair[0] != b"upgrade"]
+        first = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        return first + b"".join(lines) + b"\r\n"
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -165,21 +192,29 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(*TOO_LARGE)
         if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
             self._refuse(400, "exactly one Host header is required")
-        self._in_head, self._in_body = False, True
+        self._in_head, self._in_body = False, not self.parser.should_upgrade()
         if self._timer is not None:
             self._disarm()
+        if not self._in_body:  # what follows is no HTTP, or this head is read once more: no cycle begins
+            if self.parser.get_method() == b"CONNECT":
+                self._refuse(400, "there are no tunnels here")
+            self.scope["method"] = self.parser.get_method().decode()
+            return
         super().on_headers_complete()
-        if self.parser.should_upgrade() and self._should_upgrade():
-            return  # what follows is no HTTP, and no cycle of it has begun
         self.cycle.message_event = _Event()
         self.scope["extensions"]["midstream.direct"] = Direct(self.cycle, self._wave)  # type: ignore[assignment]
 
     def _should_upgrade(self) -> bool:
         """Elsewhere it is a request like any other, and so it is while an earlier one is being answered here."""
-        busy = self.cycle is not None and not self.cycle.response_complete
-        return not busy and self.url.partition(b"?")[0] == LIVE.encode() and super()._should_upgrade()
+        at_live = self.url.partition(b"?")[0] == LIVE.encode()
+        return at_live and not self._is_busy() and super()._should_upgrade()
+
+    def _is_busy(self) -> bool:
+        """A request is not answered to its end."""
+        return self._answering is not None and not self._answering.response_complete
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
         if cycle.scope["http_version"] != "1.1":
             app = until_close(cycle, app)
         super()._start_asgi_task(cycle, app)
@@ -189,8 +224,9 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_body = False
-        super().on_message_complete()
+        if self._in_body:  # else it is a head that offers an upgrade
+            self._in_body = False
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self._gone.clear()
@@ -211,7 +247,7 @@ class EdgeProtocol(HttpToolsProtocol):
         status, message = self._refusal
         request_id = new_id("req_")
         logger.warning("request %s is refused with %d: %s", request_id, status, message)
-        if self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started:
+        if self._answering is not None and self._is_busy() and self._answering.response_started:
             self.transport.close()
             return
         kind = "invalid_request_error"

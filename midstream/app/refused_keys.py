@@ -4,6 +4,7 @@ own key, and nothing else may be taken for that."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 from ..core.errors import BadRequest, Busy, KeyRefused, MidstreamError, Refused
 from ..runs.health import refuses_key
@@ -23,7 +24,7 @@ def in_our_words(is_callers: Whose = nobodys) -> Callable[[MidstreamError], Mids
 
     def told(error: MidstreamError) -> MidstreamError:
         if isinstance(error, Busy) and error.refused is not None and is_callers(*error.refused):
-            again = f"and is asked with it again in {error.retry_after:.0f} seconds"
+            again = f"and is asked with it again in {ceil(error.retry_after or 0)} seconds"
             message = f"apikey: the provider {error.refused[0]} has refused this key a moment ago, {again}"
             return BadRequest(message, param="apikey", code=KeyRefused.code)
         if not isinstance(error, Refused) or not refuses_key(error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -99,9 +100,9 @@ def written(reading: Reading, attempted: Attempted | None, fold: Fold, gave: Gav
 def error_headers(error: MidstreamError) -> tuple[tuple[str, str], ...]:
     """What a refusal says in its headers, whoever words its body."""
     headers = []
-    if error.retry_after is not None:
-        headers.append(("retry-after", str(max(1, round(error.retry_after)))))
-        headers.append(("retry-after-ms", str(round(error.retry_after * 1000))))
+    if error.retry_after is not None:  # rounded up: who obeys may not come too soon
+        headers.append(("retry-after", str(max(1, ceil(error.retry_after)))))
+        headers.append(("retry-after-ms", str(ceil(round(error.retry_after * 1000, 3)))))
     if isinstance(error, MethodNotAllowed):
         headers.append(("allow", ", ".join(error.allowed)))
     if isinstance(error, UpstreamError | NotBuilt):  # our own attempts are spent, or there is nothing to try

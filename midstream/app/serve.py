@@ -26,7 +26,9 @@ async def serve(services: Services, face: Face, route: Route, request: Request, 
 
 
 async def _run(services: Services, caller: Caller, face: Face, task: str, request: Request, exchange: Exchange) -> None:
+    asked = services.clock.steady()
     request.body = await exchange.body(MAX_BODY)
+    exchange.began += services.clock.steady() - asked  # how long its client took to send it is no time of ours
     turn = face.read(task, request)
     if turn.agent is not None and turn.agent.delivery.kind != "default":
         await exchange.reply(await services.jobs.accept(caller, turn, face, task, request))

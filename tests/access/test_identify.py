@@ -22,14 +22,16 @@ def key_of(name: str, **more: object) -> ApiKey:
 
 
 class Door:
-    """An identifier over keys that the test holds; the clock is moved by hand. asked: how often the store was."""
+    """An identifier over keys that the test holds; time passes by hand, and the clock of the wall may be set
+    to another. asked: how often the store was."""
 
     def __init__(self, keys: Mapping[str, ApiKey] | None = None, admin: str = ADMIN) -> None:
         self.keys = dict(keys or {})
         self.now = NOW
+        self.set_by = 0.0
         self.asked = 0
         self.down = False
-        self.identify = Identify(admin, "org_default", self._find, lambda: self.now)
+        self.identify = Identify(admin, "org_default", self._find, lambda: self.now + self.set_by, lambda: self.now)
 
     async def _find(self, secret: str) -> ApiKey | None:
         self.asked += 1
@@ -139,6 +141,27 @@ def test_a_revocation_holds_within_that_moment_on_every_worker(gone: str):
     door("one")
     door.keys = {"one": key_of("one", revoked_at=NOW)} if gone == "revoked" else {}
     door.now += BELIEVE
+    with pytest.raises(Unauthenticated):
+        door("one")
+
+
+@pytest.mark.parametrize("set_by", [-3600.0, 3600.0])
+def test_a_revocation_holds_as_soon_when_the_clock_is_set(set_by: float):
+    door = Door({"one": key_of("one")})
+    door("one")
+    door.set_by = set_by
+    door("one")
+    assert door.asked == 1
+    door.keys = {}
+    door.now += BELIEVE
+    with pytest.raises(Unauthenticated):
+        door("one")
+
+
+def test_a_key_is_not_believed_when_the_clock_is_set_beyond_its_end():
+    door = Door({"one": key_of("one", expires_at=NOW + 60)})
+    door("one")
+    door.set_by = 60.0
     with pytest.raises(Unauthenticated):
         door("one")
 

@@ -90,6 +90,14 @@ def test_who_asks_is_known_before_a_body_is_read_and_no_body_is_endless(
     here(tmp_path, test)
 
 
+def test_the_keys_of_an_org_that_is_not_there_are_not_an_empty_list(tmp_path: Path):
+    async def test(app: Here) -> None:
+        assert (await app.ask("GET", "/v1/admin/keys?org_id=org_nope")).status == 404
+        assert (await app.ask("GET", f"/v1/admin/keys?org_id={DEFAULT_ORG}")).status == 200
+
+    here(tmp_path, test)
+
+
 def test_an_orgs_own_admin_stays_in_its_org(tmp_path: Path):
     async def test(app: Here) -> None:
         org = (await app.ask("POST", "/v1/admin/orgs", {"name": "other"}, content_type=JSON)).json["id"]

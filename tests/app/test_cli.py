@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,24 @@ def test_a_key_can_be_limited_and_a_scope_that_does_not_exist_is_refused_with_th
     assert "'chat', 'embeddings', 'read', 'admin'" in refused.stderr
 
 
+def test_a_key_has_one_line_in_the_list_whatever_its_name(serving: Serving) -> None:
+    refused = run("keys", "create", "a\nb")
+    assert refused.exit_code == 2
+    assert "one line" in refused.stderr
+    key = Path("midstream-data/admin.key").read_text().strip()
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{serving.port}/v1/admin/keys", json.dumps({"name": "a\nb\x1b[31m"}).encode(),
+        {"authorization": f"Bearer {key}", "content-type": "application/json"},
+    )  # fmt: skip
+    urllib.request.urlopen(asked).close()
+    assert [line.split()[4] for line in good("keys", "list").splitlines()] == [r"a\nb\x1b[31m"]
+
+
+def test_keys_of_an_org_that_is_not_there_are_not_an_empty_list() -> None:
+    good("migrate")
+    assert run("keys", "list", "--org", "org_nope").stderr.startswith("Error: ")
+
+
 def test_keys_are_made_listed_and_revoked_through_the_running_server(serving: Serving) -> None:
     key = good("keys", "create", "mine", "--days", "2").strip()
     listed = good("keys", "list")
@@ -212,6 +231,10 @@ def test_the_first_start_makes_a_key_that_only_the_owner_can_read(serving: Servi
     assert key not in said
     assert Serving().end()
     assert file.read_text().strip() == key
+
+
+def test_chat_takes_an_address_that_ends_in_a_slash(serving: Serving) -> None:
+    assert "You said" in good("chat", "--url", f"http://127.0.0.1:{serving.port}/", "hello there")
 
 
 def test_chat_prints_the_answer(serving: Serving) -> None:

@@ -125,6 +125,12 @@ def test_no_secret_is_in_a_representation() -> None:
     assert "hidden" not in f"{config!r} {config} {config.providers['openai'].api_key}"
 
 
+def test_a_file_that_notepad_has_written_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "midstream.toml"
+    file.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 81\r\n")
+    assert load(str(file), {}, KINDS).server.port == 81
+
+
 def test_nothing_at_all_is_a_configuration() -> None:
     config = load(None, {}, KINDS)
     assert config == Config()
@@ -145,6 +151,7 @@ def test_nothing_at_all_is_a_configuration() -> None:
         ("server = 3", "1: server: expected a table, found the number 3"),
         ("[server]\ncors_origins = ['https://a.b', 3]", "2: server.cors_origins[1]: expected a text, found the number 3"),
         ("[server]\ncors_origins = [\n 'https://a.b',\n 'https://a.b/x',\n]", "4: server.cors_origins[1]: an origin is scheme, host and port, without a path"),
+        ("[server]\ncors_origins = ['https://b\u00fccher.example']", "2: server.cors_origins[0]: browsers say an origin in ASCII: write the host's xn-- form"),
         ("[models.x]", "1: models.x: targets is missing"),
         ("[models.x]\ntargets = []", "2: models.x.targets: is empty"),
         ("[mcp.servers.a]\nenabled = true", "1: mcp.servers.a: needs either url or command"),

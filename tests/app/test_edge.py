@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from midstream.app import edge
@@ -67,6 +68,8 @@ def test_errors_are_in_the_grammar_of_the_face_that_was_asked(tmp_path: Path):
         assert (messages["type"], messages["error"]["type"]) == ("error", "authentication_error")
         google = (await app.ask("POST", "/v1beta/models/m:generateContent", {}, key="")).json
         assert (google["error"]["code"], google["error"]["status"]) == (401, "UNAUTHENTICATED")
+        for path in ("/v1/models/", "/v1/chat/completions/"):
+            assert (await app.ask("GET", path)).json["error"]["type"] == "invalid_request_error"
         plain = (await app.ask("GET", "/nothing")).json
         assert set(plain["error"]) == {"code", "message", "param", "request_id"}
 
@@ -114,10 +117,64 @@ def test_what_is_not_plain_json_is_not_taken(tmp_path: Path, headers: dict[str, 
     here(tmp_path, test)
 
 
+#: Where FastAPI answers.
+NOUNS = ("/v1/admin/tools", "/v1/admin/documents", "/mcp/v1/tools/call-tool", "/v1/live/tokens", "/v1/queues/q")
+NOUNS += ("/api/v1/conversation/conv_1/reset", "/api/v2/model/batch/chat/completion")
+
+
+@pytest.mark.parametrize("path", NOUNS)
+def test_what_is_not_plain_json_is_not_taken_wherever_it_goes(tmp_path: Path, path: str):
+    async def test(app: Here) -> None:
+        for headers in ({"content-type": "text/plain"}, {"content-type": JSON, "content-encoding": "gzip"}):
+            reply = await app.ask("POST", path, b"{}", **headers)
+            assert (reply.status, "content-" in reply.body.decode()) == (415, True)
+        for wrong in (b'{"name": 1, "name": 2}', b'{"a": NaN}', b"{}{}", b'{"a": "\\u0000"}', b'{"a": "\xff"}'):
+            reply = await app.ask("POST", path, wrong, content_type=JSON)
+            assert (reply.status, "invalid_json" in reply.body.decode() or path.startswith("/api/")) == (400, True)
+        deep = b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}"
+        assert "nested" in (await app.ask("POST", path, deep, content_type=JSON)).body.decode()
+
+    here(tmp_path, test)
+
+
+def test_what_has_no_body_needs_no_content_type_for_it(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for method in ("POST", "PATCH", "PUT", "DELETE", "GET"):
+            reply = await app.ask(method, "/v1/admin/agents/agt_1/pause", content_type="text/plain")
+            assert reply.status in (404, 405)
+
+    here(tmp_path, test)
+
+
 def test_json_with_a_charset_is_json(tmp_path: Path):
     async def test(app: Here) -> None:
         reply = await app.ask("POST", "/v1/chat/completions", BODY, content_type="Application/JSON; charset=utf-8")
         assert reply.status == 200
+
+    here(tmp_path, test)
+
+
+def test_the_time_that_a_client_takes_to_send_its_body_is_none_of_ours(tmp_path: Path):
+    async def test(app: Here) -> None:
+        body = msgspec.json.encode(BODY)
+        pieces = [body[:10], body[10:]]
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0.5)
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": len(pieces) > 0}
+
+        said: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            said.append(message)
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"",
+            "headers": [(b"authorization", b"Bearer " + KEY.encode())],
+        }  # fmt: skip
+        await app.process.application(scope, receive, send)
+        assert said[0]["status"] == 200
+        assert int(dict(said[0]["headers"])[b"x-midstream-overhead-us"]) < 900_000
 
     here(tmp_path, test)
 
@@ -165,6 +222,7 @@ def test_browsers_of_a_listed_origin_may_ask_and_read_our_headers(tmp_path: Path
     async def test(app: Here) -> None:
         preflight = await app.ask("OPTIONS", "/v1/chat/completions", key="", origin=ORIGIN)
         assert preflight.status == 204
+        assert not {"content-length", "content-type"} & {*preflight.headers}
         assert preflight.headers["access-control-allow-origin"] == ORIGIN
         assert "authorization" in preflight.headers["access-control-allow-headers"]
         for path in ("/v1/chat/completions", "/v1/admin/runs", "/nothing"):
@@ -225,6 +283,25 @@ def test_browsers_of_another_origin_may_not(tmp_path: Path, origin: str):
         assert not any(name.startswith("access-control") for name in reply.headers)
 
     here(tmp_path, test, cors_origins=(ORIGIN,))
+
+
+@pytest.mark.parametrize(
+    "named, sent",
+    [
+        ("https://App.Example.org", "https://app.example.org"),
+        ("HTTPS://b.example.org:443", "https://b.example.org"),
+        ("http://b.example.org:80", "http://b.example.org"),
+        ("http://b.example.org:443", "http://b.example.org:443"),
+        ("https://[2001:DB8::1]:443", "https://[2001:db8::1]"),
+        ("http://localhost:3000", "http://localhost:3000"),
+    ],
+)
+def test_an_origin_may_be_named_in_other_words_than_browsers_say_it(tmp_path: Path, named: str, sent: str):
+    async def test(app: Here) -> None:
+        reply = await app.ask("GET", "/v1/models", origin=sent)
+        assert reply.headers["access-control-allow-origin"] == sent
+
+    here(tmp_path, test, cors_origins=(named,))
 
 
 def test_a_star_lets_every_origin_ask(tmp_path: Path):

@@ -19,8 +19,8 @@ HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n"
 
 
 class Listening:
-    """An application that answers with what it read; it waits for `go` first when the path is /wait. gone: clients that
-    went away."""
+    """An application that answers with what it read; it waits for `go` first when the path is /wait, and between the
+    halves of its answer when it is /halves. gone: clients that went away; left: the path whose reader is told so."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -28,6 +28,7 @@ class Listening:
         self.gone: list[str] = []
         self.talks: list[Talk] = []
         self.port = 0
+        self.left: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         path = scope["path"]
@@ -45,8 +46,19 @@ class Listening:
         if path == "/wait":
             self.waits.set()
             await self.go.wait()
+        if path == "/until-gone":
+            self.waits.set()
+            assert (await receive())["type"] == "http.disconnect"
+            await send({"type": "http.response.start", "status": 200, "headers": []})  # into nothing
+            self.left.set_result(path)
+            return
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if path == "/halves":
+            await send({"type": "http.response.body", "body": body[:3], "more_body": True})
+            self.waits.set()
+            await self.go.wait()
+            body = body[3:]
         await send({"type": "http.response.body", "body": body})
 
     async def connect(self) -> Talk:
@@ -225,6 +237,97 @@ def test_requests_that_do_not_wait_for_answers_are_answered_in_their_order():
         await asyncio.sleep(0.05)
         server.go.set()
         assert [await talk.heard() for _ in range(3)] == [(200, b"first"), (200, b"other"), (200, b"third")]
+
+    listening(test)
+
+
+#: As Java's own client asks, and `curl --http2`.
+OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAAAAMAAAAA\r\n"
+#: Read as a request of its own, this is a second answer.
+INNER = b"GET /inner HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("sliced", [10_000, 150, 1])
+@pytest.mark.parametrize(
+    "offer",
+    [
+        OFFER,
+        OFFER.replace(b"h2c", b"websocket"),
+        OFFER.replace(b"Upgrade,", b"close, Upgrade,"),
+        OFFER.replace(b"upgrade:", b"Upgrade: TLS/1.3\r\nUPGRADE:"),
+    ],
+)
+def test_a_request_that_offers_an_upgrade_is_answered_as_the_request_that_it_is(offer: bytes, sliced: int):
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        length = b"content-length: %d\r\n" % len(INNER)
+        whole = b"POST /a HTTP/1.1\r\nhost: x\r\n" + offer + length + b"\r\n" + INNER
+        sized = b"%x\r\n%b\r\n0\r\n\r\n" % (len(INNER), INNER)
+        chunked = b"POST /a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n" + OFFER + b"\r\n" + sized
+        data = chunked + HEAD + b"plain" + whole
+        for at in range(0, len(data), sliced):
+            talk.say(data[at : at + sliced])
+            await asyncio.sleep(0)
+        asked = [await talk.heard() for _ in range(3)]
+        assert asked == [(200, INNER), (200, b"plain"), (200, INNER)]
+        if b"close" in offer:
+            assert await talk.closed()
+        else:
+            talk.say(HEAD + b"again")
+            assert await talk.heard() == (200, b"again")
+            talk.leave()
+
+    listening(test)
+
+
+def test_an_old_client_that_offers_an_upgrade_is_answered_too():
+    async def test(server: Listening) -> None:
+        head = b"POST / HTTP/1.0\r\n" + OFFER + b"content-length: 5\r\n\r\n"
+        assert await asked(server, head + b"hello") == (200, b"hello")
+
+    listening(test)
+
+
+def test_a_head_that_offers_an_upgrade_keeps_the_limits_of_a_head():
+    async def test(server: Listening) -> None:
+        for lines in (b"a: b\r\n" * protocol.MAX_HEADERS, b"a: " + b"b" * protocol.MAX_HEADER_BYTES + b"\r\n"):
+            assert (await asked(server, b"POST / HTTP/1.1\r\nhost: x\r\n" + OFFER + lines + b"\r\n"))[0] == 431
+        assert (await asked(server, b"POST / HTTP/1.1\r\n" + OFFER + b"\r\n"))[0] == 400
+
+    listening(test)
+
+
+def test_a_tunnel_is_refused_and_what_is_sent_into_it_is_no_request():
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        talk.say(b"CONNECT x:443 HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(INNER) + INNER)
+        assert (await talk.heard())[0] == 400
+        assert await talk.closed()
+
+    listening(test)
+
+
+def test_a_client_that_has_asked_for_more_is_gone_for_what_it_is_being_told_as_well():
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        talk.say(HEAD.replace(b"/ ", b"/until-gone ", 1) + b"first" + HEAD + b"other")
+        await server.waits.wait()
+        talk.leave()
+        assert await asyncio.wait_for(server.left, 5) == "/until-gone"
+        assert server.gone == ["/until-gone"]
+
+    listening(test)
+
+
+def test_what_cannot_be_read_behind_a_request_is_not_told_in_the_middle_of_its_answer():
+    async def test(server: Listening) -> None:
+        talk = await server.connect()
+        talk.say(HEAD.replace(b"/ ", b"/halves ", 1) + b"hello" + HEAD + b"other")
+        await server.waits.wait()
+        talk.say(b"nonsense\r\n\r\n")
+        said = await asyncio.wait_for(talk.reader.read(), 5)
+        assert said.count(b"HTTP/1.1") == 1
+        assert said.endswith(b"\r\n\r\nhel")
 
     listening(test)
 

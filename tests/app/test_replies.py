@@ -6,7 +6,8 @@ import pytest
 
 from midstream.app.conversations import Opened
 from midstream.app.faces import all_faces
-from midstream.app.replies import MAX_HEADER, Reading, written
+from midstream.app.replies import MAX_HEADER, Reading, error_headers, written
+from midstream.core.errors import LimitReached
 from midstream.core.events import Answer, Attempted, Choice, Counted, Fold, Gave, Whole
 from midstream.core.parts import Text
 from midstream.core.turn import Prompt, Turn
@@ -25,6 +26,12 @@ class Clock:
 
     def steady(self) -> float:
         return 11.0
+
+
+@pytest.mark.parametrize("seconds, told, exactly", [(0.2, "1", "200"), (1.4, "2", "1400"), (1.0004, "2", "1001")])
+def test_who_waits_as_long_as_told_does_not_come_too_soon(seconds: float, told: str, exactly: str):
+    headers = dict(error_headers(LimitReached("too many", retry_after=seconds)))
+    assert (headers["retry-after"], headers["retry-after-ms"]) == (told, exactly)
 
 
 def reading(opened: Opened = Opened(), face: str = "openai_chat", turn: Turn = TURN) -> Reading:  # noqa: B008

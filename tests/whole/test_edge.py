@@ -6,7 +6,9 @@ import gzip
 import itertools
 import json
 import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -350,6 +352,31 @@ def test_a_tunnel_is_nothing_that_we_offer(serving: Serving):
         serving, get("/v1/models", "upgrade: websocket", "connection: upgrade", "sec-websocket-key: x"), seconds=3
     )
     assert statuses(raw)[0] == 401
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_upgrade_that_we_do_not_offer_leaves_the_request_whole(serving: Serving, apart: bool):
+    """Java's own client offers one with any request, and so does whoever builds upon it."""
+    offer = (b"connection: Upgrade, HTTP2-Settings", b"upgrade: h2c", b"http2-settings: AAEAAEAAAAIAAAAAAAMAAAAA")
+    head, _, body = post(BODY, *offer).partition(b"\r\n\r\n")
+    raw = say(serving, *(head + b"\r\n\r\n", 0.1, body) if apart else (head + b"\r\n\r\n" + body,))
+    assert statuses(raw) == [200]
+    assert b"chat.completion" in raw
+    inner = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    head = b"POST /v1/version HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    raw = say(serving, head + b"content-length: %d\r\n\r\n" % len(inner), 0.1 if apart else 0.0, inner, 0.1, OK)
+    assert len(statuses(raw)) == 2
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_curl_may_offer_http_2(serving: Serving):
+    asked = ["curl", "-sS", "-m", "20", "--http2", "-w", " %{http_code}", "-d", json.dumps(HI)]
+    headers = ["-H", "content-type: application/json", "-H", f"authorization: Bearer {ADMIN_KEY}"]
+    # Twice on one connection.
+    to = [f"http://127.0.0.1:{serving.port}/v1/chat/completions"] * 2
+    said = subprocess.run([*asked, *headers, *to], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.count(" 200") == 2
+    assert said.count("chat.completion") == 2
 
 
 # Credentials.
