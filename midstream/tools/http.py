@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -21,6 +20,7 @@ from ..core.errors import RETRYABLE_STATUS, Cut, TimedOut, Unreachable
 from ..core.http import Incoming, Outgoing, Send, Timeouts
 from ..core.secret import Secret
 from ..core.toolbox import ToolAnswer, ToolScope
+from ..wire.retry_after import retry_after
 from ._answers import cut, failed, told
 from ._arguments import MISSING, at
 from ._charsets import json_of, text_of
@@ -73,23 +73,13 @@ class Http:
                 status, head, body = await whole(incoming, MAX_BODY)
                 if done == retries or status not in RETRYABLE_STATUS:
                     return status, head, body
-                wait = _told_wait(head, wait)
+                told = retry_after(head)
+                wait = wait if told is None else told
             except (Unreachable, Cut, TimedOut) as error:
                 if done == retries or not error.retryable:
                     raise
             await asyncio.sleep(min(wait, MAX_WAIT))
         raise AssertionError("the last try returns or raises")
-
-
-def _told_wait(head: Mapping[str, str], otherwise: float) -> float:
-    """Seconds that `retry-after` says: a number, or a date as seen from the answer's own."""
-    after = head.get("retry-after", "").strip()
-    if after.isdecimal():
-        return float(after)
-    try:
-        return max(0.0, (parsedate_to_datetime(after) - parsedate_to_datetime(head["date"])).total_seconds())
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return otherwise
 
 
 async def whole(incoming: Incoming, limit: int) -> tuple[int, dict[str, str], bytes]:
