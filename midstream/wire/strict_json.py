@@ -47,7 +47,7 @@ def read_value(body: bytes) -> Any:
         raise BadRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
     coded = b"\\" in body and b"\\u" in body
     if coded and b"\\u0000" in body and _holds_nul(value):
-        raise BadRequest("a string holds the character NUL", code="invalid_json")
+        raise BadRequest("a string holds the character NUL", code="invalid_json", param=_member_with_nul(value))
     few = _how_many(b"{", body) + _how_many(b"[", body) <= MAX_DEPTH
     if not few and too_deep(value):
         raise BadRequest(f"nested deeper than {MAX_DEPTH}", code="invalid_json")
@@ -87,6 +87,12 @@ def _refuse_duplicates(body: bytes) -> None:
 
 def _holds_nul(value: Any) -> bool:
     return _any(value, lambda leaf: isinstance(leaf, str) and "\0" in leaf)
+
+
+def _member_with_nul(value: Any) -> str | None:
+    """The first of an object's members in whose value it is."""
+    members = value.items() if isinstance(value, dict) else ()
+    return next((name for name, held in members if "\0" not in name and _holds_nul(held)), None)
 
 
 def _any(value: Any, test: Callable[[Any], bool]) -> bool:

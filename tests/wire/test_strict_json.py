@@ -163,3 +163,9 @@ def test_a_field_of_the_wrong_type_is_named() -> None:
 def test_ordinary_bodies_are_cleared_without_the_slow_search(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strict_json, "_refuse_duplicates", lambda body: pytest.fail("searched"))
     read_value(ACCEPTED[name])
+
+
+def test_the_member_that_holds_nul_is_named():
+    with pytest.raises(BadRequest) as refused:
+        read_value(b'{"a": "fine", "b": [{"c": "x\\u0000"}]}')
+    assert (refused.value.code, refused.value.param) == ("invalid_json", "b")
