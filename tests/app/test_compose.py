@@ -268,12 +268,12 @@ def test_what_was_accepted_is_made_after_a_bug_in_taking_it(tmp_path: Path, monk
         jobs = app.process.workers.jobs._jobs
         take, failed = jobs.take, 0
 
-        async def broken(limit: int) -> Any:
+        async def broken(*asked: Any) -> Any:
             nonlocal failed
             if failed < 2:
                 failed += 1
                 raise ZeroDivisionError
-            return await take(limit)
+            return await take(*asked)
 
         monkeypatch.setattr(jobs, "take", broken)
         assert (await ended(app, await later(app)))["status"] == "done"
