@@ -107,7 +107,11 @@ TURNS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("stream", [False, True])
+#: Streamed, and in the long run also not.
+BOTH = [True, pytest.param(False, marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("stream", BOTH)
 def test_an_agents_turn_that_has_ended_leaves_nothing_that_only_the_collector_could_free(tmp_path: Path, stream: bool):
     async def test(app: Loopback) -> None:
         await _agents(app)
@@ -136,7 +140,7 @@ def test_a_turn_that_is_answered_later_leaves_nothing_that_only_the_collector_co
     loopback(tmp_path, test)
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", BOTH)
 def test_a_client_that_hangs_up_leaves_nothing_that_only_the_collector_could_free(tmp_path: Path, stream: bool):
     async def test(app: Loopback) -> None:
         async def hang_up(path: str, body: dict[str, Any]) -> None:
@@ -192,7 +196,7 @@ def test_what_was_said_in_a_thread_is_let_go_of_with_the_end_of_each_turn(tmp_pa
     loopback(tmp_path, test)
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/messages"])
+@pytest.mark.parametrize("path", [CHAT, pytest.param("/v1/messages", marks=pytest.mark.long)])
 def test_a_stream_under_way_holds_nothing_of_its_prompt(tmp_path: Path, path: str):
     prompt = 4 * 1024 * 1024
 

@@ -302,6 +302,7 @@ def test_what_a_killed_server_had_begun_is_made_by_the_other_one_before_what_wai
     one.start()
 
 
+@pytest.mark.long
 def test_a_stream_that_waits_for_a_turn_at_another_server_is_kept_alive_until_it_begins(
     servers: tuple[Serving, Serving],
 ):
