@@ -69,9 +69,12 @@ class Webhooks:
     def opened(self, row: DeliveryRow) -> Webhook | None:
         """Where a message goes; None when it was sealed with another key of the server."""
         try:
-            return msgspec.json.decode(self._seal.open(row.target, row.org_id, row.id), type=Webhook)
+            return self._open(row)
         except StoreDown:
             return None
+
+    def _open(self, row: DeliveryRow) -> Webhook:
+        return msgspec.json.decode(self._seal.open(row.target, row.org_id, row.id), type=Webhook)
 
     def secret(self, org: str) -> str:
         """What an org's messages are signed with when their target names no secret of its own."""
@@ -116,7 +119,7 @@ class Webhooks:
         endpoint = "" if target is None else _endpoint(target)
         if endpoint and self._busy[endpoint] >= PER_ENDPOINT:
             return endpoint
-        task = asyncio.get_running_loop().create_task(self._try(row))
+        task = asyncio.get_running_loop().create_task(self._try(row, target))
         self._sending.add(task)
         self._busy[endpoint] += 1
         task.add_done_callback(partial(self._sent, endpoint))
@@ -131,10 +134,10 @@ class Webhooks:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("a webhook's outcome could not be written down: %s", error)
 
-    async def _try(self, row: DeliveryRow) -> None:
+    async def _try(self, row: DeliveryRow, target: Webhook | None) -> None:
+        """target: None where it could not be opened."""
         try:
-            target = msgspec.json.decode(self._seal.open(row.target, row.org_id, row.id), type=Webhook)
-            why, final = await self._post(row, target)
+            why, final = await self._post(row, target or self._open(row))
         except MidstreamError as error:
             why, final = error.message, isinstance(error, BadRequest)
             forget_frames(error)
