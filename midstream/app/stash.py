@@ -56,7 +56,7 @@ class Stash:
         self.remember(order.org, answer, lambda: order.turn.said)
 
     def remember(self, org: str, answer: Answer, asked: Callable[[], bytes]) -> None:
-        """asked: what it answers, as core.said has it, made where it is needed."""
+        """asked: what it answers, as core.said has it, made where it is needed; b"" where nobody has read that."""
         for choice in answer.choices:
             said, thoughts = "", list[tuple[str, Reasoning]]()
             for part in choice.parts:
@@ -70,8 +70,10 @@ class Stash:
                         thoughts.append(("", part))
                 elif isinstance(part, ToolCall):
                     if part.state is not None or thoughts or wire_id(part.id) != part.id:
-                        before = b"" if _is_by_chance(part) else asked()
-                        self._calls[_key(org, part, before)] = _Told(part.id, part.state, tuple(thoughts))
+                        chance = _is_by_chance(part)
+                        before = b"" if chance else asked()
+                        if chance or before:  # else nothing could find it again
+                            self._calls[_key(org, part, before)] = _Told(part.id, part.state, tuple(thoughts))
                     said, thoughts = "", []
         while len(self._calls) > self._entries:
             self._calls.popitem(last=False)

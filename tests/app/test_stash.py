@@ -117,6 +117,13 @@ def test_an_answer_without_states_takes_no_room() -> None:
     assert not told(Reasoning("hm"), Text("x"), CALL)._calls
 
 
+def test_a_counted_call_behind_words_that_nobody_has_read_takes_no_room() -> None:
+    for id, kept in (("call_0", 0), ("call_0_2f1c9b7e-11", 1)):
+        stash = Stash()
+        stash.remember("org", Answer(choices=(Choice(parts=(SIGNED, ToolCall(id, "f", "{}"))),)), bytes)
+        assert len(stash._calls) == kept
+
+
 def test_no_arguments_however_they_are_written_are_the_same_call() -> None:
     for said in ("", "null", "{}", " { } "):
         for again in ("", "null", "{}"):
