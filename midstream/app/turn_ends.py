@@ -37,9 +37,8 @@ def ending_of(ended: Ended, own: Ending) -> Ending:
     what both lack, and why others answered, is told of both."""
     if ended.transferred is None:
         return own
-    other = ended.transferred.ending or replace(
-        own, stop="stop", declined=False
-    )  # one of a journal that was kept without
+    # One of a journal may have been kept without.
+    other = ended.transferred.ending or replace(own, stop="stop", declined=False)
     return replace(
         other,
         missing=tuple(dict.fromkeys((*own.missing, *other.missing))),
