@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .scripted_model import Models
 from .serving import Serving
 from .upstream import Upstream
 
@@ -31,6 +32,12 @@ base_url = "http://127.0.0.1:9/v1"
 [models.two]
 targets = ["gone/a", "up/b"]
 """
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    """For files whose upstream says what they have written for it."""
+    return Models()
 
 
 @pytest.fixture(scope="module")

@@ -25,11 +25,6 @@ TEXT = {"type": "string"}
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
-
-
-@pytest.fixture(scope="module")
 def upstream(models: Models) -> Iterator[Upstream]:
     with Upstream(models) as running:
         yield running

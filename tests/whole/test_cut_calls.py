@@ -24,11 +24,6 @@ base_url = "{url}/v1"
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
-
-
-@pytest.fixture(scope="module")
 def tools() -> Iterator[ToolServer]:
     with ToolServer() as running:
         yield running

@@ -25,11 +25,6 @@ FORM = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
-
-
-@pytest.fixture(scope="module")
 def upstream(models: Models) -> Iterator[Upstream]:
     with Upstream(models) as running:
         yield running

@@ -27,11 +27,6 @@ CANARIES = ("canary-operator-1", "canary-wiki-1", "canary-http-1", 'canary"s\\qu
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
-
-
-@pytest.fixture(scope="module")
 def upstream(models: Models) -> Iterator[Upstream]:
     with Upstream(models) as running:
         yield running

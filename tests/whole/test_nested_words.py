@@ -31,11 +31,6 @@ def nested(depth: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
-
-
-@pytest.fixture(scope="module")
 def tools() -> Iterator[ToolServer]:
     with ToolServer() as running:
         yield running

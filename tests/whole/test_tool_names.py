@@ -25,11 +25,6 @@ base_url = "{url}/v1"
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
-
-
-@pytest.fixture(scope="module")
 def upstream(models: Models) -> Iterator[Upstream]:
     with Upstream(models) as running:
         yield running

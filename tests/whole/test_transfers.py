@@ -29,11 +29,6 @@ TOLD = ("finish_reason", "native_finish_reason", "model")
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
-
-
-@pytest.fixture(scope="module")
 def upstream(models: Models) -> Iterator[Upstream]:
     with Upstream(models) as running:
         yield running
