@@ -14,7 +14,7 @@ from ..core.errors import BadRequest, NotFound
 from ..core.ids import spelled
 from ..core.web import Caller
 from ..store.memories import Memories
-from ..store.metrics import Metrics, MetricsGroup, MetricsRow, Period, Span, TurnRow
+from ..store.metrics import Metrics, MetricsGroup, MetricsRow, Order, Period, Span, TurnRow
 from ..store.orgs import DEFAULT_ORG
 from ..store.reading import LAST
 from .admin_keys import WORDS
@@ -69,16 +69,18 @@ def _add_metrics(router: APIRouter, services: Services) -> None:
         since: Since = 0.0,
         until: Until = None,
         agent_id: str = "",
+        order: Order | None = None,
         after: str | None = None,
         limit: Limit | None = None,
     ) -> Response:
-        """bucket raw: one row a turn, oldest first, paged by `after` and `limit` (100); group_by says nothing then."""
+        """bucket raw: one row a turn, oldest first by `order` ("begun"), paged by `after` and `limit` (100); group_by
+        says nothing then."""
         asked = await period(caller, since, until, agent_id)
         if bucket == "raw":
             limit = limit or RAW_PAGE
-            turns = await reader(caller).turns(asked, after=after, limit=limit + 1)
+            turns = await reader(caller).turns(asked, order=order or "begun", after=after, limit=limit + 1)
             return page([_turn(row) for row in turns], limit)
-        for name, given in (("after", after), ("limit", limit)):
+        for name, given in (("order", order), ("after", after), ("limit", limit)):
             if given is not None:
                 raise BadRequest(f"{name}: sums are not paged, only turns are (bucket=raw)", param=name)
         rows = await reader(caller).sums(group_by, _SPANS[bucket], asked)
@@ -90,11 +92,12 @@ def _add_metrics(router: APIRouter, services: Services) -> None:
         since: Since = 0.0,
         until: Until = None,
         agent_id: str = "",
+        order: Order = "begun",
         after: str | None = None,
         limit: Limit = 100,
     ) -> Response:
         asked = await period(caller, since, until, agent_id)
-        rows = await reader(caller).transactions(asked, after=after, limit=limit + 1)
+        rows = await reader(caller).transactions(asked, order=order, after=after, limit=limit + 1)
         return page([msgspec.structs.asdict(row) for row in rows], limit)
 
 

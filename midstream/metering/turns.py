@@ -45,4 +45,4 @@ async def count_turn(row: OutboxRow) -> list[Statement]:
 
 async def keep_transaction(row: OutboxRow) -> list[Statement]:
     """The topic "transaction": one row of `model_transactions`."""
-    return [transaction_added(_transaction(row.payload).data)]
+    return transaction_added(_transaction(row.payload).data)

@@ -15,20 +15,24 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..core.account import TurnAccount
-from .database import Database, DialectName, Statement
+from .database import Database, DialectName, Row, Statement, Value
 from .exact import plain
 from .ledger import storable
 from .reading import LAST, Question, Scope, missing
 
 MetricsGroup: TypeAlias = Literal["org", "agent", "version", "model", "service", "key", "thread", "user"]
+Order: TypeAlias = Literal["begun", "arrived"]
 Span: TypeAlias = Literal[300, 86400]
 SPANS: tuple[Span, ...] = get_args(Span)
 
-_RAW = """
+#: The next number is this transaction's until its end: rows of a later one have a higher number.
+_ARRIVES = "UPDATE arrivals SET last = last + 1"
+_ARRIVAL = "(SELECT last FROM arrivals)"
+_RAW = f"""
 INSERT INTO metrics_raw_data (id, org_id, agent_id, version_id, user_id, thread_id, service, model, key_id, run_id,
     success, failure, attempts, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_nano, latency_ms,
-    detail, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+    detail, created_at, arrival)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, {_ARRIVAL})
 ON CONFLICT (id) DO NOTHING"""
 _COUNTS = (
     "turns", "failures", "attempts", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_nano",
@@ -44,10 +48,10 @@ SELECT org_id, CAST($2 AS BIGINT), CAST($3 AS BIGINT), agent_id, version_id, ser
 FROM metrics_raw_data WHERE id = $1 AND NOT rolled
 ON CONFLICT (org_id, span, start, agent_id, version_id, service, model, key_id) DO UPDATE SET {_ADDED}"""
 _ROLLED = "UPDATE metrics_raw_data SET rolled = TRUE WHERE id = $1 AND NOT rolled"
-_TRANSACTION = """
+_TRANSACTION = f"""
 INSERT INTO model_transactions (id, org_id, run_id, agent_id, thread_id, key_id, service, model, status, input_tokens,
-    output_tokens, cached_tokens, reasoning_tokens, cost, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO NOTHING"""
+    output_tokens, cached_tokens, reasoning_tokens, cost, created_at, arrival)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, {_ARRIVAL}) ON CONFLICT (id) DO NOTHING"""
 
 
 def nano(cost: str | None) -> int:
@@ -65,7 +69,7 @@ def turn_counted(turn: TurnAccount) -> list[Statement]:
         turn.latency_ms, _detail(turn), turn.created_at,
     )  # fmt: skip
     rolls: list[Statement] = [(_ROLL, (turn.run, span, _start(turn.created_at, span))) for span in SPANS]
-    return [(_RAW, row), *rolls, (_ROLLED, (turn.run,))]
+    return [(_ARRIVES, ()), (_RAW, row), *rolls, (_ROLLED, (turn.run,))]
 
 
 def _start(at: float, span: int) -> int:
@@ -124,12 +128,12 @@ class Transaction(Struct, frozen=True):
     )
 
 
-def transaction_added(one: Transaction) -> Statement:
+def transaction_added(one: Transaction) -> list[Statement]:
     """One row per attempt, however often it is told."""
     values = msgspec.structs.asdict(one)
     for name in ("thread_id", "service", "model"):
         values[name] = storable(values[name])
-    return _TRANSACTION, tuple(values.values())
+    return [(_ARRIVES, ()), (_TRANSACTION, tuple(values.values()))]
 
 
 # what is read back
@@ -224,16 +228,31 @@ _SUMS = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in ("turns", "failures
 _SUMMED = f"""
 SELECT CAST(sum(cost_nano) AS BIGINT), NULLIF(@group, ''), @start, {_SUMS}
 FROM (@parts) AS begun GROUP BY 2, 3 ORDER BY 3, 2"""
-_TURNS = Question(f"""
-SELECT {TurnRow.COLUMNS} FROM metrics_raw_data
-WHERE @scope AND created_at >= $2 AND created_at < $3 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
-    AND (created_at > $5 OR (created_at = $5 AND id > $6)) ORDER BY created_at, id LIMIT $7""")
-_TURN_PLACE = Question("SELECT created_at FROM metrics_raw_data WHERE @scope AND id = $2")
-_TRANSACTIONS = Question(f"""
-SELECT {Transaction.COLUMNS} FROM model_transactions
-WHERE @scope AND created_at >= $2 AND created_at < $3 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
-    AND (created_at > $5 OR (created_at = $5 AND id > $6)) ORDER BY created_at, id LIMIT $7""")
-_TRANSACTION_PLACE = Question("SELECT created_at FROM model_transactions WHERE @scope AND id = $2")
+#: By what a list is ordered; rows of one transaction, and those begun at once, by their ids.
+_ORDERS: dict[Order, str] = {"begun": "created_at", "arrived": "arrival"}
+#: Found by the index of its order: with a sign before it a column is looked up in none.
+_BEGAN: dict[Order, str] = {"begun": "created_at", "arrived": "+created_at"}
+_PAGE = """
+SELECT @columns FROM @table
+WHERE @scope AND @began >= $2 AND @began < $3 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
+    AND (@order, id) > ($5, $6) ORDER BY @order, id LIMIT $7"""
+_PLACE = "SELECT @order FROM @table WHERE @scope AND id = $2"
+
+
+class _List:
+    """Rows of a table in each order, and the place of one in it."""
+
+    def __init__(self, table: str, columns: str) -> None:
+        page, place = (text.replace("@table", table).replace("@columns", columns) for text in (_PAGE, _PLACE))
+        self.pages = {
+            order: Question(page.replace("@order", column).replace("@began", _BEGAN[order]))
+            for order, column in _ORDERS.items()
+        }
+        self.places = {order: Question(place.replace("@order", column)) for order, column in _ORDERS.items()}
+
+
+_TURNS = _List("metrics_raw_data", TurnRow.COLUMNS)
+_TRANSACTIONS = _List("model_transactions", Transaction.COLUMNS)
 
 
 def _sums(group: MetricsGroup, span: Span | None, dialect: DialectName) -> Question:
@@ -288,22 +307,30 @@ class Metrics:
         rows = await question.read(self._db, self._scope, period.agent, *edges)
         return [MetricsRow(plain(Decimal(nanos).scaleb(-9)), *row) for nanos, *row in rows]
 
-    async def turns(self, period: Period, *, after: str | None = None, limit: int = 100) -> list[TurnRow]:
+    async def turns(
+        self, period: Period, *, order: Order = "begun", after: str | None = None, limit: int = 100
+    ) -> list[TurnRow]:
         """Oldest first. Raises errors.NotFound for `after`."""
-        place = await self._place(_TURN_PLACE, "turn", after)
-        rows = await _TURNS.read(self._db, self._scope, *msgspec.structs.astuple(period), *place, limit)
+        rows = await self._page(_TURNS, "turn", period, order, after, limit)
         return [replace(made, success=bool(made.success)) for made in (TurnRow(*row) for row in rows)]
 
-    async def transactions(self, period: Period, *, after: str | None = None, limit: int = 100) -> list[Transaction]:
+    async def transactions(
+        self, period: Period, *, order: Order = "begun", after: str | None = None, limit: int = 100
+    ) -> list[Transaction]:
         """Oldest first. Raises errors.NotFound for `after`."""
-        place = await self._place(_TRANSACTION_PLACE, "transaction", after)
-        rows = await _TRANSACTIONS.read(self._db, self._scope, *msgspec.structs.astuple(period), *place, limit)
+        rows = await self._page(_TRANSACTIONS, "transaction", period, order, after, limit)
         return [Transaction(*row) for row in rows]
 
-    async def _place(self, question: Question, what: str, after: str | None) -> tuple[float, str]:
-        if after is None:
-            return -1.0, ""
-        rows = await question.look_up(self._db, self._scope, after)
-        if not rows:
-            raise missing(what, after)
-        return float(rows[0][0]), after
+    async def _page(
+        self, listed: _List, what: str, period: Period, order: Order, after: str | None, limit: int
+    ) -> list[Row]:
+        place: Value = -1
+        if after is not None:
+            rows = await listed.places[order].look_up(self._db, self._scope, after)
+            if not rows:
+                raise missing(what, after)
+            place = rows[0][0]
+            if order == "begun":  # what is to be passed over is not even looked at
+                period = replace(period, since=max(period.since, place))
+        asked = msgspec.structs.astuple(period)
+        return await listed.pages[order].read(self._db, self._scope, *asked, place, after or "", limit)

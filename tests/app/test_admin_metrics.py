@@ -34,7 +34,7 @@ async def fill(app: Here) -> str:
             f"att_{turn.id}", turn.org, turn.run, turn.agent, turn.thread, "k", "s", "m", "ok", 3, 4, 0, 0, "0.5",
             turn.created_at,
         )  # fmt: skip
-        await app.services.store.db.write([transaction_added(one)])
+        await app.services.store.db.write(transaction_added(one))
     return str(made.json["key"])
 
 
@@ -79,9 +79,9 @@ def test_sums_between_two_times_are_those_of_the_turns_that_began_between_them(t
 def test_sums_are_not_paged_and_say_so(tmp_path):
     async def test(app: Here) -> None:
         await fill(app)
-        for query in ("limit=5", "after=run_1", "bucket=day&limit=5", "bucket=5min&after=run_1"):
+        for query in ("limit=5", "after=run_1", "bucket=day&limit=5", "bucket=5min&after=run_1", "order=begun"):
             reply = await app.ask("GET", f"/v1/admin/metrics?{query}")
-            name = "limit" if "limit" in query else "after"
+            name = next(name for name in ("limit", "after", "order") if name in query)
             assert (reply.status, reply.json["error"]["param"]) == (400, name)
             assert "bucket=raw" in reply.json["error"]["message"]
 
@@ -104,6 +104,10 @@ def test_raw_turns_and_transactions_are_paged_and_an_org_sees_its_own(tmp_path):
         rows = (await app.ask("GET", "/v1/admin/transactions")).json["data"]
         assert [row["id"] for row in rows] == ["att_msg_1", "att_msg_3", "att_msg_2"]
         assert rows[0]["cost"] == "0.5"
+        for path, ids in (("metrics?bucket=raw&", ["run_2", "run_3"]), ("transactions?", ["att_msg_2", "att_msg_3"])):
+            after = ids[0].replace("2", "1")
+            rows = (await app.ask("GET", f"/v1/admin/{path}order=arrived&after={after}")).json["data"]
+            assert [row["id"] for row in rows] == ids
 
     here(tmp_path, test)
 

@@ -46,14 +46,14 @@ def test_a_turn_has_one_row_for_each_topic_that_is_interested():
 
 
 def test_accounts_become_statements_and_anything_else_an_error():
-    assert len(asyncio.run(count_turn(row(after_turn(ACCOUNT, 0.0)[0].payload)))) == 4
+    assert len(asyncio.run(count_turn(row(after_turn(ACCOUNT, 0.0)[0].payload)))) == 5
     data: dict[str, Any] = {
         "id": "att_1", "org_id": "org_a", "run_id": "run_1", "agent_id": None, "thread_id": None, "key_id": "k",
         "service": "s", "model": "m", "status": "ok", "input_tokens": 1, "output_tokens": 2, "cached_tokens": 0,
         "reasoning_tokens": 0, "cost": None, "created_at": 3.0,
     }  # fmt: skip
     envelope = msgspec.json.encode({"pattern": TRANSACTION, "data": data, "id": "att_1"})
-    [(_, values)] = asyncio.run(keep_transaction(row(envelope, TRANSACTION)))
+    [_, (_, values)] = asyncio.run(keep_transaction(row(envelope, TRANSACTION)))
     assert values == tuple(data.values())
     for handle in (count_turn, keep_transaction):
         with pytest.raises(msgspec.DecodeError):

@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, get_args
 
+import asyncpg
 import pytest
 from msgspec.structs import asdict, replace
 
@@ -24,6 +26,7 @@ from midstream.store.metrics import (
     transaction_added,
     turn_counted,
 )
+from midstream.store.migrate import migrate, migrations
 
 from .turns import with_store
 
@@ -245,14 +248,97 @@ def test_a_model_call_is_one_transaction_however_often_it_is_told(any_url):
             a_transaction("2", agent_id=None, cost=None),
             a_transaction("1", model="other"),
         ):
-            await store.db.write([transaction_added(one)])
-        await store.db.write([transaction_added(a_transaction("3", org="org_b"))])
+            await store.db.write(transaction_added(one))
+        await store.db.write(transaction_added(a_transaction("3", org="org_b")))
         reader = store.metrics("org_a")
         assert await reader.transactions(Period()) == [a_transaction("1"), a_transaction("2", agent_id=None, cost=None)]
         assert [one.id for one in await reader.transactions(Period(), after="att_1")] == ["att_2"]
         assert [one.id for one in await reader.transactions(Period(agent="agt_1"))] == ["att_1"]
         with pytest.raises(NotFound):
             await reader.transactions(Period(), after="att_3")
+
+    with_store(any_url, work)
+
+
+def test_in_the_order_of_arrival_no_turn_comes_before_one_that_was_read(any_url):
+    """As they are counted one by one, some together, each begun before the last ones: whoever asks again after the last
+    turn that it has read has read each once."""
+
+    async def work(store: Store) -> None:
+        reader, read = store.metrics("org_a"), list[str]()
+        for n in range(0, 30, 3):
+            for turns in ([a_turn(f"{n}", created_at=DAY - n)], [a_turn(f"{n + 1}"), a_turn(f"{n + 2}")]):
+                await store.db.write([one for turn in turns for one in turn_counted(turn)])
+            while rows := await reader.turns(Period(), order="arrived", after=read[-1] if read else None, limit=2):
+                read += [row.id for row in rows]
+        assert read == [f"run_{n}" for n in range(30)]
+        assert [row.id for row in await store.metrics(None).turns(Period(DAY), order="arrived", limit=3)] == [
+            "run_0", "run_1", "run_2"
+        ]  # fmt: skip
+
+    with_store(any_url, work)
+
+
+def test_a_model_call_that_is_told_late_is_the_last_to_arrive(any_url):
+    async def work(store: Store) -> None:
+        for name, at in (("b", DAY + 5), ("c", DAY + 9), ("a", DAY + 1)):
+            await store.db.write(transaction_added(a_transaction(name, created_at=at)))
+        reader = store.metrics("org_a")
+        assert [one.id for one in await reader.transactions(Period())] == ["att_a", "att_b", "att_c"]
+        assert [one.id for one in await reader.transactions(Period(), order="arrived", after="att_c")] == ["att_a"]
+
+    with_store(any_url, work)
+
+
+def test_a_turn_that_another_server_is_still_writing_is_not_overtaken(postgres_url):
+    """Numbers that are taken before a commit, as those of a sequence, would be read in another order than that."""
+
+    async def run() -> None:
+        stores = [await open_store(postgres_url, worker=f"{n}") for n in range(2)]
+        slow = await asyncpg.connect(postgres_url)
+        try:
+            held = slow.transaction()
+            await held.start()
+            for sql, args in turn_counted(a_turn("slow")):
+                await slow.execute(sql, *args)
+            fast = asyncio.create_task(stores[0].db.write(turn_counted(a_turn("fast"))))
+            await asyncio.wait([fast], timeout=0.5)
+            reader = stores[1].metrics("org_a")
+            before = [row.id for row in await reader.turns(Period(), order="arrived")]
+            await held.commit()
+            await fast
+            last = before[-1] if before else None
+            after = [row.id for row in await reader.turns(Period(), order="arrived", after=last)]
+            assert sorted([*before, *after]) == ["run_fast", "run_slow"]
+        finally:
+            await slow.close()
+            for store in stores:
+                await store.close()
+
+    asyncio.run(run())
+
+
+def test_rows_from_before_there_were_arrivals_are_read_in_the_order_of_their_beginnings(any_url):
+    """And what comes then comes after them."""
+
+    async def work(store: Store) -> None:
+        await count(store, [a_turn(f"{n}", created_at=DAY - n) for n in range(4)])
+        await store.db.write(transaction_added(a_transaction()))
+        [migration] = [one for one in migrations() if one.name == "arrivals"]
+        undone = [
+            *(f"DROP INDEX {name}" for name in re.findall(r"CREATE INDEX (\w+)", migration.text)),
+            *(f"ALTER TABLE {name} DROP COLUMN arrival" for name in ("metrics_raw_data", "model_transactions")),
+            "DROP TABLE arrivals",
+            "DELETE FROM schema_version WHERE name = 'arrivals'",
+        ]
+        await store.db.alter([(sql, ()) for sql in undone])
+        await migrate(store.db)
+        await count(store, [a_turn("new", created_at=DAY - 9)])
+        await store.db.write(transaction_added(a_transaction("new", created_at=DAY - 9)))
+        reader = store.metrics("org_a")
+        told = [row.id for row in await reader.turns(Period(), order="arrived")]
+        assert told == ["run_3", "run_2", "run_1", "run_0", "run_new"]
+        assert [row.id for row in await reader.transactions(Period(), order="arrived")] == ["att_1", "att_new"]
 
     with_store(any_url, work)
 
