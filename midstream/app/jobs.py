@@ -48,9 +48,9 @@ KEPT_HEADERS = frozenset({"x-midstream-strict", "traceparent"})
 AT_ONCE, LOOK_EVERY = 128, 5.0
 #: Seconds between looks for what live channels need not keep any more.
 SWEEP_EVERY = 60.0
-#: Of these, items of batches at most, and other turns of one org: a turn does not wait until a long batch is over, nor
-#: until another org's turns are. So many of an org's may wait for their conversations besides.
-OF_BATCHES, OF_ONE_ORG = 24, 32
+#: Of these, items of batches at most, of one org's, and other turns of one org: a turn does not wait until a long batch
+#: is over, nor until another org's turns are. So many of an org's may wait for their conversations besides.
+OF_BATCHES, OF_ONE_ORGS_BATCHES, OF_ONE_ORG = 48, 24, 32
 #: Seconds until a job is tried again that the store was away from.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
@@ -140,8 +140,9 @@ class JobRunner:
     async def _take(self) -> float:
         self._news.clear()
         self._begin(await self._jobs.take(self._free(), self._turns(), OF_ONE_ORG))
-        items = sum(one.job.kind == "batch" for one in self._at_work.values())
-        self._begin(await self._jobs.take_items(min(self._free(), OF_BATCHES - items)))
+        items = Counter(one.job.org_id for one in self._at_work.values() if one.job.kind == "batch")
+        free = min(self._free(), OF_BATCHES - items.total())
+        self._begin(await self._jobs.take_items(free, items, OF_ONE_ORGS_BATCHES))
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY):
                 await self._news.wait()

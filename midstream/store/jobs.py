@@ -151,14 +151,16 @@ class Jobs:
                     due[org] = [id for (id,) in rows]
         return await self._taken(places.share({org: due[org] for org in orgs if org in due}))
 
-    async def take_items(self, limit: int) -> list[Job]:
+    async def take_items(
+        self, limit: int, begun: Mapping[str, int] | None = None, most: int | None = None
+    ) -> list[Job]:
         """Items of batches, likewise: of each org and each of its batches in turn."""
         if limit <= 0:
             return []
         await self._give_back()
         now = self._clock()
         lines = [Line(*row) for row in await self._db.read(_LINES, now, limit)]
-        given = self._shares.share(lines, limit)
+        given = self._shares.share(lines, Places(limit, begun or {}, most))
         found: list[str] = []
         for line in lines:
             if places := given[line.batch_id]:

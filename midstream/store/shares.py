@@ -25,8 +25,8 @@ class Shares:
         self._served: dict[str, int] = {}
         self._count = 0
 
-    def share(self, lines: Sequence[Line], places: int) -> Counter[str]:
-        """How many items of each batch begin. lines: all of them, oldest first."""
+    def share(self, lines: Sequence[Line], places: Places) -> Counter[str]:
+        """How many items of each batch begin. lines: all of them, oldest first. places: of this server."""
         under_way, given = Counter[str](), Counter[str]()
         for line in lines:
             under_way[line.org_id] += line.running
@@ -35,14 +35,15 @@ class Shares:
             of_org, of_batch = self._served.get(line.org_id, 0), self._served.get(line.batch_id, 0)
             return under_way[line.org_id], of_org, line.running + given[line.batch_id], of_batch
 
-        for _ in range(places):
-            waiting = [line for line in lines if line.due > given[line.batch_id]]
+        for _ in range(places.free):
+            waiting = [line for line in lines if line.due > given[line.batch_id] and places.room(line.org_id) > 0]
             if not waiting:
                 break
             chosen = min(waiting, key=turn)
             self._count += 1
             self._served[chosen.org_id] = self._served[chosen.batch_id] = self._count
             under_way[chosen.org_id] += 1
+            places.begun[chosen.org_id] += 1
             given[chosen.batch_id] += 1
         known = {name for line in lines for name in (line.org_id, line.batch_id)}
         self._served = {name: count for name, count in self._served.items() if name in known}
@@ -50,19 +51,19 @@ class Shares:
 
 
 class Places:
-    """Of a server, for turns that are no batch's. free: now. begun: turns under way, by org. most: of one org, and no
-    more than half of what the others leave, so that whoever comes next finds some (None = as many as there are)."""
+    """Of a server, for turns of batches or for others. free: now. begun: turns under way, by org. most: of one org, and
+    no more than half of what the others leave, so that whoever comes next finds some (None = as many as there are)."""
 
     def __init__(self, free: int, begun: Mapping[str, int], most: int | None) -> None:
         self.begun = Counter(begun)
-        self._free = free
+        self.free = free
         self._most = most
         self._all = free + self.begun.total()
 
     def room(self, org: str) -> int:
         """How many more it may begin."""
         if self._most is None:
-            return self._free
+            return self.free
         left = self._all - (self.begun.total() - self.begun[org])
         return min(self._most, -(-left // 2)) - self.begun[org]
 
@@ -71,7 +72,7 @@ class Places:
         was due first. due: by org, in the order in which they were."""
         found: list[str] = []
         given = Counter[str]()
-        while len(found) < self._free:
+        while len(found) < self.free:
             waiting = [org for org, ids in due.items() if given[org] < len(ids) and self.room(org) > 0]
             if not waiting:
                 break

@@ -188,6 +188,32 @@ def test_an_org_whose_turns_all_stall_holds_up_no_other(tmp_path: Path):
     here(tmp_path, test)
 
 
+def test_an_org_whose_batches_all_stall_holds_up_no_others_batch(tmp_path: Path):
+    path, model = "/api/v2/model/batch/chat/completion", {"service": "midstream", "model": "rehearsal"}
+
+    async def test(app: Here) -> None:
+        made = {**model, "batch": ["stall"] * (jobs_module.OF_BATCHES + 1)}
+        assert (await app.ask("POST", path, made, content_type="application/json")).status == 200
+        for _ in range(500):
+            [(running,)] = await app.services.store.db.read("SELECT count(*) FROM jobs WHERE status = 'running'")
+            if running == jobs_module.OF_ONE_ORGS_BATCHES:
+                break
+            await asyncio.sleep(0.01)
+        assert running == jobs_module.OF_ONE_ORGS_BATCHES
+        _, key = await other_org(app)
+        made = {**model, "batch": ["say 1 words"]}
+        id = (await app.ask("POST", path, made, key, content_type="application/json")).json["batch_id"]
+        for _ in range(500):
+            told = (await app.ask("GET", f"/api/v2/model/batch/{id}", key=key)).json
+            if told["status"] == "completed":
+                break
+            await asyncio.sleep(0.01)
+        assert [one["status"] for one in told["data"]] == ["done"]
+        await app.process.drain(0)
+
+    here(tmp_path, test)
+
+
 def test_a_turn_that_only_waits_for_its_conversation_holds_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(jobs_module, "AT_ONCE", 2)
     monkeypatch.setattr(jobs_module, "OF_ONE_ORG", 2)
