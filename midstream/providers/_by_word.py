@@ -1,5 +1,5 @@
 """The JSON that a model was asked for in words alone (core.turn.Asked.by_word): the text without a fence around it, and
-an error in place of a good end when it is none."""
+an error in place of a good end when it is none. A refusal is an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..core.dialect import AnswerReader
 from ..core.errors import Garbled
 from ..core.events import Answer, Delta, Done, Event, Failed, PartEnded, PartStarted, Stopped, Used, Whole
 from ..core.json_words import object_of, unfenced, value_of
-from ..core.parts import Part, Text, text_of
+from ..core.parts import Part, Refusal, Text, declines, text_of
 
 _BLANK = "\ufeff \t\r\n"
 
@@ -22,7 +22,7 @@ def looked_at(answer: Answer, kind: str) -> Sequence[Event]:
     for choice in answer.choices:
         parts = tuple([_bare(part) for part in choice.parts])
         natural = choice.stop == "stop" and choice.sequence is None  # else the caller's own limit has cut it
-        if natural and (failure := _failure(text_of(parts), kind)):
+        if natural and not declines(parts) and (failure := _failure(text_of(parts), kind)):
             return (Used(answer.usage, None, answer.tier, answer.billed, answer.inner), failure)
         choices.append(replace(choice, parts=parts))
     return (Whole(replace(answer, choices=tuple(choices), native=None)), Done())
@@ -39,7 +39,7 @@ class LookedAt:
     """core.dialect.AnswerReader: what another one reads. Of a text that begins with a fence nothing is said before its
     end. Events lose their frames' bytes."""
 
-    __slots__ = ("_failure", "_held", "_kind", "_reader", "_said", "_texts")
+    __slots__ = ("_declined", "_failure", "_held", "_kind", "_reader", "_said", "_texts")
 
     def __init__(self, reader: AnswerReader, kind: str) -> None:
         self._reader = reader
@@ -48,6 +48,7 @@ class LookedAt:
         self._texts: set[int] = set()
         self._held: dict[int, str] = {}
         self._said: list[str] = []
+        self._declined = False
         self._failure: Failed | None = None
 
     def feed(self, data: bytes) -> list[Event]:
@@ -69,6 +70,9 @@ class LookedAt:
 
     def _look(self, event: Event, out: list[Event]) -> None:
         match event:
+            case PartStarted(part=Refusal()):
+                self._declined = True
+                out.append(event)
             case PartStarted(index=index, part=Text(text=text)):
                 self._texts.add(index)
                 self._held[index] = ""
@@ -79,10 +83,13 @@ class LookedAt:
             case PartEnded(index=index) if index in self._held:
                 self._say(Delta(index, unfenced(self._held.pop(index)), event.choice), out)
                 out.append(event)
-            case Stopped(reason="stop", sequence=None) if failure := _failure("".join(self._said), self._kind):
+            case Stopped(reason="stop", sequence=None) if failure := self._amiss():
                 self._failure = failure
             case _:
                 out.append(event)
+
+    def _amiss(self) -> Failed | None:
+        return None if self._declined else _failure("".join(self._said), self._kind)
 
     def _more(self, event: Delta, out: list[Event]) -> None:
         """A text that does not begin with a fence is said as it comes."""

@@ -26,7 +26,7 @@ from midstream.core.events import (
     fold,
 )
 from midstream.core.outcome import StopReason
-from midstream.core.parts import Native, Part, Reasoning, Text, ToolCall
+from midstream.core.parts import Native, Part, Reasoning, Refusal, Text, ToolCall
 from midstream.core.usage import Usage
 from midstream.providers._by_word import LookedAt, looked_at
 
@@ -100,6 +100,18 @@ def test_an_answer_that_stopped_for_another_reason_is_what_it_is(stop: Any) -> N
     assert isinstance(whole, Whole)
     assert (whole.answer.choices[0].parts, done) == ((Text('{"a":'),), Done())
     assert streamed('{"a":', [], stop)[-1] == Done()
+
+
+def test_a_refusal_is_an_answer_whole_and_streamed() -> None:
+    (whole, _) = looked_at(answer(Refusal("I will not.")), "object")
+    assert isinstance(whole, Whole)
+    said = [
+        Started("msg_1", "m"), PartStarted(0, Refusal("")), Delta(0, "I will not."), PartEnded(0),
+        Stopped("stop", "stop"), Used(USAGE), Done(),
+    ]  # fmt: skip
+    reader = LookedAt(Scripted(*([one] for one in said)), "object")
+    events = [event for _ in said for event in reader.feed(b"x")]
+    assert fold(events).choices[0].parts == whole.answer.choices[0].parts == (Refusal("I will not."),)
 
 
 def test_an_answer_that_the_callers_own_stop_sequence_has_cut_is_what_it_is() -> None:
