@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from ..core.agents import Range
 from ..core.media_types import OCTETS, is_text
@@ -25,6 +28,22 @@ LOCAL = Quirks(
     allowed_tools=False,
     reasoning_history="reasoning_content",
 )
+
+
+#: The words of effort of models, by the first of these that a name begins with; () = it refuses to be told.
+Efforts: TypeAlias = Sequence[tuple[re.Pattern[str], tuple[str, ...]]]
+
+
+def _writing(quirks: Quirks, efforts: Efforts) -> Callable[[Plan], Asked]:
+    by_words = {
+        words: replace(quirks, efforts=words, reasoning=quirks.reasoning if words else None) for _, words in efforts
+    }
+
+    def write(plan: Plan) -> Asked:
+        words = next((words for names, words in efforts if names.match(plan.model)), None)
+        return openai_chat.write_ask(plan, quirks if words is None else by_words[words])
+
+    return write
 
 
 def _embedding(quirks: Quirks) -> Embedding:
@@ -76,6 +95,7 @@ def chat_service(
     url_env: str = "",
     vendor: str = "",
     quirks: Quirks = openai_chat.OPENAI,
+    efforts: Efforts = (),
     write: Callable[[Plan], Asked] | None = None,
     headers: Headers = (),
     embeds: bool = True,
@@ -85,7 +105,8 @@ def chat_service(
     claims: re.Pattern[str] | None = None,
     spare: Callable[[str], str] = lambda model: "",
 ) -> Service:
-    """A service at base_url/chat/completions, with what differs about it. write: where quirks depend on the model."""
+    """A service at base_url/chat/completions, with what differs about it. write: where other quirks than the words
+    of effort depend on the model."""
     usual = taken(top_k=Range(0) if quirks.top_k else None, temperature=quirks.max_temperature)
     return Service(
         dialect=openai_chat,
@@ -93,7 +114,7 @@ def chat_service(
         key_env=key_env,
         url_env=url_env,
         path=lambda model, stream: "/chat/completions",
-        write=write or partial(openai_chat.write_ask, quirks=quirks),
+        write=write or _writing(quirks, efforts),
         headers=headers,
         embedding=_embedding(quirks) if embeds else None,
         drawing=drawing,

@@ -5,7 +5,22 @@ from __future__ import annotations
 import re
 
 from ..wire.openai_chat import Quirks
-from ._chat import chat_service
+from ._chat import Efforts, chat_service
+
+#: Those that think only when they are told to know two words. The others refuse every word, also those that always do.
+_EFFORTS: Efforts = (
+    (
+        re.compile(r"(mistral-small-(latest|2603|4)|mistral-medium-(latest|2604|3[.-]5|3$)|magistral-small-latest)"),
+        ("none", "high"),
+    ),
+    (
+        re.compile(
+            r"open-|mixtral-|mistral-(nemo|tiny|saba|small|medium|large-(2\d{3}|3))|ministral-|codestral-|devstral-|"
+            r"magistral-|pixtral-|voxtral-"
+        ),
+        (),
+    ),
+)
 
 SERVICE = chat_service(
     base_url="https://api.mistral.ai/v1",
@@ -41,4 +56,5 @@ SERVICE = chat_service(
         file_urls="document_url",
         reasoning_history="thinking",
     ),
+    efforts=_EFFORTS,
 )  # fmt: skip

@@ -51,9 +51,12 @@ def efforts_of(model: str) -> tuple[str, ...]:
 
 
 def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
-    """The word itself, or the closest one that is known (the weaker of two)."""
-    if effort in known or effort not in EFFORTS or not known:
+    """The word itself, or the closest one that is known (the weaker of two). Only the least of thinking becomes none of
+    it. A word that stands for thinking at all, as Groq's "default", is taken where there is no other."""
+    if effort in known or effort not in EFFORTS:
         return effort
     place = EFFORTS.index(effort)
-    ranked = [word for word in known if word in EFFORTS]
-    return min(ranked, key=lambda word: abs(EFFORTS.index(word) - place)) if ranked else effort
+    ranked = [word for word in known if word in EFFORTS and (word != "none" or place <= EFFORTS.index("minimal"))]
+    if ranked:
+        return min(ranked, key=lambda word: abs(EFFORTS.index(word) - place))
+    return next((word for word in known if word not in EFFORTS), effort)

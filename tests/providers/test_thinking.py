@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from midstream.core.turn import Plan, Turn
-from midstream.providers import anthropic, gemini, openai, openai_response
+from midstream.providers import anthropic, gemini, groq, mistral, openai, openai_response
 from midstream.providers._service import Service
 from midstream.wire import anthropic_messages, openai_chat
 from midstream.wire import gemini as googles
@@ -199,3 +199,34 @@ def test_a_summary_is_asked_of_openai_only_by_who_speaks_of_one() -> None:
     ):
         assert asked(openai_response.SERVICE, "gpt-5", said)[0]["reasoning"].get("summary") == summary
     assert asked(openai.SERVICE, "gpt-5", ON)[1] == set()
+
+
+@pytest.mark.parametrize(
+    ("service", "model", "asked_for", "word", "named"),
+    [
+        (groq.SERVICE, "llama-3.3-70b-versatile", "high", None, {"output_config.effort"}),
+        (groq.SERVICE, "meta-llama/llama-4-scout-17b-16e-instruct", "none", None, set()),
+        (groq.SERVICE, "openai/gpt-oss-120b", "xhigh", "high", set()),
+        (groq.SERVICE, "openai/gpt-oss-20b", "none", "low", {"thinking"}),
+        (groq.SERVICE, "qwen/qwen3-32b", "none", "none", set()),
+        (groq.SERVICE, "qwen/qwen3-32b", "low", "default", set()),
+        (groq.SERVICE, "a-new-model", "medium", "medium", set()),
+        (mistral.SERVICE, "mistral-small-latest", "low", "high", set()),
+        (mistral.SERVICE, "mistral-small-2603", "none", "none", set()),
+        (mistral.SERVICE, "mistral-small-2506", "none", None, set()),
+        (mistral.SERVICE, "mistral-medium-3.5", "medium", "high", set()),
+        (mistral.SERVICE, "mistral-medium-2508", "medium", None, {"output_config.effort"}),
+        (mistral.SERVICE, "magistral-medium-2509", "high", None, {"output_config.effort"}),
+        (mistral.SERVICE, "mistral-large-2512", "high", None, {"output_config.effort"}),
+        (mistral.SERVICE, "mistral-large-4-0", "medium", "medium", set()),
+    ],
+)
+def test_groq_and_mistral_are_told_the_words_that_each_of_their_models_knows(
+    service: Service, model: str, asked_for: str, word: str | None, named: set[str]
+) -> None:
+    said = OFF if asked_for == "none" else {"output_config": {"effort": asked_for}}
+    body, dropped = asked(service, model, said)
+    assert (body.get("reasoning_effort"), dropped) == (word, named)
+    # who speaks their own format is told by themselves
+    own = asked(service, model, {"reasoning_effort": asked_for}, openai_chat)
+    assert (own[0]["reasoning_effort"], own[1]) == (asked_for, set())
