@@ -83,7 +83,7 @@ def told(dialects: DialectUpstream) -> list[str]:
 
 
 def test_claude_code_runs_a_command(serving: Serving, dialects: DialectUpstream, tmp_path: Path):
-    folder = installed("@anthropic-ai/claude-code@2.1.197")
+    folder = installed("@anthropic-ai/claude-code@2.1.332")
     home, work = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     work.mkdir()
@@ -106,8 +106,8 @@ def test_claude_code_runs_a_command(serving: Serving, dialects: DialectUpstream,
     command = [node(), str(wrapper), "-p", "please use Bash", "--allowedTools", "Bash", "--output-format", "text"]
     said = run(command, work, environ)
     assert (work / "made.txt").read_text() == "made-by-the-tool\n"
-    assert said.strip() == "The tools said: made-by-the-tool"
-    assert "made-by-the-tool" in told(dialects)
+    assert said.startswith("The tools said: made-by-the-tool")  # and what the agent adds to a result for its model
+    assert any(result.startswith("made-by-the-tool") for result in told(dialects))
     assert dialects.refused == []
 
 
