@@ -25,14 +25,14 @@ Order: TypeAlias = Literal["begun", "arrived"]
 Span: TypeAlias = Literal[300, 86400]
 SPANS: tuple[Span, ...] = get_args(Span)
 
-#: The next number is this transaction's until its end: rows of a later one have a higher number.
-_ARRIVES = "UPDATE arrivals SET last = last + 1"
-_ARRIVAL = "(SELECT last FROM arrivals)"
+#: The next number is this transaction's until its end: rows of a later one have a higher one. It stands before ARRIVAL.
+ARRIVES = "UPDATE arrivals SET last = last + 1"
+ARRIVAL = "(SELECT last FROM arrivals)"
 _RAW = f"""
 INSERT INTO metrics_raw_data (id, org_id, agent_id, version_id, user_id, thread_id, service, model, key_id, run_id,
     success, failure, attempts, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_nano, latency_ms,
     detail, created_at, arrival)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, {_ARRIVAL})
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, {ARRIVAL})
 ON CONFLICT (id) DO NOTHING"""
 _COUNTS = (
     "turns", "failures", "attempts", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_nano",
@@ -51,7 +51,7 @@ _ROLLED = "UPDATE metrics_raw_data SET rolled = TRUE WHERE id = $1 AND NOT rolle
 _TRANSACTION = f"""
 INSERT INTO model_transactions (id, org_id, run_id, agent_id, thread_id, key_id, service, model, status, input_tokens,
     output_tokens, cached_tokens, reasoning_tokens, cost, created_at, arrival)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, {_ARRIVAL}) ON CONFLICT (id) DO NOTHING"""
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, {ARRIVAL}) ON CONFLICT (id) DO NOTHING"""
 
 
 def nano(cost: str | None) -> int:
@@ -69,7 +69,7 @@ def turn_counted(turn: TurnAccount) -> list[Statement]:
         turn.latency_ms, _detail(turn), turn.created_at,
     )  # fmt: skip
     rolls: list[Statement] = [(_ROLL, (turn.run, span, _start(turn.created_at, span))) for span in SPANS]
-    return [(_ARRIVES, ()), (_RAW, row), *rolls, (_ROLLED, (turn.run,))]
+    return [(ARRIVES, ()), (_RAW, row), *rolls, (_ROLLED, (turn.run,))]
 
 
 def _start(at: float, span: int) -> int:
@@ -133,7 +133,7 @@ def transaction_added(one: Transaction) -> list[Statement]:
     values = msgspec.structs.asdict(one)
     for name in ("thread_id", "service", "model"):
         values[name] = storable(values[name])
-    return [(_ARRIVES, ()), (_TRANSACTION, tuple(values.values()))]
+    return [(ARRIVES, ()), (_TRANSACTION, tuple(values.values()))]
 
 
 # what is read back

@@ -72,9 +72,10 @@ WITH RECURSIVE below (id) AS (
     UNION SELECT runs.id FROM runs JOIN below ON runs.parent_run_id = below.id WHERE @scope AND runs.seq > $3)
 SELECT {AttemptRow.COLUMNS} FROM attempts WHERE @scope AND run_id IN (SELECT id FROM below) ORDER BY seq""")
 
+#: Of a second: both round what is less than that, the last of a day to the next one.
 _DAY: dict[DialectName, str] = {
-    "sqlite": "strftime('%Y-%m-%d', started_at, 'unixepoch')",
-    "postgres": "to_char(to_timestamp(started_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+    "sqlite": "strftime('%Y-%m-%d', CAST(started_at AS INTEGER), 'unixepoch')",
+    "postgres": "to_char(to_timestamp(floor(started_at)) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
 }
 _COST: dict[DialectName, str] = {"sqlite": "exact_sum(cost)", "postgres": "sum(CAST(cost AS NUMERIC))"}
 _GROUPS: dict[UsageGroup, str] = {

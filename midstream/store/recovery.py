@@ -19,6 +19,7 @@ from ..core.usage import Usage
 from .database import Database, DialectName, Statement, with_clock
 from .interrupted import INTERRUPTED, PREFIX, TOLD
 from .ledger import CALLS_LEFT, storable
+from .metrics import ARRIVAL, ARRIVES
 from .rows import MessageDetail
 from .tool_calls import left_behind
 
@@ -62,11 +63,11 @@ WHERE attempts.id = $2 AND """
     + _OPEN_ATTEMPTS
 )
 #: What those who began such attempts can publish no more.
-_ACCOUNT = """
+_ACCOUNT = f"""
 INSERT INTO model_transactions (id, org_id, run_id, agent_id, thread_id, key_id, service, model, status, input_tokens,
-    output_tokens, cached_tokens, reasoning_tokens, cost, created_at)
+    output_tokens, cached_tokens, reasoning_tokens, cost, created_at, arrival)
 SELECT attempts.id, attempts.org_id, attempts.run_id, runs.agent_id, conversations.thread_id, attempts.key_id,
-    attempts.provider, attempts.model, 'unknown', attempts.uncached_in, 0, 0, 0, attempts.cost, @clock
+    attempts.provider, attempts.model, 'unknown', attempts.uncached_in, 0, 0, 0, attempts.cost, @clock, {ARRIVAL}
 FROM attempts JOIN runs ON runs.id = attempts.run_id LEFT JOIN conversations ON conversations.id = runs.conversation_id
 WHERE attempts.id = $1 AND attempts.accounted AND attempts.status = 'unknown' ON CONFLICT (id) DO NOTHING"""
 _ONCE = " ON CONFLICT (id) DO NOTHING"
@@ -216,6 +217,7 @@ async def _recovery(db: Database, price: Estimate, silence: float = SILENCE) -> 
         snapshot = priced.snapshot or None
         found += [
             (_ATTEMPT, (silence, id, priced.cost, snapshot, used.estimated, used.uncached_in)),
+            (ARRIVES, ()),
             (_ACCOUNT, (id,)),
         ]
     found += [

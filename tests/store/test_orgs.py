@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 
 import msgspec
 import pytest
@@ -206,7 +207,7 @@ def test_usage_sums_exactly_by_each_group(url: str) -> None:
     async def work(store: Store) -> None:
         for n in range(10):
             org = OTHER if n == 9 else ORG
-            at = day * 20_000 + (day - 0.001 if n % 2 else day)  # the last and the first millisecond of a day
+            at = math.nextafter(day * 20_001, 0) if n % 2 else day * 20_001  # the last and the first moment of a day
             await store.ledger.commit(attempt_started(str(n), org, at=at, model=f"m{n % 3}"))
             await store.ledger.commit(attempt_settled(str(n), cost="0.1000000000001" if n else None))
         await store.ledger.commit(attempt_started("open", ORG, at=day))

@@ -29,6 +29,7 @@ from midstream.store.ledger import (
     RunReopened,
     RunStarted,
 )
+from midstream.store.metrics import Period, Transaction, transaction_added
 from midstream.store.rows import MessageDetail
 from midstream.store.tool_calls import CANCELLED, CallEnded
 
@@ -225,6 +226,24 @@ def test_the_account_of_a_call_whose_server_died_is_kept_once_where_accounts_are
         columns = "id, run_id, key_id, service, status, input_tokens, output_tokens, cost"
         rows = await store.db.read(f"SELECT {columns} FROM model_transactions")
         assert rows == [("att_a", "run_a", "key_1", "local", "unknown", 17, 0, None)]
+
+    with_store(url, leave_open)
+    with_store(url, look)
+
+
+def test_who_reads_accounts_as_they_arrive_reads_that_of_a_call_whose_server_died(url: str) -> None:
+    last: list[str] = []
+
+    async def leave_open(store: Store) -> None:
+        await store.ledger.commit(run_started("a"), replace(attempt_started("a"), accounted=True))
+        one = Transaction("att_read", ORG, "r", None, None, "k", "s", "m", "ok", 1, 1, 0, 0, None, NOW + 1e9)
+        await store.db.write(transaction_added(one))
+        last.append((await store.metrics(ORG).transactions(Period(), order="arrived"))[-1].id)
+
+    async def look(store: Store) -> None:
+        await recovery.recover(store.db)
+        rows = await store.metrics(ORG).transactions(Period(), order="arrived", after=last[0])
+        assert [row.id for row in rows] == ["att_a"]
 
     with_store(url, leave_open)
     with_store(url, look)
