@@ -22,8 +22,17 @@ _NAMES = {
     "/v1/vector_stores": "vector stores",
     "/v1/assistants": "assistants",
     "/v1/threads": "threads",
+    "/v1/conversations": "the Conversations API",
     "/v1/evals": "evals",
     "/v1beta/cachedContents": "cached contents",
+}
+
+#: Of Gemini's models, by what stands behind the colon.
+_VERBS = {
+    "batchGenerateContent": "batches",
+    "asyncBatchEmbedContent": "batches of embeddings",
+    "predict": "prediction",
+    "predictLongRunning": "long-running prediction",
 }
 
 
@@ -32,4 +41,7 @@ def not_built(path: str) -> NotBuilt | None:
     for known, name in _NAMES.items():
         if path == known or path.startswith(known + "/"):
             return NotBuilt(f"{name}: not offered by this server")
+    _, _, verb = path.rpartition(":")
+    if path.startswith("/v1beta/models/") and verb in _VERBS:
+        return NotBuilt(f"{_VERBS[verb]}: not offered by this server")
     return None
