@@ -4,7 +4,7 @@ import pytest
 
 from midstream.core.errors import NotFound
 from midstream.store import Store
-from midstream.store.ledger import ConversationAdded, MessageAdded, OutboxAdded, Record
+from midstream.store.ledger import ConversationAdded, MessageAdded, OutboxAdded, Record, RunStarted
 from midstream.store.memories import KEPT, Memories, Remembered, remembered
 
 from .turns import NOW, with_store
@@ -89,6 +89,47 @@ def test_a_memory_that_another_sub_thread_shares_stays_until_the_last_one_goes(a
         await threads.delete("conv_agt_1_s1") if how == "reset" else None
         await getattr(threads, how)("conv_agt_1_s2")
         assert await mine.get("agt_1", "t1") is None
+
+    with_store(any_url, work)
+
+
+def _turn(name: str, agent: str, conversation: str) -> list[Record]:
+    run = f"run_{name}"
+    return [
+        RunStarted(run, "org_a", "key_1", "agent", "face", "m", conversation, "req_1", NOW, agent_id=agent),
+        MessageAdded(f"msg_{name}", "org_a", run, 2, "user", b"{}", NOW, conversation, parent_id=""),
+    ]
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+def test_every_agent_that_had_a_turn_in_a_conversation_forgets_its_thread_with_it(any_url, how):
+    async def work(store: Store) -> None:
+        mine, threads = store.memories("org_a"), store.org("org_a").threads
+        await store.ledger.commit(*_thread("s1"), *_turn("guest", "agt_2", "conv_agt_1_s1"))
+        for agent in ("agt_1", "agt_2", "agt_3"):
+            await mine.put(agent, "t1", "the PIN")
+        await getattr(threads, how)("conv_agt_1_s1")
+        assert [await mine.get(agent, "t1") is not None for agent in ("agt_1", "agt_2", "agt_3")] == [
+            False,
+            False,
+            True,
+        ]
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("other", ["theirs", "their own"])
+def test_an_agent_that_had_turns_in_two_sub_threads_remembers_until_the_last_one_goes(any_url, other):
+    async def work(store: Store) -> None:
+        mine, threads = store.memories("org_a"), store.org("org_a").threads
+        await store.ledger.commit(*_thread("s1"), *_turn("guest", "agt_2", "conv_agt_1_s1"))
+        agent = "agt_1" if other == "theirs" else "agt_2"
+        await store.ledger.commit(*_thread("s2", agent), *_turn("again", "agt_2", f"conv_{agent}_s2"))
+        await mine.put("agt_2", "t1", "shared")
+        await threads.delete("conv_agt_1_s1")
+        assert await mine.get("agt_2", "t1") is not None
+        await threads.delete(f"conv_{agent}_s2")
+        assert await mine.get("agt_2", "t1") is None
 
     with_store(any_url, work)
 
