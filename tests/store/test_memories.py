@@ -93,10 +93,12 @@ def test_a_memory_that_another_sub_thread_shares_stays_until_the_last_one_goes(a
     with_store(any_url, work)
 
 
-def _turn(name: str, agent: str, conversation: str) -> list[Record]:
-    run = f"run_{name}"
+def _turn(name: str, agent: str, conversation: str, asked_by: str | None = None) -> list[Record]:
+    run, parent = f"run_{name}", asked_by and f"run_{asked_by}"
     return [
-        RunStarted(run, "org_a", "key_1", "agent", "face", "m", conversation, "req_1", NOW, agent_id=agent),
+        RunStarted(
+            run, "org_a", "key_1", "agent", "f", "m", conversation, "req_1", NOW, agent, "ver_1", parent_run_id=parent
+        ),
         MessageAdded(f"msg_{name}", "org_a", run, 2, "user", b"{}", NOW, conversation, parent_id=""),
     ]
 
@@ -130,6 +132,74 @@ def test_an_agent_that_had_turns_in_two_sub_threads_remembers_until_the_last_one
         assert await mine.get("agt_2", "t1") is not None
         await threads.delete(f"conv_{agent}_s2")
         assert await mine.get("agt_2", "t1") is None
+
+    with_store(any_url, work)
+
+
+async def _asks(store: Store) -> tuple[str, str]:
+    """The conversations of two agents: a turn of the one that `conv_agt_1_s1` is has asked the first of them, and that
+    one the other, all on one thread."""
+    ids = []
+    for agent in ("agt_2", "agt_3"):
+        made = await store.org("org_a").agents.create(agent, agent, b"{}")
+        ids.append((await store.org("org_a").threads.found_or_made(made[0].id, "t1", "s1", "asked")).id)
+        await store.memories("org_a").put(made[0].id, "t1", "the PIN")
+    await store.ledger.commit(*_thread("s1"), *_turn("own", "agt_1", "conv_agt_1_s1"))
+    await store.ledger.commit(*_turn("asked", "agt_2", ids[0], "own"), *_turn("asked_too", "agt_3", ids[1], "asked"))
+    return ids[0], ids[1]
+
+
+async def _known(store: Store, *conversations: str) -> list[str]:
+    """What is still known in these of what was said, by their ids."""
+    threads, mine = store.org("org_a").threads, store.memories("org_a")
+    rows = {row.id: row for row in await threads.threads() if row.id in conversations}
+    said = [id for id, row in rows.items() if (await threads.line(row, 9)).messages]
+    agents = [str(row[0]) for row in await store.db.read("SELECT id FROM agents")]
+    return sorted(said + [agent for agent in agents if await mine.get(agent, "t1") is not None])
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+def test_what_agents_were_asked_on_a_thread_goes_with_the_conversation_that_has_asked_them(any_url, how):
+    async def work(store: Store) -> None:
+        asked = await _asks(store)
+        assert len(await _known(store, *asked)) == 4
+        await getattr(store.org("org_a").threads, how)("conv_agt_1_s1")
+        assert await _known(store, *asked) == []
+        assert len(await store.org("org_a").threads.threads()) == (3 if how == "reset" else 0)
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+@pytest.mark.parametrize("whose", ["its user's own", "another conversation's"])
+def test_what_an_agent_was_asked_stays_where_its_conversation_is(any_url, how, whose):
+    async def work(store: Store) -> None:
+        threads = store.org("org_a").threads
+        first, second = await _asks(store)
+        if whose == "its user's own":
+            await store.ledger.commit(*_turn("spoken", "agt_2", first))
+        else:
+            other = ConversationAdded("conv_x", "org_a", NOW, agent_id="agt_x", thread_id="t1", sub_thread_id="s1")
+            await store.ledger.commit(other, *_turn("x", "agt_x", "conv_x"), *_turn("y", "agt_2", first, "x"))
+        agent = (await threads.thread(first)).agent_id
+        await getattr(threads, how)("conv_agt_1_s1")
+        assert await _known(store, first, second) == sorted([first, str(agent)])
+        if whose == "another conversation's":
+            await threads.delete("conv_agt_1_s1") if how == "reset" else None
+            await getattr(threads, how)("conv_x")
+            assert await _known(store, first, second) == []
+
+    with_store(any_url, work)
+
+
+def test_a_conversation_that_waits_for_its_first_turn_was_asked_by_nobody(any_url):
+    async def work(store: Store) -> None:
+        threads = store.org("org_a").threads
+        made = await store.org("org_a").agents.create("agt_2", "agt_2", b"{}")
+        waiting = await threads.found_or_made(made[0].id, "t1", "s1", "later")
+        await store.ledger.commit(*_thread("s1"))
+        await threads.delete("conv_agt_1_s1")
+        assert [row.id for row in await threads.threads()] == [waiting.id]
 
     with_store(any_url, work)
 
