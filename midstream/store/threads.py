@@ -81,6 +81,8 @@ _ALL_AFTER = f"""
 SELECT {ThreadMessage.COLUMNS}, detail FROM messages
 WHERE conversation_id = $1 AND org_id = $2 AND deleted_at IS NULL AND (seq > $3 OR (seq = $3 AND id > $4))
 ORDER BY seq, id LIMIT $5"""
+_ANY_DELETED = """
+SELECT 1 FROM messages WHERE id IN ($1, $2) AND org_id = $3 AND conversation_id = $4 AND deleted_at IS NOT NULL"""
 _SEQ = "SELECT seq FROM messages WHERE id = $1 AND org_id = $2 AND conversation_id = $3"
 _DELETED = """
 SELECT id, parent_id FROM messages WHERE conversation_id = $1 AND org_id = $2 AND deleted_at IS NOT NULL"""
@@ -92,8 +94,10 @@ SELECT {ThreadMessage.COLUMNS}, detail FROM messages
 WHERE id = $1 AND org_id = $2 AND conversation_id = $3 AND deleted_at IS NULL"""
 _RENAME = """
 UPDATE conversations SET title = $3, updated_at = $4 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
+#: Of messages that the title is made of, neither was deleted.
 _NAME = """
-UPDATE conversations SET title = $3 WHERE id = $1 AND org_id = $2 AND title = $4 AND deleted_at IS NULL"""
+UPDATE conversations SET title = $3 WHERE id = $1 AND org_id = $2 AND title = $4 AND deleted_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.id IN ($5, $6) AND messages.deleted_at IS NOT NULL)"""
 _DELETE = "UPDATE conversations SET deleted_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
 _DELETE_MESSAGE = """
 UPDATE messages SET deleted_at = $4 WHERE id = $1 AND org_id = $2 AND conversation_id = $3 AND deleted_at IS NULL"""
@@ -152,9 +156,12 @@ class Page(Struct, frozen=True):
     more: bool
 
 
-def better_title(org: str, conversation: str, title: str, instead_of: str) -> Statement:
-    """For those who write it beside statements of their own; see ThreadStore.name."""
-    return _NAME, (conversation, org, title, instead_of)
+def better_title(
+    org: str, conversation: str, title: str, instead_of: str, said: tuple[str, str] = ("", "")
+) -> Statement:
+    """For those who write it beside statements of their own; see ThreadStore.name. said: ids of the messages that it is
+    made of; once one of them is deleted, nothing is changed."""
+    return _NAME, (conversation, org, title, instead_of, *said)
 
 
 class ThreadStore:
@@ -201,6 +208,10 @@ class ThreadStore:
         if not rows:
             raise missing("message", id)
         return ThreadMessage(*rows[0])
+
+    async def any_deleted(self, conversation: str, message: str, other: str) -> bool:
+        """Was one of these two messages deleted?"""
+        return bool(await self._db.look_up(_ANY_DELETED, message, other, self._org, conversation))
 
     async def line(
         self,

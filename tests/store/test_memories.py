@@ -60,7 +60,8 @@ LATER = 4e9
 
 
 def _new(sub: str, before: str = "", text: str = "new", began: float = NOW) -> Remembered:
-    return Remembered("org_a", "agt_1", "t1", f"conv_agt_1_{sub}", f"msg_{sub}", before, text, NOW, began, "memory:1")
+    said = (f"conv_agt_1_{sub}", f"msg_{sub}", f"msg_{sub}_answer")
+    return Remembered("org_a", "agt_1", "t1", *said, before, text, NOW, began, "memory:1")
 
 
 @pytest.mark.parametrize("how", ["delete", "reset"])
@@ -220,6 +221,23 @@ def test_a_memory_that_is_just_being_written_does_not_come_back(any_url, how):
         assert await mine.get("agt_1", "t1") is None
         await store.db.write(remembered(_new("s2", began=LATER)))
         assert await mine.get("agt_1", "t1") is not None
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("message", ["msg_s1", "msg_s1_answer"])
+@pytest.mark.parametrize("before", ["", "old"])
+def test_a_turn_of_which_a_message_was_deleted_is_not_remembered(any_url, before, message):
+    async def work(store: Store) -> None:
+        mine, conversation = store.memories("org_a"), "conv_agt_1_s1"
+        answer = MessageAdded("msg_s1_answer", "org_a", None, 1, "assistant", b"{}", NOW, conversation, parent_id="")
+        await store.ledger.commit(*_thread("s1"), answer)
+        if before:
+            await mine.put("agt_1", "t1", before)
+        await store.org("org_a").threads.delete_message(conversation, message)
+        await store.db.write(remembered(_new("s1", before)))
+        kept = await mine.get("agt_1", "t1")
+        assert (kept.text if kept is not None else "") == before
 
     with_store(any_url, work)
 
