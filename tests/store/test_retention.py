@@ -6,15 +6,16 @@ from midstream.core.events import Answer
 from midstream.store import Store
 from midstream.store.batches import Batch, added
 from midstream.store.jobs import Job, Jobs
-from midstream.store.ledger import ConversationAdded, ConversationMoved, DeliveryAdded
+from midstream.store.ledger import ConversationAdded, ConversationMoved, DeliveryAdded, MessageAdded, MessageWords
+from midstream.store.retention import forget
 
-from .turns import ORG, with_store
+from .turns import NOW, ORG, with_store
 
 OLD, BEFORE, NEW = 1.0, 5.0, 9.0
 
 
 async def ids(store: Store, table: str) -> list[Any]:
-    column = {"memories": "thread_id", "rounds": "run_id"}.get(table, "id")
+    column = {"memories": "thread_id", "rounds": "run_id", "message_texts": "message_id"}.get(table, "id")
     return [id for (id,) in await store.db.read(f"SELECT {column} FROM {table} ORDER BY {column}")]
 
 
@@ -87,5 +88,21 @@ def test_what_tools_said_goes_and_a_memory_goes_with_its_thread(url: str):
         assert await ids(store, "tool_calls") == ["new", "runs"]
         assert await ids(store, "rounds") == ["run_new"]
         assert await ids(store, "memories") == ["new", "used"]
+
+    with_store(url, work)
+
+
+def test_messages_whose_conversation_is_gone_go_however_new_they_are(url: str):
+    async def work(store: Store) -> None:
+        for number, id in enumerate(("conv_1", "conv_2", "conv_3", "conv_4")):
+            if number % 2:
+                await store.ledger.commit(ConversationAdded(id, ORG, NOW))
+            for seq in (0, 1):
+                said = MessageAdded(f"{id}_{seq}", ORG, "run_1", seq, "user", b"{}", NOW, id)
+                await store.ledger.commit(said, MessageWords(f"{id}_{seq}", ORG, id, "words"))
+        await forget(store.db, BEFORE, batch=1)
+        kept = ["conv_2_0", "conv_2_1", "conv_4_0", "conv_4_1"]
+        assert await ids(store, "messages") == kept
+        assert await ids(store, "message_texts") == kept
 
     with_store(url, work)
