@@ -24,6 +24,17 @@ SELECT id, EXISTS (SELECT 1 FROM conversations WHERE conversations.id = said.id)
 LIMIT $2"""
 _ALONE = "SELECT id FROM messages WHERE conversation_id IS NULL AND created_at < $1 LIMIT $2"
 _MESSAGE = "DELETE FROM messages WHERE id = $1 AND conversation_id IS NULL"
+#: A thread is named by its conversation itself, or by its caller; whose conversation it is says nothing of who has had
+#: turns in it. By agents, because there is no index of threads alone.
+_OF_THREADS_GONE = """
+SELECT org_id, agent_id, thread_id, updated_at FROM memories WHERE updated_at < $1
+    AND NOT EXISTS (SELECT 1 FROM conversations AS own WHERE own.id = memories.thread_id
+        AND own.org_id = memories.org_id AND own.deleted_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM conversations AS named WHERE named.org_id = memories.org_id
+        AND named.agent_id IN (SELECT '' UNION ALL SELECT memories.agent_id
+            UNION ALL SELECT id FROM agents WHERE agents.org_id = memories.org_id)
+        AND named.thread_id = memories.thread_id AND named.deleted_at IS NULL)
+LIMIT $2"""
 #: What was said stands elsewhere, too. Which rows are old, and how one of them goes: it may be in use by then.
 _ELSEWHERE = (
     (
@@ -35,9 +46,7 @@ _ELSEWHERE = (
         "DELETE FROM tool_calls WHERE id = $1",
     ),
     (
-        """SELECT org_id, agent_id, thread_id, updated_at FROM memories WHERE updated_at < $1 AND NOT EXISTS (
-        SELECT 1 FROM conversations WHERE conversations.org_id = memories.org_id
-        AND conversations.agent_id = memories.agent_id AND conversations.thread_id = memories.thread_id) LIMIT $2""",
+        _OF_THREADS_GONE,
         "DELETE FROM memories WHERE org_id = $1 AND agent_id = $2 AND thread_id = $3 AND updated_at = $4",
     ),
     (

@@ -106,3 +106,27 @@ def test_messages_whose_conversation_is_gone_go_however_new_they_are(url: str):
         assert await ids(store, "message_texts") == kept
 
     with_store(url, work)
+
+
+def test_what_an_agent_remembers_stays_while_its_thread_goes_on_whoever_has_begun_that(url: str):
+    async def work(store: Store) -> None:
+        mine, begun = store.memories(ORG), (await store.org(ORG).agents.create("a", "a", b"{}"))[0].id
+        await store.ledger.commit(
+            ConversationAdded("conv_plain", ORG, NEW),
+            ConversationAdded("conv_1", ORG, NEW, agent_id=begun, thread_id="named", sub_thread_id="s"),
+            ConversationAdded("conv_2", ORG, NEW, agent_id="", thread_id="nobody's", sub_thread_id="s"),
+            ConversationAdded("conv_other", "org_b", NEW, agent_id="agt_1", thread_id="theirs", sub_thread_id="s"),
+            ConversationAdded("conv_3", ORG, NEW, agent_id="agt_1", thread_id="deleted", sub_thread_id="s"),
+        )
+        for thread in ("conv_plain", "named", "nobody's", "theirs", "deleted", "conv_other"):
+            await mine.put("agt_1", thread, "Ada")
+        await store.db.write(
+            [
+                ("UPDATE conversations SET deleted_at = $1 WHERE id = 'conv_3'", (NEW,)),
+                ("UPDATE memories SET updated_at = $1", (OLD,)),
+            ]
+        )
+        await store.all_orgs().forget(BEFORE)
+        assert await ids(store, "memories") == ["conv_plain", "named", "nobody's"]
+
+    with_store(url, work)
