@@ -15,7 +15,7 @@ from ..metering.turns import account_in
 from ..store import Store
 from ..store.database import Statement
 from ..store.deliveries import OrgDeliveries, unsaid_unless_titled
-from ..store.ledger import statement
+from ..store.ledger import statement, storable
 from ..store.outbox import OutboxRow
 from ..store.threads import better_title
 from .clock import Clock
@@ -38,7 +38,7 @@ class Title:
         thread = await threads.thread(turn.conversation)
         if (thread.title or "") != turn.title or await threads.any_deleted(thread.id, turn.id, turn.answer):
             return ()
-        title = named(await self._ask(turn, naming(turn.asked, turn.answered)))
+        title = storable(named(await self._ask(turn, naming(turn.asked, turn.answered))))
         if not title:
             return ()
         better = better_title(turn.org, turn.conversation, title, turn.title, (turn.id, turn.answer))

@@ -83,6 +83,10 @@ def test_a_message_that_is_deleted_while_the_model_thinks_gives_no_title(tmp_pat
     assert titled(tmp_path, deleted="while") == ("I am Ada", 1)
 
 
+def test_a_title_is_stored_as_both_databases_take_it(tmp_path):
+    assert titled(tmp_path, said="Ada\0 says \ud83d hello") == ("Ada\N{REPLACEMENT CHARACTER} says ? hello", 1)
+
+
 def test_a_model_that_names_nothing_changes_nothing(tmp_path):
     assert titled(tmp_path, said="\n") == ("I am Ada", 1)
 
