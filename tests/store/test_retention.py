@@ -130,3 +130,54 @@ def test_what_an_agent_remembers_stays_while_its_thread_goes_on_whoever_has_begu
         assert await ids(store, "memories") == ["conv_plain", "named", "nobody's"]
 
     with_store(url, work)
+
+
+def _said(id: str, seq: int, after: str, detail: bytes | None = b"{}") -> list[MessageAdded | MessageWords]:
+    role = "assistant" if seq % 2 else "user"
+    content = b'{"role":"%s","parts":[{"type":"Text","text":"the PIN"}]}' % role.encode()
+    return [
+        MessageAdded(id, ORG, "run_1", seq, role, content, OLD, "conv_1", parent_id=after, detail=detail),
+        MessageWords(id, ORG, "conv_1", "the PIN"),
+    ]
+
+
+def test_what_deleted_messages_said_goes_and_what_follows_them_stays(url: str):
+    async def work(store: Store) -> None:
+        threads = store.org(ORG).threads
+        await store.ledger.commit(
+            ConversationAdded("conv_1", ORG, NEW, agent_id="agt_1", thread_id="t1", sub_thread_id="t1"),
+            *_said("q1", 0, "", b'{"variables":{"pin":4711}}'), *_said("a1", 1, "q1"),
+            *_said("q2", 2, "a1"), *_said("refused", 3, "q2", b'{"tools_data":[],"blocked":"the PIN"}'),
+            *_said("q3", 4, "refused", None), *_said("a3", 5, "q3"),
+            ConversationMoved("conv_1", ORG, "a3", NEW),
+        )  # fmt: skip
+        for id in ("q1", "refused", "q3", "a3"):
+            await threads.delete_message("conv_1", id)
+        at = "UPDATE messages SET deleted_at = $1 WHERE id = $2"
+        await store.db.write([(at, (OLD if id != "a3" else NEW, id)) for id in ("q1", "refused", "q3", "a3")])
+        for _ in range(2):
+            await forget(store.db, BEFORE, batch=2)
+            rows = await store.db.read(
+                "SELECT id, content, detail FROM messages WHERE deleted_at IS NOT NULL ORDER BY id"
+            )
+            assert [(id, b"PIN" in bytes(content), detail) for id, content, detail in rows] == [
+                ("a3", True, b"{}"), ("q1", False, b"{}"), ("q3", False, None),
+                ("refused", False, b'{"unchecked":true}'),
+            ]  # fmt: skip
+        line = await threads.line(await threads.thread("conv_1"), 9, detailed=True, shown=True)
+        assert [row.id for row in line.messages] == ["a1", "q2"]
+        assert [row.id for row in line.shown()] == ["a1"]  # its refusal is empty, and is one still
+        assert (line.head, line.seq) == ("a3", 6)
+
+    with_store(url, work)
+
+
+def test_what_searches_found_goes(url: str):
+    async def work(store: Store) -> None:
+        for query in ("old", "new"):
+            await store.searches(ORG).keep(query, b"found")
+        await store.db.write([("UPDATE search_cache SET created_at = $1 WHERE query = 'old'", (OLD,))])
+        await store.all_orgs().forget(BEFORE)
+        assert [query for (query,) in await store.db.read("SELECT query FROM search_cache")] == ["new"]
+
+    with_store(url, work)
