@@ -116,6 +116,17 @@ class TurnWork:
         """It, or an agent that it has called, has begun what must not be done twice."""
         return self._unsafe or any(other.unsafe for other in self._called)
 
+    async def is_past(self, thread: str) -> bool:
+        """Is it of that thread, and its conversation deleted or reset since it began?"""
+        mine = self._thread
+        if not mine.kept or mine.thread != thread:
+            return False
+        try:
+            row = await self._rooms.store.org(self._asker.org).threads.thread(mine.conversation)
+        except NotFound:
+            return True
+        return mine.since != (-1 if row.reset_seq is None else row.reset_seq)
+
     def calls(self, other: TurnWork) -> None:
         """An agent that is called from here: what it does and spends is this turn's, however its own turn ends."""
         self._called.append(other)
