@@ -42,11 +42,25 @@ def test_tls_is_verified_and_kept(run, serve, door, ask, authority):
     run(go)
 
 
-def test_ssl_cert_file_names_the_authorities(run, serve, door, ask, authority):
+@pytest.mark.parametrize("around", ["{}", "{}\n", " {}\r\n"])
+def test_ssl_cert_file_names_the_authorities(run, serve, door, ask, authority, around):
     async def go():
-        environ = {"SSL_CERT_FILE": authority.pem}
+        environ = {"SSL_CERT_FILE": around.format(authority.pem)}
         async with serve(answering, tls=authority.server()) as upstream, door(environ=environ) as egress:
             assert await (await egress.send(ask(upstream.url))).read() == b"hello"
+
+    run(go)
+
+
+def test_a_variable_of_the_servers_own_may_end_with_a_lines_end(run, serve, ask, authority, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", f"{authority.pem}\n")
+    monkeypatch.setenv("http_proxy", "\n")
+
+    async def go():
+        async with serve(answering, tls=authority.server()) as upstream:
+            egress = Egress()
+            assert await (await egress.send(ask(upstream.url))).read() == b"hello"
+            await egress.close()
 
     run(go)
 
