@@ -202,7 +202,10 @@ class SqliteDatabase:
     @property
     def trouble(self) -> str:
         if self._path is not None:
-            disk = os.statvfs(self._path.parent)
+            try:
+                disk = os.statvfs(self._path)
+            except OSError as error:  # what is written goes into a file that nobody will find again
+                return f"the database {self._path} cannot be found: {error.strerror}"
             if (free := disk.f_bavail * disk.f_frsize) < ROOM:
                 return f"the disk of {self._path.parent} is full ({free >> 10} KiB are free)"
         return self._refusal.now
