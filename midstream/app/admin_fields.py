@@ -21,6 +21,7 @@ from ..metering.alerts import AlertType
 from ..store.nouns import KINDS
 from ..tools.http import owner_of
 from .admin_keys import WORDS
+from .deliver import is_web
 from .guards import STORE_IT
 
 MAX_DEPTH = 40
@@ -142,6 +143,12 @@ def _zone(value: str) -> str:
 def _http(value: str) -> str:
     if not re.match(r"https?://[^\s/?#]+", value):
         raise ValueError("must begin with http:// or https:// and a host")
+    return value
+
+
+def _web(value: str) -> str:
+    if not is_web(value):
+        raise ValueError("must be an http or https address")
     return value
 
 
@@ -405,7 +412,7 @@ class ModelFields(Body):
 
 
 class WebhookFields(Body):
-    url: Address
+    url: Annotated[Address, AfterValidator(_web)]
     headers: Annotated[Headers, AfterValidator(_of_webhook)] = Field(default_factory=dict)
 
 

@@ -122,6 +122,12 @@ async def _ask(config: Config, method: str, rest: str, body: object) -> Any:
     return await ask(base_url(config.server), known_admin_key(config.server), method, f"/v1/admin/keys{rest}", body)
 
 
+async def _behind(url: str) -> str:
+    """Looked at before it is opened for more: that changes the file."""
+    async with visited(url, looks=True) as store:
+        return await store.behind()
+
+
 async def _either(config: Config, here: Callable[[Store], Awaitable[T]], there: Callable[[Config], Awaitable[T]]) -> T:
     """In the store itself; through the running server when that one holds the data directory. Raises StoreDown when
     there is no database: what is made for a server had better be found by it."""
@@ -130,12 +136,13 @@ async def _either(config: Config, here: Callable[[Store], Awaitable[T]], there: 
         raise StoreDown(f"there is no database in {file}: {_ELSEWHERE}")
     async with contextlib.AsyncExitStack() as opened:
         try:
-            store = await opened.enter_async_context(visited(config.server.store_url))
+            behind = await _behind(config.server.store_url)
+            store = await opened.enter_async_context(visited(config.server.store_url)) if not behind else None
         except StoreDown as error:
             if file is None or "in use" not in error.message:
                 raise
             return await there(config)
-        if behind := await store.behind():
+        if store is None:
             raise StoreDown(behind)
         if file is not None and await answers(base_url(config.server)):
             at = base_url(config.server)

@@ -120,11 +120,14 @@ def _shown(row: DeliveryRow, webhooks: Webhooks) -> dict[str, Any]:
 
 def _shown_webhook(target: Webhook | None) -> dict[str, Any] | None:
     """Where to, without what may be a credential: header values, the secret, whatever is in the address beside its
-    host and path. None: it was sealed with another key of the server."""
+    host and path. None: it was sealed with another key of the server; of the address: it is none."""
     if target is None:
         return None
-    parts = urlsplit(target.url)
-    plain = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + ("?..." if parts.query else "")
+    try:
+        parts = urlsplit(target.url)
+        plain = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + ("?..." if parts.query else "")
+    except ValueError:
+        plain = None
     return {"url": plain, "headers": sorted(target.headers), "own_secret": bool(target.secret)}
 
 

@@ -61,7 +61,7 @@ async def _database(server: ServerConfig) -> list[Finding]:
     try:
         if file is not None and not file.exists():
             return [Finding("database", True, f"{kind}: {file}, made at the first start")]
-        async with visited(server.store_url) as store:
+        async with visited(server.store_url, looks=True) as store:
             if behind := await store.behind():
                 return [Finding("database", True, f"{kind}: {behind}")]
             return [Finding("database", True, kind), await _secret_key(server, store)]

@@ -9,11 +9,14 @@ Sources: IANA special-purpose registries (RFC 6890), RFC 6052, RFC 8215, RFC 305
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import re
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 from ..core.errors import Unreachable
 from .targets import Address, Target, parse_target, refused
@@ -25,9 +28,9 @@ _LOOPBACK = ("127.0.0.1", "::1")
 #: (host, port) -> IP addresses as text, best first. Raises OSError when there is none.
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 
-#: Look-ups at once of names that came in requests. The loop has four threads for all: a name server that does not
-#: answer leaves some to the providers.
-STRANGERS = 2
+#: Look-ups at once of names that came in requests, and of those below one domain: a name server that does not answer
+#: holds up its own domain. Of that, so many more may wait.
+STRANGERS, OF_DOMAIN, WAITING = 16, 2, 64
 
 _CLOSED_V4 = tuple(
     ipaddress.IPv4Network(block)
@@ -72,27 +75,91 @@ def is_public(address: Address) -> bool:
 async def system_resolver(host: str, port: int) -> list[str]:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return _texts(found)
+
+
+def _texts(found: Iterable[tuple[Any, ...]]) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def resolver_apart(host: str, port: int) -> list[str]:
+    """As `system_resolver`, in a thread of its own: the loop has four for all look-ups, which the providers' need. The
+    process ends without waiting for it."""
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[str]] = loop.create_future()
+
+    def tell(error: BaseException | None, addresses: list[str]) -> None:
+        if found.done():
+            return
+        if error is not None:
+            found.set_exception(error)
+        else:
+            found.set_result(addresses)
+
+    def look() -> None:
+        error, addresses = None, []
+        try:
+            addresses = _texts(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as caught:
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(tell, error, addresses)
+
+    threading.Thread(target=look, name="look-up", daemon=True).start()
+    return await found
+
+
+class _Domain:
+    """asked: look-ups of its names, those that wait included."""
+
+    __slots__ = ("asked", "name", "places")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked = 0
+        self.places = asyncio.Semaphore(OF_DOMAIN)
 
 
 class _Few:
     """No more look-ups at once than these: one cannot be called off, and keeps its place until it ends, however long
     nobody has waited for it any more."""
 
-    def __init__(self, resolver: Resolver, places: int) -> None:
+    def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
-        self._places = asyncio.Semaphore(places)
+        self._places = asyncio.Semaphore(STRANGERS)
+        self._domains: dict[str, _Domain] = {}
 
     async def __call__(self, host: str, port: int) -> list[str]:
-        await self._places.acquire()
+        name = ".".join(host.split(".")[-2:])
+        domain = self._domains.setdefault(name, _Domain(name))
+        if domain.asked >= OF_DOMAIN + WAITING:
+            raise OSError("too many names of its domain are being looked up")
+        domain.asked += 1
+        try:
+            await domain.places.acquire()
+            try:
+                await self._places.acquire()
+            except BaseException:
+                domain.places.release()
+                raise
+        except BaseException:
+            self._left(domain)
+            raise
         looking = asyncio.ensure_future(self._resolver(host, port))
-        looking.add_done_callback(self._ended)
+        looking.add_done_callback(partial(self._ended, domain))
         return await asyncio.shield(looking)
 
-    def _ended(self, looking: asyncio.Future[list[str]]) -> None:
+    def _ended(self, domain: _Domain, looking: asyncio.Future[list[str]]) -> None:
         self._places.release()
+        domain.places.release()
+        self._left(domain)
         if not looking.cancelled():
             looking.exception()  # also where nobody is left to hear of it
+
+    def _left(self, domain: _Domain) -> None:
+        domain.asked -= 1
+        if not domain.asked:
+            del self._domains[domain.name]
 
 
 class Addresses:
@@ -104,7 +171,7 @@ class Addresses:
         self._allow = frozenset(one for one in allowed if isinstance(one, tuple))
         self._networks = [one for one in allowed if not isinstance(one, tuple)]
         self._resolver = resolver
-        self._for_strangers = _Few(resolver, STRANGERS)
+        self._for_strangers = _Few(resolver_apart if resolver is system_resolver else resolver)
 
     def check(self, url: str) -> None:
         """Raises BadRequest for what may not be dialled whatever its name is resolved to: no address, a private one

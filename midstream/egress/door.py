@@ -41,7 +41,8 @@ class Egress:
         environ: Mapping[str, str] | None = None,
         resolver: Resolver = system_resolver,
     ) -> None:
-        environ = os.environ if environ is None else environ
+        # As the configuration reads it: a value that comes from a file often ends with the line's end.
+        environ = {name: text.strip() for name, text in (os.environ if environ is None else environ).items()}
         authorities = ca_file or environ.get("SSL_CERT_FILE") or certifi.where()
         if not os.path.isfile(authorities):
             raise ValueError(f"the CA file {authorities} does not exist")

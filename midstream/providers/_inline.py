@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -53,6 +54,32 @@ class _Had(Struct, frozen=True):
     until: float
 
 
+class _Room:
+    """What the media of one request hold, and will hold that are being read, in characters of base64."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._coming = 0
+        self._read = asyncio.Event()
+
+    @property
+    def is_full(self) -> bool:
+        return self.held >= TOGETHER
+
+    @asynccontextmanager
+    async def reading(self, size: int) -> AsyncIterator[None]:
+        """Waits until so much has its place, or nobody else reads: one is read whatever its size."""
+        while self._coming and not self.is_full and self.held + self._coming + size > TOGETHER:
+            self._read.clear()
+            await self._read.wait()
+        self._coming += size
+        try:
+            yield
+        finally:
+            self._coming -= size
+            self._read.set()
+
+
 class Links:
     """send: the door out. now: seconds that never jump. check: raises BadRequest for an address that nobody may be
     sent to."""
@@ -91,12 +118,11 @@ class Links:
 
     async def _all_had(self, urls: Iterable[str], holder: Holder | None) -> dict[str, _Had | BadRequest]:
         had: dict[str, _Had | BadRequest] = {}
-        places = asyncio.Semaphore(AT_ONCE)
+        places, room = asyncio.Semaphore(AT_ONCE), _Room()
 
         async def fetch(url: str) -> None:
             async with places:
-                size = sum(len(one.data) for one in had.values() if isinstance(one, _Had))
-                had[url] = await self._had(url, holder) if size < TOGETHER else _too_much(url)
+                had[url] = await self._had(url, holder, room)
 
         await asyncio.gather(*map(fetch, urls))
         return had
@@ -120,13 +146,16 @@ class Links:
         # Nobody may have said what stands there: a picture that is sent as a file is refused.
         return plainly(replace(part, mime=mime, data=had.data, url=None))
 
-    async def _had(self, url: str, holder: Holder | None) -> _Had | BadRequest:
+    async def _had(self, url: str, holder: Holder | None, room: _Room) -> _Had | BadRequest:
         self._forget()
+        if room.is_full:
+            return _too_much(url)
         kept = self._kept.get((holder, url)) if holder is not None else None
         if kept is not None:
+            room.held += len(kept.data)
             return kept
         try:
-            mime, data = await _fetch(url, self._send)
+            mime, data = await _fetch(url, self._send, room)
         except BadRequest as error:
             return error
         had = _Had(mime, data, self._now() + KEPT_SECONDS)
@@ -170,16 +199,21 @@ def _may_be(part: Media, mime: str) -> bool:
     return not is_text(mime) and (kind in ("file", part.kind) or {kind, part.kind} == _MOVING)
 
 
-async def _fetch(url: str, send: Send) -> tuple[str, str]:
+async def _fetch(url: str, send: Send, room: _Room) -> tuple[str, str]:
     """(type, base64). The url came in a request: it must lead to a public address, also after redirects."""
     try:
         incoming = await send(Outgoing("GET", url, timeouts=FETCH, redirects=REDIRECTS))
         try:
             if incoming.status != 200:
                 raise BadRequest(f"the media at {_shown(url)} answered {incoming.status}", code=GONE)
-            body = await incoming.read(MAX_BYTES)
-            if not body:
-                raise BadRequest(f"there is nothing at {_shown(url)}", code=GONE)
+            async with room.reading(_size(incoming.headers)):
+                if room.is_full:
+                    raise _too_much(url)
+                body = await incoming.read(MAX_BYTES)
+                if not body:
+                    raise BadRequest(f"there is nothing at {_shown(url)}", code=GONE)
+                data = base64.b64encode(body).decode()
+                room.held += len(data)
         finally:
             incoming.close()
     except BadRequest as error:
@@ -190,7 +224,14 @@ async def _fetch(url: str, send: Send) -> tuple[str, str]:
     mime = next((mime for sign, mime in _SIGNS if body.startswith(sign)), claimed)
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         mime = "image/webp"
-    return OCTETS if mime in _NOTHING_SAID else mime or OCTETS, base64.b64encode(body).decode()
+    return OCTETS if mime in _NOTHING_SAID else mime or OCTETS, data
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    """Characters of base64 that an answer will be, at most."""
+    said = headers.get("content-length", "")
+    size = min(int(said), MAX_BYTES) if said.isascii() and said.isdigit() and len(said) < 20 else MAX_BYTES
+    return (size + 2) // 3 * 4
 
 
 def _at(url: str, error: BadRequest) -> BadRequest:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from ..core.errors import StoreDown
 
+#: Its file in the directory.
+NAME = "midstream.lock"
+
 
 class DirectoryLock:
     """Held until `release` or the end of the process, however it ends. Raises errors.StoreDown when another process
     holds it."""
 
     def __init__(self, directory: Path) -> None:
-        path = directory / "midstream.lock"
+        path = directory / NAME
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

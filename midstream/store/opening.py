@@ -103,10 +103,10 @@ class Store:
 
 
 @contextlib.asynccontextmanager
-async def visited(url: str) -> AsyncIterator[Store]:
+async def visited(url: str, *, looks: bool = False) -> AsyncIterator[Store]:
     """The store as it is, for a command beside the servers: nothing is migrated, and nothing settled that a dead server
-    left behind. url and errors: as of `open_store`."""
-    db = await _database(url, False)
+    left behind. looks: SQLite's file, of whatever version, is only read. url and errors: as of `open_store`."""
+    db = await _database(url, looks=looks)
     try:
         yield Store(db, "", time.time)
     finally:
@@ -128,7 +128,7 @@ async def open_store(
     price: of the calls that a dead server left behind.
 
     Raises errors.StoreDown with the reason: the server is away, the directory is in use, the database is newer."""
-    db = await _database(url, full_sync)
+    db = await _database(url, full_sync=full_sync)
     try:
         await migrate(db)
         store = Store(db, f"{worker}:{os.urandom(4).hex()}", clock, price)
@@ -145,12 +145,12 @@ def file_of(url: str) -> Path | None:
     return Path(rest[1:]) if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1 else None
 
 
-async def _database(url: str, full_sync: bool) -> Database:
+async def _database(url: str, *, full_sync: bool = False, looks: bool = False) -> Database:
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest == ":memory:":
         return SqliteDatabase(None)
     if (file := file_of(url)) is not None:
-        return SqliteDatabase(file, full_sync=full_sync)
+        return SqliteDatabase(file, full_sync=full_sync, looks=looks)
     if scheme in ("postgresql", "postgres"):
         return await PostgresDatabase.connect(url)
     raise StoreDown("a database URL begins with sqlite:/// (and a path) or postgresql://")

@@ -14,6 +14,7 @@ from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresErro
 from ..core.errors import BadRequest, Conflict, StoreDown
 from .database import DialectName, Row, Statement, Value
 from .group import Entry, Flusher, batched
+from .metrics import ARRIVES
 
 CONNECTIONS = 10
 #: Seconds: for a free connection, for a new one, for reading much, for bringing tables to a new form.
@@ -25,6 +26,9 @@ PATIENCE, HURRIED, SILENT = 3.0, 1.0, 10.0
 NOTICED = 0.5
 #: Seconds between looks whether a connection that only listens still does.
 LOOK = 5.0
+#: Seconds for a row that another transaction holds, and for whoever holds rows and asks nothing more: a server that
+#: stands still (stopped, a machine that sleeps) lets go of what the others need. Longer than a live one takes.
+LOCK_TIMEOUT, IDLE_TIMEOUT = 2.0, 4.0
 #: Times that a batch is run again when other servers' transactions got in its way.
 TRIES = 4
 
@@ -55,6 +59,8 @@ _UNABLE = (
     UnknownPostgresError,  # no SQL of ours can cause what the driver has no name for
     TimeoutError,
 )
+#: Another server's transaction was first: deadlock, serialization, a row that is held.
+_IN_THE_WAY = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
 #: Everything that reading and writing may raise.
 _ANY = (PostgresError, *_GONE, ValueError, OverflowError)
 
@@ -68,6 +74,28 @@ def mapped(error: BaseException) -> BaseException:
     if isinstance(error, asyncpg.DataError | OverflowError | UnicodeEncodeError):
         return BadRequest("a value is larger than the store can hold, or is not text", code="invalid_value")
     return error
+
+
+def _bounded() -> str:
+    """Begins a transaction in which nobody waits for ever. In one message, and not as settings of the connection: those
+    a pooler may refuse, or keep for somebody else."""
+    lock, idle = int(LOCK_TIMEOUT * 1000), int(IDLE_TIMEOUT * 1000)
+    return f"BEGIN; SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {idle}"
+
+
+@asynccontextmanager
+async def _transaction(connection: Any, begin: str) -> AsyncIterator[None]:
+    await connection.execute(begin)
+    try:
+        yield
+    except BaseException:
+        await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
+
+
+def _arrives(entry: Entry) -> bool:
+    return any(sql == ARRIVES for sql, _ in entry.statements)
 
 
 class PostgresDatabase:
@@ -165,14 +193,14 @@ class PostgresDatabase:
 
     async def alter(self, statements: Sequence[Statement]) -> None:
         entry = Entry(statements)
-        await self._commit([entry], ALTER_TIMEOUT)
+        await self._commit([entry], "BEGIN", ALTER_TIMEOUT)  # in line behind all others who bring tables to a new form
         if entry.error is not None:
             raise entry.error
 
-    async def _commit(self, entries: list[Entry], seconds: float | None = None) -> None:
+    async def _commit(self, entries: list[Entry], begin: str = "", seconds: float | None = None) -> None:
         """All in one transaction; when one fails, each in its own."""
         try:
-            await self._transact(entries, PATIENCE if seconds is None else seconds)
+            await self._transact(entries, begin or _bounded(), PATIENCE if seconds is None else seconds)
         except _ANY as error:
             shown = mapped(error)
             if len(entries) > 1 and not isinstance(shown, StoreDown):
@@ -182,20 +210,21 @@ class PostgresDatabase:
             for entry in entries:
                 entry.error = shown
 
-    async def _transact(self, entries: list[Entry], seconds: float) -> None:
+    async def _transact(self, entries: list[Entry], begin: str, seconds: float) -> None:
         """Runs again what a lost connection left undecided: every statement bears it."""
-        batches = batched(entries)
+        # What every server needs is held as short as can be: until the end, so from late on.
+        batches = batched(sorted(entries, key=_arrives))
         lost = False
         for number in range(TRIES):
             try:
-                async with self._connection(seconds) as connection, connection.transaction():
+                async with self._connection(seconds) as connection, _transaction(connection, begin):
                     for sql, rows in batches:
                         if len(rows) == 1:
                             await connection.execute(sql, *rows[0])
                         else:
                             await connection.executemany(sql, rows)
                 return
-            except asyncpg.TransactionRollbackError:  # deadlock, serialization: another server was first
+            except _IN_THE_WAY:
                 if number == TRIES - 1:
                     raise
             except TimeoutError:

@@ -26,7 +26,7 @@ from .cjk import apart
 from .database import DialectName, Row, Statement, Value
 from .exact import ExactSum
 from .group import Entry, Flusher, Group, batched
-from .lock import DirectoryLock
+from .lock import NAME, DirectoryLock
 
 logger = logging.getLogger("midstream.store")
 
@@ -80,7 +80,9 @@ def _shifted(values: str, by: int) -> str:
     return _PLACEHOLDER.sub(lambda place: f"?{int(place[1]) + by}", values)
 
 
-def connect(path: str, *, full_sync: bool = False, patience: float = READER_PATIENCE) -> sqlite3.Connection:
+def connect(
+    path: str, *, full_sync: bool = False, patience: float = READER_PATIENCE, is_uri: bool = False
+) -> sqlite3.Connection:
     """A connection that may be used from any one thread at a time."""
     connection = sqlite3.connect(
         path,
@@ -88,6 +90,7 @@ def connect(path: str, *, full_sync: bool = False, patience: float = READER_PATI
         isolation_level=None,
         cached_statements=CACHED_STATEMENTS,
         check_same_thread=False,
+        uri=is_uri,
     )
     connection.execute("PRAGMA synchronous = FULL" if full_sync else "PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
@@ -136,13 +139,14 @@ class _Refusal:
 
 
 class SqliteDatabase:
-    """path: the file, or None for a database in memory (gone when closed).
+    """path: the file, or None for a database in memory (gone when closed). looks: a file that is there is read as it
+    is. Nothing can be written then, none of its settings is changed, and no file is made beside it.
 
     Raises errors.StoreDown when another server uses the directory or the file cannot be opened."""
 
     dialect: DialectName = "sqlite"
 
-    def __init__(self, path: Path | None, *, full_sync: bool = False) -> None:
+    def __init__(self, path: Path | None, *, full_sync: bool = False, looks: bool = False) -> None:
         self._path = path
         self._refusal = _Refusal()
         self._lock: DirectoryLock | None = None
@@ -156,6 +160,9 @@ class SqliteDatabase:
         self._held = False
         self._closed = False
         try:
+            if path is not None and looks:
+                self._look(path)
+                return
             if path is not None:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._lock = DirectoryLock(path.parent)
@@ -165,6 +172,16 @@ class SqliteDatabase:
         except (sqlite3.Error, OSError) as error:
             self._release()
             raise StoreDown(f"the database {path} cannot be opened: {error}") from None
+
+    def _look(self, path: Path) -> None:
+        if (path.parent / NAME).exists():
+            self._lock = DirectoryLock(path.parent)
+        log = Path(f"{path}-wal")
+        # To read a file that may have a log SQLite makes one, unless it is told that nobody changes anything. A log
+        # that is there has to be read.
+        still = "" if log.exists() and log.stat().st_size else "&immutable=1"
+        self._near = self._writer = connect(f"{path.absolute().as_uri()}?mode=ro{still}", is_uri=True)
+        self._near.execute("SELECT count(*) FROM sqlite_master")
 
     def _open(self, path: Path | None, full_sync: bool) -> None:
         name = ":memory:" if path is None else str(path)
@@ -185,7 +202,10 @@ class SqliteDatabase:
     @property
     def trouble(self) -> str:
         if self._path is not None:
-            disk = os.statvfs(self._path.parent)
+            try:
+                disk = os.statvfs(self._path)
+            except OSError as error:  # what is written goes into a file that nobody will find again
+                return f"the database {self._path} cannot be found: {error.strerror}"
             if (free := disk.f_bavail * disk.f_frsize) < ROOM:
                 return f"the disk of {self._path.parent} is full ({free >> 10} KiB are free)"
         return self._refusal.now

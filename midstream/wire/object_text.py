@@ -22,6 +22,8 @@ _KEYS = (_KEY, _KEY_OR_END)
 _VALUES = (_VALUE, _VALUE_OR_END)
 _OPENS = {"{": _KEY_OR_END, "[": _VALUE_OR_END}
 _CLOSES = {"}": ("{", _KEY_OR_END), "]": ("[", _VALUE_OR_END)}
+#: What is held there without an end, and goes on: it is looked at once, however many pieces it comes in.
+_GOES_ON = {_FIRST: _BLANK, _VALUE: _WORD, _VALUE_OR_END: _WORD}
 
 
 class ObjectText:
@@ -31,7 +33,7 @@ class ObjectText:
     __slots__ = ("_held", "_is_key", "_next", "_open", "wrong")
 
     def __init__(self) -> None:
-        self._held = ""
+        self._held: list[str] = []
         self._next = _FIRST
         self._open: list[str] = []
         self._is_key = False
@@ -42,13 +44,16 @@ class ObjectText:
             return "" if self.wrong else text
         if self.wrong:
             return ""
-        data, at = self._held + text, 0
+        if self._held and (pattern := _GOES_ON.get(self._next)) is not None and pattern.fullmatch(text):
+            self._held.append(text)
+            return ""
+        data, at = "".join((*self._held, text)), 0
         while at < len(data) and not self.wrong:
             after = self._step(data, at)
             if after == at:
                 break
             at = after
-        self._held = data[at:]
+        self._held = [data[at:]] if at < len(data) else []
         return data[:at]
 
     def _step(self, data: str, at: int) -> int:

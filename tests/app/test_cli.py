@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -389,6 +393,69 @@ def test_a_database_of_an_older_version_is_brought_up_to_date_by_migrate_and_the
         assert old in result.stderr
         assert "`midstream migrate`" in result.stderr
     assert asyncio.run(read(url, "SELECT max(number) FROM schema_version")) == [(14,)]
+
+
+def files() -> dict[str, str]:
+    """What stands in each file of the data directory."""
+    found = Path("midstream-data").iterdir()
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+@pytest.mark.parametrize("words", [("doctor",), ("keys", "list"), ("keys", "create", "app")])
+def test_a_command_that_refuses_an_older_database_changes_no_file_and_makes_none(
+    words: tuple[str, ...], journal: str
+) -> None:
+    good("migrate")
+    with contextlib.closing(sqlite3.connect("midstream-data/midstream.db")) as connection:
+        connection.execute("DELETE FROM schema_version WHERE number > 14")
+        connection.commit()
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+    Path("midstream-data/midstream.lock").unlink()
+    before = files()
+    result = run(*words)
+    assert "the database is of an older version" in result.stdout + result.stderr
+    assert files() == before
+    assert [*before] == ["midstream.db"]
+
+
+@pytest.mark.parametrize("words", [("doctor",), ("keys", "list")])
+def test_a_command_that_finds_an_empty_file_leaves_it_empty(words: tuple[str, ...]) -> None:
+    Path("midstream-data").mkdir()
+    Path("midstream-data/midstream.db").touch()
+    result = run(*words)
+    assert "the database is empty" in result.stdout + result.stderr
+    assert files() == {"midstream.db": hashlib.sha256(b"").hexdigest()}
+
+
+def test_doctor_changes_no_file_of_a_database_that_is_up_to_date() -> None:
+    good("migrate")
+    Path("midstream-data/midstream.lock").unlink()
+    before = files()
+    assert "ok   database: SQLite\n" in good("doctor")
+    assert files() == before
+
+
+def test_doctor_reads_what_a_killed_server_has_left_in_the_log() -> None:
+    async def leave() -> None:
+        store = await open_store("sqlite:///midstream-data/midstream.db", worker="w")
+        for path in Path("midstream-data").iterdir():  # as it stands while the server runs
+            shutil.copy(path, Path("left") / path.name)
+        await store.close()
+
+    Path("left").mkdir()
+    asyncio.run(leave())
+    Path("left/midstream.lock").unlink()
+    assert Path("left/midstream.db-wal").stat().st_size
+    said = good("doctor", "--data", "left")
+    assert "ok   database: SQLite\n" in said
+    assert "midstream.lock" not in {path.name for path in Path("left").iterdir()}
+
+
+def test_doctor_says_of_a_file_that_is_no_database_that_it_is_none() -> None:
+    Path("midstream-data").mkdir()
+    Path("midstream-data/midstream.db").write_bytes(b"no database" * 100)
+    assert "cannot be opened: file is not a database" in run("doctor").stdout
 
 
 def test_doctor_names_a_directory_that_it_may_not_enter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from midstream.delivery.signing import org_secret
 from midstream.delivery.webhook import Webhook
 from midstream.store.ledger import DeliveryAdded
@@ -113,6 +115,31 @@ def test_messages_are_listed_by_status_and_shown_without_what_opens_their_target
         await hooked(app, "dlv_4", url=plain, secret="whsec_" + "A" * 32)
         told = (await app.ask("GET", "/v1/admin/deliveries/dlv_4")).json["target"]
         assert told == {"url": plain, "headers": ["x-api-key"], "own_secret": True}
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://a\u2100b.com/x", "http://ada:pw@hook.example.org/", "http://x:0/"]
+)
+def test_an_alert_tells_an_address_that_can_be_one(tmp_path: Path, url: str):
+    async def test(app: Here) -> None:
+        alert = {"name": "a", "type": "Error", "webhook": {"url": url}}
+        refused = await post(app, "/alerts", alert)
+        assert (refused.status, refused.json["error"]["param"]) == (400, "webhook.url")
+        made = (await post(app, "/alerts", {**alert, "webhook": {"url": "http://hook.example.org/"}})).json["id"]
+        refused = await post(app, f"/alerts/{made}", {"webhook": {"url": url}}, method="PATCH")
+        assert (refused.status, refused.json["error"]["param"]) == (400, "webhook.url")
+
+    here(tmp_path, test)
+
+
+def test_a_message_whose_address_cannot_be_read_is_listed(tmp_path: Path):
+    async def test(app: Here) -> None:
+        await hooked(app, "dlv_1", url="http://[::1")
+        await hooked(app, "dlv_2")
+        [one, other] = (await app.ask("GET", "/v1/admin/deliveries")).json["data"]
+        assert (one["target"]["url"], other["target"]["url"]) == (None, "https://hook.example.org/in?...")
 
     here(tmp_path, test)
 

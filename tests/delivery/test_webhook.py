@@ -16,6 +16,7 @@ from midstream.store import Store
 from midstream.store.database import Statement
 from midstream.store.deliveries import Deliveries, OrgDeliveries
 from midstream.store.ledger import DeliveryAdded
+from midstream.store.secrets import SealingKey
 
 from ..store.turns import ORG, with_store
 
@@ -190,6 +191,49 @@ def test_a_private_address_is_never_asked(sqlite_url: str) -> None:
 
             await until(dead)
             assert receiver.got == []
+
+    with_store(sqlite_url, work)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://a\u2100b.com/x", "http://[v1.x]/", "nowhere"])
+def test_an_address_that_cannot_be_read_ends_its_own_message_and_no_others(sqlite_url: str, url: str) -> None:
+    async def work(store: Store) -> None:
+        clock = Clock()
+        mine = OrgDeliveries(store.db, ORG, clock)
+        async with Receiver(204) as receiver, sending(store, clock) as webhooks:
+            await put(store, webhooks, Webhook(url), "dlv_bad")
+            await put(store, webhooks, Webhook(receiver.url), "dlv_good", at=2.0)
+
+            async def both() -> bool:
+                return [(await mine.one(id)).status for id in ("dlv_bad", "dlv_good")] == ["dead", "delivered"]
+
+            await until(both)
+            assert "url: this address may not be called" in str((await mine.one("dlv_bad")).last_error)
+
+    with_store(sqlite_url, work)
+
+
+@pytest.mark.parametrize("target", [b'{"url":"http://x/","of_a_newer_server":1}', b"[]", b"\xff"])
+def test_a_target_that_cannot_be_read_is_tried_again_later_and_holds_up_no_other(
+    sqlite_url: str, target: bytes
+) -> None:
+    async def work(store: Store) -> None:
+        clock = Clock()
+        mine = OrgDeliveries(store.db, ORG, clock)
+        async with Receiver(204) as receiver, sending(store, clock) as webhooks:
+            sealed = SealingKey(KEY).seal(target, ORG, "dlv_odd")
+            await store.ledger.commit(DeliveryAdded("dlv_odd", ORG, "webhook", sealed, b"{}", 1.0, 1.0))
+            await put(store, webhooks, Webhook(receiver.url), "dlv_good", at=2.0)
+
+            async def good_arrived_and_odd_failed() -> bool:
+                return (await mine.one("dlv_good")).status == "delivered" and bool(
+                    (await mine.one("dlv_odd")).last_error
+                )
+
+            await until(good_arrived_and_odd_failed)
+            row = await mine.one("dlv_odd")
+            assert (row.status, row.last_error) == ("waiting", "where it goes cannot be read here")
+            assert webhooks.opened(row) is None
 
     with_store(sqlite_url, work)
 

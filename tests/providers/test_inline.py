@@ -83,13 +83,45 @@ def test_of_one_request_few_are_fetched_at_once_and_no_more_than_so_much(monkeyp
         return await plain(outgoing)
 
     web.links = Links(slow, lambda: web.now, web._check)
-    papers = [Media("file", url=f"https://x.example/{n}", optional=n > 3) for n in range(40)]
+    papers = [Media("file", url=f"https://x.example/{n}", optional=n > 1) for n in range(40)]
     told = web.inlined(*papers)
-    assert most == _inline.AT_ONCE == len(web.fetched)  # as those of the first row hold that much
-    assert [type(one) for one in told] == [Media] * 8 + [Text] * 32
+    assert most == _inline.AT_ONCE == len(web.fetched)  # then it was known that there is room for no more
+    assert [type(one) for one in told] == [Media] * 2 + [Text] * 38
     with pytest.raises(BadRequest, match="more than 0 MiB") as caught:
         web.inlined(*[replace(one, optional=False, url=f"{one.url}/") for one in papers])
     assert caught.value.code == _inline.GONE
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["whose size is told", "whose size is not told"])
+def test_what_is_read_at_once_holds_no_more_than_one_medium_beyond_the_bound(
+    monkeypatch: pytest.MonkeyPatch, told: bool
+):
+    monkeypatch.setattr(_inline, "TOGETHER", 100)
+    monkeypatch.setattr(_inline, "MAX_BYTES", 33)
+    web, held, most = Web(b"%PDF-" + b"x" * 25), 0, 0  # 40 characters of base64
+
+    class Slow(Answer):
+        async def read(self, limit: int = 0) -> bytes:
+            nonlocal held, most
+            held += 40
+            most = max(most, held)
+            await asyncio.sleep(0.001)
+            return self.body
+
+    async def send(outgoing: Outgoing) -> Incoming:
+        answer = Slow(web.body, 200, web.kind)
+        if told:
+            answer.headers["content-length"] = str(len(web.body))
+        return answer  # type: ignore[return-value]
+
+    web.links = Links(send, lambda: web.now, web._check)
+    papers = [Media("file", url=f"https://x.example/{n}", optional=True) for n in range(20)]
+    assert [type(one) for one in web.inlined(*papers)] == [Media] * 3 + [Text] * 17
+    assert most == 120
+    held = most = 0
+    small = [Media("file", url=f"https://x.example/again/{n}", optional=True) for n in range(2)]
+    assert [type(one) for one in web.inlined(*small)] == [Media] * 2
+    assert most == 80, "two at once have their place"
 
 
 def test_what_is_fetched_for_nobody_is_not_kept():

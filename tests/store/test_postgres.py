@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable
 from urllib.parse import urlsplit
@@ -13,6 +15,7 @@ import pytest
 from midstream.core.errors import StoreDown
 from midstream.store import Store, open_store
 from midstream.store import postgres as postgres_store
+from midstream.store.metrics import ARRIVES
 from midstream.store.notices import follow
 from midstream.store.postgres import PostgresDatabase
 
@@ -345,6 +348,108 @@ def test_two_servers_in_each_others_way_both_get_through(postgres_url: str) -> N
         await two.close()
 
     asyncio.run(run())
+
+
+#: A server that is stopped as soon as it holds the row by which all servers number what arrives.
+_STANDS_STILL = """
+import asyncio, os, signal, sys
+from midstream.store.metrics import ARRIVES
+from midstream.store.postgres import PostgresDatabase
+
+async def run():
+    db = await PostgresDatabase.connect(sys.argv[1])
+    write = asyncio.create_task(db.write([(ARRIVES, ()), ("SELECT pg_sleep(0.3)", ())]))
+    held = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(0.3)'"
+    while not await db.read(held + " AND pid <> pg_backend_pid()"):
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    await asyncio.gather(write, return_exceptions=True)
+    print(await db.read("SELECT 1"), flush=True)
+
+asyncio.run(run())
+"""
+
+
+def test_a_server_that_is_stopped_in_a_transaction_holds_up_the_others_for_seconds_only(postgres_url: str) -> None:
+    async def work(store: Store) -> None:
+        stopped = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _STANDS_STILL, postgres_url, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            await asyncio.to_thread(os.waitid, os.P_PID, stopped.pid, os.WSTOPPED | os.WNOWAIT)
+            await asyncio.gather(*(store.db.write([(ARRIVES, ())]) for _ in range(3)))
+            stopped.send_signal(signal.SIGCONT)
+            told, _ = await stopped.communicate()
+            assert told == b"[(1,)]\n", "it goes on where its transaction was ended meanwhile"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                stopped.kill()
+            await stopped.wait()
+
+    with_store(postgres_url, work)
+
+
+@contextlib.asynccontextmanager
+async def _locked(url: str) -> AsyncIterator[None]:
+    """By somebody who takes time, all orgs."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("BEGIN; UPDATE orgs SET name = name")
+        yield
+    finally:
+        await connection.close()
+
+
+def test_a_row_that_another_holds_is_waited_for_again_and_then_it_is_an_outage(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_store, "LOCK_TIMEOUT", 0.2)
+    rename = ("UPDATE orgs SET name = 'x'", ())
+
+    async def work(store: Store) -> None:
+        await store.db.write([("INSERT INTO orgs (id, name, created_at) VALUES ('o', '', 0)", ())])
+        async with _locked(postgres_url):
+            began = time.monotonic()
+            with pytest.raises(StoreDown):
+                await store.db.write([rename])
+            assert 0.2 * postgres_store.TRIES <= time.monotonic() - began < 2.5
+            waiting = asyncio.ensure_future(store.db.write([rename]))
+            await asyncio.sleep(0.3)
+        await waiting
+        waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        assert await store.db.read(waits) == []
+
+    with_store(postgres_url, work)
+
+
+def test_tables_are_brought_to_a_new_form_however_long_others_hold_them(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_store, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(postgres_store, "IDLE_TIMEOUT", 0.05)
+
+    async def work(store: Store) -> None:
+        async with _locked(postgres_url):
+            altered = asyncio.ensure_future(store.db.alter([("ALTER TABLE orgs ADD COLUMN more TEXT", ())]))
+            await asyncio.sleep(0.6)
+            assert not altered.done()
+        await altered
+
+    with_store(postgres_url, work)
+
+
+def test_what_all_servers_need_is_taken_last_in_a_transaction(postgres_url: str) -> None:
+    held = "SELECT count(*) FROM pg_locks WHERE relation = 'arrivals'::regclass AND mode = 'RowExclusiveLock'"
+
+    async def work(store: Store) -> None:
+        await store.db.write([("CREATE TABLE seen (at TEXT, held BIGINT)", ())])
+        see = f"INSERT INTO seen SELECT $1, ({held})"
+        await asyncio.gather(
+            store.db.write([(ARRIVES, ()), (see, ("account",))]), store.db.write([(see + " WHERE true", ("other",))])
+        )  # in one transaction
+        assert sorted(await store.db.read("SELECT at, held FROM seen")) == [("account", 1), ("other", 0)]
+
+    with_store(postgres_url, work)
 
 
 def test_a_read_only_server_is_an_outage(postgres_url: str) -> None:

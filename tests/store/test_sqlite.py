@@ -106,6 +106,21 @@ def test_a_full_disk_is_an_outage_that_loses_nothing_and_says_so_once(
     with_store(sqlite_url, work)
 
 
+@pytest.mark.parametrize("gone", ["midstream.db", ""], ids=["the file", "its directory"])
+def test_a_database_that_is_gone_takes_nothing_that_would_be_kept(tmp_path: Path, gone: str) -> None:
+    data = tmp_path / "data"
+
+    async def work(store: Store) -> None:
+        await store.ping()
+        moved = (data / gone).rename(tmp_path / "elsewhere")
+        with pytest.raises(StoreDown, match=rf"the database {data}/midstream.db cannot be found: No such file"):
+            await store.ping()
+        moved.rename(data / gone)
+        await store.ping()
+
+    with_store(f"sqlite:///{data}/midstream.db", work)
+
+
 def test_a_file_that_becomes_read_only_is_an_outage_that_ends(sqlite_url: str) -> None:
     async def work(store: Store) -> None:
         await store.ledger.commit(*begin("1"))

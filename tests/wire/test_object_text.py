@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import pairwise
 
 import msgspec
@@ -133,3 +134,25 @@ def test_what_is_nested_too_deep_is_none() -> None:
         coming = ObjectText()
         assert (coming.more(text) == text, coming.wrong) == (not wrong, wrong)
         assert coming.more("{") == ""
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece", "end"),
+    [
+        ('{"a":0.', "000", "}"),
+        ('{"a":[1', "12", "]}"),
+        (" ", " \n\t", "{}"),
+        ('{"a":t', "rue", "}"),
+        ("\n", "  ", "[]"),
+    ],
+)
+def test_what_is_long_and_held_is_looked_at_once_not_with_every_piece(begin: str, piece: str, end: str) -> None:
+    spent = []
+    for count in (2_000, 64_000):
+        coming = ObjectText()
+        start = time.process_time()
+        told = [coming.more(text) for text in (begin, *[piece] * count, end)]
+        spent.append(time.process_time() - start)
+        once = ObjectText()
+        assert ("".join(told), coming.wrong) == (once.more(begin + piece * count + end), once.wrong)
+    assert spent[1] < 32 * 4 * max(spent[0], 0.001)
