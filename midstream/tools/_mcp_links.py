@@ -12,9 +12,9 @@ from urllib.parse import urljoin, urlsplit
 
 from ..core.errors import Cut, Garbled, MidstreamError, NotFound, Refused
 from ..core.http import Incoming, Outgoing, Send, Timeouts
+from ..core.masking import masked
 from ..wire.jsonrpc import METHOD_NOT_FOUND, Call, Fault, Id, Message, Notice, Result, read, write
 from ..wire.sse import SSEReader
-from ._masking import masked
 from ._mcp_servers import McpServer, plain, secrets_of
 
 #: Bytes of one answer. How often a stream that broke off before its answer is taken up again.

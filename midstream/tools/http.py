@@ -18,13 +18,13 @@ from msgspec import Struct
 from ..core.agents import HttpTool, Tool
 from ..core.errors import RETRYABLE_STATUS, Cut, TimedOut, Unreachable
 from ..core.http import Incoming, Outgoing, Send, Timeouts
+from ..core.masking import credentials, masked
 from ..core.secret import Secret
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..wire.retry_after import retry_after
 from ._answers import cut, failed, told
 from ._arguments import MISSING, at
 from ._charsets import json_of, text_of
-from ._masking import credentials, masked
 
 #: Bytes of an answer that are read, of a failed one that are told, and after which one is read in a thread.
 MAX_BODY, MAX_ERROR, LARGE = 4 * 1024 * 1024, 4096, 64 * 1024

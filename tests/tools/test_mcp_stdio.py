@@ -13,8 +13,10 @@ from msgspec.structs import replace
 from midstream.core.errors import MidstreamError
 from midstream.store import Store
 from midstream.tools import _mcp_stdio as stdio_module
-from midstream.tools._mcp_servers import McpServer
+from midstream.tools._mcp_links import Ears
+from midstream.tools._mcp_servers import McpServer, secrets_of
 from midstream.tools.mcp import Mcp
+from midstream.wire.jsonrpc import Result
 
 from .scripted import ORG, scope, with_store
 
@@ -115,3 +117,11 @@ def test_a_tool_has_its_own_time_and_not_its_servers(tmp_path: Path):
             await call(sleep=4)
 
     using(tmp_path, test, seconds=2.0)
+
+
+def test_what_a_command_is_started_with_is_secret_by_its_name():
+    server = McpServer("id", "a", command=("x",), env={"API_TOKEN": "tok-123456", "LANG": "C.UTF-8"}, trusted=True)
+    assert secrets_of(server) == ("tok-123456",)
+    assert Ears(server).read(b'{"jsonrpc":"2.0","id":1,"result":{"env":"API_TOKEN=tok-123456"}}') == [
+        Result(1, {"env": "API_TOKEN=***"})
+    ]
