@@ -20,6 +20,8 @@ LEAST = 6
 _KEY = re.compile(r"(?=.*\d)(?=.*[A-Za-z])\S{16,}")
 _RUN = re.compile(rb"[A-Za-z0-9]+")
 _NAMED = {'"': b"quot", "&": b"amp", "<": b"lt", ">": b"gt", "'": b"apos"}
+#: JSON's short way to write what cannot be seen.
+_SHORT = {"\b": b"b", "\t": b"t", "\n": b"n", "\f": b"f", "\r": b"r"}
 #: Bytes that one character may take, as many as are looked at; and how one begins that was cut off.
 _WIDEST = 24
 _BEGUN = re.compile(
@@ -54,8 +56,8 @@ def credentials(headers: Mapping[str, str]) -> list[str]:
     for name, value in headers.items():
         if not credential(name) and not _KEY.fullmatch(value):
             continue
-        scheme, _, token = value.partition(" ")
-        found.append(token.strip() if token and scheme.isalpha() else value)
+        scheme, _, token = value.strip().partition(" ")  # as it arrives
+        found.append(token.strip() if token and scheme.isalpha() else value.strip())
         if scheme.lower() == "basic":
             found.append(_password(token))
     return [one for one in found if len(one) >= LEAST]
@@ -63,7 +65,7 @@ def credentials(headers: Mapping[str, str]) -> list[str]:
 
 def _password(token: str) -> str:
     try:
-        return base64.b64decode(token).decode("utf-8", "replace").partition(":")[2]
+        return base64.b64decode(token + "==").decode("utf-8", "replace").partition(":")[2]
     except binascii.Error:
         return ""
 
@@ -105,6 +107,8 @@ def _sign(sign: str) -> bytes:
     ]
     if sign in _NAMED:
         ways.append(b"&%b;" % _NAMED[sign])
+    if sign in _SHORT:
+        ways.append(rb"\\{1,16}%b" % _SHORT[sign])
     if sign == " ":
         ways.append(rb"\+")
     # A backslash is doubled once for each quoting; before another character there may be several of them.

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from midstream.core.masking import credentials, masked, masked_start, masked_text
 
-SECRETS = ["canary-token-12345", 'pa"ss\\word-1', "a/b+c=d e&f", "<käse>'🧀'\\", '\\\\\\"""', "¬¬¬¬¬¬¬"]
+SECRETS = [
+    "canary-token-12345",
+    'pa"ss\\word-1',
+    "a/b+c=d e&f",
+    "<käse>'🧀'\\",
+    '\\\\\\"""',
+    "¬¬¬¬¬¬¬",
+    "tab\tand\nline-9\r\x07",
+]
 
 
 def ways(text: str) -> list[str]:
@@ -69,4 +77,8 @@ def test_what_is_secret_of_headers():
     }  # fmt: skip
     assert credentials(headers) == ["tok-abcdef", "kkkkkk", "a1b2c3", "abcdefgh12345678", "s=1; t=22"]
     assert credentials({"authorization": "Basic dXNlcjpwYXNzd29yZA=="}) == ["dXNlcjpwYXNzd29yZA==", "password"]
+    assert credentials({"authorization": "Basic dXNlcjpwYXNzd29yZA"}) == ["dXNlcjpwYXNzd29yZA", "password"]
+    assert credentials({"authorization": " Bearer  tok-abcdef ", "x-token": " two words-1 "}) == [
+        "tok-abcdef", "words-1",
+    ]  # fmt: skip
     assert credentials({"authorization": "Basic !"}) == []
