@@ -37,6 +37,12 @@ for line in sys.stdin:
         sys.stdout.buffer.write(bytes.fromhex(ways.get("first", "")) * ways.get("times", 1))
         sys.stdout.buffer.write(b"\\n" if "first" in ways else b"")
         sys.stdout.flush()
+        sys.stderr.buffer.write(bytes.fromhex(ways.get("aside", "")))
+        sys.stderr.flush()
+        if "last" in ways:
+            sys.stdout.buffer.write(bytes.fromhex(ways["last"]))
+            sys.stdout.flush()
+            os._exit(1)
         if ways.get("close"):
             os.close(1)
             continue
@@ -46,10 +52,14 @@ for line in sys.stdin:
 
 
 def using(
-    tmp_path: Path, test: Callable[[Mcp, Callable[..., Awaitable[str]]], Awaitable[None]], seconds: float = 10.0
+    tmp_path: Path,
+    test: Callable[[Mcp, Callable[..., Awaitable[str]]], Awaitable[None]],
+    seconds: float = 10.0,
+    env: dict[str, str] | None = None,
 ) -> None:
     (tmp_path / "server.py").write_text(SERVER)
-    server = McpServer("s", "s", command=(sys.executable, str(tmp_path / "server.py")), trusted=True, seconds=seconds)
+    command = (sys.executable, str(tmp_path / "server.py"))
+    server = McpServer("s", "s", command=command, env=env or {}, trusted=True, seconds=seconds)
 
     async def servers(org: str) -> list[McpServer]:
         return [server]
@@ -85,6 +95,30 @@ def test_a_line_that_is_no_message_is_passed_over_and_told_in_the_log(
     with caplog.at_level("WARNING", "midstream.tools"):
         using(tmp_path, test)
     assert f"a line of its output is no message: {line.decode('utf-8', 'replace')}" in caplog.text
+
+
+def test_no_part_of_a_secret_is_left_where_a_line_is_cut(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    token = "tok-0123456789abcdef0123456789abcdefZ"
+    lines = ["x" * (500 - length) + token for length in (1, 5, len(token) - 1, 500)]
+    monkeypatch.setattr(stdio_module, "MAX_ANSWER", 20_000)
+    torn = b"y" * 80_000 + token[:9].encode() + b"\n"
+
+    async def test(mcp: Mcp, call: Callable[..., Awaitable[str]]) -> None:
+        for line in lines:
+            await call(first=line.encode().hex(), aside=f"{line}\n".encode().hex())
+        await call(aside=(torn + b"and so on\n").hex())
+        for length in (3, 20, len(token) - 1):
+            with pytest.raises(MidstreamError, match="has ended"):
+                await call(last=f"its end: {token[:length]}".encode().hex())
+
+    with caplog.at_level("DEBUG", "midstream.tools"):
+        using(tmp_path, test, env={"API_TOKEN": token})
+    assert caplog.text.count("no message: xxx") == caplog.text.count("MCP server s: xxx") == 3
+    assert caplog.text.count("no message: ***") == caplog.text.count("MCP server s: ***") == 1
+    assert caplog.text.count("no message: its end:\n") == 3
+    assert "tok" not in caplog.text
 
 
 def test_a_line_that_is_too_long_fails_its_call_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
