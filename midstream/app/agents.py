@@ -40,7 +40,8 @@ MESSAGE: dict[str, Any] = {
 
 
 class _Org:
-    """What is remembered of one org. checked: steady seconds. numbers: of its changes, read before all else."""
+    """What is remembered of one org. checked: steady seconds. numbers: of its changes, read before all else.
+    secrets: those that any of its stored tools may name; a tool's own are read with the tool."""
 
     __slots__ = ("agents", "checked", "known", "lock", "numbers", "secrets", "servers", "templates", "timezone")
 
@@ -132,9 +133,11 @@ class AgentLoader:
         """Another number once an org has agreed to a tool, or any of our servers has seen that one has changed."""
         return (await self._org(org)).numbers.mcp
 
-    async def secrets(self, org: str) -> Mapping[str, Secret]:
-        """An org's secrets by name, for tools' headers."""
-        return (await self._org(org)).secrets
+    async def stored(self, org: str, ids: Iterable[str]) -> tuple[dict[str, Tool], dict[str, Secret]]:
+        """Tools by id as they are now, and the secrets that their headers may name."""
+        known = await self._org(org)
+        rows, own = await self._store.org(org).tools.some_sealed(ids)
+        return {id: tool_of(row) for id, row in rows.items()}, {**known.secrets, **own}
 
     # an org
 
@@ -165,14 +168,13 @@ class AgentLoader:
     async def _read(self, org: str, made: _Org) -> _Org:
         await self._read_owners(made.numbers.all)
         scope = self._store.org(org)
-        nouns = await scope.nouns.all()
-        secrets = await scope.secrets.all()
+        nouns, secrets = await scope.nouns.all_sealed()
         settings = await scope.nouns.settings()
         made.templates = {row.id: str(row.value().get("template", "")) for row in nouns["template"]}
         made.timezone = str(settings.get("timezone", "UTC"))
-        made.secrets = {name: one for name, one in secrets.items() if not name.startswith(tuple(KINDS.values()))}
-        anyones = {name: one for name, one in made.secrets.items() if not owner_of(name)}
-        made.servers = tuple(_server(row, secrets.get(row.id), anyones) for row in nouns["mcp_server"])
+        nobodys = [name for name in secrets if not owner_of(name) and not name.startswith(tuple(KINDS.values()))]
+        made.secrets = {name: secrets[name] for name in nobodys}
+        made.servers = tuple(_server(row, secrets.get(row.id), made.secrets) for row in nouns["mcp_server"])
         keys = {
             row.id: ServiceKey(row.id, str(row.value()["service"]), secrets[row.id])
             for row in nouns["service_key"]
@@ -211,7 +213,7 @@ class AgentLoader:
         scope = self._store.org(row.org_id)
         spec = _spec.decode(versioned.body)
         ids = dict.fromkeys((*spec.tool_ids, *(one.tool_id for one in spec.pre_tools)))
-        rows = await scope.tools.some(ids) if ids else {}
+        rows, own = await scope.tools.some_sealed(ids) if ids else ({}, {})
         tools = {id: tool_of(one) for id, one in rows.items()}
         return Loaded(
             org=row.org_id,
@@ -225,7 +227,7 @@ class AgentLoader:
             pre_tools=tuple((one, tools[one.tool_id]) for one in spec.pre_tools if one.tool_id in tools),
             templates=known.templates,
             timezone=known.timezone,
-            secrets=known.secrets,
+            secrets={**known.secrets, **own} if own else known.secrets,
             servers=tuple(one for one in known.servers if {one.id, one.name} & {*spec.mcp_servers}),
         )
 

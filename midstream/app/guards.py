@@ -12,7 +12,7 @@ from ..core.agents import Loaded, Spec
 from ..core.errors import BadRequest, Garbled
 from ..core.http import Outgoing, Send, Timeouts
 from ..core.json_words import decoded
-from ..tools._masking import masked
+from ..core.masking import masked
 from ..tools.http import owner_of, secrets_in, write_headers
 
 #: A webhook is waited for no longer.

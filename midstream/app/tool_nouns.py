@@ -13,6 +13,7 @@ from ..core.agents import Tool
 from ..core.ids import new_id
 from ..core.json_words import decoded
 from ..core.parts import ToolCall
+from ..core.secret import Secret
 from ..core.toolbox import ToolScope
 from ..core.web import Caller
 from ..store.documents import DocumentRow
@@ -62,8 +63,9 @@ def mcp_router(services: Services, rooms: ToolRooms) -> APIRouter:
     @router.post("/call-tool", summary="Calls a tool; the call is in the journal like an agent's")
     async def call_tool(caller: ChatCaller, asked: AskedCall) -> Response:
         tools, _ = await offered(services, rooms, caller.org)
+        tools, secrets = await _with_secrets(services, caller.org, tools, asked.name)
         call = ToolCall(new_id("call_"), asked.name, msgspec.json.encode(asked.arguments).decode())
-        scope = ToolScope(caller.org, key=caller.key_id, secrets=dict(await services.loader.secrets(caller.org)))
+        scope = ToolScope(caller.org, key=caller.key_id, secrets=secrets)
         [answer] = await rooms.tools.call(0, [call], tools, scope)
         return json_reply(
             {
@@ -145,6 +147,18 @@ async def offered(services: Services, rooms: ToolRooms, org: str) -> tuple[list[
     tools = {tool.name: tool for tool in (*BUILTINS.values(), *stored) if tool.kind != "agent"}
     listed = await rooms.mcp.listed(org, others=tools.keys())
     return [*tools.values(), *(tool for tool, _ in listed.tools)], listed.problems
+
+
+async def _with_secrets(
+    services: Services, org: str, tools: list[Tool], name: str
+) -> tuple[list[Tool], dict[str, Secret]]:
+    """The tools, that of this name read anew with the secrets that it may name: none is sent to where it was before, or
+    is by now."""
+    named = [tool for tool in tools if tool.name == name and tool.kind == "http"]
+    if not named:
+        return tools, {}
+    stored, secrets = await services.loader.stored(org, [tool.id for tool in named])
+    return [*(tool for tool in tools if tool not in named), *stored.values()], secrets
 
 
 def _shown_tool(tool: Tool) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 
 from ..core.dialect import AnswerReader
 from ..core.errors import Garbled, UpstreamError
-from ..core.events import Answer, Done, Event, Failed, Used, Whole, fold
+from ..core.events import Answer, Delta, Done, Event, Failed, Used, Whole, fold
 from ..core.http import Incoming
 from ..core.serving import Line
+from ._concealed import conceal_end
 
 #: An upstream that said its answer is complete gets this long to end its body, so that the connection can be kept.
 LINGER = 0.25
@@ -30,18 +31,26 @@ Ended = Callable[[Answer], Sequence[Event]]
 
 
 class Relay:
-    """Reads a stream's bytes as they come and passes on what they say. lead: of an answer that is none so far."""
+    """Reads a stream's bytes as they come and passes on what they say. lead: of an answer that is none so far.
+    secrets: not to be told where it fails."""
 
-    __slots__ = ("_ended", "_incoming", "_lead", "_line", "_linger", "_read_whole", "_reader")
+    __slots__ = ("_ended", "_incoming", "_lead", "_line", "_linger", "_read_whole", "_reader", "_secrets")
 
     def __init__(
-        self, reader: AnswerReader, read_whole: ReadWhole, ended: Ended, line: Line, incoming: Incoming
+        self,
+        reader: AnswerReader,
+        read_whole: ReadWhole,
+        ended: Ended,
+        line: Line,
+        incoming: Incoming,
+        secrets: tuple[str, ...],
     ) -> None:
         self._reader = reader
         self._read_whole = read_whole
         self._ended = ended
         self._line = line
         self._incoming = incoming
+        self._secrets = secrets
         self._lead: bytearray | None = bytearray()
         self._linger: asyncio.TimerHandle | None = None
 
@@ -57,9 +66,15 @@ class Relay:
         events = self._reader.feed(data)
         if not events:
             return True
+        if type(events[-1]) is not Delta:  # which nearly every piece ends with
+            self._look_at_end(events)
+        return self._line.emit(events, len(data))
+
+    def _look_at_end(self, events: list[Event]) -> None:
         if type(events[-1]) is Done:
             self._linger = asyncio.get_running_loop().call_later(LINGER, self._incoming.close)
-        return self._line.emit(events, len(data))
+        else:
+            conceal_end(events, self._secrets)
 
     def _is_stream(self, lead: bytearray) -> bool:
         """Known by its first byte: one piece is an object. White space alone tells nothing yet."""
@@ -70,11 +85,8 @@ class Relay:
 
     def finish(self) -> None:
         lead = bytes(self._lead or b"")
-        events: Sequence[Event]
-        if lead.strip(_BLANK):
-            events = self._whole(lead)
-        else:
-            events = self._reader.finish()
+        events = list(self._whole(lead) if lead.strip(_BLANK) else self._reader.finish())
+        conceal_end(events, self._secrets)
         self._line.emit(events, len(lead))
 
     def _whole(self, body: bytes) -> Sequence[Event]:

@@ -15,12 +15,14 @@ from ..core.dialect import AnswerReader, Dialect
 from ..core.errors import BadRequest, Busy, Garbled, Refused, UpstreamError, forget_frames
 from ..core.events import Answer, Attempted, Counted, Done, Embedded, Gave, Whole
 from ..core.http import Incoming, Outgoing, Send, Timeouts
+from ..core.masking import masked
 from ..core.parts import Media, Message, Native
 from ..core.serving import Emit, Line, Target
 from ..core.turn import Asked, Plan
 from ..core.unread import reports_in, unread_in, without_optional
 from ..egress.addresses import Addresses
 from ._by_word import LookedAt, looked_at
+from ._concealed import conceal, secrets_of
 from ._inline import Links
 from ._relay import Ended, ReadWhole, Relay, good_end, whole_of
 from ._told import told
@@ -28,8 +30,6 @@ from ._unwrap import Unwrapping, unwrapped
 
 Headers = tuple[tuple[str, str], ...]
 ERROR_BODY = 1024 * 1024
-#: Shorter ones stand in ordinary words.
-SECRET_LENGTH = 6
 #: Statuses with which a service refuses what it is sent, a picture that it cannot read among it.
 _REFUSES = frozenset({400, 404, 413, 415, 422})
 
@@ -130,14 +130,14 @@ class Provider:
         self.has_key = bool(keys)
         self._fixed = fixed = (("content-type", "application/json"), *service.headers, *headers)
         self._headers = {label: (*service.auth(key), *fixed) for label, key in keys.items()} if keys else {"0": fixed}
-        self._own = own = tuple(value.encode() for _, value in headers)
+        self._own = headers
         #: What must not be repeated of what the service is sent, by label.
-        self._secrets = {label: _hidden(key.encode(), *own) for label, key in (keys or {"0": ""}).items()}
+        self._secrets = {label: secrets_of(key, headers) for label, key in (keys or {"0": ""}).items()}
 
     def lend(self, label: str, secret: str) -> None:
         """A target may name this label from now on: calls with it carry this key and none of our own."""
         if label not in self._headers:
-            self._secrets[label] = _hidden(secret.encode(), *self._own)
+            self._secrets[label] = secrets_of(secret, self._own)
             self._headers[label] = (*self.service.auth(secret), *self._fixed)
 
     def take_back(self, label: str) -> None:
@@ -147,6 +147,7 @@ class Provider:
 
     async def complete(self, target: Target, key: str, plan: Plan, line: Line) -> None:
         """One exchange (core.serving.Complete)."""
+        secrets = self._secrets.get(key, ())  # also when the key is taken back meanwhile
         try:
             if plan.turn.kind == "embedding":
                 await self._embed(key, plan, line)
@@ -161,32 +162,38 @@ class Provider:
                 await self._answer(key, await self._inlined(plan), line)
         except UpstreamError as error:
             error.provider, error.key = self.name, key
+            conceal(error, secrets)
             raise
 
     async def models(self, key: str = "0") -> list[str]:
         """The names of the models that the service offers now."""
         if self.service.models_path is None or self.service.read_models is None:
             return []
-        incoming = await self._exchange("GET", self.service.models_path, key, b"")
+        secrets = self._secrets.get(key, ())
         try:
-            return self.service.read_models(await incoming.read())
-        finally:
-            incoming.close()
+            incoming = await self._exchange("GET", self.service.models_path, key, b"")
+            try:
+                return self.service.read_models(await incoming.read())
+            finally:
+                incoming.close()
+        except UpstreamError as error:
+            conceal(error, secrets)
+            raise
 
     async def _answer(self, key: str, plan: Plan, line: Line) -> None:
-        service, emit = self.service, line.emit
+        service, emit, secrets = self.service, line.emit, self._secrets.get(key, ())
         write = service.write or service.dialect.write_ask
         asked, incoming = await self._posted(
             write, lambda asked: service.path(asked.model, asked.stream), key, plan, line
         )
-        begun = self._begun(incoming, key, asked.dropped)
+        begun = self._begun(incoming, secrets, asked.dropped)
         read, reader, ended = self._reading(asked, plan)
         del asked  # a long prompt need not be held for as long as its answer streams
         try:
             if plan.stream:
                 emit((begun,), 0)
                 line.opened(incoming.resume)
-                relay = Relay(reader(), read, ended, line, incoming)
+                relay = Relay(reader(), read, ended, line, incoming, secrets)
                 try:
                     await incoming.pump(relay.take)
                 finally:
@@ -266,12 +273,13 @@ class Provider:
         return replace(plan, history=less[:past])
 
     async def _draw(self, way: Drawing, key: str, plan: Plan, line: Line) -> None:
+        secrets = self._secrets.get(key, ())
         asked, incoming = await self._posted(way.write, way.path, key, plan, line)
         try:
             body = await incoming.read()
         finally:
             incoming.close()
-        begun = self._begun(incoming, key, asked.dropped)
+        begun = self._begun(incoming, secrets, asked.dropped)
         line.emit((begun, Whole(way.read(body)), Done()), len(body))
 
     def _reading(self, asked: Asked, plan: Plan) -> tuple[ReadWhole, Callable[[], AnswerReader], Ended]:
@@ -288,7 +296,7 @@ class Provider:
         way = self.service.embedding
         if way is None:
             raise BadRequest(f"the provider {self.name!r} offers no embeddings", param="model", code="unsupported")
-        asked = way.write(plan)
+        asked, secrets = way.write(plan), self._secrets.get(key, ())
         self._all_honoured(asked, plan)
         await line.leaving()
         incoming = await self._exchange("POST", way.path(plan), key, asked.body)
@@ -296,7 +304,7 @@ class Provider:
             body = await incoming.read()
         finally:
             incoming.close()
-        begun = self._begun(incoming, key, asked.dropped)
+        begun = self._begun(incoming, secrets, asked.dropped)
         embed = plan.turn.embed if plan.turn.dialect != way.dialect else None
         result = way.read(body, len(embed.inputs) if embed is not None else None)
         line.emit((begun, Gave(result), Done()), len(body))
@@ -306,7 +314,7 @@ class Provider:
         if way is None:
             line.emit((Attempted(self.name, ""), Gave(Counted(estimated_tokens(plan))), Done()), 0)
             return
-        asked = way.write(await self._inlined(plan))
+        asked, secrets = way.write(await self._inlined(plan)), self._secrets.get(key, ())
         await line.leaving()
         incoming = await self._exchange("POST", way.path(plan.model), key, asked, self._forwarded(plan))
         try:
@@ -314,7 +322,7 @@ class Provider:
         finally:
             incoming.close()
         counted = Counted(way.read(body), Native(self.service.dialect.NAME, body))
-        line.emit((self._begun(incoming, key), Gave(counted), Done()), len(body))
+        line.emit((self._begun(incoming, secrets), Gave(counted), Done()), len(body))
 
     async def _exchange(self, method: str, path: str, key: str, body: bytes, more: Headers = ()) -> Incoming:
         """Sends and returns an answer with a good status; raises the service's error otherwise."""
@@ -335,24 +343,19 @@ class Provider:
             incoming.close()
         if not 400 <= incoming.status < 600:
             raise Garbled(f"the upstream answered {incoming.status}, which is neither an answer nor an error")
-        for secret in secrets:  # some services repeat the key that they refuse
-            refusal = refusal.replace(secret, b"***")
+        refusal = masked(refusal, secrets)  # what is told of it may be cut: a part of a key is found no more
         refused = self.service.dialect.read_error(incoming.status, incoming.headers, refusal)
         refused.told = told(incoming.headers, secrets)
         raise refused
 
-    def _begun(self, incoming: Incoming, key: str, dropped: tuple[str, ...] = ()) -> Attempted:
-        said = told(incoming.headers, self._secrets.get(key, ()))
+    def _begun(self, incoming: Incoming, secrets: tuple[str, ...], dropped: tuple[str, ...] = ()) -> Attempted:
+        said = told(incoming.headers, secrets)
         return Attempted(self.name, self.service.dialect.NAME, dropped=dropped, told=said)
 
     def _forwarded(self, plan: Plan) -> Headers:
         """The caller's headers that mean something to this service (an Anthropic beta, for one)."""
         given = plan.turn.headers
         return tuple((name, given[name]) for name in self.service.forwards if name in given) if given else ()
-
-
-def _hidden(*sent: bytes) -> tuple[bytes, ...]:
-    return tuple(secret for secret in sent if len(secret) >= SECRET_LENGTH)
 
 
 def wants_a_picture(plan: Plan, dialect: str) -> bool:

@@ -12,11 +12,12 @@ from msgspec import Struct
 
 from ..core.errors import Conflict
 from ..core.ids import new_id
+from ..core.secret import Secret
 from . import changes
 from .agents import PAGE, TRIES
 from .database import Database, Statement
 from .reading import missing
-from .secrets import Owner, Secrets
+from .secrets import WITH_OWNERS, Owner, Secrets
 
 #: Prefix of the ids, by kind.
 KINDS = {
@@ -63,6 +64,7 @@ ORDER BY created_at DESC, id DESC LIMIT $5"""
 _ALL = f"""
 SELECT {NounRow.COLUMNS} FROM nouns WHERE org_id = $1 AND deleted_at IS NULL
 ORDER BY created_at, id LIMIT $2"""
+_ALL_SEALED = f"SELECT * FROM ({_ALL}) AS found {WITH_OWNERS}"
 _EVERYWHERE = f"SELECT {NounRow.COLUMNS} FROM nouns WHERE kind = $1 AND deleted_at IS NULL ORDER BY created_at, id"
 _COUNT = "SELECT COUNT(*) FROM nouns WHERE org_id = $1 AND deleted_at IS NULL"
 _CHANGE = """
@@ -108,10 +110,13 @@ class NounStore:
 
     async def all(self) -> dict[str, list[NounRow]]:
         """By kind, oldest first, in one read."""
-        found: dict[str, list[NounRow]] = {kind: [] for kind in KINDS}
-        for row in await self._db.read(_ALL, self._org, MOST):
-            found.setdefault(row[2], []).append(NounRow(*row))
-        return found
+        return _by_kind([NounRow(*row) for row in await self._db.read(_ALL, self._org, MOST)])
+
+    async def all_sealed(self) -> tuple[dict[str, list[NounRow]], dict[str, Secret]]:
+        """The same, and every secret of the org by its name: both are of one moment."""
+        rows = await self._db.read(_ALL_SEALED, self._org, MOST)
+        found = sorted([NounRow(*row) for row in rows if row[6] is not None], key=lambda one: (one.created_at, one.id))
+        return _by_kind(found), self._secrets.opened([row for row in rows if row[6] is None])
 
     async def change(
         self, row: NounRow, name: str, body: bytes, *, secret: str | None = None, moved: bool = False
@@ -172,6 +177,13 @@ class NounStore:
     async def _write(self, kind: str, *statements: Statement) -> None:
         everywhere = [changes.raised(changes.ALL)] if kind == "model" else []
         await self._db.write([*statements, changes.raised(self._org), *everywhere])
+
+
+def _by_kind(rows: list[NounRow]) -> dict[str, list[NounRow]]:
+    found: dict[str, list[NounRow]] = {kind: [] for kind in KINDS}
+    for row in rows:
+        found.setdefault(row.kind, []).append(row)
+    return found
 
 
 def _read(settings: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from cryptography.exceptions import InvalidTag
@@ -16,7 +16,7 @@ from msgspec import Struct
 from ..core.errors import StoreDown
 from ..core.ids import new_id
 from ..core.secret import Secret
-from .database import Database, Statement, Value
+from .database import Database, Row, Statement, Value
 from .reading import missing
 
 _NONCE = 12
@@ -33,6 +33,10 @@ _DROP_ALL = """
 DELETE FROM secrets WHERE org_id = $1 AND (name = $2 OR substr(name, 1, length($2) + 1) = $2 || '.')"""
 _DROP_OF = f"""{_DROP_ALL}
 AND EXISTS (SELECT 1 FROM @owners WHERE id = $2 AND org_id = $1 AND deleted_at IS NULL AND body = $3)"""
+#: To be read in one statement with what they belong to, of which it has the columns: in two statements one might be of
+#: another time than the other, and what was sealed for one address be found with another one. The last column is empty.
+WITH_OWNERS = """
+UNION ALL SELECT id, org_id, key_id, name, sealed, created_at, NULL FROM secrets WHERE org_id = $1"""
 _SETTLED = "SELECT key_id FROM sealing_key"
 _SETTLE = "INSERT INTO sealing_key (place, key_id) VALUES (1, $1) ON CONFLICT (place) DO NOTHING"
 #: From $1 to $2, once nothing of any org is sealed with another one.
@@ -146,8 +150,12 @@ class Secrets:
 
     async def all(self) -> dict[str, Secret]:
         """Every secret of the org by its name, in one read."""
-        sql = "SELECT name, id, key_id, sealed FROM secrets WHERE org_id = $1"
-        return {name: Secret(self._open(*row).decode()) for name, *row in await self._db.read(sql, self._org)}
+        sql = "SELECT id, org_id, key_id, name, sealed FROM secrets WHERE org_id = $1"
+        return self.opened(await self._db.read(sql, self._org))
+
+    def opened(self, rows: Iterable[Row]) -> dict[str, Secret]:
+        """By name. rows: id, org, key, name and sealed text of each, as `WITH_OWNERS` reads them."""
+        return {name: Secret(self._open(id, key, sealed).decode()) for id, _, key, name, sealed, *_ in rows}
 
     async def get(self, name: str) -> str:
         """Raises errors.NotFound."""

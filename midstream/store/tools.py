@@ -10,11 +10,12 @@ from msgspec import Struct
 
 from ..core.errors import Conflict
 from ..core.ids import new_id
+from ..core.secret import Secret
 from . import changes
 from .agents import PAGE, among, listed
 from .database import Database, Statement
 from .reading import missing
-from .secrets import Owner, Secrets
+from .secrets import WITH_OWNERS, Owner, Secrets
 
 
 class ToolRow(Struct, frozen=True):
@@ -45,6 +46,9 @@ _TOOLS_AFTER = f"""
 SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL AND (created_at, id) < ($2, $3)
 ORDER BY created_at DESC, id DESC LIMIT $4"""
 _SOME = f"SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL AND id IN @listed"
+_SOME_SEALED = f"""
+SELECT id, org_id, kind, name, body, created_at, updated_at FROM tools
+WHERE org_id = $1 AND deleted_at IS NULL AND id IN @listed {WITH_OWNERS} AND substr(name, 1, 5) = 'tool_'"""
 _NAMED = f"SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL AND name IN @listed ORDER BY id"
 _TAKEN = "SELECT 1 FROM tools WHERE id = $1"
 _CHANGE = """
@@ -105,6 +109,17 @@ class ToolStore:
         """Those of the tools that there are, by id, in one read."""
         rows = await self._db.read(among(_SOME, self._db.dialect), self._org, listed(ids))
         return {row[0]: ToolRow(*row) for row in rows}
+
+    async def some_sealed(self, ids: Iterable[str]) -> tuple[dict[str, ToolRow], dict[str, Secret]]:
+        """The same, and by name what each of them has sealed: both are of one moment."""
+        rows = await self._db.read(among(_SOME_SEALED, self._db.dialect), self._org, listed(ids))
+        found = {
+            id: ToolRow(id, org, name, kind, body, made, changed)
+            for id, org, kind, name, body, made, changed in rows
+            if changed is not None
+        }
+        sealed = [row for row in rows if row[6] is None and row[3].partition(".")[0] in found]
+        return found, self._secrets.opened(sealed)
 
     async def named(self, names: Iterable[str]) -> list[ToolRow]:
         """Those of the tools that have one of these names, oldest first."""

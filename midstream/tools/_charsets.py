@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Callable
 from encodings.aliases import aliases
 from functools import cache
 from typing import Any
@@ -49,9 +50,11 @@ def html_of(body: bytes, content_type: str) -> str:
     return _decoded(body, codec or "utf_8")
 
 
-def json_of(body: bytes, content_type: str = "", type: Any = Any) -> Any:
-    """JSON is UTF-8 whatever is said of it, and what is not is of the charset that is said. Raises
-    msgspec.DecodeError."""
+def json_of(
+    body: bytes, content_type: str = "", type: Any = Any, *, hide: Callable[[str], str] = lambda text: text
+) -> Any:
+    """JSON is UTF-8 whatever is said of it, and what is not is of the charset that is said. hide: takes out of what is
+    of another one what is not to be read. Raises msgspec.DecodeError."""
     try:
         return msgspec.json.decode(body.removeprefix(_MARK), type=type)
     except (UnicodeError, RecursionError) as error:
@@ -62,7 +65,7 @@ def json_of(body: bytes, content_type: str = "", type: Any = Any) -> Any:
     if codec is None or codec == "utf_8":
         raise problem
     try:
-        return msgspec.json.decode(_decoded(body, codec), type=type)
+        return msgspec.json.decode(hide(_decoded(body, codec)), type=type)
     except (UnicodeError, RecursionError) as error:
         raise msgspec.DecodeError(str(error)) from None
 

@@ -12,13 +12,15 @@ from urllib.parse import urljoin, urlsplit
 
 from ..core.errors import Cut, Garbled, MidstreamError, NotFound, Refused
 from ..core.http import Incoming, Outgoing, Send, Timeouts
+from ..core.masking import masked, masked_start
 from ..wire.jsonrpc import METHOD_NOT_FOUND, Call, Fault, Id, Message, Notice, Result, read, write
 from ..wire.sse import SSEReader
-from ._masking import masked
 from ._mcp_servers import McpServer, plain, secrets_of
 
 #: Bytes of one answer. How often a stream that broke off before its answer is taken up again.
 MAX_ANSWER, RESUMES = 16 * 1024 * 1024, 3
+#: Bytes of a line that are told.
+MAX_TOLD = 500
 #: Of what a server asks, that is answered at the same time.
 MAX_REPLIES = 8
 #: An error status without a JSON-RPC error in its body.
@@ -140,6 +142,12 @@ class Ears:
     def masked(self, data: bytes) -> bytes:
         return masked(data, (*self._secrets, self.token))
 
+    def line(self, data: bytes) -> str:
+        """What can be told of a line. One without its end was cut, perhaps within a secret."""
+        secrets = (*self._secrets, self.token)
+        said = masked(data, secrets) if data.endswith(b"\n") else masked_start(data, secrets)
+        return said[:MAX_TOLD].decode("utf-8", "replace").rstrip()
+
 
 class _Answered(Garbled):
     """Ends a stream whose answer has come: what a sink may raise is an error of this server."""
@@ -243,7 +251,7 @@ class HttpLink:
     def _doubt(self, call: Call, fault: Fault | None, data: bytes) -> None:
         """Many servers answer 400 in a session that they do not know (any more), where 404 is meant. Raises NotFound
         when the same may be asked in a new one; else that is for what is asked next."""
-        said = fault.message if fault is not None else self._ears.masked(data[:4096]).decode("utf-8", "replace")
+        said = fault.message if fault is not None else self._ears.masked(data)[:4096].decode("utf-8", "replace")
         unknown = _UNKNOWN.search(said) is not None
         self._lost = self._lost or unknown or fault is None or fault.id != call.id
         if unknown or call.method == "tools/list":

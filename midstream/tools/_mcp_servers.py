@@ -13,9 +13,9 @@ from msgspec import Struct
 from ..core.agents import McpTransport, OAuth
 from ..core.errors import Garbled, Refused
 from ..core.http import Outgoing, Send, Timeouts
+from ..core.masking import credentials
 from ..core.secret import Secret
 from ._charsets import json_of
-from ._masking import credentials
 
 
 class McpServer(Struct, frozen=True):

@@ -94,7 +94,7 @@ class StdioLink:
         try:
             messages = self._ears.read(line)
         except Garbled:  # what a library of it prints, a warning for instance, is not the server's word
-            said = self._ears.masked(line[:500]).decode("utf-8", "replace").rstrip()
+            said = self._ears.line(line)
             logger.warning("MCP server %s: a line of its output is no message: %s", self._server.name, said)
             return
         for message in messages:
@@ -103,15 +103,18 @@ class StdioLink:
                 self._write(write(answer))
 
     async def _overhear(self, lines: asyncio.StreamReader) -> None:
+        torn = False
         while True:
             try:
                 line = await lines.readline()
             except ValueError:  # too long, and gone; the rest of its words must be read or it stands still
+                torn = True
                 continue
             if not line:
                 return
-            said = self._ears.masked(line)[:500].decode("utf-8", "replace").rstrip()
-            logger.debug("MCP server %s: %s", self._server.name, said)
+            if not torn:  # else it may begin within a secret
+                logger.debug("MCP server %s: %s", self._server.name, self._ears.line(line))
+            torn = False
 
     def _write(self, message: bytes) -> None:
         assert self._process is not None

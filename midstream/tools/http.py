@@ -18,13 +18,13 @@ from msgspec import Struct
 from ..core.agents import HttpTool, Tool
 from ..core.errors import RETRYABLE_STATUS, Cut, TimedOut, Unreachable
 from ..core.http import Incoming, Outgoing, Send, Timeouts
+from ..core.masking import credentials, masked, masked_text
 from ..core.secret import Secret
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..wire.retry_after import retry_after
 from ._answers import cut, failed, told
 from ._arguments import MISSING, at
 from ._charsets import json_of, text_of
-from ._masking import credentials, masked
 
 #: Bytes of an answer that are read, of a failed one that are told, and after which one is read in a thread.
 MAX_BODY, MAX_ERROR, LARGE = 4 * 1024 * 1024, 4096, 64 * 1024
@@ -60,9 +60,9 @@ class Http:
             return failed(str(reason), "invalid_arguments")
         retries = min(http.retries, MAX_RETRIES) if tool.effect != "unsafe" else 0
         status, head, body = await self._exchange(outgoing, retries)
-        said = masked(body, (*secrets, *credentials(tool.headers)))
-        read = partial(answer, status, head.get("content-type", ""), said, http.response_path)
-        return await asyncio.to_thread(read) if len(said) > LARGE else read()
+        sent = (*secrets, *credentials(tool.headers))
+        read = partial(answer, status, head.get("content-type", ""), body, http.response_path, sent)
+        return await asyncio.to_thread(read) if len(body) > LARGE else read()
 
     async def _exchange(self, outgoing: Outgoing, retries: int) -> tuple[int, dict[str, str], bytes]:
         """retries: how often it may be asked again after what another try may mend."""
@@ -182,8 +182,8 @@ def wrong_url(template: str) -> str | None:
 def write_headers(
     headers: Mapping[str, str], secrets: Mapping[str, Secret | str], tool: str
 ) -> tuple[dict[str, str], list[str]]:
-    """A stored tool's headers with `{{secret:NAME}}` filled in, by lower-case name, and the secrets used. tool: its id.
-    Raises Unfit."""
+    """A stored tool's headers with `{{secret:NAME}}` filled in, by lower-case name, and what is secret of them: what
+    was filled in, also as it arrives (without blanks around it) and without its scheme. tool: its id. Raises Unfit."""
     used: list[str] = []
 
     def fill(match: re.Match[str]) -> str:
@@ -193,10 +193,14 @@ def write_headers(
         if secret is None:
             raise Unfit(f"the tool needs the secret {match[1]}, which has no value")
         text = secret.reveal() if isinstance(secret, Secret) else str(secret)
-        used.append(text)
+        used.extend((text, text.strip(), *credentials({"authorization": text})))
         return text
 
-    return {name.lower(): _SECRET.sub(fill, value) for name, value in headers.items()}, used
+    written = {name.lower(): _SECRET.sub(fill, value) for name, value in headers.items()}
+    for name, value in headers.items():
+        if _SECRET.search(value):  # whatever the header is called: a secret may follow a scheme that stands there
+            used += credentials({"authorization": written[name.lower()]})
+    return written, used
 
 
 def owner_of(secret: str) -> str:
@@ -275,29 +279,37 @@ def _text(value: Any) -> str:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def answer(status: int, content_type: str, body: bytes, path: str) -> ToolAnswer:
-    """What an HTTP answer says to the model. path: of the part that it sees."""
+def answer(status: int, content_type: str, body: bytes, path: str, secrets: tuple[str, ...] = ()) -> ToolAnswer:
+    """What an HTTP answer says to the model, without these secrets. path: of the part that it sees."""
+    hide = partial(_hidden, secrets=secrets)
     if not 200 <= status < 300:
-        said = cut(_read_text(content_type, body), MAX_ERROR)
+        said = cut(_read_text(content_type, body, hide), MAX_ERROR)
         return failed(f"the service answered with HTTP {status}: {said or 'nothing'}", f"http_{status}")
     if not body.strip():
         return ToolAnswer("ok", f"done (HTTP {status}, without content)")
     if _JSON.match(content_type.lower()) or (path and not content_type.lower().startswith("text/html")):
         try:
-            value = json_of(body, content_type)
+            value = json_of(masked(body, secrets), content_type, hide=hide)
         except msgspec.DecodeError:
             if path:
                 return failed("the service's answer is not JSON", "not_json")
-            return ToolAnswer("ok", text_of(body, content_type))
+            return ToolAnswer("ok", hide(text_of(body, content_type)))
         found = at(value, path) if path else value
         if found is MISSING:
             return failed(f"the answer has nothing at {path}: {cut(told(value), MAX_ERROR)}", "nothing_at_path")
         return ToolAnswer("ok", told(found), value=found)
-    return ToolAnswer("ok", _read_text(content_type, body))
+    return ToolAnswer("ok", _read_text(content_type, body, hide))
 
 
-def _read_text(content_type: str, body: bytes) -> str:
+def _hidden(text: str, secrets: tuple[str, ...]) -> str:
+    """Two bytes a character that are not said to be such are read with a NUL beside each."""
+    bare = text.replace("\0", "")
+    said = masked_text(bare, secrets)
+    return text if said == bare else said
+
+
+def _read_text(content_type: str, body: bytes, hide: Callable[[str], str]) -> str:
     kind = content_type.partition(";")[0].strip().lower()
     if kind and not _TEXT.match(kind) and not _JSON.match(kind):
         return f"[{len(body)} bytes of {kind}, which is no text]"
-    return text_of(body, content_type)
+    return hide(text_of(body, content_type))

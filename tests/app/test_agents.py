@@ -15,7 +15,7 @@ from midstream.app.agents import AgentLoader
 from midstream.app.catalog import Catalog, Served
 from midstream.app.models_of import Models, lendable
 from midstream.app.supervisor import Supervisor
-from midstream.core.agents import AgentAsk, PreTool, Spec, Tool, Variable
+from midstream.core.agents import AgentAsk, HttpTool, PreTool, Spec, Tool, Variable
 from midstream.core.errors import BadRequest, Conflict, NotFound
 from midstream.core.ids import as_uuid
 from midstream.core.registry import modules_of
@@ -35,24 +35,29 @@ async def nowhere(outgoing: Any) -> Any:
 
 
 class Counting:
-    """Counts what is asked of a database."""
+    """Counts what is asked of a database. before: what happens before which read."""
 
     def __init__(self, db: Any) -> None:
         self._db = db
         self.reads = 0
+        self.before: dict[int, Callable[[], Awaitable[None]]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._db, name)
 
     async def read(self, sql: str, *args: Any) -> Any:
-        self.reads += 1
-        await asyncio.sleep(0)
+        await self._one_more()
         return await self._db.read(sql, *args)
 
     async def look_up(self, sql: str, *args: Any) -> Any:
+        await self._one_more()
+        return await self._db.look_up(sql, *args)
+
+    async def _one_more(self) -> None:
         self.reads += 1
         await asyncio.sleep(0)
-        return await self._db.look_up(sql, *args)
+        if meanwhile := self.before.pop(self.reads, None):
+            await meanwhile()
 
 
 class Time:
@@ -307,6 +312,60 @@ def test_what_another_server_changed_is_seen_within_a_second(server: Server):
                 await there.load(id)
         finally:
             await beside.close()
+
+    with_loader(url, test)
+
+
+A, B = "https://a.example.org/x", "https://b.example.org/x"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_what_was_sealed_for_one_address_is_never_found_with_another_one(url: str, given: bool):
+    """Whenever another server moves a tool and an MCP server. given: the move brings a credential of its own."""
+
+    def tool_at(address: str, id: str) -> bytes:
+        headers = {"authorization": f"{{{{secret:{id}.authorization}}}}"}
+        return msgspec.json.encode(Tool("", "t", http=HttpTool(url=address, headers=headers)))
+
+    def server_at(address: str) -> bytes:
+        return msgspec.json.encode({"name": "s", "url": address})
+
+    async def test(f: Fixture) -> None:
+        org = f.store.org(ORG)
+        tool = await org.tools.create("t", "http", b"{}")
+        own = f"{tool.id}.authorization"
+        server = await org.nouns.create("mcp_server", "s", server_at(A), secret='{"x":"a"}')
+        id, _ = await f.published("one", tool_ids=(tool.id,), mcp_servers=("s",))
+        beside, found = Fixture(f.store), set()
+
+        async def move(address: str, sealed: str | None) -> None:
+            nonlocal tool, server
+            secrets = {} if sealed is None else {own: sealed}
+            body = tool_at(address, tool.id)
+            tool = await org.tools.change(tool, "t", "http", body, secrets=secrets, moved=True)
+            headers = None if sealed is None else msgspec.json.encode({"x": sealed}).decode()
+            server = await org.nouns.change(server, "s", server_at(address), secret=headers, moved=True)
+
+        async def sent() -> None:
+            loaded = await beside.load(id)
+            [one], [at] = loaded.tools, loaded.servers
+            found.update({(one.http.url, shown(loaded.secrets.get(own))), (at.url, shown(at.headers.get("x")))})
+            stored, secrets = await beside.loader.stored(ORG, [tool.id])
+            found.add((stored[tool.id].http.url, shown(secrets.get(own))))
+
+        def shown(secret: Any) -> str | None:
+            return secret.reveal() if secret is not None else None
+
+        for place in range(1, 12):
+            await move(A, "a")
+            beside.loader.forget(ORG)
+            if place % 2:
+                await beside.load("")  # what the org has is known, its agents and tools are not
+            beside.db.before = {beside.db.reads + place: lambda: move(B, "b" if given else None)}
+            await sent()
+            beside.time.now += 1.0
+            await sent()
+        assert found == {(A, "a"), (B, "b" if given else None)}
 
     with_loader(url, test)
 

@@ -15,6 +15,7 @@ from midstream.app.tool_nouns import mcp_router, tool_admin_router
 from midstream.app.tool_rooms import ToolRooms
 from midstream.core.agents import HttpTool, Tool
 from midstream.core.agents import McpServer as OrgServer
+from midstream.core.toolbox import ToolAnswer, ToolScope
 from midstream.store import tools as tool_store
 from midstream.store.orgs import DEFAULT_ORG
 
@@ -102,6 +103,43 @@ def test_every_tool_of_an_org_is_listed_and_can_be_called_however_many_there_are
         assert {f"look_{number}" for number in range(4)} <= {tool["name"] for tool in listed["tools"]}
         oldest = (await app.ask("POST", "/mcp/v1/tools/call-tool", {"name": "look_0"})).json
         assert "the address needs a value for a" in oldest["content"][0]["text"]
+
+    tooled(tmp_path, test)
+
+
+def test_a_tool_that_another_server_has_moved_takes_no_credential_along(tmp_path: Path):
+    sent: list[tuple[str, dict[str, str]]] = []
+
+    class Seen:
+        async def run(self, tool: Tool, arguments: Any, scope: ToolScope, key: str, note: Any) -> ToolAnswer:
+            assert tool.http is not None
+            sent.append((tool.http.url, {name: one.reveal() for name, one in scope.secrets.items()}))
+            return ToolAnswer("ok", "done")
+
+    async def test(app: Tooled) -> None:
+        app.rooms.kinds["http"] = Seen()
+        loader, org = app.here.services.loader, app.here.services.store.org(DEFAULT_ORG)
+        await org.nouns.put_secret("SHARED", "for all")
+
+        def at(address: str) -> bytes:
+            return msgspec.json.encode(Tool(id="", name="look", http=HttpTool(url=address)))
+
+        row = await org.tools.create("look", "http", at("https://a.example.org/"), secrets={})
+        own, shared = f"{row.id}.authorization", {"SHARED": "for all"}
+        row = await org.tools.change(row, "look", "http", at("https://a.example.org/x"), secrets={own: "for a"})
+        other = await org.tools.create("other", "http", at("https://a.example.org/"))
+        await org.tools.change(other, "other", "http", b'{"id":"","name":"other"}', secrets={f"{other.id}.k": "o"})
+        loader.forget(DEFAULT_ORG)
+        called = {"name": "look", "arguments": {}}
+        await app.ask("POST", "/mcp/v1/tools/call-tool", called)
+        row = await org.tools.change(row, "look", "http", at("https://b.example.org/"), moved=True)
+        await app.ask("POST", "/mcp/v1/tools/call-tool", called)
+        await org.tools.change(row, "look", "http", at("https://b.example.org/y"), secrets={own: "for b"})
+        await app.ask("POST", "/mcp/v1/tools/call-tool", called)
+        assert sent == [
+            ("https://a.example.org/x", {own: "for a", **shared}), ("https://b.example.org/", shared),
+            ("https://b.example.org/y", {own: "for b", **shared}),
+        ]  # fmt: skip
 
     tooled(tmp_path, test)
 

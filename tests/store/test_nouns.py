@@ -32,9 +32,11 @@ def _public(kind: type) -> set[str]:
 
 
 def test_every_method_is_in_these_tables() -> None:
-    assert _public(ToolStore) == TOOL_BY_ID.keys() | {"create", "adding", "every", "some", "named", "is_taken"}
+    assert _public(ToolStore) == TOOL_BY_ID.keys() | {
+        "create", "adding", "every", "some", "some_sealed", "named", "is_taken",
+    }  # fmt: skip
     assert _public(NounStore) == NOUN_BY_ID.keys() | {
-        "create", "all", "settings", "change_settings", "put_secret", "drop_secret",
+        "create", "all", "all_sealed", "settings", "change_settings", "put_secret", "drop_secret",
     }  # fmt: skip
 
 
@@ -146,6 +148,30 @@ def test_what_is_moved_keeps_none_of_its_own_secrets_but_those_that_come_with_th
         left = {name: one.reveal() for name, one in (await org.secrets.all()).items()}
         assert left == {f"{tool.id}.b": "new", f"{other.id}.a": "others", "SHARED": "s"}
         assert await store.org(OTHER).secrets.get(f"{tool.id}.a") == "of another org"
+
+    with_store(url, work)
+
+
+def test_tools_and_nouns_are_read_with_their_own_secrets_of_the_same_moment(url: str) -> None:
+    async def work(store: Store) -> None:
+        org, theirs = store.org(ORG), store.org(OTHER)
+        tools = [await org.tools.create(f"t{n}", "http", b"{}") for n in range(3)]
+        for one in tools[:2]:
+            await org.tools.change(one, one.name, "http", b"[1]", secrets={f"{one.id}.a": one.name, f"{one.id}.b": "b"})
+        await org.nouns.put_secret("tool", "nobody's")
+        await org.nouns.put_secret("SHARED", "s")
+        await theirs.nouns.put_secret(f"{tools[0].id}.c", "of another org")
+        rows, sealed = await org.tools.some_sealed([tools[0].id, tools[2].id, "tool_never"])
+        assert rows == await org.tools.some([tools[0].id, tools[2].id])
+        shown = {name: one.reveal() for name, one in sealed.items()}
+        assert shown == {f"{tools[0].id}.a": "t0", f"{tools[0].id}.b": "b"}
+        assert await theirs.tools.some_sealed([tools[0].id]) == ({}, {})
+        made = [await org.nouns.create("mcp_server", f"s{n}", b"{}", secret=f"h{n}") for n in range(3)]
+        found, secrets = await org.nouns.all_sealed()
+        assert found == await org.nouns.all()
+        assert [row.id for row in found["mcp_server"]] == [row.id for row in made]
+        assert secrets == await org.secrets.all()
+        assert [secrets[row.id].reveal() for row in made] == ["h0", "h1", "h2"]
 
     with_store(url, work)
 

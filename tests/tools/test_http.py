@@ -5,6 +5,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -137,6 +138,60 @@ def test_a_secret_that_the_service_repeats_is_not_told():
     mine = {"authorization": "Bearer my-own-key"}
     result, _ = ask(lambda w: replace(http_tool(w.url), headers=mine), echo, {})
     assert result.text == '{"you":"Bearer ***"}'
+
+
+#: A header's text, what TOKEN is, and what a service may say of it.
+PARTS = [
+    ("Bearer {{secret:TOKEN}}", "w-123456", ["bad token w-123456", "Bearer w-123456"]),
+    ("{{secret:TOKEN}}", "Bearer w-123456", ["bad token w-123456", "w-123456 is over"]),
+    ("Token {{secret:TOKEN}}", "Bearer w-123456", ["bad token w-123456"]),
+    ("{{secret:TOKEN}}", "Basic dXNlcjp3LTEyMzQ1Ng==", ["user:w-123456", "dXNlcjp3LTEyMzQ1Ng== is bad"]),
+    ("Basic {{secret:TOKEN}}", "dXNlcjp3LTEyMzQ1Ng==", ["user:w-123456", "dXNlcjp3LTEyMzQ1Ng== is bad"]),
+    ("{{secret:TOKEN}}", "  w-123456\t", ["bad token w-123456"]),
+    ("{{secret:TOKEN}}", "tab\tw-123456", ["bad token tab\tw-123456"]),
+]
+
+
+@pytest.mark.parametrize(("text", "secret", "echoes"), PARTS)
+@pytest.mark.parametrize("header", ["authorization", "X-Plain"])
+def test_a_part_of_a_secret_that_the_service_repeats_is_not_told(
+    header: str, text: str, secret: str, echoes: list[str]
+):
+    for echo in echoes:
+        for status in (200, 403):
+            for kind in ("application/json", "text/plain", "text/html", "application/json; charset=utf-16"):
+
+                async def run(said: Said) -> ToolAnswer:
+                    async with web(said) as there, door(there.host) as egress:
+                        made, secrets = http_tool(there.url, headers={header: text}), {"TOKEN": Secret(secret)}
+                        return await Http(egress.send).run(made, {}, scope(secrets=secrets), "k", lambda text: None)
+
+                body = msgspec.json.encode({"error": echo}) if "json" in kind else echo.encode()
+                body = body.decode().encode("utf-16") if "16" in kind else body
+                result = asyncio.run(run(Said(body, status, {"content-type": kind})))
+                told = f"{result.text} {result.value}"
+                assert "***" in told, (kind, told)
+                assert not any(part in told for part in ("123456", "dXNlc")), (kind, told)
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "koi8-r", "shift_jis", "utf-8"])
+def test_a_secret_in_a_body_of_any_charset_is_not_told(codec: str):
+    secrets = ("ключ-12345/x", TOKEN)
+    for said in (f"{secrets[0]} and {TOKEN}", msgspec.json.encode({"a": secrets}).decode().replace("/", "\\/")):
+        body = said.encode(codec)
+        for kind in (
+            f"text/plain; charset={codec}",
+            f"application/json; charset={codec}",
+            "text/plain",
+            "application/json",
+        ):
+            for status in (200, 500):
+                result = answer(status, kind, body, "", secrets)
+                told = f"{result.text} {result.value}".replace("\0", "")
+                assert TOKEN not in told, (kind, told)
+                assert "-12345/x" not in told or "charset" not in kind, (kind, told)
+    plain = answer(200, "text/plain", b"a\0b\0", "", secrets)
+    assert plain.text == "a\0b\0"
 
 
 def test_secrets_and_bodies_stay_with_their_host_when_it_redirects():

@@ -13,8 +13,10 @@ from msgspec.structs import replace
 from midstream.core.errors import MidstreamError
 from midstream.store import Store
 from midstream.tools import _mcp_stdio as stdio_module
-from midstream.tools._mcp_servers import McpServer
+from midstream.tools._mcp_links import Ears
+from midstream.tools._mcp_servers import McpServer, secrets_of
 from midstream.tools.mcp import Mcp
+from midstream.wire.jsonrpc import Result
 
 from .scripted import ORG, scope, with_store
 
@@ -35,6 +37,12 @@ for line in sys.stdin:
         sys.stdout.buffer.write(bytes.fromhex(ways.get("first", "")) * ways.get("times", 1))
         sys.stdout.buffer.write(b"\\n" if "first" in ways else b"")
         sys.stdout.flush()
+        sys.stderr.buffer.write(bytes.fromhex(ways.get("aside", "")))
+        sys.stderr.flush()
+        if "last" in ways:
+            sys.stdout.buffer.write(bytes.fromhex(ways["last"]))
+            sys.stdout.flush()
+            os._exit(1)
         if ways.get("close"):
             os.close(1)
             continue
@@ -44,10 +52,14 @@ for line in sys.stdin:
 
 
 def using(
-    tmp_path: Path, test: Callable[[Mcp, Callable[..., Awaitable[str]]], Awaitable[None]], seconds: float = 10.0
+    tmp_path: Path,
+    test: Callable[[Mcp, Callable[..., Awaitable[str]]], Awaitable[None]],
+    seconds: float = 10.0,
+    env: dict[str, str] | None = None,
 ) -> None:
     (tmp_path / "server.py").write_text(SERVER)
-    server = McpServer("s", "s", command=(sys.executable, str(tmp_path / "server.py")), trusted=True, seconds=seconds)
+    command = (sys.executable, str(tmp_path / "server.py"))
+    server = McpServer("s", "s", command=command, env=env or {}, trusted=True, seconds=seconds)
 
     async def servers(org: str) -> list[McpServer]:
         return [server]
@@ -85,6 +97,30 @@ def test_a_line_that_is_no_message_is_passed_over_and_told_in_the_log(
     assert f"a line of its output is no message: {line.decode('utf-8', 'replace')}" in caplog.text
 
 
+def test_no_part_of_a_secret_is_left_where_a_line_is_cut(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    token = "tok-0123456789abcdef0123456789abcdefZ"
+    lines = ["x" * (500 - length) + token for length in (1, 5, len(token) - 1, 500)]
+    monkeypatch.setattr(stdio_module, "MAX_ANSWER", 20_000)
+    torn = b"y" * 80_000 + token[:9].encode() + b"\n"
+
+    async def test(mcp: Mcp, call: Callable[..., Awaitable[str]]) -> None:
+        for line in lines:
+            await call(first=line.encode().hex(), aside=f"{line}\n".encode().hex())
+        await call(aside=(torn + b"and so on\n").hex())
+        for length in (3, 20, len(token) - 1):
+            with pytest.raises(MidstreamError, match="has ended"):
+                await call(last=f"its end: {token[:length]}".encode().hex())
+
+    with caplog.at_level("DEBUG", "midstream.tools"):
+        using(tmp_path, test, env={"API_TOKEN": token})
+    assert caplog.text.count("no message: xxx") == caplog.text.count("MCP server s: xxx") == 3
+    assert caplog.text.count("no message: ***") == caplog.text.count("MCP server s: ***") == 1
+    assert caplog.text.count("no message: its end:\n") == 3
+    assert "tok" not in caplog.text
+
+
 def test_a_line_that_is_too_long_fails_its_call_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stdio_module, "MAX_ANSWER", 100_000)
 
@@ -115,3 +151,11 @@ def test_a_tool_has_its_own_time_and_not_its_servers(tmp_path: Path):
             await call(sleep=4)
 
     using(tmp_path, test, seconds=2.0)
+
+
+def test_what_a_command_is_started_with_is_secret_by_its_name():
+    server = McpServer("id", "a", command=("x",), env={"API_TOKEN": "tok-123456", "LANG": "C.UTF-8"}, trusted=True)
+    assert secrets_of(server) == ("tok-123456",)
+    assert Ears(server).read(b'{"jsonrpc":"2.0","id":1,"result":{"env":"API_TOKEN=tok-123456"}}') == [
+        Result(1, {"env": "API_TOKEN=***"})
+    ]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from midstream.core.agents import OAuth
-from midstream.core.errors import Unreachable
+from midstream.core.errors import NotFound, Unreachable
 from midstream.core.http import Incoming, Outgoing, Timeouts
 from midstream.core.secret import Secret
 from midstream.tools._mcp_links import HttpLink, SseLink
@@ -183,3 +183,19 @@ def test_a_call_over_http_has_the_time_of_its_tool(path: str):
     [timeouts] = asked_for
     assert (timeouts.between, timeouts.total) == (120.0, 120.0)
     assert timeouts.first_byte == (120.0 if path == "mcp" else 15.0)
+
+
+def test_no_part_of_a_secret_is_left_where_a_refusal_is_cut():
+    token = "tok-0123456789" * 20
+    body = (token * 40).encode()
+
+    async def run() -> None:
+        async with web(Said(body, 400)) as there, door(there.host) as egress:
+            server = McpServer("s", "s", f"{there.url}/mcp", {"authorization": f"Bearer {token}"}, trusted=True)
+            link = HttpLink(server, egress.send, None)
+            link.session = "one"
+            with pytest.raises(NotFound) as raised:
+                await link.ask(Call(1, "tools/list", {}), {}, silent)
+            assert "tok-" not in raised.value.message.replace("***", "")
+
+    asyncio.run(run())

@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midstream.tools._masking import credentials, masked
-from midstream.tools._mcp_links import Ears
-from midstream.tools._mcp_servers import McpServer, secrets_of
-from midstream.wire.jsonrpc import Result
+from midstream.core.masking import credentials, masked, masked_start, masked_text
 
-SECRETS = ["canary-token-12345", 'pa"ss\\word-1', "a/b+c=d e&f", "<käse>'🧀'\\", '\\\\\\"""', "¬¬¬¬¬¬¬"]
+SECRETS = [
+    "canary-token-12345",
+    'pa"ss\\word-1',
+    "a/b+c=d e&f",
+    "<käse>'🧀'\\",
+    '\\\\\\"""',
+    "¬¬¬¬¬¬¬",
+    "tab\tand\nline-9\r\x07",
+]
 
 
 def ways(text: str) -> list[str]:
@@ -52,6 +57,19 @@ def test_what_is_short_or_not_there_is_left_alone():
     assert masked(data, ["12345", "", "other-token"]) is data
 
 
+@pytest.mark.parametrize("secret", [*SECRETS[:3], "bell\x07-käse-9999"])
+def test_of_a_text_that_was_cut_within_a_secret_no_part_of_it_is_left(secret: str):
+    for way in ways(secret)[:-2]:
+        data = f"before {way.strip(chr(34))}".encode()
+        for size in range(len(b"before "), len(data) + 1):
+            assert masked_start(data[:size], ["another-secret", secret]) in (b"before ", b"before ***"), (way, size)
+        assert masked_start(data + b" after it, much more", [secret]) == b"before *** after it, much more"
+
+
+def test_a_text_of_any_signs_is_masked_as_its_bytes_are():
+    assert masked_text("käse \ud83e: canary-token-12345 \ud800", ["canary-token-12345"]) == "käse \ud83e: *** \ud800"
+
+
 def test_what_is_secret_of_headers():
     headers = {
         "Authorization": "Bearer tok-abcdef", "x-api-key": "kkkkkk", "X-Auth": "a1b2c3", "x-region": "europe",
@@ -59,12 +77,8 @@ def test_what_is_secret_of_headers():
     }  # fmt: skip
     assert credentials(headers) == ["tok-abcdef", "kkkkkk", "a1b2c3", "abcdefgh12345678", "s=1; t=22"]
     assert credentials({"authorization": "Basic dXNlcjpwYXNzd29yZA=="}) == ["dXNlcjpwYXNzd29yZA==", "password"]
+    assert credentials({"authorization": "Basic dXNlcjpwYXNzd29yZA"}) == ["dXNlcjpwYXNzd29yZA", "password"]
+    assert credentials({"authorization": " Bearer  tok-abcdef ", "x-token": " two words-1 "}) == [
+        "tok-abcdef", "words-1",
+    ]  # fmt: skip
     assert credentials({"authorization": "Basic !"}) == []
-
-
-def test_what_a_command_is_started_with_is_secret_by_its_name():
-    server = McpServer("id", "a", command=("x",), env={"API_TOKEN": "tok-123456", "LANG": "C.UTF-8"}, trusted=True)
-    assert secrets_of(server) == ("tok-123456",)
-    assert Ears(server).read(b'{"jsonrpc":"2.0","id":1,"result":{"env":"API_TOKEN=tok-123456"}}') == [
-        Result(1, {"env": "API_TOKEN=***"})
-    ]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from ..core.secret import credential
+from .secret import credential
 
 MASK = b"***"
 #: Characters of a secret that is looked for: shorter ones occur in any text.
@@ -20,6 +20,14 @@ LEAST = 6
 _KEY = re.compile(r"(?=.*\d)(?=.*[A-Za-z])\S{16,}")
 _RUN = re.compile(rb"[A-Za-z0-9]+")
 _NAMED = {'"': b"quot", "&": b"amp", "<": b"lt", ">": b"gt", "'": b"apos"}
+#: JSON's short way to write what cannot be seen.
+_SHORT = {"\b": b"b", "\t": b"t", "\n": b"n", "\f": b"f", "\r": b"r"}
+#: Bytes that one character may take, as many as are looked at; and how one begins that was cut off.
+_WIDEST = 24
+_BEGUN = re.compile(
+    rb"(?:\\{1,16}(?:u[0-9a-f]{0,4})?){1,2}|(?:%[0-9a-f]{0,2}){1,4}|&#?\w{0,7}|[\xc2-\xf4][\x80-\xbf]{0,2}",
+    re.IGNORECASE,
+)
 
 
 def masked(data: bytes, secrets: Iterable[str]) -> bytes:
@@ -31,14 +39,25 @@ def masked(data: bytes, secrets: Iterable[str]) -> bytes:
     return data
 
 
+def masked_text(text: str, secrets: Iterable[str]) -> str:
+    return masked(text.encode("utf-8", "surrogatepass"), secrets).decode("utf-8", "surrogatepass")
+
+
+def masked_start(data: bytes, secrets: Iterable[str]) -> bytes:
+    """The same of what is only the start of something: without what it ends with, where that is how a secret begins."""
+    secrets = [secret for secret in secrets if len(secret) >= LEAST]
+    data = masked(data, secrets)
+    return data[: min([_begins(secret, data) for secret in secrets], default=None)]
+
+
 def credentials(headers: Mapping[str, str]) -> list[str]:
     """What is to be kept secret of headers, or of a program's environment: by their names, or by what it looks like."""
     found: list[str] = []
     for name, value in headers.items():
         if not credential(name) and not _KEY.fullmatch(value):
             continue
-        scheme, _, token = value.partition(" ")
-        found.append(token.strip() if token and scheme.isalpha() else value)
+        scheme, _, token = value.strip().partition(" ")  # as it arrives
+        found.append(token.strip() if token and scheme.isalpha() else value.strip())
         if scheme.lower() == "basic":
             found.append(_password(token))
     return [one for one in found if len(one) >= LEAST]
@@ -46,9 +65,25 @@ def credentials(headers: Mapping[str, str]) -> list[str]:
 
 def _password(token: str) -> str:
     try:
-        return base64.b64decode(token).decode("utf-8", "replace").partition(":")[2]
+        return base64.b64decode(token + "==").decode("utf-8", "replace").partition(":")[2]
     except binascii.Error:
         return ""
+
+
+def _begins(secret: str, data: bytes) -> int:
+    """Where at the end of data the secret begins; its length where it does not."""
+    signs = [re.compile(_sign(one)) for one in secret]
+    first = max(len(data) - _WIDEST * len(secret), 0)
+    for at in range(first, len(data)):
+        last = place = at
+        for sign in signs:
+            found = sign.match(data, place)
+            if found is None:
+                break
+            last, place = place, found.end()
+        if place == len(data) or (place > at and (_BEGUN.fullmatch(data, place) or _BEGUN.fullmatch(data, last))):
+            return at
+    return len(data)
 
 
 @lru_cache(maxsize=256)
@@ -72,6 +107,8 @@ def _sign(sign: str) -> bytes:
     ]
     if sign in _NAMED:
         ways.append(b"&%b;" % _NAMED[sign])
+    if sign in _SHORT:
+        ways.append(rb"\\{1,16}%b" % _SHORT[sign])
     if sign == " ":
         ways.append(rb"\+")
     # A backslash is doubled once for each quoting; before another character there may be several of them.
