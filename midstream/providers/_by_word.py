@@ -61,7 +61,9 @@ class LookedAt:
         out: list[Event] = []
         for event in events:
             if isinstance(event, Whole):
-                out += looked_at(event.answer, self._kind)[:-1]
+                *told, end = looked_at(event.answer, self._kind)
+                self._failure = end if isinstance(end, Failed) else None  # the reader's own end is still to come
+                out += told
             elif self._failure is not None and isinstance(event, Done):
                 out.append(self._failure)
             else:

@@ -136,3 +136,11 @@ def test_calls_pass_and_a_cut_stays_a_cut() -> None:
     assert reader.feed(b"x") == [PartStarted(0, Text("")), cut]
     piece = LookedAt(Scripted([Whole(answer(Text(f"```\n{JSON}\n```"))), Done()]), "object")
     assert fold(piece.feed(b"x")).choices[0].parts == (Text(JSON),)
+
+
+def test_an_answer_in_one_piece_within_a_stream_is_looked_at_as_others_are() -> None:
+    for text, end in ((JSON, Done), ("no JSON", Failed)):
+        reader = LookedAt(Scripted([Whole(answer(Text(text)))], [Done()]), "object")
+        events = [*reader.feed(b"x"), *reader.feed(b"x")]
+        assert type(events[-1]) is end
+        assert (end is Done) == any(isinstance(event, Whole) for event in events)
