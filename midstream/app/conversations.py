@@ -98,8 +98,9 @@ class Conversations:
 
 
 def _continued(history: list[Message], turn: Turn) -> tuple[Message, ...]:
-    """A history with calls has them answered, by what the turn says or by words; most have none."""
-    if not any(type(part) is ToolCall for message in history for part in message.parts):
+    """A history with calls has them answered, by what the turn says or by words, and no result without its call (which
+    may be deleted, or too long ago); most have neither."""
+    if not any(type(part) in (ToolCall, ToolResult) for message in history for part in message.parts):
         return tuple(history)
     results = [part for message in _said(turn) for part in message.parts if type(part) is ToolResult]
     return continued(history, {result.id for result in results})
