@@ -1,9 +1,12 @@
-"""A conversation that begins with what was said elsewhere, or of which something was deleted, as a provider sees it."""
+"""What a provider is sent of conversations that begin with a transcript, are long, or have lost messages."""
 
 from __future__ import annotations
 
+import pytest
+
 from midstream.core.ids import as_uuid
 
+from .agents_at import Agents
 from .serving import Serving
 from .test_chat import CALL, HI, REPLY, TOOLS, ask, strictly
 from .upstream import Upstream, whole
@@ -58,3 +61,24 @@ def test_a_conversation_goes_on_when_the_answer_that_called_a_tool_is_deleted(se
     reply = ask(serving, conversation=id, tools=TOOLS, messages=[{"role": "user", "content": "thanks"}])
     assert reply.status == 200, reply.body
     assert [one["role"] for one in upstream.asked[-1].json["messages"]] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    "most, shown", [(0, []), (2, ["q2", "Hello!"]), (3, ["q2", "Hello!"]), (4, ["q1", "Hello!", "q2", "Hello!"])]
+)
+def test_the_end_of_a_long_conversation_that_an_agent_is_shown_begins_where_the_user_speaks(
+    serving: Serving, upstream: Upstream, most: int, shown: list[str]
+):
+    upstream.answer = lambda asked: whole(REPLY)
+    agents = Agents(serving)
+    agent = agents.agent(service="up", configuration={"model": "m"}, settings={"history_messages": most})
+    id = agents.say(agent, "q0").json["conversationId"]
+    for message in ("q1", "q2", "now"):
+        assert agents.say(agent, message, conversationId=id).status == 200
+    said = [one["content"] for one in upstream.asked[-1].json["messages"] if one["role"] != "system"]
+    assert said == [*shown, "now"]
+    answer = serving.ask("GET", f"/api/v1/conversation/{id}").json["messages"][-1]["id"]
+    reply = agents.say(agent, "", conversationId=id, regenerateMessageId=answer)
+    assert reply.status == 200, reply.body
+    said = [one["content"] for one in upstream.asked[-1].json["messages"] if one["role"] != "system"]
+    assert said == [*shown, "now"]
