@@ -13,6 +13,7 @@ from midstream.core.ids import new_id
 from midstream.store import Store
 from midstream.store import threads as module
 from midstream.store.branches import chain_of, head_of
+from midstream.store.folding import words_of
 from midstream.store.ledger import (
     ConversationAdded,
     ConversationMoved,
@@ -22,7 +23,7 @@ from midstream.store.ledger import (
     Record,
 )
 from midstream.store.rows import ThreadMessage
-from midstream.store.searching import of_a_call, words_of
+from midstream.store.searching import of_a_call
 from midstream.store.threads import ThreadStore
 
 from .turns import NOW, ORG, with_store
