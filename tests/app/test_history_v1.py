@@ -472,3 +472,16 @@ def test_an_answer_behind_a_tools_result_is_given_anew_unless_its_question_is_de
         assert (await ask(app, "POST", PATH, body)).status == 400  # the question before it is another one
 
     here(tmp_path, test)
+
+
+def test_turns_of_agents_are_kept_whatever_the_server_keeps_of_chats_but_for_the_playgrounds(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        assert len(await talk.texts((await talk.say("hi"))["conversationId"])) == 2
+        for name in ("is_playground", "thread_id"):
+            body = {"agent_id": talk.agent, "user": "hi", name: True if name == "is_playground" else "t1"}
+            assert (await ask(app, "POST", "/api/v2/model/chat/completion", body)).status == 200
+        assert [one["threadId"] for one in (await talk.get("/chat-history"))["data"]][:1] == ["t1"]
+        assert len((await talk.get("/chat-history"))["data"]) == 2
+
+    here(tmp_path, test, store="none")
