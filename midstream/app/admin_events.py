@@ -18,9 +18,8 @@ def history(run: RunRow, attempts: Sequence[AttemptRow], messages: Sequence[Mess
     ]
     for message in messages:
         content = msgspec.Raw(message.content or b"null")  # of a deleted one, once [retention] has emptied it
-        told.append(
-            (message.created_at, 1 if message.role != "assistant" else 4, "message", _message(message, content))
-        )
+        answer = message.role == "assistant" and not message.dialect  # others are of what was asked
+        told.append((message.created_at, 4 if answer else 1, "message", _message(message, content)))
     for attempt in attempts:
         start = {"id": attempt.id, "number": attempt.number, "provider": attempt.provider, "model": attempt.model}
         told.append((attempt.started_at, 2, "attempt.started", start))

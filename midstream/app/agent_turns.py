@@ -194,10 +194,11 @@ class AgentTurns:
     ) -> tuple[Act, str | None]:  # fmt: skip
         """heard: its thread's live channel hears of its end, in this face's words."""
         held = AsyncExitStack()
+        most = loaded.spec.settings.history_messages
         try:
             opening = self._rooms.threads.open(
-                asker.org, ask, loaded.id, history=loaded.spec.settings.history_messages, message=message, new=new,
-                standing=standing,
+                asker.org, ask, loaded.id, message=message, new=new, standing=standing,
+                history=most and most + 1,  # one before the window, that this is seen to be one (agent/history.py)
             )  # fmt: skip
             thread = await held.enter_async_context(opening)
             run = run or new_id("run_")

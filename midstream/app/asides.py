@@ -12,7 +12,7 @@ from ..core.agents import AgentAsk, Loaded
 from ..core.errors import BadRequest, Busy, Conflict, Forbidden, MidstreamError, NotFound, StoreDown, TimedOut
 from ..core.events import Attempted, Fold, Gave
 from ..core.parts import text_of
-from ..core.serving import Desk
+from ..core.serving import Completed, Desk
 from ..core.turn import Prompt, Turn
 from ..runs.order import Act, Order
 from ..runs.run import Runs
@@ -44,7 +44,8 @@ class Asides:
         return (await self._loaded(turn)).spec.memory_prompt
 
     async def ask(self, turn: TurnAccount, prompt: Prompt) -> str:
-        """What the model of the turn's agent says to that. Its run has the turn's as parent, and its key.
+        """What the model of the turn's agent says to that, see `said_whole`. Its run has the turn's as parent, and its
+        key.
         Raises NotFound, Conflict, BadRequest when the agent is no longer there; the model's own errors."""
         loaded = await self._loaded(turn)
         service, model = chosen(loaded, AgentAsk())
@@ -53,7 +54,7 @@ class Asides:
 
         async def work(desk: Desk) -> None:
             completed = await desk.complete(asked(prompt, model, False), targets, quiet=True)
-            said.extend(text_of(choice.parts) for choice in completed.answer.choices[:1])
+            said.append(said_whole(completed))
 
         act = Act(work, agent=turn.agent, version=turn.version, thread=turn.thread, parent=turn.run)
         order = Order(
@@ -72,6 +73,16 @@ class Asides:
 
     async def _loaded(self, turn: TurnAccount) -> Loaded:
         return await self._loader.load(turn.org, AgentAsk(agent=turn.agent, version=turn.version))
+
+
+def said_whole(completed: Completed) -> str:
+    """The answer's words; "" where it was cut or filtered: half a memory, title or suggestion is worse than none, and
+    who is asked the same again says the same."""
+    for choice in completed.answer.choices[:1]:
+        if choice.stop == "stop":
+            return text_of(choice.parts)
+        logger.warning("%s has said only a part (%s): it is not used", completed.target.model, choice.stop)
+    return ""
 
 
 async def finished(runs: Runs, order: Order) -> tuple[Attempted | None, Fold, Gave | None]:

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from ..agent.history import continued
 from ..core.errors import BadRequest, StoreDown
-from ..core.parts import Foreign, Message, Native, State, ToolCall, ToolResult, text_of
+from ..core.parts import Foreign, Message, Native, State, ToolCall, ToolResult, spoken, text_of
 from ..core.turn import Turn
 from ..core.unread import of_before
 from ..core.web import Caller
@@ -86,20 +86,25 @@ class Conversations:
         since = -1 if conversation.reset_seq is None else conversation.reset_seq
         return Opened(id, conversation.title or "", _continued(history, turn), line.seq, parent, since)
 
-    def read(self, spoken: Message | Native) -> tuple[Message, ...]:
+    def read(self, said: Message | Native) -> tuple[Message, ...]:
         """A stored message in the core language; a caller's own words are read in their dialect."""
-        if isinstance(spoken, Message):
-            return (spoken,)
-        face = self._by_dialect[spoken.dialect]
+        if isinstance(said, Message):
+            return (said,)
+        face = self._by_dialect[said.dialect]
         try:
-            return face.DIALECT.read_ask({face.MESSAGES: Raw(b"[" + spoken.raw + b"]")}).messages
+            return face.DIALECT.read_ask({face.MESSAGES: Raw(b"[" + said.raw + b"]")}).messages
         except BadRequest:  # a provider of its dialect has taken it, and gets it again
-            return (Message("user", (Foreign("message", State(spoken.dialect, None)),), native=spoken),)
+            return (Message("user", (Foreign("message", State(said.dialect, None)),), native=said),)
+
+    def words(self, said: Native) -> str:
+        """All that is said in a message of a caller: each of its parts is a text by itself."""
+        return "\n".join(spoken((part,)) for message in self.read(said) for part in message.parts)
 
 
 def _continued(history: list[Message], turn: Turn) -> tuple[Message, ...]:
-    """A history with calls has them answered, by what the turn says or by words; most have none."""
-    if not any(type(part) is ToolCall for message in history for part in message.parts):
+    """A history with calls has them answered, by what the turn says or by words, and no result without its call (which
+    may be deleted, or too long ago); most have neither."""
+    if not any(type(part) in (ToolCall, ToolResult) for message in history for part in message.parts):
         return tuple(history)
     results = [part for message in _said(turn) for part in message.parts if type(part) is ToolResult]
     return continued(history, {result.id for result in results})

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Query
 from fastapi.responses import Response
+from msgspec import DecodeError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..core.errors import BadRequest, NotFound
 from ..core.ids import as_uuid, from_uuid, spelled
+from ..core.json_words import arguments_in
 from ..core.outcome import Step
-from ..core.parts import Media, Message, address, spoken
+from ..core.parts import Media, Message, ToolCall, ToolResult, address, spoken
 from ..core.web import Caller
 from ..faces.conversation_v1 import DIALECT, own_id
 from ..store.rows import ThreadMessage, ThreadRow, detail_in
@@ -247,18 +250,21 @@ def _message(services: Services, row: ThreadMessage) -> dict[str, Any]:
         "id": as_uuid(row.id),
         "parentId": as_uuid(row.parent_id) if row.parent_id else None,
         "role": row.role,
-        "text": "".join(spoken(message.parts) for message in said),
+        "text": "".join(spoken(message.parts) or _answered(message) for message in said),
         "reaction": row.reaction,
         "createdAt": _time(row.created_at),
     }
-    pictures = [part for message in said for part in message.parts if isinstance(part, Media)]
+    parts = [part for message in said for part in message.parts]
+    pictures = [part for part in parts if isinstance(part, Media)]
     more = {
         "images": [address(one) for one in pictures] if row.role == "assistant" else (),
         "attachments": [
             {_AS_ASKED.get(name, name): value for name, value in one.items()} for one in detail.attachments
         ],
         "documentIds": detail.document_ids,
-        "toolCalls": tuple(_step(step) for step in detail.tools_data),
+        "toolCalls": tuple(_step(step) for step in detail.tools_data)
+        or tuple(_call(part) for part in parts if isinstance(part, ToolCall)),
+        "toolCallId": next((part.id for part in parts if isinstance(part, ToolResult)), ""),
         "model": detail.model,
         "finishReason": detail.finish_reason,
         "usage": _usage(detail.usage),
@@ -278,6 +284,21 @@ def _step(step: Step) -> dict[str, Any]:
         "result": step.result or step.error,
         "durationMs": step.ms,
     }
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    """Of a tool that the caller of another route runs: what it came to is a message of its own. The arguments as the
+    model wrote them where they are no object."""
+    arguments: Any = call.arguments
+    if call.kind == "function":
+        with contextlib.suppress(DecodeError):
+            arguments = arguments_in(call.arguments)
+    return {"id": call.id, "name": call.name, "arguments": arguments}
+
+
+def _answered(message: Message) -> str:
+    """What tools have said."""
+    return "".join(spoken(part.parts) for part in message.parts if isinstance(part, ToolResult))
 
 
 def _usage(usage: dict[str, int]) -> dict[str, int]:

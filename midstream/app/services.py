@@ -95,6 +95,7 @@ class Services:
             seq=opened.seq,
             parent=opened.parent,
             since=opened.since,
+            words=self.conversations.words,
             size=len(request.body),
             transactions=face.TRANSACTIONS,
             told=in_our_words() if face.OURS else as_it_is,

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from ..agent.naming import suggested, suggesting
 from ..core.errors import UpstreamError
 from ..core.http import Timeouts
-from ..core.parts import text_of
 from ..core.serving import Completed, Target
 from ..core.turn import Prompt
+from .asides import said_whole
 
 #: The turn's answer waits for no longer.
 QUICK = Timeouts(connect=5.0, first_byte=10.0, between=5.0, total=15.0)
@@ -29,4 +29,4 @@ async def suggestions(asked: str, answered: str, ask: Callable[[Prompt], Awaitab
         completed = await ask(suggesting(asked, answered))
     except UpstreamError:
         return ()
-    return suggested("".join(text_of(choice.parts) for choice in completed.answer.choices[:1]))
+    return suggested(said_whole(completed))

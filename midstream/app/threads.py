@@ -397,13 +397,7 @@ class Threads:
         if not ask.regenerate:
             return None
         found = await _reachable(store, row, ask.regenerate)
-        if found.role != "user":
-            line = await store.line(row, 2, upto=found.id, seq=found.seq)
-            before = [one for one in line.messages if one.role == "user"]
-            if not before:
-                raise BadRequest("no message of a user stands before it", code="not_a_user_message")
-            found = before[-1]
-        return found
+        return found if found.role == "user" else await _asked(store, row, found)
 
     async def _line(self, store: ThreadStore, row: ThreadRow, before: ThreadMessage | None, history: int) -> Line:
         """What was said up to where this turn begins."""
@@ -429,6 +423,21 @@ async def _reachable(store: ThreadStore, row: ThreadRow, id: str) -> ThreadMessa
     if found.seq < (row.reset_seq or 0):
         raise missing("message", id)
     return found
+
+
+async def _asked(store: ThreadStore, row: ThreadRow, answer: ThreadMessage) -> ThreadMessage:
+    """The user's message that this is the answer to, with or without tools between them. Raises BadRequest."""
+    if answer.parent_id:  # mostly it stands right before
+        with contextlib.suppress(NotFound):
+            before = await store.message(row.id, answer.parent_id)
+            if before.role == "user":
+                return before
+    asked = await store.asked(row, answer)
+    if asked is None:
+        raise BadRequest("no message of a user stands before it", code="not_a_user_message")
+    if asked.deleted_at is not None:
+        raise BadRequest("the message that it answers was deleted", code="not_a_user_message")
+    return await store.message(row.id, asked.id)
 
 
 def _check_names(ask: AgentAsk) -> None:

@@ -52,10 +52,13 @@ def misread(error: msgspec.ValidationError) -> BadRequest:
     return BadRequest(f"{path}: {why}" if path else why, param=path or None)
 
 
-def fresh_messages(dialect: str, messages: Any, fields: Fields, path: str) -> tuple[tuple[str, Native], ...]:
+def fresh_messages(
+    dialect: str, messages: Any, fields: Fields, path: str, *, begins: bool = False
+) -> tuple[tuple[str, Native], ...]:
     """The messages after the model's last one: what this request adds to what was said before. None when they are no
     messages: whoever answers says what is wrong with them.
-    path: the member of fields that holds the messages' exact bytes."""
+    path: the member of fields that holds the messages' exact bytes. begins: nothing was said before, so that all of
+    them are new."""
     roles: list[str] = []
     if type(messages) is not list:
         return ()
@@ -63,7 +66,7 @@ def fresh_messages(dialect: str, messages: Any, fields: Fields, path: str) -> tu
         role = message.get("role") or "user" if type(message) is dict else None
         if type(role) is not str:
             return ()
-        if role in ("assistant", "model"):
+        if not begins and role in ("assistant", "model"):
             break
         roles.append(role)
     if not roles:

@@ -60,17 +60,18 @@ def read(task: str, request: Request) -> Turn:
     for place, message in enumerate(known.messages):
         if type(message) is not dict:
             raise BadRequest(f"messages[{place}]: expected an object with a role", param=f"messages[{place}]")
+    conversation = conversation_of(known.conversation)
     return Turn(
         NAME,
         fields,
         dialect.read_ask,
         model=known.model,
         stream=known.stream is True,
-        conversation=conversation_of(known.conversation),
+        conversation=conversation,
         store=known.store,
         strict=is_true(request.headers, "x-midstream-strict"),
         include_usage=known.stream_options is not None and known.stream_options.include_usage is True,
-        fresh=fresh_messages(NAME, known.messages, fields, "messages"),
+        fresh=fresh_messages(NAME, known.messages, fields, "messages", begins=conversation == ""),
         headers=request.headers,
     )
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ..core.errors import MidstreamError
 from ..core.events import Event
-from ..core.parts import Message
+from ..core.parts import Message, Native
 from ..core.serving import Target, Work
 from ..core.turn import Turn
 from ..core.usage import Usage
@@ -94,6 +94,7 @@ class Order(Struct, frozen=True):
     of the first of these messages.
     parent: the message that the first one follows, where branches are in use: the conversation then goes on from here.
     since: as in store.ledger.ConversationMoved.
+    words: what is said in a message that is kept in the caller's own words, for who searches the conversation.
     transactions: each attempt's account is put into the outbox as well.
     told: how the error that the run ends with is told."""
 
@@ -109,6 +110,7 @@ class Order(Struct, frozen=True):
     seq: int = 0
     parent: str | None = None
     since: int = -1
+    words: Callable[[Native], str] = lambda said: ""
     size: int = 0
     transactions: bool = False
     act: Act | None = None

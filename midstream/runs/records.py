@@ -9,20 +9,25 @@ import msgspec
 from ..core.errors import Cancelled
 from ..core.events import Answer, Event, Failed
 from ..core.ids import new_id
-from ..core.parts import Message
+from ..core.parts import Message, Native, spoken
 from ..store.database import Statement
 from ..store.ledger import (
     AttemptStarted,
     ConversationMoved,
     MessageAdded,
+    MessageWords,
     Record,
     RunEnded,
     RunReopened,
     RunStarted,
     RunStatus,
 )
+from ..store.searching import MAX_TEXT
 from .attempt import Attempt
 from .order import Order, touched
+
+#: Whose messages a search of conversations finds: instructions and results of tools are sent again and again.
+SEARCHED = ("user", "assistant")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -88,7 +93,8 @@ class RunRecords:
         """Where the answer is kept."""
         records: list[Record] = []
         for choice in answer.choices[:1] if self._run.order.keep else ():
-            records += self._message("assistant", "", _encode(Message("assistant", choice.parts)), now)
+            said = Message("assistant", choice.parts)
+            records += self._message("assistant", "", _encode(said), now, spoken(said.parts))
         return records
 
     def ending(self, end: Event, now: float) -> list[Record | Statement]:
@@ -107,7 +113,8 @@ class RunRecords:
             ended_at=now,
         )
 
-    def _message(self, role: str, dialect: str, content: bytes, now: float) -> list[Record]:
+    def _message(self, role: str, dialect: str, content: bytes, now: float, words: str | None = None) -> list[Record]:
+        """words: what is said in it, where that is known."""
         order, seq, parent = self._run.order, self._seq, self._parent
         self._seq += 1
         added = MessageAdded(
@@ -122,10 +129,17 @@ class RunRecords:
             created_at=now,
             parent_id=parent,
         )
-        if parent is None or order.conversation is None:
+        if order.conversation is None:
             return [added]
-        self._parent, before = added.id, None if seq == order.seq else parent
-        return [added, ConversationMoved(order.conversation, order.org, added.id, now, seq, order.since, before)]
+        records: list[Record] = [added]
+        if role in SEARCHED:
+            text = order.words(Native(dialect, content)) if words is None else words
+            if text.strip():
+                records.append(MessageWords(added.id, order.org, order.conversation, text[:MAX_TEXT]))
+        if parent is not None:
+            self._parent, before = added.id, None if seq == order.seq else parent
+            records.append(ConversationMoved(order.conversation, order.org, added.id, now, seq, order.since, before))
+        return records
 
 
 def status_of(end: Event) -> RunStatus:

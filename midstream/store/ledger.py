@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 
 from ..core.usage import Usage
 from .database import Database, Statement
+from .folding import indexed
 
 RunStatus: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
 AttemptStatus: TypeAlias = Literal["started", "ok", "failed", "partial", "unknown"]
@@ -258,8 +259,8 @@ _PLAIN_MESSAGE_ADDED = """
 INSERT INTO messages (id, org_id, run_id, seq, role, content, created_at, dialect)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING"""
 _MESSAGE_WORDS = """
-INSERT INTO message_texts (message_id, org_id, conversation_id, text)
-VALUES ($1, $2, $3, $4) ON CONFLICT (message_id) DO NOTHING"""
+INSERT INTO message_texts (message_id, org_id, conversation_id, text, folded)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT (message_id) DO NOTHING"""
 _CONVERSATION_ADDED = """
 INSERT INTO conversations (id, org_id, created_at, updated_at, title, metadata, agent_id, thread_id, sub_thread_id)
 VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"""
@@ -342,7 +343,8 @@ def _attempt_settled(r: AttemptSettled, worker: str) -> Statement:
 
 
 def _message_words(r: MessageWords, worker: str) -> Statement:
-    return _MESSAGE_WORDS, (r.message_id, r.org_id, r.conversation_id, storable(r.text))
+    text = storable(r.text) or ""
+    return _MESSAGE_WORDS, (r.message_id, r.org_id, r.conversation_id, text, indexed(text))
 
 
 def _owned(sql: str) -> Callable[[Struct, str], Statement]:

@@ -12,6 +12,7 @@ from ..core.errors import StoreDown
 from .approvals import Approvals
 from .database import Database
 from .documents import Documents
+from .folding import fold_old
 from .keys import Keys
 from .ledger import Ledger
 from .memories import Memories
@@ -117,6 +118,7 @@ async def migrated(url: str) -> None:
     """Brings it up to date. url and errors: as of `open_store`."""
     async with visited(url) as store:
         await migrate(store.db)
+        await fold_old(store.db)
 
 
 async def open_store(
@@ -131,6 +133,7 @@ async def open_store(
     db = await _database(url, full_sync=full_sync)
     try:
         await migrate(db)
+        await fold_old(db)
         store = Store(db, f"{worker}:{os.urandom(4).hex()}", clock, price)
         await store.presence.join()
     except BaseException:

@@ -1,4 +1,4 @@
-"""Finding messages by their words: each database's own full-text index, asked with the same words."""
+"""Finding messages by their words: each database's own full-text index of the same folded words (see store.folding)."""
 
 # ruff: noqa: S608 (only constants are put into statements: a test of the architecture sees to it)
 
@@ -11,16 +11,18 @@ import msgspec
 from ..core.errors import BadRequest
 from .cjk import in_signs, words_in
 from .database import Database, DialectName
+from .folding import folded, words_of
 from .reading import LAST, missing
 from .rows import FoundMessage
 
-#: Words of one search; characters of each; characters of a message that are looked through for a snippet.
-MAX_WORDS, MAX_WORD, MAX_TEXT = 16, 64, 100_000
+#: Words of one search; characters of a message that are looked through.
+MAX_WORDS, MAX_TEXT = 16, 100_000
 #: Characters shown before and after the word that was found.
 BEFORE, AFTER = 40, 120
 
 #: A thread with the name of a tool's call (`run_…:1:0`): in it an agent was asked by another one, not by a user.
 OF_A_CALL = "LIKE 'run!_________________________:%:%' ESCAPE '!'"
+_PIECE = re.compile(r"\S+")
 _OF_A_CALL = re.compile(r"run_.{24}:.*:.*", re.DOTALL)
 
 _FOUND = f"""
@@ -33,8 +35,9 @@ ORDER BY m.created_at DESC, m.id DESC LIMIT $5"""
 _MATCH: dict[DialectName, str] = {
     "sqlite": "t.seq IN (SELECT rowid FROM message_words WHERE message_words MATCH $2) "
     "AND NOT EXISTS (SELECT 1 FROM json_each($6) WHERE instr(t.text, value) = 0)",
-    "postgres": "t.words @@ to_tsquery('simple', $2) AND NOT EXISTS ("
-    "SELECT 1 FROM jsonb_array_elements_text(CAST(CAST($6 AS TEXT) AS jsonb)) AS word WHERE strpos(t.text, word) = 0)",
+    "postgres": "array_to_tsvector(string_to_array(t.folded, ' ')) @@ CAST(CAST($2 AS TEXT) AS tsquery) "
+    "AND NOT EXISTS (SELECT 1 FROM jsonb_array_elements_text(CAST(CAST($6 AS TEXT) AS jsonb)) AS word "
+    "WHERE strpos(t.text, word) = 0)",
 }
 _BY_DIALECT: dict[DialectName, str] = {name: _FOUND.replace("@match", match) for name, match in _MATCH.items()}
 #: How a word stands in a query, how the beginning of one, and what stands between two.
@@ -49,26 +52,30 @@ def of_a_call(thread: str) -> bool:
     return _OF_A_CALL.fullmatch(thread) is not None
 
 
-def words_of(text: str) -> list[str]:
-    """What is searched for: letters and digits only, so that no word means anything to a query language."""
-    return [word[:MAX_WORD] for word in words_in(text)][:MAX_WORDS]
-
-
 def query_of(words: list[str], dialect: DialectName) -> str:
-    """Every word, or one that begins with it, in any order; of a word in signs, every sign."""
+    """Every word, or one that begins with it, in any order; of a word in signs, every sign. words: letters and digits
+    only, so that none means anything to a query language."""
     whole, begun, between = _AND[dialect]
-    asked = [[whole.format(sign) for sign in word] if in_signs(word) else [begun.format(word)] for word in words]
-    return between.join(dict.fromkeys(one for some in asked for one in some))
+    terms = [[whole.format(sign) for sign in word] if in_signs(word) else [begun.format(word)] for word in words]
+    return between.join(dict.fromkeys(one for some in terms for one in some))
 
 
 def snippet(text: str, words: list[str]) -> str:
-    """What stands around the first of the words that is found, in one line."""
+    """What stands around the first of the words that is found, in one line. words: as they were asked for."""
     lowered = text.lower()
     places = [place for word in words if (place := lowered.find(word.lower())) >= 0]
-    at = min(places, default=0)
+    at = min(places) if places else _alike(text, [folded(word) for word in words])
     begin, end = max(0, at - BEFORE), min(len(text), at + AFTER)
     shown = " ".join(text[begin:end].split())
     return ("…" if begin else "") + shown + ("…" if end < len(text) else "")
+
+
+def _alike(text: str, words: list[str]) -> int:
+    """Where something begins in which one of the folded words stands, written another way; 0 when nothing does."""
+    if text.isascii():
+        return 0
+    found = (one.start() for one in _PIECE.finditer(text) if any(word in folded(one[0]) for word in words))
+    return next(found, 0)
 
 
 async def search_messages(db: Database, org: str, text: str, after: str | None, limit: int) -> list[FoundMessage]:
@@ -76,16 +83,19 @@ async def search_messages(db: Database, org: str, text: str, after: str | None, 
     words = words_of(text)
     if not words:
         raise BadRequest("q: name at least one word to look for", param="q")
+    if len(words) > MAX_WORDS:
+        raise BadRequest(f"q: at most {MAX_WORDS} words", param="q", code="too_many_words")
     time, id = float(LAST), ""
     if after is not None:
         rows = await db.look_up(_PLACE, after, org)
         if not rows:
             raise missing("message", after)
         time, id = rows[0]
-    together = msgspec.json.encode([word for word in words if in_signs(word)]).decode()
+    said = words_in(text)
+    together = msgspec.json.encode([word for word in said if in_signs(word)]).decode()
     found = await db.read(_BY_DIALECT[db.dialect], org, query_of(words, db.dialect), time, id, limit, together)
     hits = [FoundMessage(*row) for row in found]
     return [
-        FoundMessage(hit.message_id, hit.conversation_id, hit.title, hit.role, snippet(hit.text, words), hit.created_at)
+        FoundMessage(hit.message_id, hit.conversation_id, hit.title, hit.role, snippet(hit.text, said), hit.created_at)
         for hit in hits
     ]

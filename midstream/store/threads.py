@@ -88,7 +88,7 @@ _DELETED = """
 SELECT id, parent_id FROM messages WHERE conversation_id = $1 AND org_id = $2 AND deleted_at IS NOT NULL"""
 _SHAPE = f"""
 SELECT {Node.COLUMNS} FROM messages
-WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 ORDER BY seq DESC, id DESC LIMIT $4"""
+WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 AND seq <= $5 ORDER BY seq DESC, id DESC LIMIT $4"""
 _MESSAGE = f"""
 SELECT {ThreadMessage.COLUMNS}, detail FROM messages
 WHERE id = $1 AND org_id = $2 AND conversation_id = $3 AND deleted_at IS NULL"""
@@ -270,7 +270,8 @@ class ThreadStore:
             line = await self.line(thread, limit + 2, upto=before or None, detailed=True, seq=place[0])
             rows = [row for row in line.messages if row.id != before][-limit - 1 :]
         shown = rows[:limit] if after else rows[-limit:]
-        return Page(tuple(await self._after_what_is_there(thread.id, shown)), len(rows) > limit)
+        first = 0 if every else thread.reset_seq or 0
+        return Page(tuple(await self._after_what_is_there(thread.id, shown, first)), len(rows) > limit)
 
     async def all_messages(
         self, conversation: str, *, limit: int = MANY, place: tuple[int, str] = (LAST, ""), forward: bool = False
@@ -282,7 +283,7 @@ class ThreadStore:
 
     async def _behind(self, thread: ThreadRow, place: tuple[int, str], limit: int) -> list[ThreadMessage]:
         """The first of the branch in use."""
-        shape = await self._shape(thread, LAST, first=place[0])
+        shape = await self._shape(thread.id, LAST, max(place[0], thread.reset_seq or 0))
         chain, _ = chain_of(shape, head_of(shape, thread.current_id))
         found = [one for one in chain if one.deleted_at is None and (one.seq, one.id) > place][:limit]
         if not found:
@@ -291,6 +292,13 @@ class ThreadStore:
         wanted = {one.id for one in found}
         return [row for row in (ThreadMessage(*values) for values in reversed(rows)) if row.id in wanted]
 
+    async def asked(self, thread: ThreadRow, answer: ThreadMessage) -> Node | None:
+        """The nearest message of a user before that one on its branch, deleted or not: calls of tools and their results
+        may stand between them."""
+        shape = await self._shape(thread.id, MANY, thread.reset_seq or 0, answer.seq)
+        chain, _ = chain_of(shape, answer.id)
+        return next((one for one in reversed(chain[:-1]) if one.role == "user"), None)
+
     async def _seq(self, conversation: str, id: str) -> int:
         """Of a message, also of one that was deleted."""
         rows = await self._db.look_up(_SEQ, id, self._org, conversation)
@@ -298,22 +306,29 @@ class ThreadStore:
             raise missing("message", id)
         return int(rows[0][0])
 
-    async def _after_what_is_there(self, conversation: str, rows: Sequence[ThreadMessage]) -> Sequence[ThreadMessage]:
+    async def _after_what_is_there(
+        self, conversation: str, rows: Sequence[ThreadMessage], first: int
+    ) -> Sequence[ThreadMessage]:
+        """first: number of the first message that may be a parent."""
         known = {"", *(row.id for row in rows)}
-        if known.issuperset(row.parent_id or "" for row in rows):
+        if known.issuperset(row.parent_id for row in rows):
             return rows
         deleted: dict[str, str | None] = dict(await self._db.read(_DELETED, conversation, self._org))
+        parents: dict[str, str] = {}
+        if None in deleted.values() or any(row.parent_id is None for row in rows):
+            parents = parents_of(await self._shape(conversation, MANY, first, rows[-1].seq))
 
-        def nearest(id: str | None) -> str | None:
+        def nearest(row: ThreadMessage) -> str:
+            id = parents.get(row.id, row.parent_id)
             while id in deleted:
-                id = deleted[id]
-            return id
+                id = parents.get(id, deleted[id])
+            return id or ""
 
-        return [replace(row, parent_id=nearest(row.parent_id)) for row in rows]
+        return [replace(row, parent_id=nearest(row)) for row in rows]
 
     async def branches(self, thread: ThreadRow) -> list[Branch]:
         """Oldest end first."""
-        shape = await self._shape(thread, MANY)
+        shape = await self._shape(thread.id, MANY, thread.reset_seq or 0)
         parents = parents_of(shape)
         there = {one.id for one in shape if one.deleted_at is None}
         current = last_of(there, parents, head_of(shape, thread.current_id))
@@ -326,7 +341,7 @@ class ThreadStore:
 
     async def switch(self, thread: ThreadRow, message: str) -> str:
         """Uses the branch on which that message stands, to its newest end, whose id is returned."""
-        shape = await self._shape(thread, MANY)
+        shape = await self._shape(thread.id, MANY, thread.reset_seq or 0)
         parents = parents_of(shape)
         there = {one.id for one in shape if one.deleted_at is None}
         if message not in there:
@@ -339,9 +354,9 @@ class ThreadStore:
         await self._db.write([(_SWITCH, (thread.id, self._org, message))])
         return message
 
-    async def _shape(self, thread: ThreadRow, most: int, first: int = 0) -> list[Node]:
-        """In order; the newest, where there are more."""
-        rows = await self._db.read(_SHAPE, thread.id, self._org, max(first, thread.reset_seq or 0), most)
+    async def _shape(self, conversation: str, most: int, first: int, last: int = LAST) -> list[Node]:
+        """In order; the newest, where there are more. first, last: numbers of messages."""
+        rows = await self._db.read(_SHAPE, conversation, self._org, first, most, last)
         return [Node(*row) for row in reversed(rows)]
 
     # changes

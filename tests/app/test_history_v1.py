@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from midstream.core.ids import from_uuid
+from midstream.core.ids import as_uuid, from_uuid
 
 from .asgi import KEY, MODEL, Here, Reply, here
 
@@ -399,3 +399,89 @@ def test_what_does_not_fit_is_refused_by_its_field(tmp_path: Path, method: str, 
         assert reply.json["message"].startswith(field)
 
     here(tmp_path, test)
+
+
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+async def chat(app: Here, conversation: Any, *messages: dict[str, Any], **more: Any) -> str:
+    body = {"model": MODEL, "messages": messages, "conversation": conversation, "tools": [TOOL], **more}
+    reply = await ask(app, "POST", "/v1/chat/completions", body)
+    assert reply.status == 200, reply.body
+    return as_uuid(reply.json["conversation"]["id"])
+
+
+async def asked_the_weather(app: Here) -> str:
+    """A conversation on /v1 whose caller has run a tool."""
+    id = await chat(app, {}, {"role": "system", "content": "Be kind"}, {"role": "user", "content": "weather in Ulm?"})
+    [call] = (await Talks(app, "").get(f"/{id}"))["messages"][-1]["toolCalls"]
+    told = {"role": "tool", "tool_call_id": call["id"], "content": "drizzle"}
+    return await chat(app, from_uuid("conv_", id), told)
+
+
+def test_a_chat_on_v1_is_shown_with_its_calls_and_results_one_behind_the_other(tmp_path: Path):
+    async def test(app: Here) -> None:
+        id = await asked_the_weather(app)
+        told = (await Talks(app, "").get(f"/{id}"))["messages"]
+        assert [one["role"] for one in told] == ["system", "user", "assistant", "tool", "assistant"]
+        assert [one["parentId"] for one in told] == [None, *(one["id"] for one in told[:-1])]
+        [call] = told[2]["toolCalls"]
+        assert (call["name"], call["arguments"]) == ("weather", {})
+        assert (told[3]["text"], told[3]["toolCallId"]) == ("drizzle", call["id"])
+        assert not any("toolCalls" in one or "toolCallId" in one for one in (told[0], told[1], told[4]))
+
+    here(tmp_path, test)
+
+
+def test_a_search_finds_what_was_said_in_a_chat_on_v1_and_only_what_is_kept(tmp_path: Path):
+    async def test(app: Here) -> None:
+        id = await asked_the_weather(app)
+        talk = Talks(app, "")
+        [found] = (await talk.get("/search?q=ulm"))["data"]
+        assert (found["conversationId"], found["role"], found["snippet"]) == (id, "user", "weather in Ulm?")
+        answers = (await talk.get("/search?q=rehearsal"))["data"]
+        assert {(one["conversationId"], one["role"]) for one in answers} == {(id, "assistant")}
+        parts = [{"type": "text", "text": "a zebra"}, {"type": "text", "text": "crosses"}]
+        await chat(app, from_uuid("conv_", id), {"role": "user", "content": parts})
+        assert [one["role"] for one in (await talk.get("/search?q=zebra+crosses"))["data"]][-1] == "user"
+        await chat(app, from_uuid("conv_", id), {"role": "user", "content": "unicorn"}, store=False)
+        await app.chat("unicorn").end()
+        assert (await talk.get("/search?q=unicorn"))["data"] == []
+
+    here(tmp_path, test)
+
+
+def test_an_answer_behind_a_tools_result_is_given_anew_unless_its_question_is_deleted(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk, id = await talks(app), await asked_the_weather(app)
+        _, question, _, result, answer = [one["id"] for one in (await talk.get(f"/{id}"))["messages"]]
+        for named in (answer, result):
+            again = await talk.say("", conversationId=id, regenerateMessageId=named)
+            assert again["text"].endswith("weather in Ulm?")
+        assert (await ask(app, "DELETE", f"{PATH}/{id}/messages/{question}")).status == 200
+        body = {"agentId": talk.agent, "conversationId": id, "regenerateMessageId": answer, "stream": False}
+        reply = await ask(app, "POST", PATH, body)
+        assert (reply.status, reply.json["error"]) == (400, "not_a_user_message")
+        assert "deleted" in reply.json["message"]
+        said = await talk.say("one")
+        first = said["conversationId"]
+        second = await talk.say("two", conversationId=first)
+        asked = (await talk.get(f"/{first}"))["messages"][2]["id"]
+        assert (await ask(app, "DELETE", f"{PATH}/{first}/messages/{asked}")).status == 200
+        body |= {"conversationId": first, "regenerateMessageId": second["messageId"]}
+        assert (await ask(app, "POST", PATH, body)).status == 400  # the question before it is another one
+
+    here(tmp_path, test)
+
+
+def test_turns_of_agents_are_kept_whatever_the_server_keeps_of_chats_but_for_the_playgrounds(tmp_path: Path):
+    async def test(app: Here) -> None:
+        talk = await talks(app)
+        assert len(await talk.texts((await talk.say("hi"))["conversationId"])) == 2
+        for name in ("is_playground", "thread_id"):
+            body = {"agent_id": talk.agent, "user": "hi", name: True if name == "is_playground" else "t1"}
+            assert (await ask(app, "POST", "/api/v2/model/chat/completion", body)).status == 200
+        assert [one["threadId"] for one in (await talk.get("/chat-history"))["data"]][:1] == ["t1"]
+        assert len((await talk.get("/chat-history"))["data"]) == 2
+
+    here(tmp_path, test, store="none")

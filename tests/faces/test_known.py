@@ -42,9 +42,16 @@ def test_without_an_answer_of_the_model_everything_is_new_and_after_it_nothing_b
     assert new(model, b'{"role":null}') == [("user", b'{"role":null}')]
 
 
-def new(*messages: bytes) -> list[tuple[str, bytes]]:
+def test_where_nothing_was_said_before_all_of_it_is_new_also_what_the_model_has_said():
+    user, model = b'{"role":"user"}', b'{"role":"assistant", "n":1}'
+    assert new(user, model, user, begins=True) == [("user", user), ("assistant", model), ("user", user)]
+    assert new(user, model, begins=True) == [("user", user), ("assistant", model)]
+    assert new(begins=True) == []
+
+
+def new(*messages: bytes, begins: bool = False) -> list[tuple[str, bytes]]:
     raw = b"[" + b", ".join(messages) + b"]"
-    fresh = fresh_messages("d", msgspec.json.decode(raw), {"m": Raw(raw)}, "m")
+    fresh = fresh_messages("d", msgspec.json.decode(raw), {"m": Raw(raw)}, "m", begins=begins)
     return [(role, native.raw) for role, native in fresh]
 
 

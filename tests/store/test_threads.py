@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from midstream.core.ids import new_id
 from midstream.store import Store
 from midstream.store import threads as module
 from midstream.store.branches import chain_of, head_of
+from midstream.store.folding import words_of
 from midstream.store.ledger import (
     ConversationAdded,
     ConversationMoved,
@@ -22,7 +24,7 @@ from midstream.store.ledger import (
     Record,
 )
 from midstream.store.rows import ThreadMessage
-from midstream.store.searching import of_a_call, words_of
+from midstream.store.searching import of_a_call
 from midstream.store.threads import ThreadStore
 
 from .turns import NOW, ORG, with_store
@@ -544,6 +546,50 @@ def test_a_message_that_follows_a_deleted_one_is_shown_behind_the_nearest_that_i
         assert [(one.id, one.parent_id) for one in page.messages] == [("q1b", "")]
 
     with_tree(url, test)
+
+
+def test_messages_of_another_face_are_shown_behind_the_one_before_them(url: str) -> None:
+    async def test(store: Store) -> None:
+        threads = store.org(ORG).threads
+        await store.ledger.commit(conversation())
+        for seq in range(8):
+            await store.ledger.commit(*said(f"m{seq}", seq, None))
+        row = await threads.thread(C)
+
+        async def parents(**more: Any) -> dict[str, str | None]:
+            return {one.id: one.parent_id for one in (await threads.page(row, 3, **more)).messages}
+
+        assert await parents() == {"m5": "m4", "m6": "m5", "m7": "m6"}
+        assert await parents(before="m2") == {"m0": "", "m1": "m0"}
+        assert await parents(after="m2", every=True) == {"m3": "m2", "m4": "m3", "m5": "m4"}
+        for id in ("m4", "m3"):
+            await threads.delete_message(C, id)
+        assert await parents(before="m6") == await parents(before="m6", every=True) == {
+            "m1": "m0", "m2": "m1", "m5": "m2"
+        }  # fmt: skip
+        await store.ledger.commit(*said("q", 8, "m4"))  # an agent's turn that goes on from there
+        assert (await threads.page(row, 99, every=True)).messages[-1].parent_id == "m2"
+
+    with_store(url, test)
+
+
+def test_what_an_answer_answers_is_the_users_nearest_message_with_or_without_tools_between(url: str) -> None:
+    async def test(store: Store) -> None:
+        threads = store.org(ORG).threads
+        await store.ledger.commit(conversation())
+        for seq, role in enumerate(("assistant", "user", "assistant", "tool", "assistant")):
+            await store.ledger.commit(MessageAdded(f"m{seq}", ORG, None, seq, role, b"{}", NOW, C))
+        row = await threads.thread(C)
+
+        async def asked(id: str) -> tuple[str, bool] | None:
+            found = await threads.asked(row, await threads.message(C, id))
+            return found and (found.id, found.deleted_at is not None)
+
+        assert [await asked(id) for id in ("m0", "m2", "m3", "m4")] == [None, *[("m1", False)] * 3]
+        await threads.delete_message(C, "m1")
+        assert await asked("m4") == ("m1", True)
+
+    with_store(url, test)
 
 
 def test_of_more_messages_than_are_looked_through_branches_are_those_of_the_newest(

@@ -23,13 +23,15 @@ from .waiting import until
 class Model:
     """It remembers what users say of themselves, takes `slow` seconds for it, and fails as often as it is told to when
     asked what to remember. thinks: seconds that it takes to answer a turn. As "router" it has its first tool answer.
-    titles, suggestions: what it says to those who ask for titles, or for suggestions."""
+    titles, suggestions: what it says to those who ask for titles, or for suggestions. stop: why it stops when it is
+    asked what to remember."""
 
     def __init__(self) -> None:
         self.failures = 0
         self.slow = self.thinks = 0.0
         self.titles = said("Ada's dog")
         self.suggestions = said("1. How old?\n2. Which breed?")
+        self.stop = "stop"
 
     def __call__(self, asked: Asked) -> Said:
         if "You name conversations" in words(asked, "system"):
@@ -44,7 +46,7 @@ class Model:
             self.failures -= 1
             return whole({"error": {"message": "not today"}}, 400)
         facts = re.findall(r"^(?:User: )?(My .*)$", words(asked, "user"), re.M)
-        return later(said("\n".join(dict.fromkeys(facts)) or "NOTHING"), self.slow)
+        return later(said("\n".join(dict.fromkeys(facts)) or "NOTHING", self.stop), self.slow)
 
 
 def later(answer: Said, seconds: float) -> Said:
@@ -58,8 +60,8 @@ def handed_on(asked: Asked) -> Said:
     return said("", tool_calls=[{"id": "c", "type": "function", "function": call}])
 
 
-def said(text: str, **more: Any) -> Said:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text, **more}, "finish_reason": "stop"}
+def said(text: str, stop: str = "stop", **more: Any) -> Said:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text, **more}, "finish_reason": stop}
     usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
     return whole(
         {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
@@ -230,6 +232,25 @@ def test_a_model_that_cannot_say_what_to_remember_is_asked_again(agents: Agents,
     say(agents, agent, "My name is Fay", "t1")
     until(lambda: memories(agents, agent) == {"t1": "My name is Fay"})
     assert len([asked for asked in upstream.asked if about_memory(asked)]) == 2
+
+
+@pytest.mark.parametrize("stop", ["length", "content_filter"])
+def test_an_answer_that_was_cut_replaces_no_memory_and_is_no_title_or_suggestion(
+    agents: Agents, upstream: Upstream, model: Model, stop: str
+):
+    settings = {"titles": True, "suggestions": True}
+    agent = agent_of(agents, type="chatbot", memory=True, settings=settings)
+    path = f"/v1/admin/agents/{agent}/memories"
+    assert agents.serving.ask("PUT", path, {"thread_id": "t1", "text": "Allergic to nuts."}).status == 200
+    model.stop, model.titles, model.suggestions = stop, said("Ada has", stop), said("Does she ha", stop)
+    assert not say(agents, agent, "My name is Ada", "t1")["data"].get("suggestions")
+    until(lambda: [one for one in upstream.asked if about_memory(one)])
+    until(lambda: [one for one in upstream.asked if "You name" in words(one, "system")])
+    model.stop = "stop"
+    assert say(agents, agent, "My dog is Rex", "t1")["data"]["title"] == "My name is Ada"
+    until(lambda: memories(agents, agent) == {"t1": "My dog is Rex"})
+    [_, then] = [words(one, "user") for one in upstream.asked if about_memory(one)]
+    assert "Memory so far:\nAllergic to nuts." in then
 
 
 def test_a_chatbots_new_conversation_gets_a_title_once(agents: Agents, upstream: Upstream, model: Model):
