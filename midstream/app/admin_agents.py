@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from ..core.agents import Spec
-from ..core.errors import Conflict
+from ..core.errors import Conflict, NotFound
 from ..core.ids import new_id, spelled
 from ..core.web import Caller
 from ..store.agents import AgentRow, VersionRow
@@ -60,9 +60,17 @@ class _Agents:
         return json_reply(shown_agent(row, version), 201)
 
     async def chosen(self, org: OrgStore, agent: AgentRow, version_id: str | None) -> VersionRow:
-        """The named version, else the published one, else the newest."""
+        """The named version, else the published one, else the newest. Raises errors.NotFound."""
+        version = await self.there(org, agent, version_id)
+        if version is None:
+            why = f"the agent {agent.id} has no version: draft one with POST .../versions"
+            raise NotFound(why, code="version_not_found")
+        return version
+
+    async def there(self, org: OrgStore, agent: AgentRow, version_id: str | None) -> VersionRow | None:
+        """The same; None when none is named and its only draft was discarded."""
         if version_id is None and agent.published_id is None:
-            return (await org.agents.versions(agent.id, limit=1) or [await org.agents.version(agent.id, "")])[0]
+            return next(iter(await org.agents.versions(agent.id, limit=1)), None)
         return await org.agents.version(agent.id, spelled("ver_", version_id or agent.published_id or ""))
 
 
@@ -107,7 +115,7 @@ def _add_agents(router: APIRouter, agents: _Agents) -> None:
     @router.get("/{agent_id}", summary="One agent, as it is published; before that, as it was drafted last")
     async def get(caller: Who, agent_id: str, org_id: OrgId = None) -> Response:
         org, agent = await agents.at(caller, agent_id, org_id)
-        return json_reply(shown_agent(agent, await agents.chosen(org, agent, None)))
+        return json_reply(shown_agent(agent, await agents.there(org, agent, None)))
 
     @router.patch("/{agent_id}", summary="Change an agent's name or slug")
     async def change(caller: Who, agent_id: str, new: AgentChange, org_id: OrgId = None) -> Response:
@@ -144,8 +152,9 @@ def _add_versions(router: APIRouter, agents: _Agents) -> None:
     @router.post(path, status_code=201, summary="Draft a new version")
     async def draft(caller: Who, agent_id: str, new: NewVersion, org_id: OrgId = None) -> Response:
         org, agent = await agents.at(caller, agent_id, org_id)
-        old = spec_of(await agents.chosen(org, agent, new.from_version))
-        row = await org.agents.draft(agent.id, msgspec.json.encode(spec_from(old, new.given())))
+        old = await agents.there(org, agent, new.from_version)
+        spec = spec_from(Spec() if old is None else spec_of(old), new.given())
+        row = await org.agents.draft(agent.id, msgspec.json.encode(spec))
         agents.changed(org)
         return json_reply(shown_version(row), 201)
 
