@@ -171,9 +171,14 @@ class _Kept:
         if kind == "alert" and fields.get("webhook") is not None:  # its headers are kept as those of servers are
             headers = fields["webhook"].get("headers", {})
             fields = {**fields, "webhook": {"url": fields["webhook"]["url"]}, "headers": headers}
-        value = fields.pop(SECRET.get(kind, ""), None)
-        if value is None:
+        name = SECRET.get(kind, "")
+        if name not in fields:
             return fields, None
+        value = fields.pop(name)
+        if name == "headers":
+            value = value or {}  # null takes them away
+        elif value is None:
+            raise BadRequest(f"{name}: cannot be null", param=name)
         if isinstance(value, str):
             return {**fields, "hint": hidden(value)}, value
         return {**fields, "header_names": sorted(value)}, msgspec.json.encode(value).decode()
