@@ -8,8 +8,9 @@ import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from ..agent.prepare import model_of
 from ..core.agents import Spec
-from ..core.errors import Conflict, NotFound
+from ..core.errors import CallerError, Conflict, NotFound
 from ..core.ids import new_id, spelled
 from ..core.web import Caller
 from ..store.agents import AgentRow, VersionRow
@@ -44,6 +45,16 @@ class _Agents:
         org = await self.scope.of(caller, org_id)
         id = spelled("agt_", agent_id)
         return org, await org.agents.named(id, agent_id) or await org.agents.get(id)
+
+    async def key_hint(self, org: OrgStore, spec: Spec) -> str | None:
+        """Of the org's key that a turn sends; None where it sends none of the org's, or is refused."""
+        model = model_of(spec.configuration)
+        try:
+            named = model if isinstance(model, str) else ""  # publishing tells it
+            key = self.services.models.key_of(org.org_id, spec.service, named, spec.keys)
+            return None if key is None else str((await org.nouns.get("service_key", key)).value()["hint"])
+        except CallerError:
+            return None
 
     def changed(self, org: OrgStore) -> None:
         self.services.loader.forget(org.org_id)
@@ -231,9 +242,5 @@ def _add_publishing(router: APIRouter, agents: _Agents) -> None:
         version = await agents.chosen(org, agent, version_id)
         loaded = await services.loader.resolved(org.org_id, agent, version)
         documents = await org.agents.documents(loaded.spec.doc_ids)
-        keys = {row.id: row.value() for row in (await org.nouns.all())["service_key"]}
-        service = loaded.spec.service
-        named = keys.get(loaded.spec.keys.get(service, ""))
-        mine = named or next((one for one in keys.values() if one["service"] == service), None)
         has = await services.agents.tools(loaded)
-        return json_reply(resolved(loaded, has, documents, mine["hint"] if mine else None))
+        return json_reply(resolved(loaded, has, documents, await agents.key_hint(org, loaded.spec)))

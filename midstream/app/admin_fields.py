@@ -305,7 +305,7 @@ class VersionFields(Body):
     type: AgentType | None = None
     service: Short | None = None
     configuration: Configuration | None = None
-    keys: Annotated[dict[Word, Word], Field(max_length=100)] | None = None
+    keys: Annotated[dict[Word, Word | None], Field(max_length=100)] | None = None
     tool_ids: Ids | None = None
     pre_tools: Annotated[list[PreToolFields], Field(max_length=50)] | None = None
     variables_state: (
