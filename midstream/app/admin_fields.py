@@ -26,8 +26,9 @@ from .guards import STORE_IT
 MAX_DEPTH = 40
 MAX_WHOLE = 2**53
 PAGE = 1000
-#: A slug is not to be taken for an id: no 24 hexadecimal digits, no prefix of ids.
-_SLUG = re.compile(r"(?!agt_)(?!ver_)(?![0-9a-f]{24}$)[a-z0-9][a-z0-9._-]{0,63}")
+_UUID = "[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
+#: A slug is not to be taken for an id: no 24 hexadecimal digits, no UUID, no prefix of ids.
+SLUG = re.compile(rf"(?!agt_)(?!ver_)(?![0-9a-f]{{24}}$)(?!{_UUID}$)[a-z0-9][a-z0-9._-]{{0,63}}")
 
 
 def plain(value: Any, path: str = "", depth: int = 0) -> Any:
@@ -108,7 +109,7 @@ def _of_webhook(value: dict[str, str]) -> dict[str, str]:
 
 
 def _slug(value: str) -> str:
-    if _SLUG.fullmatch(value) is None:
+    if SLUG.fullmatch(value) is None:
         raise ValueError("must be lower-case letters, digits, `.`, `_` and `-`, at most 64, and not look like an id")
     return value
 

@@ -106,6 +106,22 @@ def test_a_slug_is_made_from_the_name_and_one_that_is_given_is_kept_free(tmp_pat
     here(tmp_path, test)
 
 
+@pytest.mark.parametrize("name", ["507f1f77bcf86cd799439011", "5F0C2D9E-81aa-8000-8000-a1b2c3000000", "0" * 32])
+def test_a_slug_made_from_a_name_that_looks_like_an_id_does_not(tmp_path: Path, name: str):
+    async def test(app: Here) -> None:
+        refused = await post(app, "/agents", {"name": "x", "slug": name.lower()})
+        assert (refused.status, refused.json["error"]["param"]) == (400, "slug")
+        one = await agent(app, name)
+        assert one["slug"] == f"agent-{name.lower()}"
+        assert (await app.ask("GET", f"/v1/admin/agents/{one['slug']}")).json["id"] == one["id"]
+        file = (await app.ask("GET", f"/v1/admin/agents/{one['id']}/export")).json
+        _, boss = await other_org(app)
+        assert (await made(app, "/agents/import", file, boss))["slug"] == one["slug"]
+        assert (await agent(app, name))["slug"].startswith(f"{one['slug']}-")
+
+    here(tmp_path, test)
+
+
 def test_agents_page_newest_first(tmp_path: Path):
     async def test(app: Here) -> None:
         ids = [(await agent(app, f"a{n}"))["id"] for n in range(5)]
