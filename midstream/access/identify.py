@@ -36,6 +36,8 @@ class Identify:
         self._steady = steady
         #: With the steady time until which each is believed, and its key's end.
         self._known: dict[bytes, tuple[Caller, float, float]] = {}
+        #: Counts what was forgotten: what was looked up meanwhile may be older.
+        self._forgotten = 0
         self.used: dict[str, float] = {}
 
     async def __call__(self, headers: Mapping[str, str], query: Mapping[str, str] | None = None) -> Caller:
@@ -49,6 +51,7 @@ class Identify:
         now, steady = self._wall(), self._steady()
         if known is not None and known[1] > steady and known[2] > now:
             return known[0]
+        forgotten = self._forgotten
         key = await self._find(secret)
         if key is None or not key.valid(now):
             self._known.pop(digest, None)
@@ -56,6 +59,8 @@ class Identify:
         self.used[key.id] = now
         scopes = key.scopes & SCOPES.keys()
         caller = Caller(key.org_id, key.id, scopes, "admin" in scopes, key.requests_per_minute or 0)
+        if forgotten != self._forgotten:
+            return caller
         if len(self._known) >= CACHE:
             self._known.clear()
         self._known[digest] = (caller, steady + BELIEVE, inf if key.expires_at is None else key.expires_at)
@@ -63,6 +68,7 @@ class Identify:
 
     def forget(self) -> None:
         """Every key is looked up anew (after a revocation here)."""
+        self._forgotten += 1
         self._known.clear()
 
 

@@ -8,8 +8,9 @@ import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from ..agent.prepare import model_of
 from ..core.agents import Spec
-from ..core.errors import Conflict
+from ..core.errors import CallerError, Conflict, NotFound
 from ..core.ids import new_id, spelled
 from ..core.web import Caller
 from ..store.agents import AgentRow, VersionRow
@@ -45,6 +46,16 @@ class _Agents:
         id = spelled("agt_", agent_id)
         return org, await org.agents.named(id, agent_id) or await org.agents.get(id)
 
+    async def key_hint(self, org: OrgStore, spec: Spec) -> str | None:
+        """Of the org's key that a turn sends; None where it sends none of the org's, or is refused."""
+        model = model_of(spec.configuration)
+        try:
+            named = model if isinstance(model, str) else ""  # publishing tells it
+            key = self.services.models.key_of(org.org_id, spec.service, named, spec.keys)
+            return None if key is None else str((await org.nouns.get("service_key", key)).value()["hint"])
+        except CallerError:
+            return None
+
     def changed(self, org: OrgStore) -> None:
         self.services.loader.forget(org.org_id)
 
@@ -60,9 +71,17 @@ class _Agents:
         return json_reply(shown_agent(row, version), 201)
 
     async def chosen(self, org: OrgStore, agent: AgentRow, version_id: str | None) -> VersionRow:
-        """The named version, else the published one, else the newest."""
+        """The named version, else the published one, else the newest. Raises errors.NotFound."""
+        version = await self.there(org, agent, version_id)
+        if version is None:
+            why = f"the agent {agent.id} has no version: draft one with POST .../versions"
+            raise NotFound(why, code="version_not_found")
+        return version
+
+    async def there(self, org: OrgStore, agent: AgentRow, version_id: str | None) -> VersionRow | None:
+        """The same; None when none is named and its only draft was discarded."""
         if version_id is None and agent.published_id is None:
-            return (await org.agents.versions(agent.id, limit=1) or [await org.agents.version(agent.id, "")])[0]
+            return next(iter(await org.agents.versions(agent.id, limit=1)), None)
         return await org.agents.version(agent.id, spelled("ver_", version_id or agent.published_id or ""))
 
 
@@ -107,7 +126,7 @@ def _add_agents(router: APIRouter, agents: _Agents) -> None:
     @router.get("/{agent_id}", summary="One agent, as it is published; before that, as it was drafted last")
     async def get(caller: Who, agent_id: str, org_id: OrgId = None) -> Response:
         org, agent = await agents.at(caller, agent_id, org_id)
-        return json_reply(shown_agent(agent, await agents.chosen(org, agent, None)))
+        return json_reply(shown_agent(agent, await agents.there(org, agent, None)))
 
     @router.patch("/{agent_id}", summary="Change an agent's name or slug")
     async def change(caller: Who, agent_id: str, new: AgentChange, org_id: OrgId = None) -> Response:
@@ -144,8 +163,9 @@ def _add_versions(router: APIRouter, agents: _Agents) -> None:
     @router.post(path, status_code=201, summary="Draft a new version")
     async def draft(caller: Who, agent_id: str, new: NewVersion, org_id: OrgId = None) -> Response:
         org, agent = await agents.at(caller, agent_id, org_id)
-        old = spec_of(await agents.chosen(org, agent, new.from_version))
-        row = await org.agents.draft(agent.id, msgspec.json.encode(spec_from(old, new.given())))
+        old = await agents.there(org, agent, new.from_version)
+        spec = spec_from(Spec() if old is None else spec_of(old), new.given())
+        row = await org.agents.draft(agent.id, msgspec.json.encode(spec))
         agents.changed(org)
         return json_reply(shown_version(row), 201)
 
@@ -222,9 +242,5 @@ def _add_publishing(router: APIRouter, agents: _Agents) -> None:
         version = await agents.chosen(org, agent, version_id)
         loaded = await services.loader.resolved(org.org_id, agent, version)
         documents = await org.agents.documents(loaded.spec.doc_ids)
-        keys = {row.id: row.value() for row in (await org.nouns.all())["service_key"]}
-        service = loaded.spec.service
-        named = keys.get(loaded.spec.keys.get(service, ""))
-        mine = named or next((one for one in keys.values() if one["service"] == service), None)
         has = await services.agents.tools(loaded)
-        return json_reply(resolved(loaded, has, documents, mine["hint"] if mine else None))
+        return json_reply(resolved(loaded, has, documents, await agents.key_hint(org, loaded.spec)))

@@ -12,11 +12,11 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from ..core.agents import AgentAsk
-from ..core.errors import BadRequest, Conflict, MidstreamError
+from ..core.errors import BadRequest, MidstreamError
 from ..core.ids import new_id, spelled
 from ..core.toolbox import ToolScope
 from ..core.web import Caller
-from ..store.cases import MOST, CaseRow, Cases
+from ..store.cases import CaseRow, Cases
 from .admin_fields import Body, Chosen, JsonObject, ModelChoice, Text
 from .admin_scope import OrgId, Scope, check_model
 from .nouns import Who, json_reply
@@ -46,11 +46,8 @@ def cases_router(services: Services) -> APIRouter:
     @router.post("/test_cases", status_code=201, summary="Say what an agent should answer")
     async def add(caller: Who, agent_id: str, new: NewCase, org_id: OrgId = None) -> Response:
         at = await found.at(caller, agent_id, org_id)
-        cases = at.cases
         await _check(services, at, new)
-        if len(await cases.all()) >= MOST:
-            raise Conflict(f"an agent has at most {MOST} test cases", code="too_many")
-        return json_reply(_shown(await cases.add(msgspec.json.encode(new.model_dump()))), 201)
+        return json_reply(_shown(await at.cases.add(msgspec.json.encode(new.model_dump()))), 201)
 
     @router.get("/test_cases", summary="An agent's test cases, oldest first")
     async def listing(caller: Who, agent_id: str, org_id: OrgId = None) -> Response:

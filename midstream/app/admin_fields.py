@@ -27,8 +27,9 @@ from .guards import STORE_IT
 MAX_DEPTH = 40
 MAX_WHOLE = 2**53
 PAGE = 1000
-#: A slug is not to be taken for an id: no 24 hexadecimal digits, no prefix of ids.
-_SLUG = re.compile(r"(?!agt_)(?!ver_)(?![0-9a-f]{24}$)[a-z0-9][a-z0-9._-]{0,63}")
+_UUID = "[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
+#: A slug is not to be taken for an id: no 24 hexadecimal digits, no UUID, no prefix of ids.
+SLUG = re.compile(rf"(?!agt_)(?!ver_)(?![0-9a-f]{{24}}$)(?!{_UUID}$)[a-z0-9][a-z0-9._-]{{0,63}}")
 
 
 def plain(value: Any, path: str = "", depth: int = 0) -> Any:
@@ -109,7 +110,7 @@ def _of_webhook(value: dict[str, str]) -> dict[str, str]:
 
 
 def _slug(value: str) -> str:
-    if _SLUG.fullmatch(value) is None:
+    if SLUG.fullmatch(value) is None:
         raise ValueError("must be lower-case letters, digits, `.`, `_` and `-`, at most 64, and not look like an id")
     return value
 
@@ -312,7 +313,7 @@ class VersionFields(Body):
     type: AgentType | None = None
     service: Short | None = None
     configuration: Configuration | None = None
-    keys: Annotated[dict[Word, Word], Field(max_length=100)] | None = None
+    keys: Annotated[dict[Word, Word | None], Field(max_length=100)] | None = None
     tool_ids: Ids | None = None
     pre_tools: Annotated[list[PreToolFields], Field(max_length=50)] | None = None
     variables_state: (

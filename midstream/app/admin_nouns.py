@@ -3,14 +3,16 @@ given is never shown again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from ..core.errors import BadRequest
+from ..core.errors import BadRequest, Conflict
 from ..core.ids import spelled
 from ..egress.targets import same_origin
 from ..store.nouns import KINDS, NounRow
@@ -46,6 +48,8 @@ PATHS: dict[Kind, str] = {
     "model": "/models",
     "alert": "/alerts",
 }
+#: How often a model is looked at anew when another server was quicker.
+TRIES = 5
 #: The field that is sealed.
 SECRET: dict[Kind, str] = {"service_key": "key", "mcp_server": "headers", "alert": "headers"}
 
@@ -130,16 +134,18 @@ class _Kept:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.scope = Scope(services)
+        self._models_in_turn = asyncio.Lock()
 
     async def create(self, caller: Who, kind: Kind, new: Body) -> Response:
         fields = new.given()
         org = await self.scope.of(caller, fields.pop("org_id", None))
         given, secret = self._split(kind, fields)
         body = {name: one for name, one in given.items() if one is not None}
-        await self._check(kind, body, org)
+        self._check_service(kind, body)
         if kind == "alert":
             body["agent_ids"] = await self._agents(body.get("agent_ids") or (), org)
-        row = await org.nouns.create(kind, body["name"], msgspec.json.encode(body), secret=secret)
+        write = partial(org.nouns.create, kind, body["name"], msgspec.json.encode(body), secret=secret)
+        row = await (self._model_written(body, org, write) if kind == "model" else write())
         await self.changed(kind, org)
         return json_reply(shown_noun(row), 201)
 
@@ -151,11 +157,12 @@ class _Kept:
         for name in ("name", "service", "url", "template", "type", "webhook"):
             if name in row.value() and name not in body:
                 raise BadRequest(f"{name}: cannot be null", param=name)
-        await self._check(kind, body, org, id)
+        self._check_service(kind, body)
         if kind == "alert" and "agent_ids" in given:
             body["agent_ids"] = await self._agents(body.get("agent_ids") or (), org)
         moved = "url" in body and not same_origin(row.value()["url"], body["url"])
-        row = await org.nouns.change(row, body["name"], msgspec.json.encode(body), secret=secret, moved=moved)
+        write = partial(org.nouns.change, row, body["name"], msgspec.json.encode(body), secret=secret, moved=moved)
+        row = await (self._model_written(body, org, write, id) if kind == "model" else write())
         await self.changed(kind, org)
         return json_reply(shown_noun(row))
 
@@ -171,9 +178,14 @@ class _Kept:
         if kind == "alert" and fields.get("webhook") is not None:  # its headers are kept as those of servers are
             headers = fields["webhook"].get("headers", {})
             fields = {**fields, "webhook": {"url": fields["webhook"]["url"]}, "headers": headers}
-        value = fields.pop(SECRET.get(kind, ""), None)
-        if value is None:
+        name = SECRET.get(kind, "")
+        if name not in fields:
             return fields, None
+        value = fields.pop(name)
+        if name == "headers":
+            value = value or {}  # null takes them away
+        elif value is None:
+            raise BadRequest(f"{name}: cannot be null", param=name)
         if isinstance(value, str):
             return {**fields, "hint": hidden(value)}, value
         return {**fields, "header_names": sorted(value)}, msgspec.json.encode(value).decode()
@@ -187,16 +199,28 @@ class _Kept:
                 raise BadRequest(f"{path}: there is no agent {names[place]!r}", code="agent_not_found", param=path)
         return [agent.id for agent in found if agent is not None]
 
-    async def _check(self, kind: Kind, body: dict[str, Any], org: OrgStore, id: str = "") -> None:
-        """id: of the one that is changed."""
-        models = self._services.models
-        if kind in ("service_key", "model") and not models.is_service(body["service"]):
+    def _check_service(self, kind: Kind, body: dict[str, Any]) -> None:
+        if kind in ("service_key", "model") and not self._services.models.is_service(body["service"]):
             raise BadRequest(f"service: {body['service']!r} is unknown here", code="service_unknown", param="service")
-        if kind != "model":
-            return
-        await self._services.loader.ready(org.org_id)
-        others = [own_model(row) for row in (await org.nouns.all())["model"] if row.id != id]
-        check_model_document(msgspec.convert(body, OwnModel), others, org.org_id, models)
+
+    async def _model_written(
+        self, body: dict[str, Any], org: OrgStore, write: Callable[..., Awaitable[NounRow]], id: str = ""
+    ) -> NounRow:
+        """Checked, and checked anew when another server has changed a model meanwhile: of two orgs that name one as
+        their own at once, one is refused. id: of the one that is changed."""
+        async with self._models_in_turn:
+            for tries in range(TRIES):
+                seen = await org.nouns.models_number()
+                others = [own_model(row) for row in (await org.nouns.all())["model"] if row.id != id]
+                self._services.loader.forget(org.org_id)
+                await self._services.loader.ready(org.org_id)
+                check_model_document(msgspec.convert(body, OwnModel), others, org.org_id, self._services.models)
+                try:
+                    return await write(seen=seen)
+                except Conflict as error:
+                    if error.code != "models_changed" or tries == TRIES - 1:
+                        raise
+        raise AssertionError("the last try returns or raises")
 
 
 def _add_secrets(router: APIRouter, services: Services) -> None:

@@ -20,9 +20,12 @@ After = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
 
 def org_of(caller: Caller, org_id: str | None) -> str:
-    """The operator may name any org, an org's own admin key its own. Raises errors.NotFound."""
+    """The operator may name any org, an org's own admin key its own. Raises errors.NotFound, and BadRequest for an
+    empty name: who writes `$ORG` and has none does not mean the first org."""
+    if org_id == "":
+        raise BadRequest("org_id: String should have at least 1 character", param="org_id")
     if caller.key_id == OPERATOR:
-        return org_id or DEFAULT_ORG
+        return DEFAULT_ORG if org_id is None else org_id
     if org_id not in (None, caller.org):
         raise missing("org", str(org_id))
     return caller.org

@@ -86,7 +86,7 @@ class Checks:
     async def _fields(self, org: OrgStore, spec: Spec, found: _Found, agent_id: str) -> list[Problem]:
         return [
             *self._model(org.org_id, spec),
-            *_keys(spec, found),
+            *self._keys(spec, found),
             *_tools(spec, found),
             *self._inside(spec, found),
             *_pre_tools(spec, found),
@@ -118,6 +118,17 @@ class Checks:
                 if error.code != "key_missing" or spec.keys or (path, service, name) in judges:
                     absent = "" if error.param == "apikey" else service if is_service else name
                     problems.append(Problem(where, error.message, absent))
+        return problems
+
+    def _keys(self, spec: Spec, found: _Found) -> list[Problem]:
+        """What no turn would take: whether the version's own do is told with its model."""
+        known = {row.id: str(row.value()["service"]) for row in found.nouns["service_key"]}
+        problems = []
+        for service, id in spec.keys.items():
+            if id not in known:
+                problems.append(Problem(f"keys.{service}", f"no such service key: {id}", id))
+            elif not self._models.takes(service, known[id]):
+                problems.append(Problem(f"keys.{service}", f"the key {id} is one of {known[id]}"))
         return problems
 
     def _webhooks(self, spec: Spec, found: _Found) -> list[Problem]:
@@ -256,17 +267,6 @@ def _secrets(spec: Spec, found: _Found) -> list[Problem]:
                     problem = replace(problem, id=id, place=f"tools.{id}.http.headers", header=header)
                 if name not in found.secrets and problem not in problems:
                     problems.append(problem)
-    return problems
-
-
-def _keys(spec: Spec, found: _Found) -> list[Problem]:
-    known = {row.id: str(row.value()["service"]) for row in found.nouns["service_key"]}
-    problems = []
-    for service, id in spec.keys.items():
-        if id not in known:
-            problems.append(Problem(f"keys.{service}", f"no such service key: {id}", id))
-        elif known[id] != service:
-            problems.append(Problem(f"keys.{service}", f"the key {id} is one of {known[id]}"))
     return problems
 
 

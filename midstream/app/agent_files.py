@@ -14,6 +14,7 @@ from ..agent.offered import chosen_name
 from ..core.agents import PreTool, Spec, Tool, webhook_headers
 from ..core.errors import BadRequest, Conflict
 from ..core.ids import new_id, spelled
+from ..core.json_same import same
 from ..core.secret import written_out
 from ..store.agents import AgentRow, VersionRow
 from ..store.database import Statement
@@ -244,4 +245,4 @@ def differences(one: Any, other: Any, path: str = "") -> list[dict[str, Any]]:
         for name in sorted(one.keys() | other.keys()):
             found += differences(one.get(name), other.get(name), f"{path}.{name}" if path else name)
         return found
-    return [] if one == other and type(one) is type(other) else [{"path": path, "from": one, "to": other}]
+    return [] if same(one, other) else [{"path": path, "from": one, "to": other}]

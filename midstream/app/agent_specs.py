@@ -14,7 +14,7 @@ from ..agent.prepare import rounds_of
 from ..core.agents import Loaded, Spec, Tool
 from ..core.ids import spelled
 from ..store.agents import AgentRow, VersionRow
-from .admin_fields import VersionFields
+from .admin_fields import SLUG, VersionFields
 
 #: Fields whose members are replaced one by one; null takes one out.
 MERGED = ("configuration", "settings", "limits", "keys")
@@ -54,7 +54,8 @@ def _spelled(written: dict[str, Any]) -> dict[str, Any]:
 
 def slug_of(name: str) -> str:
     """A slug for an agent of this name."""
-    return _NOT_IN_SLUG.sub("-", name.lower()).strip("-")[:48].strip("-") or "agent"
+    slug = _NOT_IN_SLUG.sub("-", name.lower()).strip("-")[:48].strip("-") or "agent"
+    return slug if SLUG.fullmatch(slug) else f"agent-{slug}"
 
 
 def full(value: Any) -> Any:

@@ -37,6 +37,12 @@ def _one_line(context: click.Context, parameter: click.Parameter, name: str) -> 
     return name
 
 
+def _not_empty(context: click.Context, parameter: click.Parameter, org: str | None) -> str | None:
+    if org == "":  # of a variable that is not set, mostly
+        raise click.BadParameter("an id cannot be empty")
+    return org
+
+
 @click.group()
 def keys() -> None:
     """API keys."""
@@ -45,7 +51,7 @@ def keys() -> None:
 @keys.command()
 @configured
 @click.argument("name", callback=_one_line)
-@click.option("--org", help="Id of the org that the key belongs to.  [the first one]")
+@click.option("--org", callback=_not_empty, help="Id of the org that the key belongs to.  [the first one]")
 @click.option(
     "--scope", "scopes", multiple=True, type=click.Choice([*SCOPES]), help="Repeat for several.  [chat, embeddings]"
 )
@@ -74,7 +80,7 @@ def create(
 
 @keys.command(name="list")
 @configured
-@click.option("--org", help="Id of the org.  [the first one]")
+@click.option("--org", callback=_not_empty, help="Id of the org.  [the first one]")
 def list_keys(config_file: str | None, data: str | None, org: str | None) -> None:
     """The keys of an org, without their secrets."""
 
@@ -95,7 +101,7 @@ def list_keys(config_file: str | None, data: str | None, org: str | None) -> Non
 @keys.command()
 @configured
 @click.argument("key_id")
-@click.option("--org", help="Id of the org.  [the first one]")
+@click.option("--org", callback=_not_empty, help="Id of the org.  [the first one]")
 def revoke(config_file: str | None, data: str | None, key_id: str, org: str | None) -> None:
     """Make a key invalid."""
 

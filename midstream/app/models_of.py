@@ -179,6 +179,18 @@ class Models:
         upstream = own.upstream if own is not None else model
         return (self._target(org, provider, upstream, self._label(org, provider, keys, api_key)),)
 
+    def key_of(self, org: str, service: str, model: str, keys: Mapping[str, str]) -> str | None:
+        """The id of the org's key that goes with a request which brings none, None = none of its keys. Raises as
+        `targets` does."""
+        provider = self._providers[self.targets(org, service, model, keys, None)[0].provider]
+        key = None if provider.service.builtin else self._key(org, provider, keys)
+        return None if key is None else key.id
+
+    def takes(self, service: str, key_service: str) -> bool:
+        """May a version name a key of the one for the other: is there a provider to which both fit?"""
+        named = {service, key_service}
+        return len(named) == 1 or any(named == {*self._fits(one)} for one in self._providers.values())
+
     @property
     def any_owned(self) -> bool:
         """Has any org a model of its own, as far as is known?"""
@@ -345,8 +357,21 @@ class Models:
             return None
         if api_key is not None:
             return self._lend(org, provider, api_key)
+        key = self._key(org, provider, keys)
+        if key is not None:
+            return self._lend(org, provider, key.secret)
+        if not provider.has_key and not provider.service.keyless:
+            raise BadRequest(
+                f"no key for the service {provider.name}: give apikey, or store one for this organization",
+                code="key_missing",
+                param="apikey",
+            )
+        return None
+
+    def _key(self, org: str, provider: Provider, keys: Mapping[str, str]) -> ServiceKey | None:
+        """The org's own, None = it has none."""
         known = self._orgs.get(org, OrgModels()).keys
-        fits = (provider.name, self._kinds[id(provider.service)])
+        fits = self._fits(provider)
         named = next((keys[name] for name in fits if name in keys), None)
         if named is not None:
             key = known.get(named)
@@ -360,17 +385,12 @@ class Models:
                     code="key_service_mismatch",
                     param="apikey",
                 )
-            return self._lend(org, provider, key.secret)
-        for key in known.values():
-            if key.service in fits:
-                return self._lend(org, provider, key.secret)
-        if not provider.has_key and not provider.service.keyless:
-            raise BadRequest(
-                f"no key for the service {provider.name}: give apikey, or store one for this organization",
-                code="key_missing",
-                param="apikey",
-            )
-        return None
+            return key
+        return next((key for key in known.values() if key.service in fits), None)
+
+    def _fits(self, provider: Provider) -> tuple[str, str]:
+        """Services whose keys it takes, and under which a version may name one."""
+        return provider.name, self._kinds[id(provider.service)]
 
     def _lend(self, org: str, provider: Provider, secret: Secret) -> str:
         label = self.label_of(org, provider.name, secret)

@@ -14,6 +14,7 @@ from ..agent.structured import structured
 from ..core.agents import AgentAsk, Loaded
 from ..core.errors import BadRequest, Garbled
 from ..core.events import Embedded
+from ..core.json_same import same
 from ..core.json_words import value_of
 from ..core.parts import text_of
 from ..core.serving import Completed, Desk, Target
@@ -132,7 +133,7 @@ def matches(how: str, expected: str, answer: str) -> bool:
         return expected.casefold() in answer.casefold()
     if how == "json":
         value = _value(answer)
-        return value is not _NOTHING and bool(value == _value(expected))
+        return value is not _NOTHING and same(value, _value(expected))
     return expected.strip() == answer.strip()
 
 

@@ -73,8 +73,9 @@ SELECT {AgentRow.COLUMNS} FROM agents a
 WHERE a.org_id = $1 AND a.deleted_at IS NULL AND (a.created_at, a.id) < ($2, $3)
 ORDER BY a.created_at DESC, a.id DESC LIMIT $4"""
 _TAKEN = "SELECT 1 FROM agents WHERE id = $1"
+# What is not given stays as it is by then: a pause and a new name may come at once.
 _CHANGE = """
-UPDATE agents SET name = $3, slug = $4, status = $5, updated_at = $6
+UPDATE agents SET name = COALESCE($3, name), slug = COALESCE($4, slug), status = COALESCE($5, status), updated_at = $6
 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
 _DELETE = "UPDATE agents SET deleted_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
 _VERSION = f"""
@@ -184,10 +185,9 @@ class AgentStore:
         self, id: str, *, name: str | None = None, slug: str | None = None, status: str | None = None
     ) -> AgentRow:
         """Sets what is not None. Raises errors.Conflict when the slug is in use."""
-        old = await self.get(id)
-        new = (name or old.name, slug or old.slug, status or old.status, self._clock())
+        await self.get(id)
         try:
-            await self._write((_CHANGE, (id, self._org, *new)))
+            await self._write((_CHANGE, (id, self._org, name, slug, status, self._clock())))
         except Conflict:
             raise _slug_taken(slug or "") from None
         return await self.get(id)

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ..core.errors import Conflict
 from ..core.ids import new_id
-from .database import Database
+from .database import Database, in_turn
 from .reading import missing
 
 #: Cases of one agent, and scores of one version that are looked at.
@@ -50,8 +51,10 @@ class ScoreRow(Struct, frozen=True):
 
 
 _ADD = """
-INSERT INTO test_cases (id, org_id, agent_id, body, created_at)
-VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING"""
+INSERT INTO test_cases (id, org_id, agent_id, body, created_at) SELECT $1, $2, $3, $4, $5
+WHERE (SELECT COUNT(*) FROM test_cases WHERE org_id = $2 AND agent_id = $3 AND deleted_at IS NULL) < $6
+ON CONFLICT (id) DO NOTHING"""
+_CASE = "SELECT 1 FROM test_cases WHERE id = $1"
 _CASES = f"""
 SELECT {CaseRow.COLUMNS} FROM test_cases WHERE org_id = $1 AND agent_id = $2 AND deleted_at IS NULL
 ORDER BY created_at, id LIMIT $3"""
@@ -77,8 +80,12 @@ class Cases:
         self._clock = clock
 
     async def add(self, body: bytes) -> CaseRow:
+        """Raises errors.Conflict when there are MOST already."""
         row = CaseRow(new_id("case_"), self._agent, body, self._clock())
-        await self._db.write([(_ADD, (row.id, self._org, self._agent, body, row.created_at))])
+        turn = in_turn(f"test_cases {self._agent}", self._db.dialect)
+        await self._db.write([*turn, (_ADD, (row.id, self._org, self._agent, body, row.created_at, MOST))])
+        if not await self._db.look_up(_CASE, row.id):
+            raise Conflict(f"an agent has at most {MOST} test cases", code="too_many")
         return row
 
     async def all(self) -> list[CaseRow]:

@@ -64,3 +64,9 @@ def with_clock(sql: str, dialect: DialectName) -> str:
 def with_place(sql: str, dialect: DialectName) -> str:
     """`@place` in a statement stands for the next place in line."""
     return sql.replace("@place", _PLACE[dialect])
+
+
+def in_turn(name: str, dialect: DialectName) -> list[Statement]:
+    """To stand first in a transaction that writes only if others have not written something meanwhile: those of one
+    name wait here for each other, so that each sees what the one before has done. (SQLite has one writer.)"""
+    return [("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (name,))] if dialect == "postgres" else []

@@ -15,7 +15,7 @@ from ..core.ids import new_id
 from ..core.secret import Secret
 from . import changes
 from .agents import PAGE, TRIES
-from .database import Database, Statement
+from .database import Database, Statement, Value, in_turn
 from .reading import missing
 from .secrets import WITH_OWNERS, Owner, Secrets
 
@@ -50,9 +50,16 @@ class NounRow(Struct, frozen=True):
         return msgspec.json.decode(self.body)
 
 
+#: Kinds of which an org has one of a name, by which agents name it.
+ONE_OF_A_NAME = frozenset({"mcp_server"})
+_IS_FREE = """NOT EXISTS (
+    SELECT 1 FROM nouns o
+    WHERE o.org_id = $2 AND o.kind = $3 AND o.name = $4 AND o.id <> $1 AND o.deleted_at IS NULL)"""
+_AS_SEEN = "COALESCE((SELECT number FROM org_changes WHERE org_id = '*'), 0) = $8"
 _INSERT = """
-INSERT INTO nouns (id, org_id, kind, name, body, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (id) DO NOTHING"""
+INSERT INTO nouns (id, org_id, kind, name, body, created_at, updated_at) SELECT $1, $2, $3, $4, $5, $6, $6
+WHERE (SELECT COUNT(*) FROM nouns WHERE org_id = $2 AND deleted_at IS NULL) < $7 @and
+ON CONFLICT (id) DO NOTHING"""
 _NOUN = f"SELECT {NounRow.COLUMNS} FROM nouns WHERE id = $1 AND org_id = $2 AND kind = $3 AND deleted_at IS NULL"
 _NOUNS = f"""
 SELECT {NounRow.COLUMNS} FROM nouns WHERE org_id = $1 AND kind = $2 AND deleted_at IS NULL
@@ -69,7 +76,7 @@ _EVERYWHERE = f"SELECT {NounRow.COLUMNS} FROM nouns WHERE kind = $1 AND deleted_
 _COUNT = "SELECT COUNT(*) FROM nouns WHERE org_id = $1 AND deleted_at IS NULL"
 _CHANGE = """
 UPDATE nouns SET name = $4, body = $5, updated_at = $6
-WHERE id = $1 AND org_id = $2 AND kind = $3 AND deleted_at IS NULL AND body = $7"""
+WHERE id = $1 AND org_id = $2 AND kind = $3 AND deleted_at IS NULL AND body = $7 @and"""
 _DELETE = "UPDATE nouns SET deleted_at = $4 WHERE id = $1 AND org_id = $2 AND kind = $3 AND deleted_at IS NULL"
 _SETTINGS = "SELECT COALESCE(settings, $2) FROM orgs WHERE id = $1"
 _SET = "UPDATE orgs SET settings = $2 WHERE id = $1 AND COALESCE(settings, $4) = $3"
@@ -85,13 +92,23 @@ class NounStore:
         self._org = org_id
         self._clock = clock
 
-    async def create(self, kind: str, name: str, body: bytes, *, secret: str | None = None) -> NounRow:
-        [(there,)] = await self._db.look_up(_COUNT, self._org)
-        if there >= MOST:
-            raise Conflict(f"an org has at most {MOST} of these", code="too_many")
-        id, now = new_id(KINDS[kind]), self._clock()
-        await self._write(kind, (_INSERT, (id, self._org, kind, name, body, now)), *self._putting(id, secret))
-        return await self.get(kind, id)
+    async def create(
+        self, kind: str, name: str, body: bytes, *, secret: str | None = None, seen: int | None = None
+    ) -> NounRow:
+        """seen: what `models_number` was before the org was found to be free to have this model; in one process those
+        who look for that and write do so one by one, as what is committed together is not seen. Raises errors.Conflict,
+        and makes nothing: too_many, already_exists (of a kind in ONE_OF_A_NAME), models_changed."""
+        id = new_id(KINDS[kind])
+        values = (id, self._org, kind, name, body, self._clock(), MOST)
+        putting = [] if secret is None else [self._secrets.putting_of(Owner("nouns", id, body), id, secret)]
+        await self._write(kind, *self._in_turn(kind), _guarded(_INSERT, kind, values, seen), *putting)
+        rows = await self._db.look_up(_NOUN, id, self._org, kind)
+        if not rows:
+            [(there,)] = await self._db.look_up(_COUNT, self._org)
+            if there >= MOST:
+                raise Conflict(f"an org has at most {MOST} of these", code="too_many")
+            raise _refused(kind, name)
+        return NounRow(*rows[0])
 
     async def get(self, kind: str, id: str) -> NounRow:
         rows = await self._db.look_up(_NOUN, id, self._org, kind)
@@ -119,16 +136,27 @@ class NounStore:
         return _by_kind(found), self._secrets.opened([row for row in rows if row[6] is None])
 
     async def change(
-        self, row: NounRow, name: str, body: bytes, *, secret: str | None = None, moved: bool = False
+        self,
+        row: NounRow,
+        name: str,
+        body: bytes,
+        *,
+        secret: str | None = None,
+        moved: bool = False,
+        seen: int | None = None,
     ) -> NounRow:
-        """row: as it was read. secret: None = as it is; moved: none at all. Raises errors.Conflict when it has changed
-        since: then its secret is what it was, too."""
+        """row: as it was read. secret: None = as it is; moved: none at all. seen: as of `create`. Raises
+        errors.Conflict when it has changed since, or as `create` does: then its secret is what it was, too."""
         values = (row.id, self._org, row.kind, name, body, self._clock(), row.body)
         owner = Owner("nouns", row.id, body)
         dropping = [self._secrets.dropping_of(owner)] if moved else []
         putting = [] if secret is None else [self._secrets.putting_of(owner, row.id, secret)]
-        await self._write(row.kind, (_CHANGE, values), *dropping, *putting)
+        guard = None if name == row.name and row.kind in ONE_OF_A_NAME else row.kind
+        change = _guarded(_CHANGE, guard, values, seen)
+        await self._write(row.kind, *self._in_turn(row.kind), change, *dropping, *putting)
         now = await self.get(row.kind, row.id)
+        if now.body == row.body != body:
+            raise _refused(row.kind, name)
         if now.body != body:
             raise Conflict(f"{row.id} was changed by somebody else meanwhile", code="noun_changed")
         return now
@@ -137,6 +165,10 @@ class NounStore:
         """Its secret is gone for good."""
         await self.get(kind, id)
         await self._write(kind, (_DELETE, (id, self._org, kind, self._clock())), self._secrets.dropping_all(id))
+
+    async def models_number(self) -> int:
+        """Another one after every change of any org's models."""
+        return (await changes.numbers(self._db, changes.ALL)).all
 
     # settings and free secrets
 
@@ -171,8 +203,9 @@ class NounStore:
             raise missing("secret", name)
         await self._write("", self._secrets.dropping(name))
 
-    def _putting(self, id: str, secret: str | None) -> list[Statement]:
-        return [] if secret is None else [self._secrets.putting(id, secret)]
+    def _in_turn(self, kind: str) -> list[Statement]:
+        names = ["models"] if kind == "model" else []
+        return [one for name in (*names, f"nouns {self._org}") for one in in_turn(name, self._db.dialect)]
 
     async def _write(self, kind: str, *statements: Statement) -> None:
         everywhere = [changes.raised(changes.ALL)] if kind == "model" else []
@@ -193,3 +226,16 @@ def _read(settings: bytes) -> dict[str, Any]:
 async def every_model(db: Database) -> list[NounRow]:
     """The models of every org: what one owns is refused to the others."""
     return [NounRow(*row) for row in await db.read(_EVERYWHERE, "model")]
+
+
+def _guarded(sql: str, kind: str | None, values: tuple[Value, ...], seen: int | None) -> Statement:
+    if seen is not None:
+        return sql.replace("@and", f"AND {_AS_SEEN}"), (*values, seen)
+    return sql.replace("@and", f"AND {_IS_FREE}" if kind in ONE_OF_A_NAME else ""), values
+
+
+def _refused(kind: str, name: str) -> Conflict:
+    if kind in ONE_OF_A_NAME:
+        what = kind.replace("_", " ")
+        return Conflict(f"name: another {what} is called {name!r}", code="already_exists", param="name")
+    return Conflict("a model was changed by somebody else meanwhile", code="models_changed")

@@ -175,6 +175,30 @@ def test_a_revocation_here_holds_at_once():
         door("one")
 
 
+def test_what_was_looked_up_before_a_revocation_here_is_not_believed_after_it():
+    door = Door({"one": key_of("one")})
+
+    async def test() -> None:
+        answers = asyncio.Event()
+
+        async def slow(secret: str) -> ApiKey | None:
+            found = await door._find(secret)
+            await answers.wait()
+            return found
+
+        identify = Identify(ADMIN, "org_default", slow, lambda: NOW, lambda: NOW)
+        asked = asyncio.create_task(identify({"x-api-key": "one"}))
+        await asyncio.sleep(0)
+        door.keys = {}
+        identify.forget()
+        answers.set()
+        await asked
+        with pytest.raises(Unauthenticated):
+            await identify({"x-api-key": "one"})
+
+    asyncio.run(test())
+
+
 def test_a_key_is_not_believed_beyond_its_own_end():
     door = Door({"one": key_of("one", expires_at=NOW + 0.5)})
     assert door("one").key_id == "key_one"

@@ -90,6 +90,33 @@ def test_who_asks_is_known_before_a_body_is_read_and_no_body_is_endless(
     here(tmp_path, test)
 
 
+@pytest.mark.parametrize("key", [KEY, ""])
+def test_an_empty_name_of_an_org_names_none_wherever_it_is_said(tmp_path: Path, key: str):
+    async def test(app: Here) -> None:
+        boss = key or (await new_key(app, scopes=["admin"])).json["key"]
+        mine = (await new_key(app)).json["id"]
+        agent = {"name": "a", "service": "midstream", "configuration": {"model": "rehearsal"}}
+        asked: list[tuple[str, str, Any]] = [
+            ("POST", "keys", {"name": "k", "org_id": "", "scopes": ["admin"]}),
+            ("GET", "keys?org_id=", None),
+            ("PATCH", f"keys/{mine}?org_id=", {"requests_per_minute": 1}),
+            ("DELETE", f"keys/{mine}?org_id=", None),
+            ("POST", "agents", {**agent, "org_id": ""}),
+            ("GET", "agents?org_id=", None),
+            ("POST", "documents", {"name": "d", "text": "x", "org_id": ""}),
+            ("POST", "tools", {"name": "t", "kind": "builtin", "builtin": {"name": "python"}, "org_id": ""}),
+            ("GET", "agents/a/memories?org_id=", None),
+        ]
+        for method, path, body in asked:
+            refused = await app.ask(method, f"/v1/admin/{path}", body, boss, content_type=JSON)
+            assert (refused.status, refused.json["error"]["param"]) == (400, "org_id"), (method, path)
+            assert refused.json["error"]["message"] == "org_id: String should have at least 1 character", path
+        listed = (await app.ask("GET", "/v1/admin/keys", key=boss)).json["data"]
+        assert next(one for one in listed if one["id"] == mine)["revoked_at"] is None
+
+    here(tmp_path, test)
+
+
 def test_the_keys_of_an_org_that_is_not_there_are_not_an_empty_list(tmp_path: Path):
     async def test(app: Here) -> None:
         assert (await app.ask("GET", "/v1/admin/keys?org_id=org_nope")).status == 404

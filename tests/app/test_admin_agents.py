@@ -60,6 +60,24 @@ def test_a_draft_is_discarded_and_the_published_version_is_not(tmp_path: Path):
     here(tmp_path, test)
 
 
+def test_an_agent_whose_only_draft_was_discarded_is_read_and_drafted_anew(tmp_path: Path):
+    async def test(app: Here) -> None:
+        one = await agent(app, memory=True)
+        path = f"/agents/{one['id']}"
+        assert (await post(app, f"{path}/versions/{one['version_id']}/discard")).status == 200
+        read = await app.ask("GET", f"/v1/admin{path}")
+        assert (read.status, read.json["slug"], read.json["version_id"]) == (200, one["slug"], None)
+        for method, end in (("GET", "/export"), ("GET", "/resolved"), ("POST", "/duplicate")):
+            refused = await post(app, path + end, method=method)
+            assert (refused.status, refused.json["error"]["code"]) == (404, "version_not_found")
+            assert refused.json["error"]["message"].endswith("has no version: draft one with POST .../versions")
+        draft = await made(app, f"{path}/versions", {"service": "midstream", "configuration": {"model": "rehearsal"}})
+        assert (draft["number"], draft["memory"], draft["service"]) == (2, False, "midstream")
+        assert (await post(app, f"{path}/publish", {"version_id": draft["id"]})).status == 200
+
+    here(tmp_path, test)
+
+
 def test_an_agent_is_found_by_every_spelling_paused_resumed_renamed_and_deleted(tmp_path: Path):
     async def test(app: Here) -> None:
         one = await published(app, slug="helper-1")
@@ -84,6 +102,22 @@ def test_a_slug_is_made_from_the_name_and_one_that_is_given_is_kept_free(tmp_pat
         assert (await agent(app, "日本"))["slug"] == "agent"
         refused = await post(app, "/agents", {"name": "x", "slug": "agent"})
         assert (refused.status, refused.json["error"]["code"]) == (409, "slug_taken")
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize("name", ["507f1f77bcf86cd799439011", "5F0C2D9E-81aa-8000-8000-a1b2c3000000", "0" * 32])
+def test_a_slug_made_from_a_name_that_looks_like_an_id_does_not(tmp_path: Path, name: str):
+    async def test(app: Here) -> None:
+        refused = await post(app, "/agents", {"name": "x", "slug": name.lower()})
+        assert (refused.status, refused.json["error"]["param"]) == (400, "slug")
+        one = await agent(app, name)
+        assert one["slug"] == f"agent-{name.lower()}"
+        assert (await app.ask("GET", f"/v1/admin/agents/{one['slug']}")).json["id"] == one["id"]
+        file = (await app.ask("GET", f"/v1/admin/agents/{one['id']}/export")).json
+        _, boss = await other_org(app)
+        assert (await made(app, "/agents/import", file, boss))["slug"] == one["slug"]
+        assert (await agent(app, name))["slug"].startswith(f"{one['slug']}-")
 
     here(tmp_path, test)
 

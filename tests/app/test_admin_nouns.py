@@ -66,6 +66,32 @@ def test_a_secret_that_was_given_is_in_no_reply_and_in_no_file(tmp_path: Path):
     here(tmp_path, test)
 
 
+def test_null_takes_the_headers_of_an_mcp_server_away(tmp_path: Path):
+    async def test(app: Here) -> None:
+        one = await made(app, "/mcp_servers", BODIES["mcp_servers"])
+        changed = await post(app, f"/mcp_servers/{one['id']}", {"headers": None}, method="PATCH")
+        assert (changed.status, changed.json["header_names"]) == (200, [])
+        [server] = await app.services.loader.servers(DEFAULT_ORG)
+        assert server.headers == {}
+        drafted = await agent(app, mcp_servers=["m"])
+        assert (
+            await post(app, f"/agents/{drafted['id']}/publish", {"version_id": drafted["version_id"]})
+        ).status == 200
+
+    here(tmp_path, test)
+
+
+def test_a_key_of_a_service_is_not_taken_away_with_null(tmp_path: Path):
+    async def test(app: Here) -> None:
+        one = await made(app, "/service_keys", BODIES["service_keys"])
+        refused = await post(app, f"/service_keys/{one['id']}", {"key": None}, method="PATCH")
+        assert (refused.status, refused.json["error"]["param"]) == (400, "key")
+        assert refused.json["error"]["message"] == "key: cannot be null"
+        assert (await app.ask("GET", f"/v1/admin/service_keys/{one['id']}")).json == one
+
+    here(tmp_path, test)
+
+
 def test_secrets_have_names_of_their_own(tmp_path: Path):
     async def test(app: Here) -> None:
         key = (await made(app, "/service_keys", BODIES["service_keys"]))["id"]

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from midstream.app.agent_files import differences
+
 from .agent_things import agent, http_tool, made, other_org, post
 from .asgi import Here, here
 
@@ -22,6 +26,18 @@ def file_of(*tools: tuple[str, Any], **agent: Any) -> dict[str, Any]:
 
 def placed(copied: Any) -> list[tuple[str, str]]:
     return [(one["path"], one["id"]) for one in copied["missing"]]
+
+
+@pytest.mark.parametrize(
+    "one, other, paths",
+    [
+        ({"a": {"enum": [True]}, "b": 1}, {"a": {"enum": [1]}, "b": 1.0}, ["a.enum"]),
+        ({"a": False, "b": [{"c": 0.0}]}, {"a": 0, "b": [{"c": 0}]}, ["a"]),
+        ({"a": [1, 2], "b": None}, {"a": [1, 2]}, []),
+    ],
+)
+def test_versions_differ_where_json_tells_their_values_apart(one: Any, other: Any, paths: list[str]):
+    assert [change["path"] for change in differences(one, other)] == paths
 
 
 def test_what_an_agent_names_and_the_org_does_not_have_is_missing(tmp_path: Path):

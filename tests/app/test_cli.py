@@ -203,6 +203,14 @@ def test_a_key_has_one_line_in_the_list_whatever_its_name(serving: Serving) -> N
     assert [line.split()[4] for line in good("keys", "list").splitlines()] == [r"a\nb\x1b[31m"]
 
 
+@pytest.mark.parametrize("command", [("create", "x"), ("list",), ("revoke", "key_1")])
+def test_an_empty_name_of_an_org_is_not_the_first_ones(command: tuple[str, ...]) -> None:
+    good("migrate")
+    refused = run("keys", *command, "--org", "")
+    assert refused.exit_code == 2
+    assert "--org" in refused.stderr
+
+
 def test_keys_of_an_org_that_is_not_there_are_not_an_empty_list() -> None:
     good("migrate")
     assert run("keys", "list", "--org", "org_nope").stderr.startswith("Error: ")

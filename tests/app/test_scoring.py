@@ -28,4 +28,7 @@ def test_words_are_compared_exactly_within_or_as_values():
     assert matches("contains", "HALLO", "say hallo!")
     assert matches("json", '{"a": 1, "b": [2]}', '{"b":[2],"a":1}')
     assert not matches("json", "1", "one")
+    assert matches("json", '{"n": 1}', '{"n": 1.0}')
+    for expected, answer in (('{"ok": 1}', '{"ok": true}'), ("[false]", "[0]"), ("1", "true")):
+        assert not matches("json", expected, answer)
     assert (is_json("1"), is_json("{"), is_json("[" * 5000 + "]" * 5000)) == (True, False, False)

@@ -124,6 +124,19 @@ def test_only_a_draft_is_changed_and_the_published_one_is_not_discarded(url: str
     with_store(url, work)
 
 
+def test_an_agent_that_is_paused_renamed_and_given_a_slug_at_once_is_all_three(url: str) -> None:
+    async def work(store: Store) -> None:
+        agents = store.org(ORG).agents
+        for number in range(5):
+            agent, _ = await agents.create("A", f"a-{number}", b"{}")
+            changes = ({"status": "paused"}, {"name": "B"}, {"slug": f"b-{number}"})
+            await asyncio.gather(*(agents.change(agent.id, **one) for one in changes))
+            now = await agents.get(agent.id)
+            assert (now.status, now.name, now.slug) == ("paused", "B", f"b-{number}")
+
+    with_store(url, work)
+
+
 def test_a_slug_is_of_one_agent_and_free_again_after_it(url: str) -> None:
     async def work(store: Store) -> None:
         agents = store.org(ORG).agents

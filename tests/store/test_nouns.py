@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from midstream.core.errors import Conflict, NotFound, StoreDown
-from midstream.store import Store, changes
-from midstream.store.nouns import NounStore, every_model
+from midstream.store import Store, changes, nouns, open_store
+from midstream.store.nouns import NounRow, NounStore, every_model
 from midstream.store.tools import ToolStore
 
 from .turns import ORG, with_store
@@ -27,6 +29,26 @@ NOUN_BY_ID = {
 }
 
 
+@asynccontextmanager
+async def _both(store: Store, url: str) -> AsyncIterator[tuple[Store, Store]]:
+    """A second server's beside it, where there may be one."""
+    if not url.startswith("postgres"):
+        yield store, store
+        return
+    second = await open_store(url, worker="second")
+    second.seal_with(b"\0" * 32)
+    store.seal_with(b"\0" * 32)
+    try:
+        yield store, second
+    finally:
+        await second.close()
+
+
+def _ended(ends: list[object]) -> list[str]:
+    """What each came to."""
+    return sorted(end.code if isinstance(end, Conflict) else type(end).__name__ for end in ends)
+
+
 def _public(kind: type) -> set[str]:
     return {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
 
@@ -36,7 +58,7 @@ def test_every_method_is_in_these_tables() -> None:
         "create", "adding", "every", "some", "some_sealed", "named", "is_taken",
     }  # fmt: skip
     assert _public(NounStore) == NOUN_BY_ID.keys() | {
-        "create", "all", "all_sealed", "settings", "change_settings", "put_secret", "drop_secret",
+        "create", "all", "all_sealed", "settings", "change_settings", "put_secret", "drop_secret", "models_number",
     }  # fmt: skip
 
 
@@ -239,5 +261,110 @@ def test_a_model_that_an_org_owns_is_a_change_for_every_org(url: str) -> None:
         row = await store.org(ORG).nouns.create("model", "tuned", b'{"own":true}')
         assert await changes.numbers(store.db, OTHER) != before
         assert [one.id for one in await every_model(store.db)] == [row.id]
+
+    with_store(url, work)
+
+
+def test_an_org_has_one_mcp_server_of_a_name_however_many_make_it_at_once(url: str) -> None:
+    async def work(store: Store) -> None:
+        async with _both(store, url) as both:
+            for number in range(10):
+                names = [each.org(ORG).nouns for each in both]
+                made = await asyncio.gather(
+                    *(names[n % 2].create("mcp_server", f"s{number}", b"%d" % n, secret=str(n)) for n in range(6)),
+                    return_exceptions=True,
+                )
+                assert _ended(made) == ["NounRow"] + ["already_exists"] * 5
+                [row] = [one for one in made if isinstance(one, NounRow)]
+                assert await store.org(ORG).secrets.get(row.id) == row.body.decode()
+                assert len(await store.org(ORG).secrets.names()) == number + 1
+                await store.org(OTHER).nouns.create("mcp_server", f"s{number}", b"{}")
+                await store.org(ORG).nouns.create("template", f"s{number}", b"{}")
+
+    with_store(url, work)
+
+
+def test_a_name_is_free_again_when_its_mcp_server_is_renamed_or_deleted(url: str) -> None:
+    async def work(store: Store) -> None:
+        org = store.org(ORG)
+        wiki = await org.nouns.create("mcp_server", "wiki", b"1", secret="first")
+        other = await org.nouns.create("mcp_server", "other", b"2", secret="second")
+        with pytest.raises(Conflict) as refused:
+            await org.nouns.change(other, "wiki", b"3", secret="third")
+        assert (refused.value.code, refused.value.param) == ("already_exists", "name")
+        assert await org.nouns.get("mcp_server", other.id) == other
+        assert await org.secrets.get(other.id) == "second"
+        await org.nouns.change(wiki, "team", b"4")
+        await org.nouns.change(other, "wiki", b"5")
+        await org.nouns.delete("mcp_server", other.id)
+        await org.nouns.create("mcp_server", "wiki", b"6")
+
+    with_store(url, work)
+
+
+def test_of_mcp_servers_that_get_one_name_at_once_one_does(url: str) -> None:
+    async def work(store: Store) -> None:
+        async with _both(store, url) as both:
+            for number in range(10):
+                rows = [await store.org(ORG).nouns.create("mcp_server", f"{number}-{n}", b"0") for n in range(6)]
+                ends = await asyncio.gather(
+                    *(both[n % 2].org(ORG).nouns.change(row, f"one-{number}", b"1") for n, row in enumerate(rows)),
+                    return_exceptions=True,
+                )
+                assert _ended(ends) == ["NounRow"] + ["already_exists"] * 5
+
+    with_store(url, work)
+
+
+def test_mcp_servers_that_have_had_one_name_from_before_are_changed_and_parted(url: str) -> None:
+    async def work(store: Store) -> None:
+        org = store.org(ORG)
+        one, two = [await org.nouns.create("mcp_server", name, b"0") for name in ("wiki", "other")]
+        await store.db.write([("UPDATE nouns SET name = $1 WHERE id = $2", ("wiki", two.id))])
+        two = await org.nouns.get("mcp_server", two.id)
+        assert (await org.nouns.change(two, "wiki", b"1")).body == b"1"
+        assert (await org.nouns.change(await org.nouns.get("mcp_server", two.id), "new", b"2")).name == "new"
+        assert (await org.nouns.change(one, "wiki", b"3")).name == "wiki"
+
+    with_store(url, work)
+
+
+def test_a_model_is_written_only_while_no_other_has_changed_since_it_was_looked_at(url: str) -> None:
+    async def work(store: Store) -> None:
+        async with _both(store, url) as (one, two):
+            row = await one.org(ORG).nouns.create("model", "old", b"0")
+            for number in range(10):
+                seen = await one.org(ORG).nouns.models_number()
+                ends = await asyncio.gather(
+                    one.org(ORG).nouns.create("model", f"m{number}", b"{}", seen=seen),
+                    *([two.org(OTHER).nouns.create("model", f"m{number}", b"{}", seen=seen)] if one is not two else []),
+                    return_exceptions=True,
+                )
+                assert _ended(ends) == ["NounRow", "models_changed"][: len(ends)]
+                for late in (
+                    one.org(OTHER).nouns.create("model", "late", b"{}", seen=seen),
+                    two.org(ORG).nouns.change(row, "late", b"1", seen=seen),
+                ):
+                    with pytest.raises(Conflict) as refused:
+                        await late
+                    assert refused.value.code == "models_changed"
+            assert await one.org(ORG).nouns.get("model", row.id) == row
+            assert await one.org(ORG).nouns.models_number() > seen
+
+    with_store(url, work)
+
+
+def test_an_org_has_no_more_nouns_than_it_may_however_many_make_them_at_once(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(store: Store) -> None:
+        async with _both(store, url) as both:
+            for number in range(1, 11):
+                monkeypatch.setattr(nouns, "MOST", number * 3)
+                made = await asyncio.gather(
+                    *(both[n % 2].org(ORG).nouns.create("template", "t", b"{}") for n in range(8)),
+                    return_exceptions=True,
+                )
+                assert _ended(made) == ["NounRow"] * 3 + ["too_many"] * 5
 
     with_store(url, work)

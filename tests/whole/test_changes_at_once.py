@@ -76,3 +76,33 @@ def test_no_change_of_an_orgs_settings_is_lost(servers: tuple[Serving, Serving])
                 threads.submit(server.ask, "PATCH", path, change)
         settings = servers[0].ask("GET", path).json
         assert (settings["timezone"], "embedding" in settings) == ("Asia/Tokyo", True)
+
+
+def test_of_two_orgs_that_name_one_model_as_their_own_at_once_one_is_refused(servers: tuple[Serving, Serving]):
+    keys = []
+    for name in ("a", "b"):
+        org = servers[0].ask("POST", "/v1/admin/orgs", {"name": name}).json["id"]
+        key = servers[0].ask("POST", "/v1/admin/keys", {"name": name, "org_id": org, "scopes": ["admin"]})
+        keys.append(key.json["key"])
+    for number in range(12):
+        asked = [(servers[n % 2], keys[n // 2 % 2]) for n in range(8)]
+        body = {"name": f"tuned-{number}", "service": "openai", "model": f"ft:gpt-4o:acme-{number}"}
+        with ThreadPoolExecutor(8) as threads:
+            ends = [threads.submit(server.ask, "POST", "/v1/admin/models", body, key=key) for server, key in asked]
+        said = sorted((end.result().status, end.result().json.get("error", {}).get("code")) for end in ends)
+        taken, foreign = (409, "already_exists"), (403, "organization_not_permitted")
+        assert said == [(201, None)] + [foreign] * 4 + [taken] * 3
+
+
+def test_of_mcp_servers_of_one_name_that_are_made_or_renamed_at_once_there_is_one(servers: tuple[Serving, Serving]):
+    path, url = "/v1/admin/mcp_servers", "https://mcp.example.org/mcp"
+    for number in range(8):
+        old = [servers[0].ask("POST", path, {"name": f"old-{number}-{n}", "url": url}).json["id"] for n in range(2)]
+        changes = [("POST", path, {"name": f"new-{number}", "url": url}) for _ in range(2)]
+        changes += [("PATCH", f"{path}/{id}", {"name": f"new-{number}"}) for id in old]
+        with ThreadPoolExecutor(4) as threads:
+            ends = [threads.submit(servers[n % 2].ask, *change) for n, change in enumerate(changes)]
+        replies = [end.result() for end in ends]
+        assert sum(reply.status in (200, 201) for reply in replies) == 1
+        errors = [reply.json["error"] for reply in replies if reply.status == 409]
+        assert [(one["code"], one["param"]) for one in errors] == [("already_exists", "name")] * 3

@@ -50,3 +50,37 @@ def test_the_resolved_tools_are_those_that_a_turn_shows_its_model(tmp_path: Path
         assert (shown["weather"]["properties"], [*shown["forecast"]["properties"]]) == ({}, ["unit"])
         assert said["tool_id_and_name_mapping"].keys() == shown.keys()
         assert said["configuration"]["tools"] == said["tools"]
+
+
+def test_the_resolved_key_is_the_one_that_a_turn_sends_and_publishing_takes_what_turns_take(tmp_path: Path):
+    with Upstream(_answer) as up, Serving(tmp_path, TOML.format(url=up.url)) as serving:
+        agents = Agents(serving)
+        keys = {}
+        for name, service in (("old", "up"), ("new", "up"), ("kind", "openai_compatible")):
+            body = {"name": name, "service": service, "key": f"sk-0123456789-{name}"}
+            keys[name] = agents.post("/v1/admin/service_keys", body)["id"]
+        agent = agents.agent(service="up", configuration={"model": "m"})
+        path = f"/v1/admin/agents/{agent}"
+
+        def sent(named: dict[str, str]) -> tuple[str, str]:
+            """The key that the upstream got, and the one that is shown, both by their last four signs."""
+            version = agents.post(f"{path}/versions", {"keys": {"up": None, "openai_compatible": None, **named}})["id"]
+            published = serving.ask("POST", f"{path}/publish", {"version_id": version})
+            assert published.status == 200, published.body
+            asked = serving.ask("POST", "/api/v2/model/chat/completion", {"agent_id": agent, "user": "?"})
+            assert asked.status == 200, asked.body
+            shown = serving.ask("GET", f"{path}/resolved", None).json["apikey"]
+            return dict(up.asked[-1].headers)["authorization"][-4:], shown.removeprefix("...")
+
+        for named, last in (
+            ({}, "-old"),
+            ({"up": keys["new"]}, "-new"),
+            ({"openai_compatible": keys["new"]}, "-new"),
+            ({"openai_compatible": keys["kind"]}, "kind"),
+            ({"up": keys["kind"]}, "kind"),
+        ):
+            assert sent(named) == (last, last)
+        serving.ask("DELETE", f"/v1/admin/service_keys/{keys['kind']}", None)
+        refused = serving.ask("POST", "/api/v2/model/chat/completion", {"agent_id": agent, "user": "?"})
+        assert (refused.status, refused.json["code"]) == (400, "key_missing")
+        assert serving.ask("GET", f"{path}/resolved", None).json["apikey"] is None
