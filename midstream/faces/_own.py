@@ -160,6 +160,8 @@ def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
 
 #: Fields of an agent's turn by the names that they have here.
 _NAMES = {
+    "user": "message",
+    "agent_id": "agentId",
     "tool_choice": "toolChoice",
     "document_ids": "documentIds",
     "limit_type": "limitType",
