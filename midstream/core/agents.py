@@ -204,7 +204,9 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     tools: names or ids that replace the agent's set (None = the agent's own). extra_tools: whole tools for this call.
     conversation: id of the conversation, "" = a new one, None = found by thread. wait: False = 409 when another turn of
     the conversation is under way. edit: id of the message that this one replaces (a new branch); regenerate: answer
-    that message once more. playground: nothing is kept but the attempts."""
+    that message once more. emptied: of document_ids and variables, those that the caller gives as empty, which is more
+    than to say nothing of them: the message that is answered once more has none then. playground: nothing is kept but
+    the attempts."""
 
     agent: str = ""
     slug: str = ""
@@ -223,6 +225,7 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     wait: bool = True
     edit: str = ""
     regenerate: str = ""
+    emptied: tuple[str, ...] = ()
     variables: dict[str, Any] = {}
     arguments: dict[str, Any] = {}
     variables_path: dict[str, dict[str, str]] = {}

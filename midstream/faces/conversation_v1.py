@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 from uuid import UUID
 
@@ -114,6 +115,7 @@ def read(task: str, request: Request) -> Turn:
         wait=body.wait_for_turn is not False,
         edit=edit,
         regenerate=again,
+        emptied=_emptied(document_ids=body.document_ids, variables=body.variables),
         variables=body.variables or {},
         document_ids=tuple(body.document_ids or ()),
         calls=CALLS_V1,
@@ -127,6 +129,10 @@ def read(task: str, request: Request) -> Turn:
         headers=request.headers,
         agent=ask,
     )
+
+
+def _emptied(**given: Sized | None) -> tuple[str, ...]:
+    return tuple(name for name, value in given.items() if value is not None and not value)
 
 
 def own_id(prefix: str, given: str | None, field: str) -> str:
