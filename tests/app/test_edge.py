@@ -76,6 +76,49 @@ def test_errors_are_in_the_grammar_of_the_face_that_was_asked(tmp_path: Path):
     here(tmp_path, test)
 
 
+CLAUDES, GOOGLES = {"anthropic-version": "2023-06-01"}, {"x-goog-api-client": "google-genai-sdk/2"}
+
+
+def grammar(error: Any) -> str:
+    """Whose error it is."""
+    if error.get("type") == "error":
+        return "anthropic"
+    inner = error["error"]
+    return "google" if isinstance(inner["code"], int) else "openai" if "type" in inner else "ours"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/nobody/knows", "/v1/files", "/v1/nothing"])
+@pytest.mark.parametrize("mark, whose", [(CLAUDES, "anthropic"), (GOOGLES, "google")])
+def test_where_several_vendors_have_a_path_errors_are_in_the_grammar_of_who_asks(
+    tmp_path: Path, mark: dict[str, str], whose: str, path: str, method: str
+):
+    async def test(app: Here) -> None:
+        key = "" if (method, path) == ("GET", "/v1/models") else KEY
+        reply = await app.ask(method, path, {} if method == "POST" else b"", key=key, **mark)
+        assert reply.status in (401, 404, 405, 501)
+        assert grammar(reply.json) == whose
+
+    here(tmp_path, test)
+
+
+def test_a_path_of_one_vendor_has_its_errors_whatever_headers_come(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for path, whose in (
+            ("/v1/chat/completions", "openai"), ("/v1/messages", "anthropic"), ("/v1beta/models/m", "google"),
+            ("/v1/messages/batches", "anthropic"), ("/v1beta/files", "google"),
+        ):  # fmt: skip
+            for mark in (CLAUDES, GOOGLES, {}):
+                assert grammar((await app.ask("DELETE", path, **mark)).json) == whose, (path, mark)
+        for path in ("/v1/cachedContents", "/upload/v1beta/files", "/upload/v1/files"):
+            reply = await app.ask("POST", path, {})
+            assert (reply.status, grammar(reply.json)) == (501, "google"), path
+        assert "statusCode" in (await app.ask("GET", "/api/v1/nothing", **CLAUDES)).json
+        assert grammar((await app.ask("GET", "/nothing", **CLAUDES)).json) == "ours"
+
+    here(tmp_path, test)
+
+
 def test_who_asks_is_known_before_the_body_is_read(tmp_path: Path):
     async def test(app: Here) -> None:
         for path in ("/v1/chat/completions", "/v1/messages", "/v1/embeddings", "/v1beta/models/m:generateContent"):

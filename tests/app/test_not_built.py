@@ -6,7 +6,13 @@ from midstream.app.faces import all_faces
 from midstream.app.not_built import _NAMES, not_built
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", "/v1/batches/batch_1/cancel", "/v1/fine_tuning/jobs"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/completions", "/v1/batches/batch_1/cancel", "/v1/fine_tuning/jobs", "/v1/cachedContents",
+        "/v1beta/cachedContents/1", "/upload/v1beta/files", "/v1beta/fileSearchStores", "/v1beta/interactions",
+    ],
+)  # fmt: skip
 def test_a_known_operation_is_refused_by_its_name(path: str):
     refusal = not_built(path)
     assert refusal is not None
