@@ -128,7 +128,7 @@ class Edge:
                     return
                 face = self._face_for(path, headers)
                 raise not_built(path) or error from None
-            query = dict(parse_qsl(scope["query_string"].decode("latin-1"))) if scope["query_string"] else {}
+            query = _query(scope["query_string"])
             request = Request(route.method, path, query, headers, params, request_id)
             if route.method == "GET":  # a list of models, which several vendors have at the same path
                 face = marked(self._services.faces, headers) or face
@@ -225,6 +225,11 @@ def _allowed(headers: Headers) -> bytes:
     a star would not mean `authorization`."""
     asked: str = headers.get("access-control-request-headers", "").strip()
     return asked.encode() if len(asked) <= MAX_ASKED and _ASKED.fullmatch(asked) else ALLOWED_HEADERS
+
+
+def _query(text: bytes) -> dict[str, str]:
+    """Also what is there without a value."""
+    return dict(parse_qsl(text.decode("latin-1"), keep_blank_values=True)) if text else {}
 
 
 def _root(path: str) -> str:

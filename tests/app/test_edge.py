@@ -150,6 +150,38 @@ def test_a_key_in_the_address_is_for_geminis_clients_only(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "path, body",
+    [
+        ("/api/v1/conversation", {"agentId": "a", "message": "hi"}),
+        ("/api/v1/completions", BODY),
+        ("/api/v1/agent/run", BODY),
+        ("/api/v2/model/chat/completion", {"agent_id": "a", "user": "hi"}),
+        ("/api/v2/model/playground/chat/completion/a", {"user": "hi"}),
+        ("/api/v2/model/embedding", {"agent_id": "a", "user": "hi"}),
+    ],
+)
+def test_our_own_faces_refuse_what_an_address_says_besides(tmp_path: Path, path: str, body: Any):
+    async def test(app: Here) -> None:
+        for query, name in (("version_id=ver_1", "version_id"), ("stream", "stream"), (f"key={KEY}", "key")):
+            told = (await app.ask("POST", f"{path}?{query}", body)).json
+            words = f"{name}: unknown query parameter; there are none here"
+            assert words in (told["error"], told.get("message"))
+            assert "unknown_parameter" in (told["error"], told.get("code"))
+            assert told.get("param", name) == name
+            assert (await app.ask("POST", f"{path}?{query}", body, key="")).status == 401
+
+    here(tmp_path, test)
+
+
+def test_other_vendors_faces_take_what_their_clients_say_in_the_address(tmp_path: Path):
+    async def test(app: Here) -> None:
+        assert (await app.ask("POST", "/v1/chat/completions?api-version=1", BODY)).status == 200
+        assert (await app.ask("POST", "/v1/messages?beta=true", {**BODY, "max_tokens": 9})).status == 200
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
     "headers",
     [{"content-type": "text/plain"}, {"content-type": JSON, "content-encoding": "gzip"}, {"content-type": ""}],
 )
