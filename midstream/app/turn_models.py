@@ -105,9 +105,9 @@ def _key(target: Target) -> tuple[str, str]:
     return target.provider, target.model
 
 
-def asked(prompt: Prompt, model: str, stream: bool) -> Turn:
+def asked(prompt: Prompt, model: str, stream: bool, strict: bool = False) -> Turn:
     """A model call of the turn, in no provider's own words."""
-    turn = Turn(DIALECT, {}, lambda fields: prompt, model=model, stream=stream)
+    turn = Turn(DIALECT, {}, lambda fields: prompt, model=model, stream=stream, strict=strict)
     turn.put_prompt(prompt)
     turn.examined = True
     return turn

@@ -13,16 +13,17 @@ from msgspec.structs import replace
 from ..agent.guardrails import guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
 from ..agent.pre_tools import before_them, early_variables, pre_call
-from ..agent.prepare import Given, Prepared, chosen, guarded, prepare, reported
+from ..agent.prepare import Given, Prepared, chosen, guarded, in_their_words, prepare, reported
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool, beneath
-from ..core.errors import NotFound, TimedOut
+from ..core.errors import NotFound, TimedOut, Unhonoured
 from ..core.events import Answer, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
 from ..core.parts import Media, ToolCall, has_media, spoken
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
+from ..core.unread import check_honoured
 from ..metering.alerts import alarms_of, raised
 from ..metering.turns import TURN
 from ..store.ledger import Record
@@ -164,9 +165,15 @@ class TurnWork:
     def _ready(
         self, desk: Desk, given: Given, make: Callable[[Loaded, AgentAsk, Given], Prepared]
     ) -> tuple[Prepared, TurnModels, TurnChecks]:
-        prepared = self._prepared = make(self._loaded, self._ask, given)
+        prepared = self._prepared = self._made(make, given)
         models = self._models_of(prepared, given)
         return prepared, models, self._checks(desk, prepared, models)
+
+    def _made(self, make: Callable[[Loaded, AgentAsk, Given], Prepared], given: Given) -> Prepared:
+        made = make(self._loaded, self._ask, given)
+        if self._ask.strict:
+            check_honoured("this turn", made.dropped)
+        return made
 
     def _models_of(self, prepared: Prepared, given: Given) -> TurnModels:
         org, rooms = self._asker.org, self._rooms
@@ -174,7 +181,7 @@ class TurnWork:
             rooms.targets(org, self._loaded, self._ask, prepared),
             prepared,
             lambda target: rooms.models.document(org, target.provider, target.model),
-            lambda known: prepare(self._loaded, self._ask, replace(given, model=known)),
+            lambda known: self._made(prepare, replace(given, model=known)),
         )
 
     async def _following(
@@ -194,12 +201,15 @@ class TurnWork:
     def _asking(self, desk: Desk, prepared: Prepared, models: TurnModels, *, quiet: bool) -> Ask:
         async def ask(prompt: Prompt) -> Completed:
             turn, targets = models.asks(
-                prompt, lambda made: asked(placed(made, self._ask), prepared.model, self._stream)
+                prompt, lambda made: asked(placed(made, self._ask), prepared.model, self._stream, self._ask.strict)
             )
             if has_media(prompt.messages):
                 await desk.write()  # they may have to be fetched before the call leaves
             self._asks_from = len(desk.asked)
-            completed = await desk.complete(turn, targets, quiet=quiet)
+            try:
+                completed = await desk.complete(turn, targets, quiet=quiet)
+            except Unhonoured as error:
+                raise Unhonoured(error.who, in_their_words(prepared, error.names)) from None
             self._first_error = self._first_error or why_another(targets[0], completed)
             return completed
 

@@ -199,6 +199,7 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     calls: most model calls that the face allows, the last one without tools (None = the agent's own limit of rounds).
     text, media: the user's message. places: where each of media stands in the request. messages: a whole transcript
     instead of it (core.parts.Message values).
+    strict: refuse the turn instead of leaving anything out.
     arguments: what the model of another agent has called this one with. They are variables of its prompt before all
     others, and what its tools' mapped arguments are taken from where no variable says anything: see `beneath`.
     tools: names or ids that replace the agent's set (None = the agent's own). extra_tools: whole tools for this call.
@@ -213,6 +214,7 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     version: str = ""
     org: str = ""
     usual_fallback: bool = False
+    strict: bool = False
     text: str = ""
     media: tuple[Media, ...] = ()
     places: tuple[str, ...] = ()

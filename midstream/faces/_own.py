@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from ..core.dialect import AnswerWriter, Say
-from ..core.errors import BadRequest, MidstreamError
+from ..core.errors import BadRequest, MidstreamError, Unhonoured
 from ..core.events import (
     Answer,
     Attempted,
@@ -159,7 +159,7 @@ def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
 
 
 #: Fields of an agent's turn by the names that they have here.
-_NAMES = {
+NAMES_V1 = {
     "user": "message",
     "agent_id": "agentId",
     "tool_choice": "toolChoice",
@@ -177,24 +177,26 @@ def more_v1(outcome: Outcome) -> dict[str, Any]:
     more = {
         "images": [address(image) for image in outcome.images],
         "missingVariables": outcome.missing,
-        "droppedParameters": [_NAMES.get(name, name) for name in outcome.dropped],
+        "droppedParameters": [NAMES_V1.get(name, name) for name in outcome.dropped],
         "notices": outcome.noted,
         "blocked": outcome.blocked,
     }
     return {name: value for name, value in more.items() if value}
 
 
-def error_v1(error: MidstreamError, request_id: str) -> bytes:
-    """With {limitType, currentUsage, limitValue} when a limit was reached."""
-    told: dict[str, Any] = {"statusCode": error.status, "message": _message_v1(error), "error": error.code}
+def error_v1(error: MidstreamError, request_id: str, names: Mapping[str, str] = NAMES_V1) -> bytes:
+    """With {limitType, currentUsage, limitValue} when a limit was reached. names: of fields, as the face has them."""
+    told: dict[str, Any] = {"statusCode": error.status, "message": message_v1(error, names), "error": error.code}
     limit: dict[str, Any] = getattr(error, "limit", None) or {}
-    return encode(told | {_NAMES.get(name, name): value for name, value in limit.items()})
+    return encode(told | {NAMES_V1.get(name, name): value for name, value in limit.items()})
 
 
-def _message_v1(error: MidstreamError) -> str:
+def message_v1(error: MidstreamError, names: Mapping[str, str] = NAMES_V1) -> str:
     """With the names that fields and ids have here."""
+    if isinstance(error, Unhonoured):
+        return Unhonoured(error.who, [names.get(name, name) for name in error.names]).message
     message, param = error.message, error.param or ""
-    name = _NAMES.get(param)
+    name = names.get(param)
     if name and message.startswith(param):
         message = f"{name}{message[len(param) :]}"
     return _IDS.sub(lambda found: as_uuid(found[0]), message)
@@ -325,4 +327,4 @@ def tool_result_v1(ended: ToolEnded) -> bytes:
 
 
 def failed_v1(error: MidstreamError) -> bytes:
-    return event(b"error", {"statusCode": error.status, "message": _message_v1(error)})
+    return event(b"error", {"statusCode": error.status, "message": message_v1(error)})

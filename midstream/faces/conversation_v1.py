@@ -18,10 +18,12 @@ from ..core.outcome import Outcome
 from ..core.parts import Media
 from ..core.turn import Turn
 from ..core.web import Request, Route
+from ._known import is_true
 from ._media import media_of
 from ._own import (
     CALLS_V1,
     HEARTBEAT,
+    NAMES_V1,
     SSE,
     AgentStream,
     OwnDialect,
@@ -54,6 +56,7 @@ MARK = ""
 KEY_IN_QUERY = False
 OURS = True
 TRANSACTIONS = True
+CALLED = NAMES_V1
 ROUTES = (Route("POST", "/api/v1/conversation", "chat", "Say something to an agent"),)
 
 
@@ -118,6 +121,7 @@ def read(task: str, request: Request) -> Turn:
         emptied=_emptied(document_ids=body.document_ids, variables=body.variables),
         variables=body.variables or {},
         document_ids=tuple(body.document_ids or ()),
+        strict=is_true(request.headers, "x-midstream-strict"),
         calls=CALLS_V1,
     )
     return Turn(
