@@ -40,6 +40,8 @@ from ._known import decode as decode_known
 
 T = TypeVar("T")
 encode = msgspec.json.Encoder().encode
+_ESCAPED = {end.encode(): b"\\u%04x" % ord(end) for end in "\x85\u2028\u2029"}
+_LINE_ENDS = re.compile(b"|".join(_ESCAPED))
 
 SSE = "text/event-stream; charset=utf-8"
 #: A comment: it keeps a silent stream alive and means nothing.
@@ -302,9 +304,16 @@ _TOLD: dict[type[Event], Callable[[AgentStream, Any], bytes]] = {
 }
 
 
+def line_of(value: Any) -> bytes:
+    """As JSON that is one line also to who ends a line wherever Unicode does (Python's str.splitlines, with it httpx's
+    iter_lines). What else ends one there, JSON never holds as it is."""
+    data = encode(value)
+    return data if data.isascii() else _LINE_ENDS.sub(lambda found: _ESCAPED[found[0]], data)
+
+
 def event(name: bytes, value: Any) -> bytes:
     """One server-sent event."""
-    return write_frame(encode(value), name)
+    return write_frame(line_of(value), name)
 
 
 def text_v1(delta: str) -> bytes:
