@@ -17,7 +17,7 @@ def history(run: RunRow, attempts: Sequence[AttemptRow], messages: Sequence[Mess
         (run.created_at, 0, "run.started", {"face": run.face, "model": run.model, "conversation": run.conversation_id})
     ]
     for message in messages:
-        content = msgspec.Raw(message.content)
+        content = msgspec.Raw(message.content or b"null")  # of a deleted one, once [retention] has emptied it
         told.append(
             (message.created_at, 1 if message.role != "assistant" else 4, "message", _message(message, content))
         )

@@ -123,13 +123,16 @@ def _add_memories(router: APIRouter, services: Services) -> None:
         return json_reply(msgspec.structs.asdict(await kept.put(agent, new.thread_id, new.text)))
 
     @router.delete("/agents/{agent_id}/memories", tags=["agents"], summary="Forget a thread, or all of them")
-    async def forget(caller: Who, agent_id: str, thread_id: str = "", org_id: str | None = None) -> Response:
+    async def forget(
+        caller: Who, agent_id: str, thread_id: Annotated[str | None, Query(min_length=1)] = None,
+        org_id: str | None = None,
+    ) -> Response:  # fmt: skip
         kept, agent = await found(caller, agent_id, org_id)
-        if thread_id:
-            await kept.forget(agent, thread_id)
-        else:
+        if thread_id is None:
             await kept.forget_all(agent)
-        return json_reply({"agent_id": agent, "thread_id": thread_id or None, "deleted": True})
+        else:
+            await kept.forget(agent, thread_id)
+        return json_reply({"agent_id": agent, "thread_id": thread_id, "deleted": True})
 
 
 def _period(since: float, until: float | None, agent: str) -> Period:

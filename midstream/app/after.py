@@ -28,12 +28,15 @@ Handle: TypeAlias = Callable[[OutboxRow], Awaitable[Iterable[Statement]]]
 class Topic(Struct, frozen=True):
     """lane: rows of one lane are done one after the other, oldest first; each row is one of its own by default.
     then: called when a row is done and what it caused is durable.
-    only_writes: its rows ask nobody, so that many are done in one transaction."""
+    only_writes: its rows ask nobody, so that many are done in one transaction.
+    tries: after so many failures a row is done without what it was to cause, be it that nobody could say that or that
+    the store does not take it (0 = never)."""
 
     handle: Handle
     lane: Callable[[OutboxRow], str] = lambda row: row.id
     then: Callable[[], None] = lambda: None
     only_writes: bool = False
+    tries: int = 0
 
 
 #: Rows of a topic that are worked on at once, and those that are done in one transaction.
@@ -184,9 +187,15 @@ class _Worker:
                 await asyncio.wait([before])
                 if not await self._outbox.is_mine(row):
                     return  # another server has taken it meanwhile: the store was away, or this machine stood still
-            async with asyncio.timeout(PATIENCE):
-                caused = await self._topic.handle(row)
-            await self._outbox.done([row], caused)
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    caused = await self._topic.handle(row)
+                await self._outbox.done([row], caused)
+            except (MidstreamError, TimeoutError) as error:
+                if not self._topic.tries or not _counts(error) or row.failures + 1 < self._topic.tries:
+                    raise
+                logger.warning("%s of the outbox is given up: %s", row.id, _why(error))
+                await self._outbox.done([row])
             self._topic.then()
         finally:
             if self._lanes[lane] is task:
@@ -202,7 +211,7 @@ class _Worker:
                 self._failed.append((row, error))
         while self._failed:
             row, error = self._failed[0]
-            pause = await self._outbox.failed(row, counts=not isinstance(error, StoreDown | Busy))
+            pause = await self._outbox.failed(row, counts=_counts(error))
             self._failed.popleft()
             _tell(row, error, pause)
 
@@ -225,12 +234,20 @@ class _Worker:
             logger.warning("topic %s: the store is away, its open rows are taken by the next server", self._name)
 
 
+def _counts(error: BaseException) -> bool:
+    """Among a row's failures: neither that the store was away nor that this server ends."""
+    return not isinstance(error, StoreDown | Busy)
+
+
 def _tell(row: OutboxRow, error: BaseException, pause: float) -> None:
-    """A row that failed keeps its reason in the log, with the traceback when nobody expected it."""
+    """A row that failed keeps its reason in the log."""
+    logger.warning("%s of the outbox failed, try %d, again in %g s: %s", row.id, row.attempts, pause, _why(error))
+
+
+def _why(error: BaseException) -> str:
+    """With the traceback when nobody expected it."""
     if isinstance(error, MidstreamError):
-        why = error.message
-    elif isinstance(error, TimeoutError):
-        why = f"not done after {PATIENCE:g} s"
-    else:
-        why = "".join(traceback.format_exception(error))
-    logger.warning("%s of the outbox failed, try %d, again in %g s: %s", row.id, row.attempts, pause, why)
+        return error.message
+    if isinstance(error, TimeoutError):
+        return f"not done after {PATIENCE:g} s"
+    return "".join(traceback.format_exception(error))

@@ -251,6 +251,9 @@ class AgentTurns:
         loaded = await rooms.loader.load(scope.org, ask)
         if loaded.id in scope.path:
             return circle(scope.path, loaded.id)
+        if parent is not None and await parent.is_past(ask.thread):
+            # What its user has left behind is not said on the thread again: nobody goes on with this one.
+            ask = replace(ask, thread=f"{scope.run}:{loaded.id}:", sub_thread="")
         asker = Asker(scope.org, scope.key, scope.path, scope.run or None, request=scope.run)
         act, conversation = await self._act(asker, ask, loaded, stream=False, standing=WITHIN)
         order = Order(

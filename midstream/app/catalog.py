@@ -91,11 +91,11 @@ class Catalog:
         return NotFound(f"the model {alias!r} {said}; {hint}", code="model_not_found", param="model")
 
     def _unknown(self, model: str, dialect: str, usable: Usable) -> NotFound:
-        hint = self._none_at_all()
-        if not hint:
-            names = self.shown(self.names(), dialect, usable)
-            near = difflib.get_close_matches(model, names, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names[:20])}"
+        names = self.shown(self.names(), dialect, usable)
+        near = difflib.get_close_matches(model, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names[:20])}"
+        if none := self._none_at_all():
+            hint = f"{hint} {none}" if near else none
         return NotFound(f"the model {model!r} does not exist here; {hint}", code="model_not_found", param="model")
 
     def _none_at_all(self) -> str:

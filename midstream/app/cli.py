@@ -33,15 +33,13 @@ def main() -> None:
 @configured
 @click.option("--host", help="Address to listen on (MIDSTREAM_HOST).  [127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on, 0 for any free one (MIDSTREAM_PORT).  [8080]")
-@click.option("--workers", type=int, help="Processes; more than one needs PostgreSQL (MIDSTREAM_WORKERS).  [1]")
-@click.option("--role", help="all | api | worker (MIDSTREAM_ROLE).  [all]")
+@click.option("--workers", type=int, help="Processes: 1 in this version (MIDSTREAM_WORKERS).  [1]")
+@click.option("--role", help="all in this version (MIDSTREAM_ROLE).  [all]")
 @click.option("--log", help="debug | info | warning | error (MIDSTREAM_LOG).  [info]")
 def serve(config_file: str | None, **options: object) -> None:
     """Start the server."""
     warnings: list[str] = []
     config = read_config(config_file, options, warnings.append)
-    if config.server.workers > 1 or config.server.role != "all":
-        raise click.ClickException("this version runs one process with role all: leave workers and role as they are")
     start_logging(config.server.log)
     for warning in warnings:
         logger.warning(warning)

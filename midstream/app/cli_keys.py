@@ -47,7 +47,7 @@ def keys() -> None:
 @click.argument("name", callback=_one_line)
 @click.option("--org", help="Id of the org that the key belongs to.  [the first one]")
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice([*SCOPES]), help="Repeat for several.  [all models]"
+    "--scope", "scopes", multiple=True, type=click.Choice([*SCOPES]), help="Repeat for several.  [chat, embeddings]"
 )
 @click.option("--per-minute", type=click.IntRange(1), help="Requests that it may make in a minute.  [any number]")
 @click.option("--days", type=click.IntRange(1), help="How long it is valid.  [for ever]")

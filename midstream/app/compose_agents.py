@@ -24,7 +24,7 @@ from .after import After, Topic
 from .agent_turns import AgentTurns
 from .agents import AgentLoader
 from .alarms import Bell, Telling, org_of
-from .asides import Asides, dispensable
+from .asides import TRIES, Asides, dispensable
 from .batch_ends import BatchEnds
 from .clock import Clock
 from .config import Config
@@ -159,8 +159,8 @@ def topics_of(given: Given, webhooks: Webhooks, hub: Hub) -> dict[str, Topic]:
         INTERRUPTED: Topic(Interrupted(given.store, given.faces, hub, given.clock.wall).handle),
         TRANSACTION: Topic(keep_transaction, only_writes=True),
         ALERT: Topic(Telling(given.store, webhooks, given.clock.wall).handle, org_of, webhooks.wake),
-        MEMORY: Topic(dispensable(remember.handle), thread_of),
-        TITLE: Topic(dispensable(Title(given.store, asides.ask, hub, given.clock).handle)),
+        MEMORY: Topic(dispensable(remember.handle), thread_of, tries=TRIES),
+        TITLE: Topic(dispensable(Title(given.store, asides.ask, hub, given.clock).handle), tries=TRIES),
     }
 
 

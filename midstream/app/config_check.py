@@ -70,10 +70,9 @@ def _server(server: ServerConfig, reader: Reader) -> None:
     if server.secret_key and len(secret_bytes(server.secret_key.reveal())) != SECRET_BYTES:
         problem = f"expected {SECRET_BYTES} bytes as {2 * SECRET_BYTES} hexadecimal digits or as base64"
         reader.refuse(("server", "secret_key"), problem)
-    if server.workers > 1 and server.store_url.startswith("sqlite"):
-        reader.refuse(
-            ("server", "workers"), f"{server.workers} workers need PostgreSQL (database_url): SQLite has one writer"
-        )
+    for key, only in (("workers", 1), ("role", "all")):
+        if getattr(server, key) != only:
+            reader.refuse(("server", key), f"this version runs one process that does all: leave it at {only}")
 
 
 def _way_out(egress: EgressConfig, environ: Mapping[str, str], reader: Reader) -> None:

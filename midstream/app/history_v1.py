@@ -60,7 +60,7 @@ def history_app(services: Services) -> FastAPI:
 
 
 def _lists(services: Services) -> APIRouter:
-    router = APIRouter(prefix=HISTORY)
+    router = APIRouter(prefix=HISTORY, tags=["conversation_v1"])
 
     @router.get("/chat-history")
     async def chat_history(
@@ -111,7 +111,7 @@ def _lists(services: Services) -> APIRouter:
 
 
 def _one(services: Services) -> APIRouter:
-    router = APIRouter(prefix=HISTORY)
+    router = APIRouter(prefix=HISTORY, tags=["conversation_v1"])
 
     @router.get("/{id}")
     async def one(
@@ -166,7 +166,7 @@ def _one(services: Services) -> APIRouter:
 
 
 def _branching(services: Services) -> APIRouter:
-    router = APIRouter(prefix=HISTORY)
+    router = APIRouter(prefix=HISTORY, tags=["conversation_v1"])
 
     @router.get("/{id}/branches")
     async def branches(caller: ChatCaller, id: str) -> Response:

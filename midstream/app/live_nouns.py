@@ -19,6 +19,16 @@ from .services import Services
 #: Seconds that a token opens its channel: unless something else is said, and at most.
 USUAL, AT_MOST = 600, 3600
 
+#: What the WebSocket understands: see app.live.
+_QUERY = [
+    {"name": name, "in": "query", "schema": {"type": "string"}, "description": said}
+    for name, said in (
+        ("token", "where it is not sent as a bearer"),
+        ("channel", "the token's, if any is named"),
+        ("after", "the last id that was heard"),
+    )
+]
+
 
 class NewToken(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -42,7 +52,12 @@ def live_router(services: Services, hub: Hub, key: bytes) -> APIRouter:
         return json_reply(told, 201)
 
     @router.get(
-        "", summary="A WebSocket that hears what is said in a live channel: `?token=` or as a bearer, `&after=`"
+        "",
+        summary="A WebSocket that hears what is said in a live channel",
+        status_code=426,
+        response_description="No upgrade was asked for",
+        responses={101: {"description": "It is a WebSocket now"}},
+        openapi_extra={"parameters": _QUERY},
     )
     async def upgrade() -> Response:
         raise BadRequest("this is for WebSockets: ask for an upgrade", status=426, code="upgrade_required")

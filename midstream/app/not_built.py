@@ -25,6 +25,7 @@ _NAMES = {
     "/v1/vector_stores": "vector stores",
     "/v1/assistants": "assistants",
     "/v1/threads": "threads",
+    "/v1/conversations": "the Conversations API",
     "/v1/evals": "evals",
     "/v1/cachedContents": "cached contents",
     "/v1beta/cachedContents": "cached contents",
@@ -37,10 +38,20 @@ _NAMES = {
 #: Where only one service has anything -> the face of its clients, who say v1 or v1beta.
 _OWNERS = dict.fromkeys(("/upload", "/v1/cachedContents", "/v1/fileSearchStores", "/v1/interactions"), gemini.NAME)
 
+#: Of Gemini's models, by what stands behind the colon.
+_VERBS = {
+    "batchGenerateContent": "batches",
+    "asyncBatchEmbedContent": "batches of embeddings",
+    "predict": "prediction",
+    "predictLongRunning": "long-running prediction",
+}
+
 
 def not_built(path: str) -> NotBuilt | None:
     """The refusal of a path that no route has, when it is one of these or lies below one."""
     name = _found(_NAMES, path)
+    if name is None and path.startswith("/v1beta/models/"):
+        name = _VERBS.get(path.rpartition(":")[2])
     return NotBuilt(f"{name}: not offered by this server") if name is not None else None
 
 

@@ -20,6 +20,7 @@ _TAGS = (
     ),
     ("keys", "API keys and orgs. Needs the admin key or a key with the scope admin."),
     ("agents", "Agents, their versions and what they use. Needs the admin key or a key with the scope admin."),
+    ("tools", "Tools by their names, what was called, and documents. Those under /v1/admin need the scope admin."),
     ("deliveries", "Answers on their way elsewhere. Those under /v1/admin need the admin key or the scope admin."),
     ("batches", "Many turns of one agent, asked at once."),
     ("operations", "For orchestrators and monitoring."),
@@ -34,7 +35,9 @@ _OPEN: list[dict[str, Any]] = [{}]
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "api-key": {"type": "apiKey", "in": "header", "name": "api-key"},
     "x-goog-api-key": {"type": "apiKey", "in": "header", "name": "x-goog-api-key"},
+    "key": {"type": "apiKey", "in": "query", "name": "key", "description": "Only in the URLs of Gemini's routes"},
 }
 #: Only the pages of the admin application are refused by FastAPI itself: here they are refused by our own words.
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
@@ -46,7 +49,7 @@ def describe(document: dict[str, Any], faces: Mapping[str, Face], is_open: Itera
     for operations in paths.values():
         for operation in operations.values():
             if operation["responses"].pop("422", None):
-                operation["responses"]["400"] = {"description": "Refused; `error.param` names the field"}
+                operation["responses"]["400"] = _REFUSED["4XX"]
             operation["responses"] |= _REFUSED
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for face in faces.values():

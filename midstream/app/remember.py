@@ -41,6 +41,8 @@ class Remember:
         said += [Message("assistant", (Text(turn.answered),))] if turn.answered else []
         if not said or not turn.thread:
             return ()
+        if await self._store.org(turn.org).threads.any_deleted(turn.conversation, turn.id, turn.answer):
+            return ()
         store = self._store.memories(turn.org)
         if await store.forgotten_since(turn.agent, turn.thread, turn.created_at):
             return ()
@@ -51,7 +53,7 @@ class Remember:
         if text == memory:
             return ()
         new = memories.Remembered(
-            turn.org, turn.agent, turn.thread, turn.conversation, turn.id, memory, text, self._clock(),
+            turn.org, turn.agent, turn.thread, turn.conversation, turn.id, turn.answer, memory, text, self._clock(),
             turn.created_at, row.id,
         )  # fmt: skip
         return memories.remembered(new)

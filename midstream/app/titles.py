@@ -15,7 +15,7 @@ from ..metering.turns import account_in
 from ..store import Store
 from ..store.database import Statement
 from ..store.deliveries import OrgDeliveries, unsaid_unless_titled
-from ..store.ledger import statement
+from ..store.ledger import statement, storable
 from ..store.outbox import OutboxRow
 from ..store.threads import better_title
 from .clock import Clock
@@ -34,13 +34,14 @@ class Title:
 
     async def handle(self, row: OutboxRow) -> Iterable[Statement]:
         turn = account_in(row.payload)
-        thread = await self._store.org(turn.org).threads.thread(turn.conversation)
-        if (thread.title or "") != turn.title:
+        threads = self._store.org(turn.org).threads
+        thread = await threads.thread(turn.conversation)
+        if (thread.title or "") != turn.title or await threads.any_deleted(thread.id, turn.id, turn.answer):
             return ()
-        title = named(await self._ask(turn, naming(turn.asked, turn.answered)))
+        title = storable(named(await self._ask(turn, naming(turn.asked, turn.answered))))
         if not title:
             return ()
-        better = better_title(turn.org, turn.conversation, title, turn.title)
+        better = better_title(turn.org, turn.conversation, title, turn.title, (turn.id, turn.answer))
         if turn.type != CHATBOT or not can_be_named(turn.thread):
             return [better]
         await self._told(turn, title, better)

@@ -13,17 +13,16 @@ from msgspec.structs import replace
 from ..agent.guardrails import guardrails_of
 from ..agent.loop import Ask, Ended, Limits, Round, arguments_of, loop
 from ..agent.pre_tools import before_them, early_variables, pre_call
-from ..agent.prepare import Given, Prepared, chosen, guarded, in_their_words, prepare, reported
+from ..agent.prepare import Given, Prepared, chosen, guarded, prepare, reported
 from ..core.account import TurnAccount, accounted
 from ..core.agents import CHATBOT, AgentAsk, Loaded, Tool, beneath
-from ..core.errors import NotFound, TimedOut, Unhonoured
+from ..core.errors import NotFound, TimedOut
 from ..core.events import Answer, Concluded, Event, Failed, Opened, ToolEnded, ToolNoted, ToolStarted
 from ..core.outcome import Outcome, Step
 from ..core.parts import Media, ToolCall, has_media, spoken
 from ..core.serving import Completed, Desk, Target
 from ..core.toolbox import ToolAnswer, ToolScope
 from ..core.turn import Prompt
-from ..core.unread import check_honoured
 from ..metering.alerts import alarms_of, raised
 from ..metering.turns import TURN
 from ..store.ledger import Record
@@ -38,7 +37,7 @@ from .threads import Thread
 from .titles import TITLE
 from .turn_checks import Judged, Judges, TurnChecks, shown
 from .turn_ends import ending_of, own_arguments, own_ending, pictures, sources, steps_of, stop_of
-from .turn_models import TurnModels, asked, placed, why_another
+from .turn_models import TurnModels, asked, honoured, placed, refused_in_words_of, why_another
 from .turn_rooms import TurnRooms
 
 #: The round of the tools that run before the first model call.
@@ -117,6 +116,17 @@ class TurnWork:
         """It, or an agent that it has called, has begun what must not be done twice."""
         return self._unsafe or any(other.unsafe for other in self._called)
 
+    async def is_past(self, thread: str) -> bool:
+        """Is it of that thread, and its conversation deleted or reset since it began?"""
+        mine = self._thread
+        if not mine.kept or mine.thread != thread:
+            return False
+        try:
+            row = await self._rooms.store.org(self._asker.org).threads.thread(mine.conversation)
+        except NotFound:
+            return True
+        return mine.since != (-1 if row.reset_seq is None else row.reset_seq)
+
     def calls(self, other: TurnWork) -> None:
         """An agent that is called from here: what it does and spends is this turn's, however its own turn ends."""
         self._called.append(other)
@@ -165,15 +175,9 @@ class TurnWork:
     def _ready(
         self, desk: Desk, given: Given, make: Callable[[Loaded, AgentAsk, Given], Prepared]
     ) -> tuple[Prepared, TurnModels, TurnChecks]:
-        prepared = self._prepared = self._made(make, given)
+        prepared = self._prepared = honoured(make(self._loaded, self._ask, given), self._ask)
         models = self._models_of(prepared, given)
         return prepared, models, self._checks(desk, prepared, models)
-
-    def _made(self, make: Callable[[Loaded, AgentAsk, Given], Prepared], given: Given) -> Prepared:
-        made = make(self._loaded, self._ask, given)
-        if self._ask.strict:
-            check_honoured("this turn", made.dropped)
-        return made
 
     def _models_of(self, prepared: Prepared, given: Given) -> TurnModels:
         org, rooms = self._asker.org, self._rooms
@@ -181,7 +185,7 @@ class TurnWork:
             rooms.targets(org, self._loaded, self._ask, prepared),
             prepared,
             lambda target: rooms.models.document(org, target.provider, target.model),
-            lambda known: self._made(prepare, replace(given, model=known)),
+            lambda known: honoured(prepare(self._loaded, self._ask, replace(given, model=known)), self._ask),
         )
 
     async def _following(
@@ -206,10 +210,8 @@ class TurnWork:
             if has_media(prompt.messages):
                 await desk.write()  # they may have to be fetched before the call leaves
             self._asks_from = len(desk.asked)
-            try:
+            with refused_in_words_of(prepared):
                 completed = await desk.complete(turn, targets, quiet=quiet)
-            except Unhonoured as error:
-                raise Unhonoured(error.who, in_their_words(prepared, error.names)) from None
             self._first_error = self._first_error or why_another(targets[0], completed)
             return completed
 

@@ -116,5 +116,5 @@ class Order(Struct, frozen=True):
 
 
 def touched(order: Order, conversation: str, seq: int, now: float) -> ConversationTouched:
-    """seq: number of the last message, unless it is one of an act, whose own records say where it stands."""
+    """seq: number of the last message, unless it is one of an act, whose own records say where it stands; -1 = none."""
     return ConversationTouched(conversation, order.org, now, seq if order.act is None else -1, order.since)

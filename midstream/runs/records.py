@@ -64,6 +64,9 @@ class RunRecords:
             records += self._message(role, native.dialect, native.raw, now)
         if act is not None:
             records += [RunReopened(self._run.id, order.org, act.job), *act.beginning] if act.again else act.beginning
+        if order.conversation is not None and ConversationMoved not in map(type, records):
+            # From here on something happens in it: nobody takes it for one that is long over.
+            records.append(touched(order, order.conversation, -1, now))
         return records
 
     def attempt_started(self, attempt: Attempt, now: float) -> Record:

@@ -34,12 +34,13 @@ ON CONFLICT (org_id, agent_id, thread_id) DO UPDATE SET text = excluded.text, up
 #: Since the moment $4.
 _FORGOTTEN = """
 SELECT 1 FROM memories_forgotten WHERE org_id = $1 AND agent_id = $2 AND thread_id IN ('', $3) AND at >= $4"""
-#: What a turn has to do with a memory: its conversation is still there and has not been reset since, and nobody has
-#: told its agent to forget.
+#: What a turn has to do with a memory: its conversation is still there and has not been reset since, neither of its
+#: messages was deleted, and nobody has told its agent to forget.
 _OF_TURN = f"""
 EXISTS (SELECT 1 FROM conversations JOIN messages ON messages.conversation_id = conversations.id
     WHERE conversations.id = $6 AND conversations.org_id = $1 AND conversations.deleted_at IS NULL
-    AND messages.id = $7 AND messages.seq >= COALESCE(conversations.reset_seq, 0))
+    AND messages.id = $7 AND messages.seq >= COALESCE(conversations.reset_seq, 0) AND messages.deleted_at IS NULL)
+AND NOT EXISTS (SELECT 1 FROM messages WHERE id = $9 AND deleted_at IS NOT NULL)
 AND NOT EXISTS ({_FORGOTTEN.replace("$4", "$8")})"""
 _FIRST_OF_TURN = f"""
 INSERT INTO memories (org_id, agent_id, thread_id, text, updated_at)
@@ -48,12 +49,12 @@ WHERE {_OF_TURN} ON CONFLICT (org_id, agent_id, thread_id) DO NOTHING"""
 #: Only if the memory is still the one that the new one goes on from.
 _NEXT_OF_TURN = f"""
 UPDATE memories SET text = $4, updated_at = $5
-WHERE org_id = $1 AND agent_id = $2 AND thread_id = $3 AND text = $9 AND {_OF_TURN}"""
+WHERE org_id = $1 AND agent_id = $2 AND thread_id = $3 AND text = $10 AND {_OF_TURN}"""
 #: Where another one was put meanwhile: the turn is to be remembered again, from that one on.
 _AGAIN = f"""
 INSERT INTO outbox (id, org_id, topic, payload, created_at, available_at)
 SELECT id || '+', org_id, topic, payload, created_at, CAST($5 AS DOUBLE PRECISION) FROM outbox
-WHERE id = $9 AND {_OF_TURN} AND NOT EXISTS (
+WHERE id = $10 AND {_OF_TURN} AND NOT EXISTS (
     SELECT 1 FROM memories WHERE org_id = $1 AND agent_id = $2 AND thread_id = $3 AND text = $4)
 ON CONFLICT (id) DO NOTHING"""
 #: Who deletes or resets the conversation comes before or after, and so does who tells the agent to forget.
@@ -67,24 +68,34 @@ ON CONFLICT (org_id, agent_id, thread_id) DO UPDATE SET at = excluded.at WHERE m
 _LONG_FORGOTTEN = "DELETE FROM memories_forgotten WHERE org_id = $1 AND thread_id <> '' AND at < $2"
 _FORGET = "DELETE FROM memories WHERE org_id = $1 AND agent_id = $2 AND thread_id = $3"
 _FORGET_ALL = "DELETE FROM memories WHERE org_id = $1 AND agent_id = $2"
-#: Of the agent of a conversation that is deleted or reset, and of all where the thread is no more than that
-#: conversation; not while another sub-thread lives that shares it.
-_FORGET_THREAD = """
+#: Agents that had a turn in the conversation $1: one may go on in another one's.
+_HAD_A_TURN = """
+SELECT runs.agent_id FROM messages JOIN runs ON runs.id = messages.run_id
+WHERE messages.conversation_id = $1 AND messages.org_id = $2 AND runs.agent_id IS NOT NULL"""
+_HAD_A_TURN_IN_OTHER = _HAD_A_TURN.replace("$1", "other.id")
+#: Of all agents that had a turn in a conversation that is deleted or reset, and of all of the org where the thread is
+#: no more than that conversation; not while another sub-thread lives that shares it.
+_FORGET_THREAD = f"""
 DELETE FROM memories WHERE org_id = $2 AND thread_id = $3
-    AND agent_id IN (SELECT CAST($4 AS TEXT) UNION SELECT id FROM agents WHERE org_id = $2 AND $3 = $1)
+    AND agent_id IN (SELECT CAST($4 AS TEXT) UNION SELECT id FROM agents WHERE org_id = $2 AND $3 = $1
+        UNION {_HAD_A_TURN})
     AND NOT EXISTS (SELECT 1 FROM conversations AS other WHERE other.org_id = $2 AND other.thread_id = $3
-        AND other.agent_id = memories.agent_id AND other.id <> $1 AND other.deleted_at IS NULL)"""
+        AND other.agent_id IN ($4, memories.agent_id) AND other.id <> $1 AND other.deleted_at IS NULL
+        AND (other.agent_id = memories.agent_id
+            OR memories.agent_id IN ({_HAD_A_TURN_IN_OTHER})))"""
 
 
 class Remembered(Struct, frozen=True):
     """A new memory and the turn that it is of. before: the memory that it goes on from, "" = there was none. message:
-    the user's. began: when the turn did. row: of the outbox, which this is done for. Times are unix seconds."""
+    the user's; answer: to it. began: when the turn did. row: of the outbox, which this is done for. Times are unix
+    seconds."""
 
     org: str
     agent: str
     thread: str
     conversation: str
     message: str
+    answer: str
     before: str
     text: str
     at: float
@@ -96,7 +107,7 @@ def remembered(new: Remembered) -> list[Statement]:
     """For those who write it beside statements of their own. What was deleted, reset or forgotten since does not come
     back. What somebody else put in place of `before` stays, and the row is to be done again."""
     whose = (new.org, new.agent, new.thread)
-    values = (*whose, storable(new.text), new.at, new.conversation, new.message, new.began)
+    values = (*whose, storable(new.text), new.at, new.conversation, new.message, new.began, new.answer)
     put: Statement = (_NEXT_OF_TURN, (*values, new.before)) if new.before else (_FIRST_OF_TURN, values)
     held: list[Statement] = [(_HOLD, (new.conversation, new.org)), (_HOLD_AGENT, whose[:2])]
     return [*held, put, (_AGAIN, (*values, new.row))]

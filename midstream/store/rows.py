@@ -48,7 +48,8 @@ class ConversationRow(Struct, frozen=True):
 
 
 class MessageRow(Struct, frozen=True):
-    """content: as stored. dialect: "" for a core message, else the wire format of the caller's own words."""
+    """content: as stored; once [retention] has let go of what a deleted one said, empty. dialect: "" for a core
+    message, else the wire format of the caller's own words."""
 
     id: str
     org_id: str

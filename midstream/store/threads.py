@@ -49,6 +49,16 @@ WHERE org_id = $1 AND agent_id = $2 AND thread_id = $3 AND sub_thread_id = $4 AN
 _MAKE = """
 INSERT INTO conversations (id, org_id, agent_id, thread_id, sub_thread_id, title, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING"""
+#: Conversations of agents that were asked on the thread of the conversation $4: not those in which a user has spoken,
+#: nor those that another living conversation of that thread's name has asked.
+_ASKED_FROM = f"""
+SELECT {ThreadRow.COLUMNS} FROM conversations AS asked
+WHERE org_id = $1 AND agent_id IN (SELECT id FROM agents WHERE org_id = $1) AND thread_id = $2 AND sub_thread_id = $3
+    AND id <> $4 AND deleted_at IS NULL AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = asked.id)
+    AND NOT EXISTS (SELECT 1 FROM messages LEFT JOIN runs ON runs.id = messages.run_id
+        LEFT JOIN runs AS asking ON asking.id = runs.parent_run_id AND asking.parent_run_id IS NULL
+        LEFT JOIN conversations AS other ON other.id = asking.conversation_id AND other.deleted_at IS NULL
+        WHERE messages.conversation_id = asked.id AND (runs.parent_run_id IS NULL OR other.id <> $4))"""
 _PLACE = "SELECT seq FROM conversations WHERE id = $1 AND org_id = $2"
 _THREADS = f"""
 SELECT {ThreadRow.COLUMNS} FROM conversations
@@ -71,6 +81,8 @@ _ALL_AFTER = f"""
 SELECT {ThreadMessage.COLUMNS}, detail FROM messages
 WHERE conversation_id = $1 AND org_id = $2 AND deleted_at IS NULL AND (seq > $3 OR (seq = $3 AND id > $4))
 ORDER BY seq, id LIMIT $5"""
+_ANY_DELETED = """
+SELECT 1 FROM messages WHERE id IN ($1, $2) AND org_id = $3 AND conversation_id = $4 AND deleted_at IS NOT NULL"""
 _SEQ = "SELECT seq FROM messages WHERE id = $1 AND org_id = $2 AND conversation_id = $3"
 _DELETED = """
 SELECT id, parent_id FROM messages WHERE conversation_id = $1 AND org_id = $2 AND deleted_at IS NOT NULL"""
@@ -82,8 +94,10 @@ SELECT {ThreadMessage.COLUMNS}, detail FROM messages
 WHERE id = $1 AND org_id = $2 AND conversation_id = $3 AND deleted_at IS NULL"""
 _RENAME = """
 UPDATE conversations SET title = $3, updated_at = $4 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
+#: Of messages that the title is made of, neither was deleted.
 _NAME = """
-UPDATE conversations SET title = $3 WHERE id = $1 AND org_id = $2 AND title = $4 AND deleted_at IS NULL"""
+UPDATE conversations SET title = $3 WHERE id = $1 AND org_id = $2 AND title = $4 AND deleted_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.id IN ($5, $6) AND messages.deleted_at IS NOT NULL)"""
 _DELETE = "UPDATE conversations SET deleted_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
 _DELETE_MESSAGE = """
 UPDATE messages SET deleted_at = $4 WHERE id = $1 AND org_id = $2 AND conversation_id = $3 AND deleted_at IS NULL"""
@@ -142,9 +156,12 @@ class Page(Struct, frozen=True):
     more: bool
 
 
-def better_title(org: str, conversation: str, title: str, instead_of: str) -> Statement:
-    """For those who write it beside statements of their own; see ThreadStore.name."""
-    return _NAME, (conversation, org, title, instead_of)
+def better_title(
+    org: str, conversation: str, title: str, instead_of: str, said: tuple[str, str] = ("", "")
+) -> Statement:
+    """For those who write it beside statements of their own; see ThreadStore.name. said: ids of the messages that it is
+    made of; once one of them is deleted, nothing is changed."""
+    return _NAME, (conversation, org, title, instead_of, *said)
 
 
 class ThreadStore:
@@ -191,6 +208,10 @@ class ThreadStore:
         if not rows:
             raise missing("message", id)
         return ThreadMessage(*rows[0])
+
+    async def any_deleted(self, conversation: str, message: str, other: str) -> bool:
+        """Was one of these two messages deleted?"""
+        return bool(await self._db.look_up(_ANY_DELETED, message, other, self._org, conversation))
 
     async def line(
         self,
@@ -335,9 +356,11 @@ class ThreadStore:
         await self._db.write([better_title(self._org, id, title, instead_of)])
 
     async def delete(self, id: str) -> None:
-        """It is no longer found, and its thread's memory is forgotten; the rows stay until they are cleared away."""
-        row = await self.thread(id)
-        await self._db.write([(_DELETE, (id, self._org, self._clock())), self._forgotten(row)])
+        """It is no longer found, with what it has asked other agents on its thread, whose memory is forgotten; the rows
+        stay until they are cleared away."""
+        rows, now = await self._with_asked(id), self._clock()
+        gone: list[Statement] = [(_DELETE, (row.id, self._org, now)) for row in rows]
+        await self._db.write([*gone, *map(self._forgotten, rows)])
 
     async def delete_message(self, conversation: str, id: str) -> None:
         """It is no longer shown nor searched; what follows it still does."""
@@ -352,11 +375,20 @@ class ThreadStore:
         await self._db.write([(_REACT, (id, self._org, conversation, reaction))])
 
     async def reset(self, id: str) -> None:
-        """The model is shown nothing of what was said so far, nor of a turn that is under way, and the memory of its
-        thread is forgotten; the rows stay."""
+        """The model is shown nothing of what was said so far, nor of a turn that is under way, nor is another agent of
+        what it was asked on this thread, and the memory of its thread is forgotten; the rows stay."""
+        rows, now = await self._with_asked(id), self._clock()
+        left: list[Statement] = []
+        for row in rows:
+            left += [(_LEAVE, (row.id, self._org, now)), (_RESET, (row.id, self._org))]
+        await self._db.write([*left, *map(self._forgotten, rows)])
+
+    async def _with_asked(self, id: str) -> list[ThreadRow]:
+        """The conversation, and those of agents that it has asked on its thread."""
         row = await self.thread(id)
-        left = (id, self._org, self._clock())
-        await self._db.write([(_LEAVE, left), (_RESET, (id, self._org)), self._forgotten(row)])
+        thread = row.thread_id or id
+        asked = await self._db.read(_ASKED_FROM, self._org, thread, row.sub_thread_id or thread, id)
+        return [row, *(ThreadRow(*values) for values in asked)]
 
     def _forgotten(self, row: ThreadRow) -> Statement:
         return forgotten(self._org, row.id, row.agent_id or "", row.thread_id or row.id)

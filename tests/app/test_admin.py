@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from midstream.app import edge
+from midstream.app import edge, live
 from midstream.store.orgs import DEFAULT_ORG
 
 from .asgi import KEY, Here, here
@@ -124,6 +124,22 @@ def test_a_page_has_its_bounds(tmp_path: Path, query: str):
     async def test(app: Here) -> None:
         for path in ("attempts", "runs"):
             assert (await app.ask("GET", f"/v1/admin/{path}?{query}")).status == 400
+
+    here(tmp_path, test)
+
+
+def test_every_route_is_shown_under_a_tag_that_is_described(tmp_path: Path):
+    async def test(app: Here) -> None:
+        document = (await app.ask("GET", "/openapi.json")).json
+        tags = {tag["name"] for tag in document["tags"]}
+        shown = (await app.ask("GET", "/docs")).body.decode()
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                assert set(operation["tags"]) & tags, (method, path)
+            assert path in shown
+        channel = document["paths"]["/v1/live"]["get"]
+        assert channel["responses"].keys() == {"101", "426", "4XX", "5XX"}
+        assert [one["name"] for one in channel["parameters"]] == list(live.KNOWN)
 
     here(tmp_path, test)
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from midstream.app.admin_events import history
 from midstream.core.usage import Usage
@@ -28,6 +29,11 @@ def message(role: str, at: float, dialect: str = "") -> MessageRow:
 
 def kinds(told: list[dict[str, Any]]) -> list[str]:
     return [event["type"] for event in told]
+
+
+def test_a_message_that_says_nothing_any_more_is_told_without_content():
+    told = history(run(), [], [replace(message("user", 1.0), content=b"")])
+    assert msgspec.json.decode(msgspec.json.encode(told))[1]["data"]["content"] is None
 
 
 def test_what_happened_is_told_in_its_order():

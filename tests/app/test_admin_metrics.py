@@ -146,7 +146,7 @@ def test_a_reader_sees_the_accounts_of_its_org_and_no_memories(tmp_path):
     here(tmp_path, test)
 
 
-def test_memories_are_seen_changed_and_forgotten_within_their_org(tmp_path):
+def test_memories_are_seen_changed_and_forgotten_within_their_org_and_all_of_them_only_when_none_is_named(tmp_path):
     async def test(app: Here) -> None:
         key = await fill(app)
         agent, _ = await app.services.store.org(ORG).agents.create("Kind", "kind", b"{}")
@@ -162,6 +162,9 @@ def test_memories_are_seen_changed_and_forgotten_within_their_org(tmp_path):
             assert (await app.ask(method, path, body, key=key, content_type="application/json")).status == 404
         assert (await app.ask("DELETE", f"{path}?thread_id=t1")).json["deleted"]
         assert (await app.ask("DELETE", f"{path}?thread_id=t1")).status == 404
+        empty = await app.ask("DELETE", f"{path}?thread_id=")
+        assert (empty.status, empty.json["error"]["param"]) == (400, "thread_id")
+        assert len((await app.ask("GET", path)).json["data"]) == 1
         assert (await app.ask("DELETE", path)).status == 200
         assert (await app.ask("GET", path)).json["data"] == []
         for body, param in (({"thread_id": "t"}, "text"), ({"thread_id": "t", "text": 5}, "text"), (

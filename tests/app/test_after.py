@@ -397,3 +397,27 @@ def test_what_may_stay_undone_is_given_up_at_once_when_its_agent_is_gone(tmp_pat
         assert "a of the outbox is given up" in caplog.text
 
     on_bench(tmp_path, {"t": Topic(dispensable(doer.handle))}, test)
+
+
+@pytest.mark.parametrize("tries", [5, 0])
+def test_what_may_stay_undone_is_given_up_too_when_the_store_has_not_taken_it_five_times(tmp_path, caplog, tries):
+    asked: list[str] = []
+
+    async def too_large(row: OutboxRow) -> list[Statement]:
+        asked.append(row.id)
+        return [("UPDATE outbox SET payload = $1", (2**70,))]
+
+    async def test(bench: Bench) -> None:
+        await bench.store.ledger.commit(added("a"))
+        for number in range(1, 7 if not tries else 5):
+            await bench.until(lambda number=number: len(caplog.records) == number)
+            assert await bench.open() == ["a"]
+            bench.now += 3600
+            bench.after.wake("t")
+        if tries:
+            await bench.until_open()
+            assert "a of the outbox is given up: a value is larger" in caplog.text
+            assert len(asked) == 5
+
+    with caplog.at_level(logging.WARNING, "midstream"):
+        on_bench(tmp_path, {"t": Topic(dispensable(too_large), tries=tries)}, test)

@@ -159,3 +159,10 @@ def test_names_that_callers_make_up_do_not_fill_the_memory():
     for number in range(10_050):
         where.targets(f"gpt/{number}", "openai_chat")
     assert len(where._cache) <= 10_002
+
+
+@pytest.mark.parametrize(("asked", "near"), [("fats", "fast"), ("midstream/rehersal", "midstream/rehearsal")])
+def test_without_a_provider_a_wrong_name_is_told_the_near_ones_and_how_to_add_one(asked: str, near: str) -> None:
+    with pytest.raises(NotFound) as refused:
+        found(asked, where=catalog(fast=["midstream/rehearsal"]))
+    assert f"did you mean {near}? no provider is configured" in refused.value.message

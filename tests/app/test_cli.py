@@ -242,6 +242,33 @@ def test_chat_prints_the_answer(serving: Serving) -> None:
     assert "word1 word2 word3" in good("chat", input="say 3 words\n/bye\n")
 
 
+def test_chat_tells_after_each_answer_its_tokens_and_what_it_has_cost(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("chat", "say 3 words").stderr == "[3 tokens in, 3 out, no price is known]\n"
+    Path("second.toml").write_text(f"""
+[providers.first]
+kind = "openai_compatible"
+base_url = "http://127.0.0.1:{serving.port}/v1"
+api_key = "{Path("midstream-data/admin.key").read_text().strip()}"
+models = ["midstream/*"]
+prices = {{ "*" = {{ input = "1000", output = "2000" }} }}
+""")
+    server = Serving("--config", "second.toml", "--data", "second")
+    monkeypatch.setenv("MIDSTREAM_PORT", server.port)
+    ask = ("chat", "--config", "second.toml", "--data", "second", "--model", "first/midstream/rehearsal")
+    try:
+        told = run(*ask, "say 3 words")
+        assert (told.stdout, told.stderr) == ("word1 word2 word3\n", "[3 tokens in, 3 out, 0.009 USD]\n")
+        lines = run(*ask, input="say 2 words\nsay 1 words\n").stderr.splitlines()
+        assert lines == ["[3 tokens in, 2 out, 0.007 USD]", "[8 tokens in, 1 out, 0.01 USD]"]
+        key = good("keys", "create", "mine", "--scope", "chat", "--config", "second.toml", "--data", "second").strip()
+        Path("second/admin.key").write_text(key)  # one that may not read accounts
+        assert run(*ask, "say 3 words").stderr == "[3 tokens in, 3 out]\n"
+    finally:
+        server.end()
+
+
 def test_chat_with_a_server_whose_data_are_elsewhere_says_so_and_makes_no_key(serving: Serving) -> None:
     result = run("chat", "--data", "elsewhere", "hi")
     assert result.exit_code == 1

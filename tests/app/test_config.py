@@ -158,7 +158,8 @@ def test_nothing_at_all_is_a_configuration() -> None:
         ("[sandbox]\nbackend = 'sandboxfusion'", "2: sandbox.backend: sandboxfusion needs its address: url"),
         ("[auth.issuers.a]\nissuer='x'\nalgorithms=['none']", '3: auth.issuers.a.algorithms[0]: expected one of RS256, ES256, HS256, found the text "none"'),
         ("[auth.issuers.a]\nissuer='x'\nalgorithms=['HS256']", "1: auth.issuers.a: HS256 needs secret, and secret is for HS256 only"),
-        ("[server]\nworkers = 2", "2: server.workers: 2 workers need PostgreSQL (database_url): SQLite has one writer"),
+        ("[server]\nworkers = 2", "2: server.workers: this version runs one process that does all: leave it at 1"),
+        ("[server]\nrole = 'api'", "2: server.role: this version runs one process that does all: leave it at all"),
         ("[server]\nadmin_key = 'schlüssel'", "2: server.admin_key: a key is ASCII text without blanks"),
         ("[egress]\nallow = ['10.0.0.0/8', 'http://10.0.0.5:9000']", '2: egress.allow[1]: \'http://10.0.0.5:9000\' is not "host", "host:port" or a network'),
         ("a = [1,", "1: is not valid TOML: invalid value"),
@@ -288,10 +289,10 @@ def test_a_malformed_variable_is_refused_not_kept(text: str) -> None:
 
 
 def test_command_line_over_environment_over_file_over_default() -> None:
-    text = "[server]\nport = 1\nhost = 'file'\nrole = 'api'"
+    text = "[server]\nport = 1\nhost = 'file'\nlog = 'debug'"
     environ = {"MIDSTREAM_PORT": "2", "MIDSTREAM_HOST": "environ"}
     server = loaded(text, environ, port=3).server
-    assert (server.port, server.host, server.role, server.workers) == (3, "environ", "api", 1)
+    assert (server.port, server.host, server.log, server.workers) == (3, "environ", "debug", 1)
 
 
 def test_a_value_of_the_environment_is_taken_without_the_end_of_its_line() -> None:

@@ -9,8 +9,9 @@ from midstream.app.not_built import _NAMES, not_built
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/completions", "/v1/batches/batch_1/cancel", "/v1/fine_tuning/jobs", "/v1/cachedContents",
-        "/v1beta/cachedContents/1", "/upload/v1beta/files", "/v1beta/fileSearchStores", "/v1beta/interactions",
+        "/v1/completions", "/v1/batches/batch_1/cancel", "/v1/fine_tuning/jobs", "/v1/conversations/conv_1/items",
+        "/v1beta/models/gemini-3:batchGenerateContent", "/v1/cachedContents", "/v1beta/cachedContents/1",
+        "/upload/v1beta/files", "/v1beta/fileSearchStores", "/v1beta/interactions",
     ],
 )  # fmt: skip
 def test_a_known_operation_is_refused_by_its_name(path: str):
@@ -19,7 +20,9 @@ def test_a_known_operation_is_refused_by_its_name(path: str):
     assert (refusal.status, refusal.code) == (501, "not_implemented")
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/completionsx", "/v1", "/", "/v1/chat/completions"])
+@pytest.mark.parametrize(
+    "path", ["/v1/nothing", "/v1/completionsx", "/v1", "/", "/v1/chat/completions", "/v1beta/models/x:y"]
+)
 def test_other_paths_are_unknown(path: str):
     assert not_built(path) is None
 

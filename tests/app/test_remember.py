@@ -129,6 +129,34 @@ def test_a_turn_from_before_its_thread_was_forgotten_asks_nobody(tmp_path):
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("message", ["msg_1", "msg_9"])
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_a_message_that_is_deleted_after_its_turn_is_not_remembered(tmp_path, message, when):
+    async def run() -> None:
+        store = await open_store(f"sqlite:///{tmp_path}/midstream.db", worker="test")
+        threads = store.org("org_a").threads
+
+        class Slow(Model):
+            async def ask(self, turn: TurnAccount, prompt: Prompt) -> str:
+                await threads.delete_message("conv_1", message)
+                return await super().ask(turn, prompt)
+
+        model = Slow("The user is Ada.")
+        remember = Remember(store, model.ask, model.instructions, lambda: 7.0)
+        try:
+            answer = MessageAdded("msg_9", "org_a", None, 1, "assistant", b"{}", 1.0, "conv_1", parent_id="msg_1")
+            await store.ledger.commit(*SAID, answer)
+            if when == "before":
+                await threads.delete_message("conv_1", message)
+            await store.db.write(list(await remember.handle(row(replace(TURN, answer="msg_9")))))
+            assert await store.memories("org_a").get("agt_1", "t1") is None
+            assert len(model.prompts) == (when == "while")
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
 def test_turns_of_one_thread_share_a_lane():
     assert thread_of(row(TURN)) == thread_of(row(replace(TURN, id="msg_2", asked="x")))
     assert thread_of(row(TURN)) != thread_of(row(replace(TURN, thread="t2")))

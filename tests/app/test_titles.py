@@ -16,6 +16,7 @@ from midstream.core.turn import Prompt
 from midstream.delivery.live import Hub, Listener, Said
 from midstream.metering.turns import after_turn
 from midstream.store import open_store
+from midstream.store.ledger import MessageAdded
 from midstream.store.outbox import OutboxRow
 from midstream.store.threads import ThreadStore
 
@@ -27,8 +28,10 @@ def row(turn: TurnAccount) -> OutboxRow:
     return OutboxRow(added.id, added.org_id, added.topic, added.payload, 0.0, 1)
 
 
-def titled(folder: Path, *renamed: str, while_asked: str = "", said: str = "Ada says hello") -> tuple[str, int]:
-    """The title after the topic's work, and how often the model was asked."""
+def titled(
+    folder: Path, *renamed: str, while_asked: str = "", said: str = "Ada says hello", deleted: str = ""
+) -> tuple[str, int]:
+    """The title after the topic's work, and how often the model was asked. deleted: when the question was."""
 
     async def run() -> tuple[str, int]:
         store = await open_store(f"sqlite:///{folder}/midstream.db", worker="test")
@@ -38,6 +41,8 @@ def titled(folder: Path, *renamed: str, while_asked: str = "", said: str = "Ada 
             prompts.append(prompt)
             if while_asked:
                 await threads.rename(thread.id, while_asked)
+            if deleted == "while":
+                await threads.delete_message(thread.id, TURN.id)
             return said
 
         try:
@@ -45,6 +50,9 @@ def titled(folder: Path, *renamed: str, while_asked: str = "", said: str = "Ada 
             thread = await threads.found_or_made("agt_1", "t1", "t1", "I am Ada")
             for title in renamed:
                 await threads.rename(thread.id, title)
+            await store.ledger.commit(MessageAdded(TURN.id, "org_a", None, 0, "user", b"{}", 1.0, thread.id))
+            if deleted == "before":
+                await threads.delete_message(thread.id, TURN.id)
             turn = replace(TURN, conversation=thread.id)
             hub = Hub(Clock().wall, ends_of(store.db, Clock().wall))
             await store.db.write(list(await Title(store, ask, hub, Clock()).handle(row(turn))))
@@ -65,6 +73,18 @@ def test_what_a_user_has_named_stays_and_the_model_is_not_asked(tmp_path):
 
 def test_what_a_user_names_while_the_model_thinks_stays(tmp_path):
     assert titled(tmp_path, while_asked="Mine") == ("Mine", 1)
+
+
+def test_a_message_that_is_deleted_after_its_turn_gives_no_title(tmp_path):
+    assert titled(tmp_path, deleted="before") == ("I am Ada", 0)
+
+
+def test_a_message_that_is_deleted_while_the_model_thinks_gives_no_title(tmp_path):
+    assert titled(tmp_path, deleted="while") == ("I am Ada", 1)
+
+
+def test_a_title_is_stored_as_both_databases_take_it(tmp_path):
+    assert titled(tmp_path, said="Ada\0 says \ud83d hello") == ("Ada\N{REPLACEMENT CHARACTER} says ? hello", 1)
 
 
 def test_a_model_that_names_nothing_changes_nothing(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from midstream.core.errors import NotFound
 from midstream.store import Store
-from midstream.store.ledger import ConversationAdded, MessageAdded, OutboxAdded, Record
+from midstream.store.ledger import ConversationAdded, MessageAdded, OutboxAdded, Record, RunStarted
 from midstream.store.memories import KEPT, Memories, Remembered, remembered
 
 from .turns import NOW, with_store
@@ -60,7 +60,8 @@ LATER = 4e9
 
 
 def _new(sub: str, before: str = "", text: str = "new", began: float = NOW) -> Remembered:
-    return Remembered("org_a", "agt_1", "t1", f"conv_agt_1_{sub}", f"msg_{sub}", before, text, NOW, began, "memory:1")
+    said = (f"conv_agt_1_{sub}", f"msg_{sub}", f"msg_{sub}_answer")
+    return Remembered("org_a", "agt_1", "t1", *said, before, text, NOW, began, "memory:1")
 
 
 @pytest.mark.parametrize("how", ["delete", "reset"])
@@ -93,6 +94,117 @@ def test_a_memory_that_another_sub_thread_shares_stays_until_the_last_one_goes(a
     with_store(any_url, work)
 
 
+def _turn(name: str, agent: str, conversation: str, asked_by: str | None = None) -> list[Record]:
+    run, parent = f"run_{name}", asked_by and f"run_{asked_by}"
+    return [
+        RunStarted(
+            run, "org_a", "key_1", "agent", "f", "m", conversation, "req_1", NOW, agent, "ver_1", parent_run_id=parent
+        ),
+        MessageAdded(f"msg_{name}", "org_a", run, 2, "user", b"{}", NOW, conversation, parent_id=""),
+    ]
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+def test_every_agent_that_had_a_turn_in_a_conversation_forgets_its_thread_with_it(any_url, how):
+    async def work(store: Store) -> None:
+        mine, threads = store.memories("org_a"), store.org("org_a").threads
+        await store.ledger.commit(*_thread("s1"), *_turn("guest", "agt_2", "conv_agt_1_s1"))
+        for agent in ("agt_1", "agt_2", "agt_3"):
+            await mine.put(agent, "t1", "the PIN")
+        await getattr(threads, how)("conv_agt_1_s1")
+        assert [await mine.get(agent, "t1") is not None for agent in ("agt_1", "agt_2", "agt_3")] == [
+            False,
+            False,
+            True,
+        ]
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("other", ["theirs", "their own"])
+def test_an_agent_that_had_turns_in_two_sub_threads_remembers_until_the_last_one_goes(any_url, other):
+    async def work(store: Store) -> None:
+        mine, threads = store.memories("org_a"), store.org("org_a").threads
+        await store.ledger.commit(*_thread("s1"), *_turn("guest", "agt_2", "conv_agt_1_s1"))
+        agent = "agt_1" if other == "theirs" else "agt_2"
+        await store.ledger.commit(*_thread("s2", agent), *_turn("again", "agt_2", f"conv_{agent}_s2"))
+        await mine.put("agt_2", "t1", "shared")
+        await threads.delete("conv_agt_1_s1")
+        assert await mine.get("agt_2", "t1") is not None
+        await threads.delete(f"conv_{agent}_s2")
+        assert await mine.get("agt_2", "t1") is None
+
+    with_store(any_url, work)
+
+
+async def _asks(store: Store) -> tuple[str, str]:
+    """The conversations of two agents: a turn of the one that `conv_agt_1_s1` is has asked the first of them, and that
+    one the other, all on one thread."""
+    ids = []
+    for agent in ("agt_2", "agt_3"):
+        made = await store.org("org_a").agents.create(agent, agent, b"{}")
+        ids.append((await store.org("org_a").threads.found_or_made(made[0].id, "t1", "s1", "asked")).id)
+        await store.memories("org_a").put(made[0].id, "t1", "the PIN")
+    await store.ledger.commit(*_thread("s1"), *_turn("own", "agt_1", "conv_agt_1_s1"))
+    await store.ledger.commit(*_turn("asked", "agt_2", ids[0], "own"), *_turn("asked_too", "agt_3", ids[1], "asked"))
+    return ids[0], ids[1]
+
+
+async def _known(store: Store, *conversations: str) -> list[str]:
+    """What is still known in these of what was said, by their ids."""
+    threads, mine = store.org("org_a").threads, store.memories("org_a")
+    rows = {row.id: row for row in await threads.threads() if row.id in conversations}
+    said = [id for id, row in rows.items() if (await threads.line(row, 9)).messages]
+    agents = [str(row[0]) for row in await store.db.read("SELECT id FROM agents")]
+    return sorted(said + [agent for agent in agents if await mine.get(agent, "t1") is not None])
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+def test_what_agents_were_asked_on_a_thread_goes_with_the_conversation_that_has_asked_them(any_url, how):
+    async def work(store: Store) -> None:
+        asked = await _asks(store)
+        assert len(await _known(store, *asked)) == 4
+        await getattr(store.org("org_a").threads, how)("conv_agt_1_s1")
+        assert await _known(store, *asked) == []
+        assert len(await store.org("org_a").threads.threads()) == (3 if how == "reset" else 0)
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+@pytest.mark.parametrize("whose", ["its user's own", "another conversation's"])
+def test_what_an_agent_was_asked_stays_where_its_conversation_is(any_url, how, whose):
+    async def work(store: Store) -> None:
+        threads = store.org("org_a").threads
+        first, second = await _asks(store)
+        if whose == "its user's own":
+            await store.ledger.commit(*_turn("spoken", "agt_2", first))
+        else:
+            other = ConversationAdded("conv_x", "org_a", NOW, agent_id="agt_x", thread_id="t1", sub_thread_id="s1")
+            await store.ledger.commit(other, *_turn("x", "agt_x", "conv_x"), *_turn("y", "agt_2", first, "x"))
+        agent = (await threads.thread(first)).agent_id
+        await getattr(threads, how)("conv_agt_1_s1")
+        assert await _known(store, first, second) == sorted([first, str(agent)])
+        if whose == "another conversation's":
+            await threads.delete("conv_agt_1_s1") if how == "reset" else None
+            await getattr(threads, how)("conv_x")
+            assert await _known(store, first, second) == []
+
+    with_store(any_url, work)
+
+
+def test_a_conversation_that_waits_for_its_first_turn_was_asked_by_nobody(any_url):
+    async def work(store: Store) -> None:
+        threads = store.org("org_a").threads
+        made = await store.org("org_a").agents.create("agt_2", "agt_2", b"{}")
+        waiting = await threads.found_or_made(made[0].id, "t1", "s1", "later")
+        await store.ledger.commit(*_thread("s1"))
+        await threads.delete("conv_agt_1_s1")
+        assert [row.id for row in await threads.threads()] == [waiting.id]
+
+    with_store(any_url, work)
+
+
 @pytest.mark.parametrize("how", ["delete", "reset"])
 def test_a_memory_that_is_just_being_written_does_not_come_back(any_url, how):
     async def work(store: Store) -> None:
@@ -109,6 +221,23 @@ def test_a_memory_that_is_just_being_written_does_not_come_back(any_url, how):
         assert await mine.get("agt_1", "t1") is None
         await store.db.write(remembered(_new("s2", began=LATER)))
         assert await mine.get("agt_1", "t1") is not None
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("message", ["msg_s1", "msg_s1_answer"])
+@pytest.mark.parametrize("before", ["", "old"])
+def test_a_turn_of_which_a_message_was_deleted_is_not_remembered(any_url, before, message):
+    async def work(store: Store) -> None:
+        mine, conversation = store.memories("org_a"), "conv_agt_1_s1"
+        answer = MessageAdded("msg_s1_answer", "org_a", None, 1, "assistant", b"{}", NOW, conversation, parent_id="")
+        await store.ledger.commit(*_thread("s1"), answer)
+        if before:
+            await mine.put("agt_1", "t1", before)
+        await store.org("org_a").threads.delete_message(conversation, message)
+        await store.db.write(remembered(_new("s1", before)))
+        kept = await mine.get("agt_1", "t1")
+        assert (kept.text if kept is not None else "") == before
 
     with_store(any_url, work)
 
