@@ -4,7 +4,7 @@ Pure: no clock, no store; what it needs of the world is given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from typing import Any, get_args
 
@@ -191,10 +191,15 @@ def _lowered(params: Params, given: Mapping[str, GivenParameter], fitted: Fitted
 def reported(prepared: Prepared, late: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(dropped, noted) of a turn, in the caller's words. late: what the provider left out besides, by its names; None:
     no model was asked. What a parameter was changed to is said only of one that counted."""
-    fields = {name: field_of(name) for name in late or ()}
-    words = [prepared.names.get(field or "", _FORM.get(name, name)) for name, field in fields.items()]
-    idle = {note for field, note in prepared.clamped.items() if late is None or field in fields.values()}
+    fields = {field_of(name) for name in late or ()}
+    words = in_their_words(prepared, late or ())
+    idle = {note for field, note in prepared.clamped.items() if late is None or field in fields}
     return tuple(dict.fromkeys((*prepared.dropped, *words))), tuple(note for note in prepared.noted if note not in idle)
+
+
+def in_their_words(prepared: Prepared, late: Iterable[str]) -> list[str]:
+    """What a provider left out, as the caller or the version has written it."""
+    return [prepared.names.get(field_of(name) or "", _FORM.get(name, name)) for name in late]
 
 
 def _form(values: Mapping[str, Any], ask: AgentAsk) -> Format | None:

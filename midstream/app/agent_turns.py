@@ -111,6 +111,11 @@ class AgentTurns:
         self._check_media(ask)
         if not ask.agent and ask.conversation:
             ask = replace(ask, agent=await self._rooms.threads.agent_of(org, ask.conversation))
+            if not ask.agent:  # it was begun without one, and who goes on with it here says no model either
+                where = "agent_id"
+                raise BadRequest(
+                    f"{where}: name the agent that shall answer", param=where, code="missing_required_parameter"
+                )
         return await self._rooms.loader.load(org, ask)
 
     def _check_media(self, ask: AgentAsk) -> None:

@@ -93,7 +93,7 @@ def batch_router(services: Services, ends: BatchEnds) -> APIRouter:
     async def accepted(caller: Caller, new: NewBatch, http: HttpRequest) -> Response:
         webhook = _webhook(new.webhook)
         id = new_id("batch_")
-        jobs = await _jobs(services, caller, new, id, http.scope["state"]["request_id"])
+        jobs = await _jobs(services, caller, new, id, http)
         messages = tuple(job.id for job in jobs)
         body = ends.sealed(BatchAsked(messages, webhook), caller.org, id)
         await services.jobs.add(jobs, [added(Batch(id, caller.org, body, services.clock.wall()))])
@@ -119,14 +119,15 @@ def _webhook(hook: Hook | None) -> Webhook | None:
     return Webhook(hook.url, hook.headers)
 
 
-async def _jobs(services: Services, caller: Caller, new: NewBatch, id: str, request_id: str) -> list[Job]:
+async def _jobs(services: Services, caller: Caller, new: NewBatch, id: str, http: HttpRequest) -> list[Job]:
     """One for each turn, all of them readable. The first one's point is spent now: who has none left is told so. The
     others' are spent as they begin."""
     face = services.faces[completion_v2.NAME]
     jobs: list[Job] = []
     loaded: Loaded | None = None
+    headers, request_id = dict(http.headers), http.scope["state"]["request_id"]
     for index, item in enumerate(new.batch):
-        request = Request("POST", ALONE, {}, {}, {}, request_id, msgspec.json.encode(_asked(new, item)))
+        request = Request("POST", ALONE, {}, headers, {}, request_id, msgspec.json.encode(_asked(new, item)))
         turn = _read(index, request)
         message = new_id("msg_")
         line = conversation_of(message)

@@ -19,10 +19,10 @@ from ..core.ids import new_id
 from ..core.web import Reply, Request
 from ..wire.strict_json import read_value
 from .exchange import Exchange
-from .faces import Face
+from .faces import Face, marked
 from .headers import Headers
 from .models import listed
-from .not_built import not_built
+from .not_built import not_built, owner_of
 from .noun_paths import Nouns, WriteError
 from .operations import Operations, plain_error
 from .protocol import MAX_HEADERS
@@ -53,6 +53,8 @@ MAX_ASKED = 8 * 1024
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 #: Whose errors are told about paths below its own which no face has.
 OPENAI, OPENAI_PATHS = "openai_chat", "/v1/"
+#: Of several vendors, below that.
+LISTS = "/v1/models"
 _ASKED = re.compile(rf"{HEADER_NAME}(?:[\t ]*,[\t ]*{HEADER_NAME}){{0,{MAX_HEADERS - 1}}}")
 
 
@@ -124,11 +126,12 @@ class Edge:
                     await self._services.identify(headers)  # who asks is known before a body is read
                     await self._give(noun, scope, receive, send, exchange, MAX_BODY)
                     return
-                face = self._face_for(path)
+                face = self._face_for(path, headers)
                 raise not_built(path) or error from None
-            query = dict(parse_qsl(scope["query_string"].decode("latin-1"))) if scope["query_string"] else {}
+            query = _query(scope["query_string"])
             request = Request(route.method, path, query, headers, params, request_id)
-            if route.method == "GET":
+            if route.method == "GET":  # a list of models, which several vendors have at the same path
+                face = marked(self._services.faces, headers) or face
                 await exchange.reply(await listed(self._services, face, route.task, request))
                 return
             _require_json(headers)
@@ -181,12 +184,17 @@ class Edge:
         write_error = face.DIALECT.write_error if face is not None else write_error
         await exchange.reply(Reply(write_error(error, request_id), error.status, error_headers(error)))
 
-    def _face_for(self, path: str) -> Face | None:
+    def _face_for(self, path: str, headers: Headers) -> Face | None:
         """Whose grammar an error about this path is written in, also when no route fits."""
+        faces, owner = self._services.faces, owner_of(path)
+        if owner is not None:
+            return faces[owner]
         found = self._prefixes.get(path.rstrip("/"))
         found = found or next((face for prefix, face in self._prefixes.items() if path.startswith(prefix)), None)
         found = found or self._roots.get(_root(path))
-        return self._services.faces[OPENAI] if found is None and path.startswith(OPENAI_PATHS) else found
+        if path.startswith(OPENAI_PATHS) and (found is None or path.startswith(LISTS)):
+            return marked(faces, headers) or found or faces[OPENAI]
+        return found
 
     def _answered_preflight(self, origin: str, scope: Scope, exchange: Exchange) -> bool:
         value = origin.encode("latin-1")
@@ -217,6 +225,11 @@ def _allowed(headers: Headers) -> bytes:
     a star would not mean `authorization`."""
     asked: str = headers.get("access-control-request-headers", "").strip()
     return asked.encode() if len(asked) <= MAX_ASKED and _ASKED.fullmatch(asked) else ALLOWED_HEADERS
+
+
+def _query(text: bytes) -> dict[str, str]:
+    """Also what is there without a value."""
+    return dict(parse_qsl(text.decode("latin-1"), keep_blank_values=True)) if text else {}
 
 
 def _root(path: str) -> str:

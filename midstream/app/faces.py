@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeGuard, cast, runtime_checkable
 
 from msgspec import Struct
@@ -57,6 +58,17 @@ class AgentFace(Protocol):
 def tells_outcomes(face: Face) -> TypeGuard[AgentFace]:
     """As isinstance, which looks through all of both at each call."""
     return hasattr(face, "write_outcome")
+
+
+def called(face: Face, names: Iterable[str]) -> tuple[str, ...]:
+    """Fields as the face's clients call them, where it has other names for some."""
+    own: Mapping[str, str] = getattr(face, "CALLED", {})
+    return tuple(own.get(name, name) for name in names)
+
+
+def marked(faces: Mapping[str, Face], headers: Mapping[str, str]) -> Face | None:
+    """The one whose clients send such headers, where several vendors have the same path."""
+    return next((face for face in faces.values() if face.MARK in headers), None)
 
 
 def all_faces() -> dict[str, Face]:

@@ -12,8 +12,6 @@ async def listed(services: Services, face: Face, task: str, request: Request) ->
     """Raises Forbidden; NotFound for a model that nobody serves, or that is another org's own."""
     caller = await services.identify(request.headers, request.query if face.KEY_IN_QUERY else None)
     require(caller, *UNSAID)
-    # Several vendors have their lists at the same path: who asks is told by what its clients send along.
-    face = next((other for other in services.faces.values() if other.MARK in request.headers), face)
     usable = await services.usable(caller)
     if task == "models":
         names = list(dict.fromkeys([*services.catalog.names(), *await services.offered.names()]))

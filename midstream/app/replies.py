@@ -17,7 +17,7 @@ from ..runs.log import Follower
 from ..runs.run import Run
 from .clock import Clock
 from .conversations import Opened, mentioned
-from .faces import Face, tells_outcomes
+from .faces import Face, called, tells_outcomes
 
 #: Marks that parameters' names and paths are made of.
 PLAIN = "._-[]$:/"
@@ -49,7 +49,7 @@ class Reading(Struct, frozen=True):
             pairs.append(("x-conversation-id", self.opened.id))
         if attempted is not None:
             if attempted.dropped:
-                pairs.append(("x-midstream-dropped-params", _listed(attempted.dropped)))
+                pairs.append(("x-midstream-dropped-params", _listed(called(self.face, attempted.dropped))))
             pairs += attempted.told
         return pairs
 

@@ -34,9 +34,14 @@ def described(media: Media) -> dict[str, str]:
     return {name: value for name, value in known.items() if value}
 
 
+def says(name: str, ask: AgentAsk) -> bool:
+    """Is anything said of this field, be it that there is nothing?"""
+    return bool(getattr(ask, name)) or name in ask.emptied
+
+
 def asked_again(ask: AgentAsk, row: ThreadMessage, read: Read) -> AgentAsk:
     """With the words and attachments of a message that is stored already, and with its documents and variables where
-    none are given anew."""
+    nothing is said of those."""
     parts = tuple(part for message in read(row.spoken()) for part in message.parts)
     media = tuple(part for part in parts if isinstance(part, Media))
     detail = detail_in(row.detail)
@@ -45,8 +50,8 @@ def asked_again(ask: AgentAsk, row: ThreadMessage, read: Read) -> AgentAsk:
         text=text_of(parts),
         media=media,
         places=(),
-        document_ids=ask.document_ids or detail.document_ids,
-        variables=ask.variables or detail.variables,
+        document_ids=ask.document_ids if says("document_ids", ask) else detail.document_ids,
+        variables=ask.variables if says("variables", ask) else detail.variables,
     )
 
 

@@ -26,7 +26,7 @@ from ..store.searching import MAX_TEXT
 from ..store.threads import ThreadStore
 from .places import PLAIN, Places, Standing
 from .supervisor import Supervisor
-from .thread_messages import Read, asked_again, described, documents_of, given_before, said_by, title_of
+from .thread_messages import Read, asked_again, described, documents_of, given_before, said_by, says, title_of
 from .turnstile import Turnstile
 
 logger = logging.getLogger("midstream.threads")
@@ -355,13 +355,13 @@ class Threads:
         line = await self._line(store, row, answered or edited, history)
         thread = row.thread_id or row.id
         ask = replace(ask, conversation=row.id, thread=thread, sub_thread=row.sub_thread_id or thread)
-        own = ask.document_ids
+        own, told = ask.document_ids, says("document_ids", ask)
         if answered is not None:
             ask = asked_again(ask, answered, self._read)
         first = next((one for one in line.messages if one.role == "user"), None)
         visible = line.shown()
         said = [message for one in visible for message in self._read(one.spoken())]
-        documents = documents_of([*visible, answered] if answered is not None and not own else visible, own)
+        documents = documents_of([*visible, answered] if answered is not None and not told else visible, own)
         files: tuple[Media, ...] = ()
         if line.more and line.messages and not ask.messages:  # a transcript is all that its turn is shown
             documents, files = await given_before(store.given_before(row, line), documents, own, self._read)

@@ -3,18 +3,19 @@ document of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from msgspec.structs import replace
 
 from ..agent.fitting import held, most, readable
-from ..agent.prepare import Prepared
+from ..agent.prepare import Prepared, in_their_words
 from ..core.agents import AgentAsk, ModelDocument
-from ..core.errors import BadRequest
+from ..core.errors import BadRequest, Unhonoured
 from ..core.parts import has_media
 from ..core.serving import Completed, Target
 from ..core.turn import Prompt, Turn
-from ..core.unread import at_places, places_of, unread_in
+from ..core.unread import at_places, check_honoured, places_of, unread_in
 from .catalog import AGENT
 
 #: What the model calls of a turn are written in: no provider speaks it.
@@ -86,6 +87,22 @@ class TurnModels:
         return fitted
 
 
+def honoured(made: Prepared, ask: AgentAsk) -> Prepared:
+    """Raises Unhonoured where something is left out of what a strict request asks."""
+    if ask.strict:
+        check_honoured("this turn", made.dropped)
+    return made
+
+
+@contextmanager
+def refused_in_words_of(made: Prepared) -> Iterator[None]:
+    """What a provider cannot honour is named as it was asked for."""
+    try:
+        yield
+    except Unhonoured as error:
+        raise Unhonoured(error.who, in_their_words(made, error.names)) from None
+
+
 def placed(prompt: Prompt, ask: AgentAsk) -> Prompt:
     """With the places of what the request attaches. What else there is of media was said before, or comes of tools."""
     if not has_media(prompt.messages):
@@ -105,9 +122,9 @@ def _key(target: Target) -> tuple[str, str]:
     return target.provider, target.model
 
 
-def asked(prompt: Prompt, model: str, stream: bool) -> Turn:
+def asked(prompt: Prompt, model: str, stream: bool, strict: bool = False) -> Turn:
     """A model call of the turn, in no provider's own words."""
-    turn = Turn(DIALECT, {}, lambda fields: prompt, model=model, stream=stream)
+    turn = Turn(DIALECT, {}, lambda fields: prompt, model=model, stream=stream, strict=strict)
     turn.put_prompt(prompt)
     turn.examined = True
     return turn

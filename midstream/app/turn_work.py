@@ -37,7 +37,7 @@ from .threads import Thread
 from .titles import TITLE
 from .turn_checks import Judged, Judges, TurnChecks, shown
 from .turn_ends import ending_of, own_arguments, own_ending, pictures, sources, steps_of, stop_of
-from .turn_models import TurnModels, asked, placed, why_another
+from .turn_models import TurnModels, asked, honoured, placed, refused_in_words_of, why_another
 from .turn_rooms import TurnRooms
 
 #: The round of the tools that run before the first model call.
@@ -175,7 +175,7 @@ class TurnWork:
     def _ready(
         self, desk: Desk, given: Given, make: Callable[[Loaded, AgentAsk, Given], Prepared]
     ) -> tuple[Prepared, TurnModels, TurnChecks]:
-        prepared = self._prepared = make(self._loaded, self._ask, given)
+        prepared = self._prepared = honoured(make(self._loaded, self._ask, given), self._ask)
         models = self._models_of(prepared, given)
         return prepared, models, self._checks(desk, prepared, models)
 
@@ -185,7 +185,7 @@ class TurnWork:
             rooms.targets(org, self._loaded, self._ask, prepared),
             prepared,
             lambda target: rooms.models.document(org, target.provider, target.model),
-            lambda known: prepare(self._loaded, self._ask, replace(given, model=known)),
+            lambda known: honoured(prepare(self._loaded, self._ask, replace(given, model=known)), self._ask),
         )
 
     async def _following(
@@ -205,12 +205,13 @@ class TurnWork:
     def _asking(self, desk: Desk, prepared: Prepared, models: TurnModels, *, quiet: bool) -> Ask:
         async def ask(prompt: Prompt) -> Completed:
             turn, targets = models.asks(
-                prompt, lambda made: asked(placed(made, self._ask), prepared.model, self._stream)
+                prompt, lambda made: asked(placed(made, self._ask), prepared.model, self._stream, self._ask.strict)
             )
             if has_media(prompt.messages):
                 await desk.write()  # they may have to be fetched before the call leaves
             self._asks_from = len(desk.asked)
-            completed = await desk.complete(turn, targets, quiet=quiet)
+            with refused_in_words_of(prepared):
+                completed = await desk.complete(turn, targets, quiet=quiet)
             self._first_error = self._first_error or why_another(targets[0], completed)
             return completed
 

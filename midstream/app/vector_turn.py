@@ -15,6 +15,7 @@ from ..core.outcome import Outcome
 from ..core.parts import Message, Text
 from ..core.serving import Desk
 from ..core.turn import Prompt, Turn
+from ..core.unread import check_honoured
 from ..metering.alerts import alarms_of, raised
 from ..metering.turns import TURN
 from ..runs.order import Act
@@ -50,7 +51,11 @@ class VectorWork:
         guardrails, idle = besides(loaded, ask)
         self._rails = guardrails_of(guardrails)
         self._dropped = (*dropped, *idle)
-        self.turn = Turn(DIALECT, {}, lambda fields: Prompt(()), model=model, kind="embedding", embed=embed)
+        if ask.strict:
+            check_honoured("a vector", self._dropped)
+        self.turn = Turn(
+            DIALECT, {}, lambda fields: Prompt(()), model=model, kind="embedding", embed=embed, strict=ask.strict
+        )
         self._targets = rooms.models.targets(asker.org, self._service, model, loaded.spec.keys, ask.api_key)
         self.outcome: Outcome | None = None
 

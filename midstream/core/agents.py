@@ -199,18 +199,22 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     calls: most model calls that the face allows, the last one without tools (None = the agent's own limit of rounds).
     text, media: the user's message. places: where each of media stands in the request. messages: a whole transcript
     instead of it (core.parts.Message values).
+    strict: refuse the turn instead of leaving anything out.
     arguments: what the model of another agent has called this one with. They are variables of its prompt before all
     others, and what its tools' mapped arguments are taken from where no variable says anything: see `beneath`.
     tools: names or ids that replace the agent's set (None = the agent's own). extra_tools: whole tools for this call.
     conversation: id of the conversation, "" = a new one, None = found by thread. wait: False = 409 when another turn of
     the conversation is under way. edit: id of the message that this one replaces (a new branch); regenerate: answer
-    that message once more. playground: nothing is kept but the attempts."""
+    that message once more. emptied: of document_ids and variables, those that the caller gives as empty, which is more
+    than to say nothing of them: the message that is answered once more has none then. playground: nothing is kept but
+    the attempts."""
 
     agent: str = ""
     slug: str = ""
     version: str = ""
     org: str = ""
     usual_fallback: bool = False
+    strict: bool = False
     text: str = ""
     media: tuple[Media, ...] = ()
     places: tuple[str, ...] = ()
@@ -223,6 +227,7 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     wait: bool = True
     edit: str = ""
     regenerate: str = ""
+    emptied: tuple[str, ...] = ()
     variables: dict[str, Any] = {}
     arguments: dict[str, Any] = {}
     variables_path: dict[str, dict[str, str]] = {}

@@ -3,6 +3,7 @@
     MidstreamError
     ├── CallerError              the request is at fault: change it, then ask again
     │   ├── BadRequest           400  malformed or contradictory; `param` is the field's path
+    │   │   └── Unhonoured       400  it cannot be done whole, and nothing may be left out (`names`)
     │   ├── Unauthenticated      401  no valid credential
     │   ├── Forbidden            403  a valid credential without the scope
     │   ├── NotFound             404  does not exist, or is not yours
@@ -76,6 +77,17 @@ class CallerError(MidstreamError):
 
 class BadRequest(CallerError):
     pass
+
+
+class Unhonoured(BadRequest):
+    """who: it cannot do what these names ask for."""
+
+    code = "unsupported"
+
+    def __init__(self, who: str, names: Iterable[str]) -> None:
+        self.who = who
+        self.names = tuple(names)
+        super().__init__(f"{who} cannot honour: {', '.join(self.names)}", param=self.names[0])
 
 
 class Unauthenticated(CallerError):

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from msgspec.structs import replace
 
-from .errors import BadRequest
+from .errors import BadRequest, Unhonoured
 from .media_types import is_text
 from .parts import Media, MediaKind, Message, Text, ToolResult, has_media, media_in
 
@@ -34,6 +34,14 @@ def unread(media: Media) -> str:
 def reports_in(names: Iterable[str]) -> tuple[str, ...]:
     """Those of what was left out that say so."""
     return tuple(name for name in names if name in _NAMES.values())
+
+
+def check_honoured(who: str, dropped: Sequence[str]) -> None:
+    """Raises Unhonoured where anything was left out but what words stand for: that was said before, not asked now."""
+    before = reports_in(dropped)
+    lost = [name for name in dropped if name not in before]
+    if lost:
+        raise Unhonoured(who, lost)
 
 
 def unread_in(messages: Iterable[Message]) -> tuple[str, ...]:

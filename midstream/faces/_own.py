@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from ..core.dialect import AnswerWriter, Say
-from ..core.errors import BadRequest, MidstreamError
+from ..core.errors import BadRequest, MidstreamError, Unhonoured
 from ..core.events import (
     Answer,
     Attempted,
@@ -40,6 +40,8 @@ from ._known import decode as decode_known
 
 T = TypeVar("T")
 encode = msgspec.json.Encoder().encode
+_ESCAPED = {end.encode(): b"\\u%04x" % ord(end) for end in "\x85\u2028\u2029"}
+_LINE_ENDS = re.compile(b"|".join(_ESCAPED))
 
 SSE = "text/event-stream; charset=utf-8"
 #: A comment: it keeps a silent stream alive and means nothing.
@@ -159,7 +161,9 @@ def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
 
 
 #: Fields of an agent's turn by the names that they have here.
-_NAMES = {
+NAMES_V1 = {
+    "user": "message",
+    "agent_id": "agentId",
     "tool_choice": "toolChoice",
     "document_ids": "documentIds",
     "limit_type": "limitType",
@@ -175,24 +179,26 @@ def more_v1(outcome: Outcome) -> dict[str, Any]:
     more = {
         "images": [address(image) for image in outcome.images],
         "missingVariables": outcome.missing,
-        "droppedParameters": [_NAMES.get(name, name) for name in outcome.dropped],
+        "droppedParameters": [NAMES_V1.get(name, name) for name in outcome.dropped],
         "notices": outcome.noted,
         "blocked": outcome.blocked,
     }
     return {name: value for name, value in more.items() if value}
 
 
-def error_v1(error: MidstreamError, request_id: str) -> bytes:
-    """With {limitType, currentUsage, limitValue} when a limit was reached."""
-    told: dict[str, Any] = {"statusCode": error.status, "message": _message_v1(error), "error": error.code}
+def error_v1(error: MidstreamError, request_id: str, names: Mapping[str, str] = NAMES_V1) -> bytes:
+    """With {limitType, currentUsage, limitValue} when a limit was reached. names: of fields, as the face has them."""
+    told: dict[str, Any] = {"statusCode": error.status, "message": message_v1(error, names), "error": error.code}
     limit: dict[str, Any] = getattr(error, "limit", None) or {}
-    return encode(told | {_NAMES.get(name, name): value for name, value in limit.items()})
+    return encode(told | {NAMES_V1.get(name, name): value for name, value in limit.items()})
 
 
-def _message_v1(error: MidstreamError) -> str:
+def message_v1(error: MidstreamError, names: Mapping[str, str] = NAMES_V1) -> str:
     """With the names that fields and ids have here."""
+    if isinstance(error, Unhonoured):
+        return Unhonoured(error.who, [names.get(name, name) for name in error.names]).message
     message, param = error.message, error.param or ""
-    name = _NAMES.get(param)
+    name = names.get(param)
     if name and message.startswith(param):
         message = f"{name}{message[len(param) :]}"
     return _IDS.sub(lambda found: as_uuid(found[0]), message)
@@ -298,9 +304,16 @@ _TOLD: dict[type[Event], Callable[[AgentStream, Any], bytes]] = {
 }
 
 
+def line_of(value: Any) -> bytes:
+    """As JSON that is one line also to who ends a line wherever Unicode does (Python's str.splitlines, with it httpx's
+    iter_lines). What else ends one there, JSON never holds as it is."""
+    data = encode(value)
+    return data if data.isascii() else _LINE_ENDS.sub(lambda found: _ESCAPED[found[0]], data)
+
+
 def event(name: bytes, value: Any) -> bytes:
     """One server-sent event."""
-    return write_frame(encode(value), name)
+    return write_frame(line_of(value), name)
 
 
 def text_v1(delta: str) -> bytes:
@@ -323,4 +336,4 @@ def tool_result_v1(ended: ToolEnded) -> bytes:
 
 
 def failed_v1(error: MidstreamError) -> bytes:
-    return event(b"error", {"statusCode": error.status, "message": _message_v1(error)})
+    return event(b"error", {"statusCode": error.status, "message": message_v1(error)})

@@ -14,10 +14,12 @@ from ..core.events import Answer, Counted, Embedded, Opened
 from ..core.outcome import Outcome
 from ..core.turn import Fields, Prompt, Turn
 from ..core.web import Request, Route
+from ._known import is_true
 from ._messages_v1 import read_messages
 from ._own import (
     CALLS_V1,
     HEARTBEAT,
+    NAMES_V1,
     SSE,
     AgentStream,
     OwnDialect,
@@ -47,6 +49,7 @@ MARK = ""
 KEY_IN_QUERY = False
 OURS = True
 TRANSACTIONS = True
+CALLED = NAMES_V1
 ROUTES = (Route("POST", "/api/v1/agent/run", "chat", "Let a model work with tools until it has an answer"),)
 
 
@@ -79,6 +82,7 @@ def read(task: str, request: Request) -> Turn:
         tools=tuple(body.tools or ()),
         tool_choice=body.tool_choice,
         variables=body.context or {},
+        strict=is_true(request.headers, "x-midstream-strict"),
         calls=CALLS_V1,
     )
 

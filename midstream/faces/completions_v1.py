@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -36,7 +37,7 @@ from ..core.web import Request, Route
 from ..wire.ndjson import write_line
 from ._known import fresh_messages, is_true
 from ._messages_v1 import read_choice, read_messages, read_tools
-from ._own import OwnDialect, encode, error_v1, finish_word, read_body
+from ._own import OwnDialect, encode, error_v1, finish_word, line_of, message_v1, read_body
 
 NAME = "completions_v1"
 ID_PREFIX = "cmpl_"
@@ -47,6 +48,8 @@ MARK = ""
 KEY_IN_QUERY = False
 OURS = True
 TRANSACTIONS = True
+#: Fields by the names that they have here.
+CALLED = {"max_tokens": "maxOutputTokens", "tool_choice": "toolChoice"}
 ROUTES = (Route("POST", "/api/v1/completions", "chat", "Ask a model, without an agent"),)
 
 
@@ -145,7 +148,7 @@ def _usage(usage: Usage) -> dict[str, int]:
 
 
 def _line(kind: str, **facts: Any) -> bytes:
-    return write_line(encode({"type": kind, **facts}))
+    return write_line(line_of({"type": kind, **facts}))
 
 
 class Lines:
@@ -183,7 +186,7 @@ class Lines:
             started = _line("tool_call_start", id=part.id, name=part.name)
             return started + (self._delta(Delta(index, part.arguments)) if part.arguments else b"")
         if isinstance(part, Media):
-            return write_line(encode(_media(part)))
+            return write_line(line_of(_media(part)))
         if not isinstance(part, Text | Refusal):
             return b""
         self._open[index] = Text("")
@@ -226,7 +229,8 @@ class Lines:
         return ended + used + _line("finish", finishReason=word, model=self._model)
 
     def _fail(self, event: Failed) -> bytes:
-        return _line("error", statusCode=event.error.status, message=event.error.message, error=event.error.code)
+        told = message_v1(event.error, CALLED)
+        return _line("error", statusCode=event.error.status, message=told, error=event.error.code)
 
 
 _TOLD: dict[type[Event], Callable[[Lines, Any], bytes]] = {
@@ -260,4 +264,4 @@ def write_model(id: str) -> bytes:
     return encode({"id": id})
 
 
-DIALECT = OwnDialect(NAME, read_ask, write_answer, Lines, error_v1)
+DIALECT = OwnDialect(NAME, read_ask, write_answer, Lines, partial(error_v1, names=CALLED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +18,12 @@ from ..core.outcome import Outcome
 from ..core.parts import Media
 from ..core.turn import Turn
 from ..core.web import Request, Route
+from ._known import is_true
 from ._media import media_of
 from ._own import (
     CALLS_V1,
     HEARTBEAT,
+    NAMES_V1,
     SSE,
     AgentStream,
     OwnDialect,
@@ -53,6 +56,7 @@ MARK = ""
 KEY_IN_QUERY = False
 OURS = True
 TRANSACTIONS = True
+CALLED = NAMES_V1
 ROUTES = (Route("POST", "/api/v1/conversation", "chat", "Say something to an agent"),)
 
 
@@ -114,8 +118,10 @@ def read(task: str, request: Request) -> Turn:
         wait=body.wait_for_turn is not False,
         edit=edit,
         regenerate=again,
+        emptied=_emptied(document_ids=body.document_ids, variables=body.variables),
         variables=body.variables or {},
         document_ids=tuple(body.document_ids or ()),
+        strict=is_true(request.headers, "x-midstream-strict"),
         calls=CALLS_V1,
     )
     return Turn(
@@ -127,6 +133,10 @@ def read(task: str, request: Request) -> Turn:
         headers=request.headers,
         agent=ask,
     )
+
+
+def _emptied(**given: Sized | None) -> tuple[str, ...]:
+    return tuple(name for name, value in given.items() if value is not None and not value)
 
 
 def own_id(prefix: str, given: str | None, field: str) -> str:

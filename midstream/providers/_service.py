@@ -19,7 +19,7 @@ from ..core.masking import masked
 from ..core.parts import Media, Message, Native
 from ..core.serving import Emit, Line, Target
 from ..core.turn import Asked, Plan
-from ..core.unread import reports_in, unread_in, without_optional
+from ..core.unread import check_honoured, unread_in, without_optional
 from ..egress.addresses import Addresses
 from ._by_word import LookedAt, looked_at
 from ._concealed import conceal, secrets_of
@@ -249,13 +249,8 @@ class Provider:
         return replace(asked, dropped=tuple(dict.fromkeys((*asked.dropped, *unread)))) if unread else asked
 
     def _all_honoured(self, asked: Asked, plan: Plan) -> None:
-        """But for what words stand for: it was said before, not asked now."""
-        if not asked.dropped or not plan.turn.strict:
-            return
-        before = reports_in(asked.dropped)
-        lost = [name for name in asked.dropped if name not in before]
-        if lost:
-            raise BadRequest(f"{self.name} cannot honour: {', '.join(lost)}", param=lost[0], code="unsupported")
+        if plan.turn.strict:
+            check_honoured(self.name, asked.dropped)
 
     def _rewritten(self, plan: Plan) -> tuple[Message, ...]:
         """The messages of which not all go as their caller has written them."""

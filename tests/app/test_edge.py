@@ -76,6 +76,49 @@ def test_errors_are_in_the_grammar_of_the_face_that_was_asked(tmp_path: Path):
     here(tmp_path, test)
 
 
+CLAUDES, GOOGLES = {"anthropic-version": "2023-06-01"}, {"x-goog-api-client": "google-genai-sdk/2"}
+
+
+def grammar(error: Any) -> str:
+    """Whose error it is."""
+    if error.get("type") == "error":
+        return "anthropic"
+    inner = error["error"]
+    return "google" if isinstance(inner["code"], int) else "openai" if "type" in inner else "ours"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/nobody/knows", "/v1/files", "/v1/nothing"])
+@pytest.mark.parametrize("mark, whose", [(CLAUDES, "anthropic"), (GOOGLES, "google")])
+def test_where_several_vendors_have_a_path_errors_are_in_the_grammar_of_who_asks(
+    tmp_path: Path, mark: dict[str, str], whose: str, path: str, method: str
+):
+    async def test(app: Here) -> None:
+        key = "" if (method, path) == ("GET", "/v1/models") else KEY
+        reply = await app.ask(method, path, {} if method == "POST" else b"", key=key, **mark)
+        assert reply.status in (401, 404, 405, 501)
+        assert grammar(reply.json) == whose
+
+    here(tmp_path, test)
+
+
+def test_a_path_of_one_vendor_has_its_errors_whatever_headers_come(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for path, whose in (
+            ("/v1/chat/completions", "openai"), ("/v1/messages", "anthropic"), ("/v1beta/models/m", "google"),
+            ("/v1/messages/batches", "anthropic"), ("/v1beta/files", "google"),
+        ):  # fmt: skip
+            for mark in (CLAUDES, GOOGLES, {}):
+                assert grammar((await app.ask("DELETE", path, **mark)).json) == whose, (path, mark)
+        for path in ("/v1/cachedContents", "/upload/v1beta/files", "/upload/v1/files"):
+            reply = await app.ask("POST", path, {})
+            assert (reply.status, grammar(reply.json)) == (501, "google"), path
+        assert "statusCode" in (await app.ask("GET", "/api/v1/nothing", **CLAUDES)).json
+        assert grammar((await app.ask("GET", "/nothing", **CLAUDES)).json) == "ours"
+
+    here(tmp_path, test)
+
+
 def test_who_asks_is_known_before_the_body_is_read(tmp_path: Path):
     async def test(app: Here) -> None:
         for path in ("/v1/chat/completions", "/v1/messages", "/v1/embeddings", "/v1beta/models/m:generateContent"):
@@ -102,6 +145,38 @@ def test_a_key_in_the_address_is_for_geminis_clients_only(tmp_path: Path):
             ("GET", "/v1/admin/runs"), ("GET", "/metrics"),
         ):  # fmt: skip
             assert (await app.ask(method, f"{path}?key={KEY}", BODY, key="")).status == 401
+
+    here(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        ("/api/v1/conversation", {"agentId": "a", "message": "hi"}),
+        ("/api/v1/completions", BODY),
+        ("/api/v1/agent/run", BODY),
+        ("/api/v2/model/chat/completion", {"agent_id": "a", "user": "hi"}),
+        ("/api/v2/model/playground/chat/completion/a", {"user": "hi"}),
+        ("/api/v2/model/embedding", {"agent_id": "a", "user": "hi"}),
+    ],
+)
+def test_our_own_faces_refuse_what_an_address_says_besides(tmp_path: Path, path: str, body: Any):
+    async def test(app: Here) -> None:
+        for query, name in (("version_id=ver_1", "version_id"), ("stream", "stream"), (f"key={KEY}", "key")):
+            told = (await app.ask("POST", f"{path}?{query}", body)).json
+            words = f"{name}: unknown query parameter; there are none here"
+            assert words in (told["error"], told.get("message"))
+            assert "unknown_parameter" in (told["error"], told.get("code"))
+            assert told.get("param", name) == name
+            assert (await app.ask("POST", f"{path}?{query}", body, key="")).status == 401
+
+    here(tmp_path, test)
+
+
+def test_other_vendors_faces_take_what_their_clients_say_in_the_address(tmp_path: Path):
+    async def test(app: Here) -> None:
+        assert (await app.ask("POST", "/v1/chat/completions?api-version=1", BODY)).status == 200
+        assert (await app.ask("POST", "/v1/messages?beta=true", {**BODY, "max_tokens": 9})).status == 200
 
     here(tmp_path, test)
 

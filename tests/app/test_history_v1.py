@@ -294,6 +294,8 @@ def test_documents_stay_in_sight_and_come_again_when_their_message_is_answered_a
         assert (await talk.get(f"/{id}"))["messages"][0]["documentIds"] == [document]
         again = await talk.say("", conversationId=id, regenerateMessageId=asked["messageId"])
         assert again["usage"]["inputTokens"] == tokens
+        none = await talk.say("", conversationId=id, regenerateMessageId=asked["messageId"], documentIds=[])
+        assert none["usage"]["inputTokens"] < tokens
         after = await talk.say("code?", conversationId=id)
         assert after["usage"]["inputTokens"] > tokens
         assert (await ask(app, "DELETE", f"/v1/admin/documents/{document}")).status == 200

@@ -10,7 +10,8 @@ from midstream.app.not_built import _NAMES, not_built
     "path",
     [
         "/v1/completions", "/v1/batches/batch_1/cancel", "/v1/fine_tuning/jobs", "/v1/conversations/conv_1/items",
-        "/v1beta/models/gemini-3:batchGenerateContent",
+        "/v1beta/models/gemini-3:batchGenerateContent", "/v1/cachedContents", "/v1beta/cachedContents/1",
+        "/upload/v1beta/files", "/v1beta/fileSearchStores", "/v1beta/interactions",
     ],
 )  # fmt: skip
 def test_a_known_operation_is_refused_by_its_name(path: str):

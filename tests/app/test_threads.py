@@ -416,6 +416,23 @@ def test_a_message_is_answered_anew_with_the_documents_and_variables_that_it_was
     with_threads(tmp_path, test)
 
 
+def test_a_message_is_answered_anew_without_the_documents_and_variables_that_are_given_as_empty(tmp_path: Path):
+    async def test(store: Store, threads: Threads) -> None:
+        asked = AgentAsk(text="code?", document_ids=("doc_1",), variables={"name": "Ada"})
+        id, message, _ = await turn(store, threads, asked)
+        for emptied, documents, variables in (
+            (("document_ids",), (), {"name": "Ada"}),
+            (("variables",), ("doc_1",), {}),
+            (("document_ids", "variables"), (), {}),
+        ):
+            ask = AgentAsk(conversation=id, regenerate=message, emptied=emptied)
+            async with threads.open(ORG, ask, AGENT) as again:
+                assert (again.ask.document_ids, again.ask.variables) == (documents, variables), emptied
+                assert again.documents == documents, emptied
+
+    with_threads(tmp_path, test)
+
+
 def test_documents_that_were_attached_stay_in_sight_with_what_follows_them(tmp_path: Path):
     async def test(store: Store, threads: Threads) -> None:
         id, first, _ = await turn(store, threads, AgentAsk(text="one", document_ids=("doc_1", "doc_2")))

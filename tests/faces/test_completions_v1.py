@@ -47,6 +47,31 @@ def test_every_format_of_providers_can_carry_it(body: dict[str, Any], prompt: An
     assert set(asked.dropped) <= {"messages[1].name", "messages.name", "name", "messages.content.filename"}
 
 
+@pytest.mark.parametrize(
+    "dialect, dropped",
+    [
+        (openai_chat, ()), (openai_responses, ()), (anthropic_messages, ("messages.content.detail",)),
+        (gemini, ("detail",)),
+    ],
+)  # fmt: skip
+def test_how_closely_a_picture_is_looked_at_is_carried_or_named(dialect: Any, dropped: tuple[str, ...]):
+    picture = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}}
+    turn = read({"model": "m", "messages": [{"role": "user", "content": [picture]}]})
+    assert turn.prompt.messages[0].parts == (
+        Media("image", url="https://example.org/a.png", detail="low", place="messages[0]"),
+    )
+    asked = dialect.write_ask(Plan(turn, "the-model", False))
+    assert asked.dropped == dropped
+    assert (b'"detail":"low"' in asked.body) == (not dropped)
+
+
+@pytest.mark.parametrize("given", [{"toolCalls": [], "toolCallId": "", "isError": False}, {"tool_calls": None}])
+def test_what_says_nothing_is_refused_in_no_role(given: dict[str, Any]):
+    piece = {"type": "text", "text": "hi", "url": None, "name": ""}
+    turn = read({"model": "m", "messages": [{"role": "user", "content": [piece], **given}]})
+    assert turn.prompt.messages == golden.PROMPTS[0][1].messages
+
+
 @pytest.mark.parametrize("body, refused", golden.COMPLETIONS_REFUSED)
 def test_what_does_not_fit_is_refused_by_its_field(body: dict[str, Any], refused: tuple[int, str, str]):
     with pytest.raises(MidstreamError) as error:

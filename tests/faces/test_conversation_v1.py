@@ -53,6 +53,12 @@ def test_null_is_the_same_as_absent():
     assert turn.stream
 
 
+def test_nothing_is_more_than_to_say_nothing_of_documents_and_variables():
+    said = {"message": "hi", "agentId": "a"}
+    assert read({**said, "documentIds": [], "variables": {}}).agent.emptied == ("document_ids", "variables")
+    assert read({**said, "documentIds": ["doc_1"], "variables": {"a": None}}).agent.emptied == ()
+
+
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_a_turn_is_told_as_it_happens(size: int):
     writer = face.writer(read({"message": "hi", "agentId": "a"}), SAY)

@@ -116,6 +116,28 @@ def test_on_v1_what_was_said_before_a_reset_is_not_shown_to_the_model(agents: Ag
     assert ask("POST", "/v1/chat/completions", body).json["usage"]["prompt_tokens"] == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("begun", ["/v1/chat/completions", "/api/v2/model/chat/completion"])
+def test_a_conversation_without_an_agent_asks_for_one_before_anything_is_kept(agents: Agents, begun: str, stream: bool):
+    ask, agent = agents.serving.ask, agents.agent()
+    body = {"model": "midstream/rehearsal", "messages": [{"role": "user", "content": "one"}], "conversation": {}}
+    if begun.startswith("/api"):
+        body = {"service": "midstream", "model": "rehearsal", "user": "one", "thread_id": f"nobodys-{stream}"}
+    assert ask("POST", begun, body).status == 200
+    conversation = ask("GET", f"{AT}/chat-history?limit=1").json["data"][0]["id"]
+    before = ask("GET", f"{AT}/{conversation}").json["messages"]
+    refused = ask("POST", AT, {"conversationId": conversation, "message": "two", "stream": stream})
+    assert (refused.status, refused.json) == (
+        400,
+        {
+            "statusCode": 400, "message": "agentId: name the agent that shall answer",
+            "error": "missing_required_parameter",
+        },
+    )  # fmt: skip
+    assert ask("GET", f"{AT}/{conversation}").json["messages"] == before
+    assert agents.say(agent, "three", conversationId=conversation).json["text"]
+
+
 def test_messages_are_paged_and_name_no_parent_that_is_deleted(agents: Agents):
     ask, agent = agents.serving.ask, agents.agent()
     conversation = agents.say(agent, "one").json["conversationId"]

@@ -325,6 +325,19 @@ def test_models_are_listed_and_found(voices: Any, face: str):
             assert client.models.retrieve(name).id == name
 
 
+def test_a_model_that_is_not_there_is_the_error_that_each_sdk_knows(voices: Any):
+    for face, missing, kind in (
+        ("chat", openai.NotFoundError, "invalid_request_error"),
+        ("messages", anthropic.NotFoundError, "not_found_error"),
+    ):
+        with pytest.raises(missing) as raised:
+            voices[face].client.models.retrieve("midstream/none")
+        assert raised.value.type == kind
+    with pytest.raises(errors.ClientError) as refused:
+        voices["gemini"].client.models.get(model="midstream/none")
+    assert (refused.value.code, refused.value.status) == (404, "NOT_FOUND")
+
+
 #: Who tells its thoughts, and who signs them.
 THINKERS = tuple(kind for kind in KINDS if kind != "openai")
 SIGNERS = ("anthropic", "gemini", "openai_response")

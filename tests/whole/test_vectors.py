@@ -221,6 +221,19 @@ def test_what_a_vector_does_not_have_is_named_or_refused(agents: Agents, upstrea
     assert upstream.asked == []
 
 
+def test_a_vector_without_a_text_is_refused_by_the_name_that_the_text_has_there(agents: Agents):
+    agent, picture = vectors(agents), "data:image/png;base64,aGk="
+    talking = agents.agent()
+    said = agents.say(talking, "hi").json
+    again = {"conversationId": said["conversationId"], "regenerateMessageId": said["messageId"]}
+    for more in ({"attachments": [{"type": "image", "url": picture}]}, again):
+        refused = agents.serving.ask("POST", "/api/v1/conversation", {"agentId": agent, **more})
+        assert (refused.status, refused.json["error"]) == (400, "user_message_missing"), more
+        assert refused.json["message"] == "message: a text is needed", more
+    refused = agents.serving.ask("POST", ASK, {"agent_id": agent, "images": [picture]})
+    assert (refused.status, refused.json["param"], refused.json["error"]) == (400, "user", "user: a text is needed")
+
+
 def test_a_version_of_a_vector_is_not_published_with_guardrails_that_cannot_be_read(agents: Agents):
     agent = vectors(agents)
     broken = {"settings": {"guardrails": {"input": {"patterns": ["("]}}}}
