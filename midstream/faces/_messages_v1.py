@@ -137,18 +137,18 @@ def _call(call: _Call, path: str, names: dict[str, str]) -> ToolCall:
 
 def read_tools(raws: list[Raw], path: str = "tools") -> tuple[Tool, ...]:
     """Raises BadRequest with the field's path."""
-    tools: list[Tool] = []
+    tools: dict[str, Tool] = {}
     for place, raw in enumerate(raws):
         where = f"{path}[{place}]"
         told = decode(_tool, bytes(raw), where)
         about = told.function or told
         if not about.name:
             raise BadRequest(f"{where}.name: required", param=f"{where}.name", code="missing_required_parameter")
-        if any(about.name == tool.name for tool in tools):
+        if about.name in tools:
             raise BadRequest(f"{where}.name: two tools are named {about.name}", param=f"{where}.name")
         strict = told.function.strict if told.function is not None else None
-        tools.append(Tool(about.name, about.description, about.parameters or {"type": "object"}, strict))
-    return tuple(tools)
+        tools[about.name] = Tool(about.name, about.description, about.parameters or {"type": "object"}, strict)
+    return tuple(tools.values())
 
 
 def read_choice(value: Any, tools: tuple[Tool, ...]) -> ToolChoice | None:
