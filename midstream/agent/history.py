@@ -76,9 +76,11 @@ def left_files(messages: Sequence[Message], shown: Sequence[Message]) -> tuple[M
     found: list[Media] = []
     for message in reversed(messages):
         for part in reversed(message.parts) if message.role == "user" else ():
+            if len(found) == FILES:
+                break
             if type(part) is Media and part.kind == "file" and id(part) not in seen and part not in found:
                 found.append(part)
-    return tuple(reversed(found[:FILES]))
+    return tuple(reversed(found))
 
 
 def with_drawings(messages: Sequence[Message], count: int) -> tuple[Message, ...]:

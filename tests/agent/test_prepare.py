@@ -27,6 +27,7 @@ from midstream.core.errors import BadRequest
 from midstream.core.parts import Media, Message, State, Text, ToolCall, ToolResult, media_in, text_of
 from midstream.core.turn import Format, Params, ToolChoice
 from midstream.core.unread import words_for
+from tests.growing import lasts_evenly
 
 PLAIN = Settings()
 NOON = 1_764_072_000.0  # 2025-11-25 12:00 UTC, a Tuesday
@@ -300,6 +301,16 @@ def test_a_configuration_without_an_agent_is_asked_as_it_is():
     made = prepared(bare, AgentAsk(text="Hi", model="m", instructions="Use {{ braces }}."))
     assert system_of(made) == "Use {{ braces }}."
     assert made.missing == ()
+
+
+def test_placeholders_without_values_are_found_in_one_look_at_the_prompt():
+    def preparing(n: int):
+        prompt = " ".join(f"{{{{v{at}}}}}" for at in range(n))
+        ask = AgentAsk(text="Hello", configuration={"model": "m", "prompt": prompt})
+        bare = replace(an_agent(Spec()), id="")
+        return lambda: prepared(bare, ask)
+
+    assert lasts_evenly(preparing, 250)
 
 
 def test_placeholders_of_a_requests_own_prompt_are_missing_too():
@@ -763,6 +774,14 @@ def test_files_that_are_shown_anyway_are_not_shown_twice():
     assert prepared(configured(Settings(history_messages=0)), history=history).prompt.messages[-1].parts == (
         Text("Hello"),
     )
+
+
+def test_many_files_of_a_thread_are_not_compared_with_each_other():
+    def preparing(n: int):
+        files = tuple(Media("file", url=f"https://a.example/{at}.pdf") for at in range(n))
+        return lambda: prepared(files=files)
+
+    assert lasts_evenly(preparing)
 
 
 def test_of_many_files_the_newest_stay():
