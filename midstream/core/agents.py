@@ -201,7 +201,8 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     instead of it (core.parts.Message values).
     arguments: what the model of another agent has called this one with. They are variables of its prompt before all
     others, and what its tools' mapped arguments are taken from where no variable says anything: see `beneath`.
-    tools: names or ids that replace the agent's set (None = the agent's own). extra_tools: whole tools for this call.
+    tools: names or ids that replace the agent's set (None = the agent's own). tool_places: where each of them stands in
+    the request, () = where it stands here. extra_tools: whole tools for this call.
     conversation: id of the conversation, "" = a new one, None = found by thread. wait: False = 409 when another turn of
     the conversation is under way. edit: id of the message that this one replaces (a new branch); regenerate: answer
     that message once more. playground: nothing is kept but the attempts."""
@@ -232,6 +233,7 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     api_key: Any = None
     response_type: Any = None
     tools: tuple[str, ...] | None = None
+    tool_places: tuple[int, ...] = ()
     extra_tools: tuple[Tool, ...] = ()
     built_in_tools: tuple[str, ...] = ()
     tool_choice: Any = None

@@ -230,6 +230,8 @@ def test_errors_have_the_contracts_names():
     assert refusal(an_agent(Spec()))[0] == "model_unknown"
     assert refusal(None, AgentAsk(text="Hi", template="tpl_x")) == ("template_unknown", "template_id", 404)
     assert refusal(None, AgentAsk(text="Hi", tools=("weather", "gone")))[:2] == ("tool_unknown", "tools.1")
+    among = AgentAsk(text="Hi", tools=("weather", "gone"), tool_places=(1, 3))  # two whole ones stand between
+    assert refusal(None, among)[:2] == ("tool_unknown", "tools.3")
     assert refusal(None, AgentAsk(text="Hi", built_in_tools=("gone",)))[:2] == ("tool_unknown", "built_in_tools.0")
     assert refusal(None, AgentAsk(text="Hi", tool_choice="gone"))[:2] == ("tool_choice_invalid", "tool_choice")
     assert refusal(None, AgentAsk(text="Hi", tool_choice=7))[:2] == ("tool_choice_invalid", "tool_choice")

@@ -122,9 +122,9 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
         },
     ),
     (
-        {"user": "hi", "tools": ["f", {"name": "g", "url": "https://example.org/g"}]},
+        {"user": "hi", "tools": [{"name": "g", "url": "https://example.org/g"}, "f", "h"]},
         {
-            "text": "hi", "tools": ("f",),
+            "text": "hi", "tools": ("f", "h"), "tool_places": (1, 2),
             "extra_tools": (
                 Tool("tools_0", "g", "", "http", {"type": "object"}, HttpTool("POST", "https://example.org/g")),
             ),
@@ -197,6 +197,9 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
     (_hi(tools=[{"name": "f", "url": "https://x"}], extra_tools=[{"name": "f", "url": "https://y"}]),
      (400, "extra_tools", "contradictory")),
     (_hi(tools=[5]), (400, "tools[0]", "invalid_request")),
+    (_hi(tools=["weather", {"name": "bad name", "url": "https://x"}]), (400, "tools[1].name", "invalid_request")),
+    (_hi(tools=["weather", {"name": "f", "url": "https://x"}, "news", {"url": "https://x"}]),
+     (400, "tools[3].name", "missing_required_parameter")),
     (_hi(images=["ftp://x"]), (400, "images[0].url", "invalid_request")),
     (_hi(files=[{"name": "x"}]), (400, "files[0].url", "missing_required_parameter")),
     (_hi(user_urls=[5]), (400, "user_urls[0]", "invalid_request")),
