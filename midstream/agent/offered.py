@@ -58,7 +58,7 @@ def mapped(tool: Tool, loaded: Loaded, ask: AgentAsk) -> Tool:
 
 def shown(tool: Tool) -> turn.Tool:
     """As the model is told of it: without the mapped arguments."""
-    return turn.Tool(tool.name, tool.description or None, visible_schema(tool.parameters, tool.mapped))
+    return turn.Tool(tool.name, tool.description or None, visible_schema(tool.parameters, tool.mapped), tool.strict)
 
 
 def visible_schema(schema: Mapping[str, Any], mapped: Mapping[str, str]) -> dict[str, Any]:

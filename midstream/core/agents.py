@@ -42,7 +42,8 @@ class Tool(Struct, frozen=True, omit_defaults=True):
     """A stored tool. parameters: JSON Schema of an object. target: what the kind needs besides: kind "mcp"
     {server, tool}, "agent" {agent_id, version_id, thread: "own"|"shared", transfer}, "knowledge" {document_ids},
     "builtin" {name}. mapped: argument -> path into the turn's variables; such arguments are hidden from the model.
-    approved: hash of the schema that was agreed to, for tools of MCP servers."""
+    approved: hash of the schema that was agreed to, for tools of MCP servers. strict: must the model keep to the
+    schema? None = the service's default."""
 
     id: str
     name: str
@@ -56,6 +57,7 @@ class Tool(Struct, frozen=True, omit_defaults=True):
     mapped: dict[str, str] = {}
     headers: dict[str, str] = {}
     approved: str = ""
+    strict: bool | None = None
 
 
 class PreTool(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -60,7 +60,7 @@ class _Extra(Struct, frozen=True, forbid_unknown_fields=True):
     name: str | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    type: str = "function"
+    type: Literal["function"] = "function"
     function: _Function | None = None
     url: str | None = None
     method: Method = "POST"
@@ -241,6 +241,7 @@ def _extra_tool(raw: bytes, path: str, place: int) -> Tool:
         timeout_seconds=told.timeout_seconds,
         mapped=told.camel_path or told.snake_path or {},
         headers=told.headers or {},
+        strict=told.function.strict if told.function is not None else None,
     )
 
 

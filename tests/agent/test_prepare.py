@@ -484,6 +484,13 @@ def test_the_request_replaces_the_set_and_adds_to_it():
     assert names(prepared(None, ask, built_in=(builtin,))) == ["news", "web_search", "extra"]
 
 
+@pytest.mark.parametrize("strict", [True, False, None])
+def test_how_strictly_a_tool_is_to_be_called_reaches_the_model(strict: bool | None):
+    mine = replace(WEATHER, name="mine", strict=strict, mapped={"user_id": "user.id"})
+    made = prepared(None, AgentAsk(text="Hi", extra_tools=(mine,)))
+    assert [tool.strict for tool in made.prompt.tools] == [None, None, strict]
+
+
 def test_of_two_tools_with_one_name_the_requests_counts():
     mine = Tool("", "news", "mine")
     made = prepared(None, AgentAsk(text="Hi", extra_tools=(mine,)))
