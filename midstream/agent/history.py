@@ -76,9 +76,11 @@ def left_files(messages: Sequence[Message], shown: Sequence[Message]) -> tuple[M
     found: list[Media] = []
     for message in reversed(messages):
         for part in reversed(message.parts) if message.role == "user" else ():
+            if len(found) == FILES:
+                break
             if type(part) is Media and part.kind == "file" and id(part) not in seen and part not in found:
                 found.append(part)
-    return tuple(reversed(found[:FILES]))
+    return tuple(reversed(found))
 
 
 def with_drawings(messages: Sequence[Message], count: int) -> tuple[Message, ...]:
@@ -159,11 +161,15 @@ def continued(history: Sequence[Message], answered: Set[str] = frozenset()) -> t
 def _without_cut(history: Sequence[Message], answered: Set[str]) -> list[Message]:
     """Without the calls whose arguments are no object, where nobody has answered them either."""
     out: list[Message] = []
-    seen = set(answered)
+    seen: set[str] = set()
     for message in reversed(history):
         if message.role == "assistant" and any(type(part) is ToolCall for part in message.parts):
-            kept = tuple(part for part in message.parts if not (type(part) is ToolCall and _is_cut(part, seen)))
-            seen = set(answered)
+            kept = tuple(
+                part
+                for part in message.parts
+                if type(part) is not ToolCall or part.id in answered or part.id in seen or not _is_cut(part)
+            )
+            seen.clear()
             if len(kept) < len(message.parts):
                 message = replace(message, parts=kept, native=None)
             if not kept:
@@ -175,8 +181,8 @@ def _without_cut(history: Sequence[Message], answered: Set[str]) -> list[Message
     return out
 
 
-def _is_cut(call: ToolCall, answered: Set[str]) -> bool:
-    if call.kind != "function" or call.id in answered:
+def _is_cut(call: ToolCall) -> bool:
+    if call.kind != "function":
         return False
     try:
         return not isinstance(arguments_in(call.arguments), dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ def tools_of(loaded: Loaded, ask: AgentAsk, built_in: Sequence[Tool] = ()) -> tu
     arguments that the version and the request say. Of two with one name, the one closer to the request.
 
     built_in: what may be named in `built_in_tools`. Raises BadRequest, code tool_unknown."""
-    chosen = loaded.tools if ask.tools is None else _named(ask.tools, loaded.tools, "tools")
+    chosen = loaded.tools if ask.tools is None else _named(ask.tools, loaded.tools, "tools", ask.tool_places)
     found = {tool.name: tool for tool in reversed(chosen)}  # the first of a name counts
     ordered = {tool.name: found[tool.name] for tool in chosen}
     for tool in (*_named(ask.built_in_tools, built_in, "built_in_tools"), *ask.extra_tools):
@@ -37,9 +37,9 @@ def unplaced(loaded: Loaded, ask: AgentAsk, tools: Sequence[Tool]) -> tuple[str,
     return paths
 
 
-def _named(names: Iterable[str], tools: Sequence[Tool], field: str) -> tuple[Tool, ...]:
+def _named(names: Sequence[str], tools: Sequence[Tool], field: str, places: Sequence[int] = ()) -> tuple[Tool, ...]:
     known = {word: tool for tool in reversed(tools) for word in (tool.id, tool.name) if word}
-    for place, name in enumerate(names):
+    for place, name in zip(places or range(len(names)), names, strict=True):
         if name not in known:
             path = f"{field}.{place}"
             raise BadRequest(f"{path}: no such tool: {name}", code="tool_unknown", param=path)
@@ -58,7 +58,7 @@ def mapped(tool: Tool, loaded: Loaded, ask: AgentAsk) -> Tool:
 
 def shown(tool: Tool) -> turn.Tool:
     """As the model is told of it: without the mapped arguments."""
-    return turn.Tool(tool.name, tool.description or None, visible_schema(tool.parameters, tool.mapped))
+    return turn.Tool(tool.name, tool.description or None, visible_schema(tool.parameters, tool.mapped), tool.strict)
 
 
 def visible_schema(schema: Mapping[str, Any], mapped: Mapping[str, str]) -> dict[str, Any]:

@@ -430,7 +430,8 @@ def _system(
         rest.append(f"Current time: {time}")
     text = "\n\n".join(piece for piece in (text, *rest) if piece)
     if not loaded.id:  # what an application instructs promises no variables: braces in it are its own
-        missing = tuple(name for name in missing if name in placeholders(prompt))
+        promised = frozenset(placeholders(prompt))
+        missing = tuple(name for name in missing if name in promised)
     return ((Message("system", (Text(text),)),) if text else ()), _missing(loaded, variables, missing)
 
 

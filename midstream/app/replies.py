@@ -40,6 +40,7 @@ class Reading(Struct, frozen=True):
             created=int(now),
             model=self.turn.model,
             include_usage=self.turn.include_usage,
+            function_call=self.turn.function_call,
             request_id=self.request_id,
         )
 

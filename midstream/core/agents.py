@@ -42,7 +42,8 @@ class Tool(Struct, frozen=True, omit_defaults=True):
     """A stored tool. parameters: JSON Schema of an object. target: what the kind needs besides: kind "mcp"
     {server, tool}, "agent" {agent_id, version_id, thread: "own"|"shared", transfer}, "knowledge" {document_ids},
     "builtin" {name}. mapped: argument -> path into the turn's variables; such arguments are hidden from the model.
-    approved: hash of the schema that was agreed to, for tools of MCP servers."""
+    approved: hash of the schema that was agreed to, for tools of MCP servers. strict: must the model keep to the
+    schema? None = the service's default."""
 
     id: str
     name: str
@@ -56,6 +57,7 @@ class Tool(Struct, frozen=True, omit_defaults=True):
     mapped: dict[str, str] = {}
     headers: dict[str, str] = {}
     approved: str = ""
+    strict: bool | None = None
 
 
 class PreTool(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -202,7 +204,8 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     strict: refuse the turn instead of leaving anything out.
     arguments: what the model of another agent has called this one with. They are variables of its prompt before all
     others, and what its tools' mapped arguments are taken from where no variable says anything: see `beneath`.
-    tools: names or ids that replace the agent's set (None = the agent's own). extra_tools: whole tools for this call.
+    tools: names or ids that replace the agent's set (None = the agent's own). tool_places: where each of them stands in
+    the request, () = where it stands here. extra_tools: whole tools for this call.
     conversation: id of the conversation, "" = a new one, None = found by thread. wait: False = 409 when another turn of
     the conversation is under way. edit: id of the message that this one replaces (a new branch); regenerate: answer
     that message once more. emptied: of document_ids and variables, those that the caller gives as empty, which is more
@@ -237,6 +240,7 @@ class AgentAsk(Struct, frozen=True, omit_defaults=True):
     api_key: Any = None
     response_type: Any = None
     tools: tuple[str, ...] | None = None
+    tool_places: tuple[int, ...] = ()
     extra_tools: tuple[Tool, ...] = ()
     built_in_tools: tuple[str, ...] = ()
     tool_choice: Any = None

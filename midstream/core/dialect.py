@@ -15,12 +15,13 @@ from .turn import Asked, Fields, Plan, Prompt
 class Say(Struct, frozen=True):
     """What a face knows about the reply it writes. id, created: used where the provider gave none.
     model: as the caller named it, used likewise. include_usage: OpenAI Chat's stream option.
-    request_id: for error bodies that carry one."""
+    function_call: as Turn has it. request_id: for error bodies that carry one."""
 
     id: str
     created: int
     model: str
     include_usage: bool = False
+    function_call: bool = False
     request_id: str = ""
 
 

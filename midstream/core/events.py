@@ -283,7 +283,7 @@ class _Open:
         self.more = bytearray()
         self.blocks: list[bytes] = []
         self.state: State | None = None
-        self.citations: tuple[Citation, ...] = ()
+        self.citations: list[Citation] = []
 
     def grow(self, text: str) -> None:
         more = self.more
@@ -406,7 +406,7 @@ class Fold:
         opened = self._choices.setdefault(event.choice, {}).get(event.index)
         if opened is not None:
             opened.state = event.state or opened.state
-            opened.citations += event.citations
+            opened.citations.extend(event.citations)
         if event.logprobs:
             self._logprobs.setdefault(event.choice, []).extend(event.logprobs)
 

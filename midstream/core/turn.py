@@ -156,6 +156,8 @@ class Turn:
     conversation: id of the stored conversation to continue ("" = make a new one, None = none).
     store: keep content? None = the server's default. strict: refuse instead of dropping parameters.
     include_usage: the caller asked for a usage chunk in the stream (OpenAI Chat).
+    function_call: the caller offers `functions`, which came before `tools` (OpenAI Chat), and reads one call of an
+    answer, as its `function_call`.
     embed: what to embed, or how to read it from the fields, for a turn of kind "embedding".
     fresh: the messages this turn adds to its conversation, in the caller's own words (with their roles).
     headers: the caller's, for what a provider may be told of them.
@@ -167,7 +169,8 @@ class Turn:
 
     __slots__ = (
         "_embed", "_prompt", "_read", "_said", "agent", "amend", "as_array", "conversation", "dialect", "examined",
-        "fields", "fresh", "headers", "include_usage", "instead", "kind", "model", "store", "stream", "strict",
+        "fields", "fresh", "function_call", "headers", "include_usage", "instead", "kind", "model", "store", "stream",
+        "strict",
     )  # fmt: skip
 
     def __init__(
@@ -182,6 +185,7 @@ class Turn:
         store: bool | None = None,
         strict: bool = False,
         include_usage: bool = False,
+        function_call: bool = False,
         kind: TurnKind = "chat",
         embed: EmbedAsk | Callable[[Fields], EmbedAsk] | None = None,
         fresh: tuple[tuple[str, Native], ...] = (),
@@ -200,6 +204,7 @@ class Turn:
         self.store = store
         self.strict = strict
         self.include_usage = include_usage
+        self.function_call = function_call
         self.kind = kind
         self._embed = embed
         self.fresh = fresh

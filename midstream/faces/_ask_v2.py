@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -60,7 +60,7 @@ class _Extra(Struct, frozen=True, forbid_unknown_fields=True):
     name: str | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    type: str = "function"
+    type: Literal["function"] = "function"
     function: _Function | None = None
     url: str | None = None
     method: Method = "POST"
@@ -123,8 +123,8 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
     _check_agreement(body, configuration)
     _check_headers(configuration.get("guardrails"), "configuration.guardrails")
     _check_headers(body.guardrails, "guardrails")
-    named, whole = _tools(body.tools)
-    extra = (*whole, *_extra_tools(body.extra_tools, "extra_tools"))
+    named, places, whole = _tools(body.tools)
+    extra = (*whole, *_extra_tools(enumerate(body.extra_tools or ()), "extra_tools"))
     _check_names(extra)
     delivery = _delivery(body.response_format)
     found_by, slug = _agent(body, agent)
@@ -148,6 +148,7 @@ def ask_of(body: Body, agent: str = "", playground: bool = False) -> AgentAsk:
         api_key=Secret(body.apikey) if body.apikey else None,
         response_type=body.response_type,
         tools=named,
+        tool_places=places,
         extra_tools=extra,
         built_in_tools=tuple(body.built_in_tools or ()),
         tool_choice=body.tool_choice,
@@ -199,18 +200,18 @@ def _media(raws: list[Raw] | None, kind: str, path: str) -> list[Media]:
     return media
 
 
-def _tools(raws: list[Raw] | None) -> tuple[tuple[str, ...] | None, tuple[Tool, ...]]:
-    """Names or ids, which replace the agent's tools; whole ones among them are added."""
+def _tools(raws: list[Raw] | None) -> tuple[tuple[str, ...] | None, tuple[int, ...], tuple[Tool, ...]]:
+    """Names or ids, which replace the agent's tools, and where they stand; whole ones among them are added."""
     if raws is None:
-        return None, ()
+        return None, (), ()
     read = [decode(_tool, bytes(raw), f"tools[{place}]") for place, raw in enumerate(raws)]
-    names = tuple(one for one in read if isinstance(one, str))
-    whole = [raw for one, raw in zip(read, raws, strict=True) if not isinstance(one, str)]
-    return names, _extra_tools(whole, "tools")
+    names = {place: one for place, one in enumerate(read) if isinstance(one, str)}
+    whole = ((place, raw) for place, raw in enumerate(raws) if place not in names)
+    return tuple(names.values()), tuple(names) if len(names) < len(raws) else (), _extra_tools(whole, "tools")
 
 
-def _extra_tools(raws: list[Raw] | None, path: str) -> tuple[Tool, ...]:
-    return tuple(_extra_tool(bytes(raw), f"{path}[{place}]", place) for place, raw in enumerate(raws or []))
+def _extra_tools(raws: Iterable[tuple[int, Raw]], path: str) -> tuple[Tool, ...]:
+    return tuple(_extra_tool(bytes(raw), f"{path}[{place}]", place) for place, raw in raws)
 
 
 def _extra_tool(raw: bytes, path: str, place: int) -> Tool:
@@ -240,6 +241,7 @@ def _extra_tool(raw: bytes, path: str, place: int) -> Tool:
         timeout_seconds=told.timeout_seconds,
         mapped=told.camel_path or told.snake_path or {},
         headers=told.headers or {},
+        strict=told.function.strict if told.function is not None else None,
     )
 
 

@@ -202,7 +202,7 @@ def _check_beside(function: Struct | None, path: str, **beside: Any) -> None:
 
 def read_tools(raws: list[Raw], path: str = "tools") -> tuple[Tool, ...]:
     """Raises BadRequest with the field's path."""
-    tools: list[Tool] = []
+    tools: dict[str, Tool] = {}
     for place, raw in enumerate(raws):
         where = f"{path}[{place}]"
         told = decode(_tool, bytes(raw), where)
@@ -210,11 +210,11 @@ def read_tools(raws: list[Raw], path: str = "tools") -> tuple[Tool, ...]:
         about = told.function or told
         if not about.name:
             raise _missing(f"{where}.name")
-        if any(about.name == tool.name for tool in tools):
+        if about.name in tools:
             raise BadRequest(f"{where}.name: two tools are named {about.name}", param=f"{where}.name")
         strict = told.function.strict if told.function is not None else None
-        tools.append(Tool(about.name, about.description, about.parameters or {"type": "object"}, strict))
-    return tuple(tools)
+        tools[about.name] = Tool(about.name, about.description, about.parameters or {"type": "object"}, strict)
+    return tuple(tools.values())
 
 
 def read_choice(value: Any, tools: tuple[Tool, ...]) -> ToolChoice | None:

@@ -163,11 +163,11 @@ class Lines:
         self._declined = False
 
     def write(self, events: Iterable[Event]) -> bytes:
-        out = b""
+        out: list[bytes] = []
         for event in events:
             if (told := _TOLD.get(type(event))) is not None and not getattr(event, "choice", 0):
-                out += told(self, event)
-        return out
+                out.append(told(self, event))
+        return b"".join(out)
 
     def _delta(self, event: Delta) -> bytes:
         part = self._open.get(event.index)

@@ -71,6 +71,7 @@ def read(task: str, request: Request) -> Turn:
         store=known.store,
         strict=is_true(request.headers, "x-midstream-strict"),
         include_usage=known.stream_options is not None and known.stream_options.include_usage is True,
+        function_call=dialect.offers_functions(fields),
         fresh=fresh_messages(NAME, known.messages, fields, "messages", begins=conversation == ""),
         headers=request.headers,
     )

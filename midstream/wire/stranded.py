@@ -7,7 +7,7 @@ named: nobody misses it."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..core.parts import Citation, Foreign, Media, Message, Part, Reasoning, Refusal, State, Text, ToolResult
@@ -35,9 +35,9 @@ def stranded(prompt: Prompt, dialect: str, target: str) -> dict[str, None]:
             continue
         names.update((f"messages.{name}", None) for name in _members(message.state, target))
         names.update((name, None) for name in _thoughts(message, target))
-        for part in message.parts:
-            told = (name for name in _of_part(part, dialect, target) if _says(message, name.partition(".")[0]))
-            names.update((f"{place}.{name}", None) for name in told)
+        lost = dict.fromkeys(name for part in message.parts for name in _of_part(part, dialect, target))
+        told = _said_of(message, lost) if lost else ()
+        names.update((f"{place}.{name}", None) for name in told)
     for tool in prompt.tools:
         names.update((name, None) for name in _of_tool(tool, target))
     return names
@@ -75,12 +75,18 @@ def thoughts_word(message: Message) -> str | None:
     return next((word for word in _THOUGHTS if b'"%s"' % word.encode() in raw), None)
 
 
-def _says(message: Message, name: str) -> bool:
-    """Is it a word of the message as its caller wrote it? Google's members have two spellings."""
+def _said_of(message: Message, names: Iterable[str]) -> Iterator[str]:
+    """Those of the names whose first word stands in the message as its caller wrote it. Google's members have two
+    spellings. A message may be long and have many parts: it is taken apart once."""
     if message.native is None or not message.native.raw:
-        return name != "document_name"  # the other word is the usual one
-    snake = _UPPER.sub(lambda found: "_" + found[1].lower(), name)
-    return any(b'"%s"' % word.encode() in message.native.raw for word in (name, snake))
+        yield from (name for name in names if name != "document_name")  # the other word is the usual one
+        return
+    quoted = frozenset(message.native.raw.split(b'"'))
+    for name in names:
+        first = name.partition(".")[0]
+        snake = _UPPER.sub(lambda found: "_" + found[1].lower(), first)
+        if first.encode() in quoted or snake.encode() in quoted:
+            yield name
 
 
 def _of_part(part: Part, dialect: str, target: str) -> Iterator[str]:

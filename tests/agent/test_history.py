@@ -6,6 +6,7 @@ import pytest
 
 from midstream.agent.history import LOST, continued
 from midstream.core.parts import Message, Native, Text, ToolCall, ToolResult
+from tests.growing import lasts_evenly
 
 
 def user(text: str) -> Message:
@@ -69,3 +70,12 @@ def test_a_call_that_is_answered_now_stands_last_and_what_failed_since_before_it
 def test_a_result_that_comes_too_late_for_its_call_is_left_out():
     late = (*ASKED, user("go on"), Message("assistant", (Text("ok"),)), result("c1"), user("and?"))
     assert continued(late) == (*ASKED, lost("c1"), *late[2:4], user("and?"))
+
+
+def test_a_history_of_many_calls_is_looked_through_once_however_many_results_are_sent():
+    def continuing(n: int):
+        history = [message for at in range(n) for message in (called(ToolCall(f"c{at}", "f", "{}")), result(f"c{at}"))]
+        answered = {f"new_{at}" for at in range(n)}
+        return lambda: continued(history, answered)
+
+    assert lasts_evenly(continuing, 1500)

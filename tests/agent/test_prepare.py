@@ -27,6 +27,7 @@ from midstream.core.errors import BadRequest
 from midstream.core.parts import Media, Message, State, Text, ToolCall, ToolResult, media_in, text_of
 from midstream.core.turn import Format, Params, ToolChoice
 from midstream.core.unread import words_for
+from tests.growing import lasts_evenly
 
 PLAIN = Settings()
 NOON = 1_764_072_000.0  # 2025-11-25 12:00 UTC, a Tuesday
@@ -229,6 +230,8 @@ def test_errors_have_the_contracts_names():
     assert refusal(an_agent(Spec()))[0] == "model_unknown"
     assert refusal(None, AgentAsk(text="Hi", template="tpl_x")) == ("template_unknown", "template_id", 404)
     assert refusal(None, AgentAsk(text="Hi", tools=("weather", "gone")))[:2] == ("tool_unknown", "tools.1")
+    among = AgentAsk(text="Hi", tools=("weather", "gone"), tool_places=(1, 3))  # two whole ones stand between
+    assert refusal(None, among)[:2] == ("tool_unknown", "tools.3")
     assert refusal(None, AgentAsk(text="Hi", built_in_tools=("gone",)))[:2] == ("tool_unknown", "built_in_tools.0")
     assert refusal(None, AgentAsk(text="Hi", tool_choice="gone"))[:2] == ("tool_choice_invalid", "tool_choice")
     assert refusal(None, AgentAsk(text="Hi", tool_choice=7))[:2] == ("tool_choice_invalid", "tool_choice")
@@ -300,6 +303,16 @@ def test_a_configuration_without_an_agent_is_asked_as_it_is():
     made = prepared(bare, AgentAsk(text="Hi", model="m", instructions="Use {{ braces }}."))
     assert system_of(made) == "Use {{ braces }}."
     assert made.missing == ()
+
+
+def test_placeholders_without_values_are_found_in_one_look_at_the_prompt():
+    def preparing(n: int):
+        prompt = " ".join(f"{{{{v{at}}}}}" for at in range(n))
+        ask = AgentAsk(text="Hello", configuration={"model": "m", "prompt": prompt})
+        bare = replace(an_agent(Spec()), id="")
+        return lambda: prepared(bare, ask)
+
+    assert lasts_evenly(preparing, 250)
 
 
 def test_placeholders_of_a_requests_own_prompt_are_missing_too():
@@ -469,6 +482,13 @@ def test_the_request_replaces_the_set_and_adds_to_it():
     assert names(prepared(None, AgentAsk(text="Hi", tools=()))) == []
     ask = AgentAsk(text="Hi", tools=("news",), extra_tools=(extra,), built_in_tools=("web_search",))
     assert names(prepared(None, ask, built_in=(builtin,))) == ["news", "web_search", "extra"]
+
+
+@pytest.mark.parametrize("strict", [True, False, None])
+def test_how_strictly_a_tool_is_to_be_called_reaches_the_model(strict: bool | None):
+    mine = replace(WEATHER, name="mine", strict=strict, mapped={"user_id": "user.id"})
+    made = prepared(None, AgentAsk(text="Hi", extra_tools=(mine,)))
+    assert [tool.strict for tool in made.prompt.tools] == [None, None, strict]
 
 
 def test_of_two_tools_with_one_name_the_requests_counts():
@@ -763,6 +783,14 @@ def test_files_that_are_shown_anyway_are_not_shown_twice():
     assert prepared(configured(Settings(history_messages=0)), history=history).prompt.messages[-1].parts == (
         Text("Hello"),
     )
+
+
+def test_many_files_of_a_thread_are_not_compared_with_each_other():
+    def preparing(n: int):
+        files = tuple(Media("file", url=f"https://a.example/{at}.pdf") for at in range(n))
+        return lambda: prepared(files=files)
+
+    assert lasts_evenly(preparing)
 
 
 def test_of_many_files_the_newest_stay():

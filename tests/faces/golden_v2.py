@@ -100,7 +100,8 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "user": "hi",
             "extra_tools": [
                 {
-                    "type": "function", "function": {"name": "f", "description": "does", "parameters": _CITY},
+                    "type": "function",
+                    "function": {"name": "f", "description": "does", "parameters": _CITY, "strict": True},
                     "url": "https://example.org/{city}", "method": "GET", "headers": {"x": "y"},
                     "toolAndVariablePath": {"key": "keys.f"},
                 },
@@ -114,7 +115,7 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "text": "hi",
             "extra_tools": (
                 Tool("extra_tools_0", "f", "does", "http", _CITY, HttpTool("GET", "https://example.org/{city}"),
-                     mapped={"key": "keys.f"}, headers={"x": "y"}),
+                     mapped={"key": "keys.f"}, headers={"x": "y"}, strict=True),
                 Tool("extra_tools_1", "g", "more", "http", {"type": "object"},
                      HttpTool("POST", "https://example.org/g", response_path="data.x"), effect="pure",
                      timeout_seconds=5.0, mapped={"key": "keys.g"}),
@@ -122,9 +123,9 @@ ASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
         },
     ),
     (
-        {"user": "hi", "tools": ["f", {"name": "g", "url": "https://example.org/g"}]},
+        {"user": "hi", "tools": [{"name": "g", "url": "https://example.org/g"}, "f", "h"]},
         {
-            "text": "hi", "tools": ("f",),
+            "text": "hi", "tools": ("f", "h"), "tool_places": (1, 2),
             "extra_tools": (
                 Tool("tools_0", "g", "", "http", {"type": "object"}, HttpTool("POST", "https://example.org/g")),
             ),
@@ -172,6 +173,9 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
     (_hi(extra_tools=[{"name": "f"}]), (400, "extra_tools[0].url", "missing_required_parameter")),
     (_hi(extra_tools=[{"name": "f", "url": "https://x", "verb": "GET"}]),
      (400, "extra_tools[0].verb", "unknown_parameter")),
+    *[(_hi(**{field: [{"type": "custom", "name": "f", "url": "https://x"}]}),
+       (400, f"{field}[0].type", "invalid_request"))
+      for field in ("extra_tools", "tools")],
     (_hi(extra_tools=[{"name": "f", "url": "https://x", "method": "CALL"}]),
      (400, "extra_tools[0].method", "invalid_request")),
     (_hi(extra_tools=[{"name": "f", "url": "https://x", "toolAndVariablePath": {}, "tool_and_variable_path": {}}]),
@@ -197,6 +201,9 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str, str]]] = [
     (_hi(tools=[{"name": "f", "url": "https://x"}], extra_tools=[{"name": "f", "url": "https://y"}]),
      (400, "extra_tools", "contradictory")),
     (_hi(tools=[5]), (400, "tools[0]", "invalid_request")),
+    (_hi(tools=["weather", {"name": "bad name", "url": "https://x"}]), (400, "tools[1].name", "invalid_request")),
+    (_hi(tools=["weather", {"name": "f", "url": "https://x"}, "news", {"url": "https://x"}]),
+     (400, "tools[3].name", "missing_required_parameter")),
     (_hi(images=["ftp://x"]), (400, "images[0].url", "invalid_request")),
     (_hi(files=[{"name": "x"}]), (400, "files[0].url", "missing_required_parameter")),
     (_hi(user_urls=[5]), (400, "user_urls[0]", "invalid_request")),

@@ -15,6 +15,7 @@ from midstream.core.turn import Plan
 from midstream.core.web import Request
 from midstream.faces import completions_v1 as face
 from midstream.wire import anthropic_messages, gemini, openai_chat, openai_responses
+from tests.growing import grows_evenly, lasts_evenly
 
 from . import golden_v1 as golden
 
@@ -78,6 +79,22 @@ def test_what_does_not_fit_is_refused_by_its_field(body: dict[str, Any], refused
         read(body)
     assert (error.value.status, error.value.param, error.value.code) == refused
     assert error.value.message.startswith(refused[1])
+
+
+def test_a_request_is_read_in_steps_that_grow_with_its_tools():
+    def reading(n: int):
+        tools = [{"name": f"f{at}"} for at in range(n)]
+        return lambda: read({"model": "m", "messages": [{"role": "user", "content": "hi"}], "tools": tools})
+
+    assert grows_evenly(reading)
+
+
+def test_an_answer_is_told_in_a_time_that_grows_as_it_does():
+    def telling(n: int):
+        events = [Attempted("p", "another"), PartStarted(0, Text("")), *[Delta(0, "more " * 50)] * n, Done()]
+        return lambda: face.writer(read(golden.PROMPTS[0][0]), SAY).write(events)
+
+    assert lasts_evenly(telling)
 
 
 @pytest.mark.parametrize("size", [1, 4, 100])

@@ -18,6 +18,14 @@ def read(task: str = "chat", **body: Any) -> Turn:
     return openai_chat.read(task, Request("POST", path, {}, {}, {}, "req", msgspec.json.encode(body)))
 
 
+def test_who_offers_functions_and_no_tools_reads_a_function_call():
+    functions = [{"name": "f"}]
+    assert read(model="m", messages=HI, functions=functions).function_call
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    assert not read(model="m", messages=HI, functions=functions, tools=tools).function_call
+    assert not read(model="m", messages=HI).function_call
+
+
 @pytest.mark.parametrize(
     "body, param",
     [

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from openai import OpenAI
 
-from .serving import Serving
+from .serving import ADMIN_KEY, Serving
 from .test_chat import ask
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -53,6 +54,29 @@ def test_it_calls_every_tool_that_is_named_and_reports_the_results(serving: Serv
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "fine"} for call in calls]
     told = ask(serving, model="midstream/rehearsal", messages=[asked, message, *results], tools=tools)
     assert "The tools answered" in content(told)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_offers_functions_gets_one_function_call_and_sends_its_result_back(serving: Serving, stream: bool):
+    client = OpenAI(base_url=f"{serving.url}/v1", api_key=ADMIN_KEY, max_retries=0)
+    functions: Any = [{"name": name, "parameters": WEATHER} for name in ("get_weather", "get_time")]
+    messages: Any = [{"role": "user", "content": "use get_weather and get_time"}]
+    asked: dict[str, Any] = {"model": "midstream/rehearsal", "functions": functions}
+    if stream:
+        chunks = [one.choices[0] for one in client.chat.completions.create(**asked, messages=messages, stream=True)]
+        called = [one.delta.function_call for one in chunks if one.delta.function_call is not None]
+        call = {"name": called[0].name, "arguments": "".join(one.arguments or "" for one in called)}
+        assert chunks[-1].finish_reason == "function_call"
+    else:
+        [choice] = client.chat.completions.create(**asked, messages=messages).choices
+        assert (choice.finish_reason, choice.message.tool_calls) == ("function_call", None)
+        call = choice.message.function_call.model_dump()
+    assert call == {"name": "get_weather", "arguments": '{"city":"city"}'}
+    messages += [{"role": "assistant", "content": None, "function_call": call}]
+    messages += [{"role": "function", "name": "get_weather", "content": "sunny"}]
+    told = client.chat.completions.create(**asked, messages=messages).choices[0].message.content
+    assert "The tools answered" in told
+    assert "sunny" in told
 
 
 def test_a_schema_is_answered_with_an_instance(serving: Serving):

@@ -129,6 +129,21 @@ def test_roles_alternate_and_all_results_of_a_turn_come_first_in_one_message() -
     ]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3000])
+def test_many_messages_of_one_turn_are_put_together_as_few_are(count: int) -> None:
+    ids = [f"c{at}" for at in range(count)]
+    results = (
+        Message(role, parts)
+        for id in ids
+        for role, parts in (("user", (Text(f"about {id}"),)), ("tool", (ToolResult(id, (Text(id),)),)))
+    )
+    body, _ = ask(USER, Message("assistant", tuple(ToolCall(id, "f", "{}") for id in ids)), *results)
+    (_, _), (_, calls), (role, told) = said(body)
+    assert (role, [one["id"] for one in calls]) == ("user", ids)
+    assert [one["tool_use_id"] for one in told[:count]] == ids
+    assert [one["text"] for one in told[count:]] == [f"about {id}" for id in ids]
+
+
 def test_ids_that_the_service_refuses_are_changed_alike_in_call_and_result() -> None:
     ids = ("call.1", "call:1", "", "ok-1_A", "é")
     body, _ = ask(

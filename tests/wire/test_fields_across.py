@@ -31,7 +31,7 @@ HI: dict[str, dict[str, Any]] = {
 CHAT: dict[str, Any] = {
     "audio": {"voice": "alloy", "format": "wav"},
     "frequency_penalty": 0.5,
-    "function_call": "auto",
+    "function_call": {"name": "f"},
     "functions": [FUNCTION],
     "logit_bias": {"5": 1},
     "logprobs": True,

@@ -125,6 +125,21 @@ def test_functions_of_the_old_kind_are_calls_with_ids() -> None:
     assert prompt.tool_choice == ToolChoice("tool", ("f",))
 
 
+def test_each_call_of_the_old_kind_has_an_id_of_its_own_and_its_result_has_it_too() -> None:
+    rounds = [
+        message
+        for at in range(3)
+        for message in (
+            {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "function", "name": "f", "content": str(at)},
+        )
+    ]
+    _, *said = prompt_of(messages=[*HI, *rounds]).messages
+    ids = [part.id for message in said for part in message.parts if isinstance(part, ToolCall | ToolResult)]
+    assert ids[::2] == ids[1::2]
+    assert len(set(ids)) == 3
+
+
 def test_every_message_keeps_its_bytes() -> None:
     body = b'{"model":"m","messages":[ {"role":"user", "content":"\\u00e9", "x": 1.0} ]}'
     (message,) = read_ask(read_object(body)).messages

@@ -63,6 +63,7 @@ def split_system(messages: Sequence[Message]) -> tuple[list[Message], Sequence[M
 def arrange(messages: Iterable[Message], writer: BlockWriter) -> list[Turned]:
     """The messages to send, without regard to what must come first of all."""
     turns: list[Turned] = []
+    joined: dict[int, Turned] = {}
     carried = False
     for message in messages:
         turn = _turn(message, carried, writer)
@@ -71,9 +72,12 @@ def arrange(messages: Iterable[Message], writer: BlockWriter) -> list[Turned]:
         if turn is None:
             continue
         if turns and turns[-1].role == turn.role:
-            turns[-1].blocks = _results_first([*turns[-1].opened(), *turn.opened()])
+            turns[-1].opened().extend(turn.opened())
+            joined[len(turns)] = turns[-1]
         else:
             turns.append(turn)
+    for turn in joined.values():  # once each: thousands of messages of one role may become one turn
+        turn.blocks = _results_first(turn.blocks)
     return turns
 
 

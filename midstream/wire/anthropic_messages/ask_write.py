@@ -159,7 +159,7 @@ def _called(messages: Iterable[Message]) -> dict[str, None]:
 def _tools(tools: tuple[Tool, ...], choice: ToolChoice | None, writer: BlockWriter) -> list[Block]:
     """The tools that may be called. A choice among some of them leaves the others out: this format has no other way
     to say it."""
-    only = choice.names if choice is not None and choice.mode in ("auto", "required") else ()
+    only = frozenset(choice.names if choice is not None and choice.mode in ("auto", "required") else ())
     written = (_tool(tool, writer) for tool in tools if not only or tool.name in only)
     return [tool for tool in written if tool is not None]
 

@@ -39,14 +39,13 @@ class BlockWriter:
     order of the calls and in the order of the results, so that they meet."""
 
     def __init__(self) -> None:
-        self.dropped: list[str] = []
+        self.dropped: dict[str, None] = {}
         self.ids = CallIds()
         self._calls = 0
         self._results = 0
 
     def drop(self, name: str) -> None:
-        if name not in self.dropped:
-            self.dropped.append(name)
+        self.dropped[name] = None
 
     def blocks(self, parts: Sequence[Part], role: str) -> list[Block]:
         """The blocks of a message's parts. role: "user" or "assistant"."""

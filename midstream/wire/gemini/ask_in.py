@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict
+
 import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
@@ -121,17 +123,22 @@ class _Ids:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
-        self._waiting: list[tuple[str, str]] = []
+        #: Calls without a response yet, first come first, with their names; and the same of each name. The first of a
+        #: plain dict is found by passing all that was taken out of it, and there may be thousands.
+        self._waiting: OrderedDict[str, set[str]] = OrderedDict()
+        self._of_name: defaultdict[str, OrderedDict[str, None]] = defaultdict(OrderedDict)
         self._count = 0
 
     def named(self, part: Part) -> Part:
         if isinstance(part, ToolCall):
             part = part if part.id else replace(part, id=self._fresh())
             self._names[part.id] = part.name
-            self._waiting.append((part.id, part.name))
+            self._waiting.setdefault(part.id, set()).add(part.name)
+            self._of_name[part.name][part.id] = None
         elif isinstance(part, ToolResult):
             found = part.id or self._answered(part.name)
-            self._waiting = [item for item in self._waiting if item[0] != found]
+            for name in self._waiting.pop(found, ()):
+                del self._of_name[name][found]
             part = replace(part, id=found, name=part.name or self._names.get(found, ""))
         return part
 
@@ -142,7 +149,4 @@ class _Ids:
         return f"call_{self._count - 1}"
 
     def _answered(self, name: str) -> str:
-        for waiting, called in self._waiting:
-            if called == name or not name:
-                return waiting
-        return self._fresh()
+        return next(iter(self._of_name[name] if name else self._waiting), "") or self._fresh()

@@ -61,7 +61,8 @@ def write_config(plan: Plan, thinking: str, dropped: dict[str, None]) -> dict[st
     for ours, names in _UNKNOWN:
         if getattr(params, ours) is not None:
             dropped[_own_name(fields, names)] = None
-    if params.parallel_tools is False:
+    # Who reads one call whatever there is has not asked for it.
+    if params.parallel_tools is False and not (plan.turn.function_call and "parallel_tool_calls" not in fields):
         dropped[_own_name(fields, ("parallel_tool_calls", "tool_choice"))] = None
     return out
 

@@ -133,23 +133,24 @@ def _cited(parts: tuple[Part, ...]) -> list[tuple[int, str, Citation]]:
 
 
 def _write_grounding(parts: tuple[Part, ...]) -> dict[str, Any]:
-    chunks: list[dict[str, Any]] = []
+    chunks: dict[tuple[str | None, str | None], int] = {}
     supports: list[dict[str, Any]] = []
     for index, text, citation in _cited(parts):
         if citation.state is not None and citation.state.issuer == NAME:
             continue
-        source = {"uri": citation.url, "title": citation.title}
-        web = {"web": {name: value for name, value in source.items() if value}}
-        if web not in chunks:
-            chunks.append(web)
+        chunk = chunks.setdefault((citation.url or None, citation.title or None), len(chunks))
         segment: dict[str, Any] = {"partIndex": index} if index else {}
         if citation.end is not None:
             start = citation.start or 0
             segment["startIndex"] = len(text[:start].encode("utf-8", "surrogatepass"))
             segment["endIndex"] = len(text[: citation.end].encode("utf-8", "surrogatepass"))
             segment["text"] = text[start : citation.end]
-        supports.append({"segment": segment, "groundingChunkIndices": [chunks.index(web)]})
-    return {"groundingChunks": chunks, "groundingSupports": supports} if supports else {}
+        supports.append({"segment": segment, "groundingChunkIndices": [chunk]})
+    return {"groundingChunks": [_web(*source) for source in chunks], "groundingSupports": supports} if supports else {}
+
+
+def _web(url: str | None, title: str | None) -> dict[str, Any]:
+    return {"web": {name: value for name, value in (("uri", url), ("title", title)) if value is not None}}
 
 
 def _write_logprobs(tokens: tuple[Any, ...]) -> dict[str, Any]:

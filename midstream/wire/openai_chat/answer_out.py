@@ -26,18 +26,18 @@ def write_answer(answer: Answer, say: Say) -> bytes:
             "object": "chat.completion",
             "created": answer.created or say.created,
             "model": answer.model or say.model,
-            "choices": [_choice(number, choice) for number, choice in enumerate(answer.choices)],
+            "choices": [_choice(number, choice, say) for number, choice in enumerate(answer.choices)],
             "usage": usage_object(answer.usage),
         }
     )
 
 
-def _choice(number: int, choice: Choice) -> dict[str, Any]:
+def _choice(number: int, choice: Choice, say: Say) -> dict[str, Any]:
     written: dict[str, Any] = {
         "index": number,
-        "message": write_message(choice.parts),
+        "message": write_message(choice.parts, say.function_call),
         "logprobs": {"content": list(choice.logprobs), "refusal": None} if choice.logprobs else None,
-        "finish_reason": write_reason(choice.stop),
+        "finish_reason": write_reason(choice.stop, say.function_call),
     }
     return written | stop_members(written["finish_reason"], choice.native_stop, choice.sequence)
 

@@ -9,13 +9,13 @@ from typing import Any
 from ...core.events import Delta, Event, Marked, PartEnded, PartStarted, Passed, Stopped
 from ...core.parts import Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall
 from .parts_in import (
+    Details,
     arguments_text,
     called,
     content_text,
     details_state,
     details_text,
     is_wrapped,
-    merge_details,
     read_citations,
     read_content_item,
     read_image,
@@ -35,10 +35,10 @@ class _Calling:
     """A tool call under construction. It is told of (index >= 0) once its name is known, and ended by a stop.
     held: arguments that are not told yet. plain: they are told as they come. wrapped: when all of them are there."""
 
-    __slots__ = ("custom", "ended", "extra", "given", "held", "id", "index", "key", "name", "plain", "wrapped")
+    __slots__ = ("custom", "ended", "extra", "given", "held", "id", "index", "name", "plain", "position", "wrapped")
 
-    def __init__(self, key: int | None, given: str | int | None) -> None:
-        self.key = key
+    def __init__(self, position: int, given: str | int | None) -> None:
+        self.position = position
         self.given = given
         self.id = self.name = ""
         self.held: list[str] = []
@@ -52,8 +52,8 @@ class ChoiceParts:
     stopped: nothing of the answer has come since it was last said why it ended."""
 
     __slots__ = (
-        "_answer_id", "_calls", "_details", "_listed", "_next", "_reason", "_sound", "_sound_data", "_taken",
-        "_text_index", "number", "open", "open_index", "stopped",
+        "_answer_id", "_by_given", "_by_key", "_calls", "_details", "_listed", "_next", "_reason", "_sound",
+        "_sound_data", "_taken", "_text_index", "number", "open", "open_index", "stopped",
     )  # fmt: skip
 
     def __init__(self, number: int, answer_id: str) -> None:
@@ -68,8 +68,11 @@ class ChoiceParts:
         self._listed = False
         self._text_index = -1
         self._calls: list[_Calling] = []
+        #: The last call of each index, and of each id that the service gave.
+        self._by_key: dict[int, _Calling] = {}
+        self._by_given: dict[str | int, _Calling] = {}
         self._taken: set[str] | None = None  # of call ids, once there is a call
-        self._details: list[Any] = []
+        self._details = Details()
         self._sound: Sound | None = None
         self._sound_data: list[str] = []
 
@@ -104,7 +107,7 @@ class ChoiceParts:
                 told = details_text(details)
             if self.open is not Reasoning:
                 self._begin(Reasoning(""), out)
-            merge_details(self._details, details)
+            self._details.add(details)
         if told:
             self._more(Reasoning, told, out)
 
@@ -191,26 +194,30 @@ class ChoiceParts:
         given = call.id if call.id != "" else None
         found: _Calling | None = None
         if call.index is not None:
-            found = next((known for known in reversed(self._calls) if known.key == call.index), None)
+            found = self._by_key.get(call.index)
             if found is not None and named.name and _is_another(found, given):
                 found = None
         elif given is not None:
-            found = next((known for known in reversed(self._calls) if known.given == given), None)
+            found = self._by_given.get(given)
         elif self._calls and not named.name:
             found = self._calls[-1]
         if found is None:
-            found = _Calling(call.index, given)
+            found = _Calling(len(self._calls), given)
             self._calls.append(found)
             self.stopped = False
+            if call.index is not None:
+                self._by_key[call.index] = found
         elif found.given is None:
             found.given = given
+        if found.given is not None:
+            later = self._by_given.get(found.given, found)
+            self._by_given[found.given] = max(later, found, key=lambda one: one.position)
         return found
 
     def _tell(self, calling: _Calling, out: list[Event]) -> None:
-        position = self._calls.index(calling)
         if self._taken is None:
             self._taken = set()
-        calling.id = unique_id(calling.given, self._taken, self._answer_id, self.number, position)
+        calling.id = unique_id(calling.given, self._taken, self._answer_id, self.number, calling.position)
         self._close(out)
         calling.index = self._index()
         state = State(NAME, {"extra_content": calling.extra}) if calling.extra is not None else None
@@ -239,8 +246,8 @@ class ChoiceParts:
         if self.open is None:
             return
         if self.open is Reasoning and self._details:
-            out.append(Marked(self.open_index, state=details_state(self._details), choice=self.number))
-            self._details = []
+            out.append(Marked(self.open_index, state=details_state(self._details.whole()), choice=self.number))
+            self._details = Details()
         out.append(PartEnded(self.open_index, self.number))
         self.open = None
 

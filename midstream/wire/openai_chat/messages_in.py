@@ -36,7 +36,9 @@ class MessagesReader:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
+        #: The last call of each function, of the old kind without ids; and how many of these there were.
         self._legacy: dict[str, str] = {}
+        self._legacy_calls = 0
 
     def read(self, raws: list[Raw]) -> tuple[Message, ...]:
         return tuple(self._message(raw, f"messages[{at}]") for at, raw in enumerate(raws))
@@ -117,8 +119,9 @@ class MessagesReader:
         if not isinstance(call, dict):
             raise BadRequest(f"{path} must be an object", param=path)
         name = text_at(call, "name", path)
-        own = f"call_{name}_{len(self._legacy)}"
+        own = f"call_{name}_{self._legacy_calls}"
         self._legacy[name] = own
+        self._legacy_calls += 1
         return ToolCall(own, name, _arguments(call, path))
 
 

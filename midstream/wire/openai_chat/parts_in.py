@@ -31,30 +31,47 @@ def details_state(details: list[Any]) -> State:
     return State(NAME, {"reasoning_details": details})
 
 
-def merge_details(known: list[Any], more: list[Any]) -> None:
-    """Adds a stream's pieces to the details known so far: pieces of one index and type are one detail."""
-    for item in more:
-        if not isinstance(item, dict):
-            continue
-        same = (old for old in known if _same_detail(old, item))
-        old = next(same, None)
-        if old is None:
-            known.append(dict(item))
-            continue
+class Details:
+    """The reasoning details of a stream, put together: pieces of one index and type are one detail."""
+
+    def __init__(self) -> None:
+        self._known: list[dict[str, Any]] = []
+        #: The details of an index and type: nearly always one. Those without an index are never gone on with.
+        self._alike: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
+        #: The pieces of a detail's text, joined when all have come: there may be many thousands.
+        self._pieces: dict[tuple[int, str], list[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def add(self, more: list[Any]) -> None:
+        for item in more:
+            if not isinstance(item, dict):
+                continue
+            key = (item.get("index"), item.get("type"))
+            named = all(isinstance(one, str | int | float) for one in key if one is not None) and key[0] is not None
+            alike = self._alike.setdefault(key, []) if named else []
+            old = next((one for one in alike if item.get("id") is None or one.get("id") in (None, item["id"])), None)
+            if old is None:
+                self._known.append(dict(item))
+                alike.append(self._known[-1])
+            else:
+                self._go_on(old, item)
+
+    def _go_on(self, old: dict[str, Any], item: dict[str, Any]) -> None:
         for name, value in item.items():
             if name in ("text", "summary", "data") and isinstance(value, str) and isinstance(old.get(name), str):
-                old[name] += value
+                self._pieces.setdefault((id(old), name), [old[name]]).append(value)
             elif value is not None:
+                self._pieces.pop((id(old), name), None)
                 old[name] = value
 
-
-def _same_detail(old: dict[str, Any], item: dict[str, Any]) -> bool:
-    return (
-        item.get("index") is not None
-        and old.get("index") == item["index"]
-        and old.get("type") == item.get("type")
-        and (item.get("id") is None or old.get("id") in (None, item["id"]))
-    )
+    def whole(self) -> list[dict[str, Any]]:
+        for one in self._known:
+            for name in ("text", "summary", "data"):
+                if (pieces := self._pieces.pop((id(one), name), None)) is not None:
+                    one[name] = "".join(pieces)
+        return self._known
 
 
 def read_citations(annotations: list[Any]) -> tuple[Citation, ...]:

@@ -73,8 +73,9 @@ def write_sound(media: Media) -> dict[str, Any]:
     }
 
 
-def write_message(parts: tuple[Part, ...]) -> dict[str, Any]:
-    """An assistant's message as it stands in a reply."""
+def write_message(parts: tuple[Part, ...], function_call: bool = False) -> dict[str, Any]:
+    """An assistant's message as it stands in a reply. function_call: its first call stands as such, the others do
+    not."""
     texts = [part for part in parts if isinstance(part, Text)]
     calls = [write_call(part) for part in parts if isinstance(part, ToolCall)]
     refusals = [part.text for part in parts if isinstance(part, Refusal)]
@@ -94,7 +95,9 @@ def write_message(parts: tuple[Part, ...]) -> dict[str, Any]:
     executed = [own(part.state) for part in parts if isinstance(part, Foreign) and part.kind == "executed_tools"]
     if any(executed):
         message["executed_tools"] = [item for item in executed if item is not None]
-    if calls:
+    if calls and function_call:
+        message["function_call"] = calls[0]["function"]
+    elif calls:
         message["tool_calls"] = calls
     return message
 

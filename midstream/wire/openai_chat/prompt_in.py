@@ -46,6 +46,16 @@ def read_ask(fields: Fields) -> Prompt:
     )
 
 
+def offers_functions(fields: Fields) -> bool:
+    """Does it offer `functions` and no `tools`? Who does reads one call of an answer, as its `function_call`."""
+    return _lists_any(fields, "functions") and not _lists_any(fields, "tools")
+
+
+def _lists_any(fields: Fields, name: str) -> bool:
+    listed = bytes(fields.get(name, b"[]"))
+    return listed[:1] == b"[" and listed[1:].lstrip()[:1] != b"]"
+
+
 def _params(fields: Fields) -> Params:
     limit: int | None = read_field(fields, "max_completion_tokens", _Count | None, None)  # type: ignore[arg-type]
     if limit is None:
@@ -65,7 +75,7 @@ def _params(fields: Fields) -> Params:
         logit_bias=read_field(fields, "logit_bias", dict[str, float] | None, None),  # type: ignore[arg-type]
         format=_format(fields),
         thinking=_thinking(fields),
-        parallel_tools=_flag(fields, "parallel_tool_calls"),
+        parallel_tools=False if offers_functions(fields) else _flag(fields, "parallel_tool_calls"),
         user=_word(fields, "user"),
         service_tier=_word(fields, "service_tier"),
         cache_key=_word(fields, "prompt_cache_key"),

@@ -42,5 +42,6 @@ def read_reason(word: str, has_calls: bool) -> StopReason:
     return "tool_calls" if has_calls and reason == "stop" else reason
 
 
-def write_reason(reason: StopReason) -> str:
-    return _WORD[reason]
+def write_reason(reason: StopReason, function_call: bool = False) -> str:
+    """function_call: for a caller who reads a call as such."""
+    return "function_call" if function_call and reason == "tool_calls" else _WORD[reason]

@@ -214,6 +214,10 @@ class StreamWriter:
     def _call(self, index: int, call: ToolCall, choice: int, out: list[bytes]) -> None:
         number = self._calls.get(choice, 0)
         self._calls[choice] = number + 1
+        if self._say.function_call:
+            if not number:
+                self._function_call(index, call, choice, out)
+            return
         told, member = ("custom", "input") if call.kind == "custom" else ("function", "arguments")
         begun = {
             "index": number,
@@ -231,6 +235,13 @@ class StreamWriter:
         )
         places = self._unsaid if told == "function" and not call.arguments else self._open
         places[choice, index] = (self._head + before, b"}}]" + _PLAIN_END, [0])
+
+    def _function_call(self, index: int, call: ToolCall, choice: int, out: list[bytes]) -> None:
+        """For a caller who reads one call, without an id."""
+        out.append(self._chunk(choice, {"function_call": {"name": call.name, "arguments": call.arguments}}))
+        before = b'{"index":%d,"delta":{"function_call":{"arguments":' % choice
+        places = self._open if call.arguments else self._unsaid
+        places[choice, index] = (self._head + before, b"}" + _PLAIN_END, [0])
 
     def _first_argument(self, event: Delta, out: list[bytes]) -> None:
         if around := self._unsaid.pop((event.choice, event.index), None):
@@ -267,7 +278,7 @@ class StreamWriter:
 
     def _stop(self, event: Stopped, out: list[bytes]) -> None:
         self._speak(event.choice, out)
-        word = write_reason(event.reason)
+        word = write_reason(event.reason, self._say.function_call)
         more = stop_members(word, event.native_reason, event.sequence)
         out.append(self._chunk(event.choice, {}, finish_reason=word, **more))
 

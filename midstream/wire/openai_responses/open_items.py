@@ -66,6 +66,7 @@ class Opened:
         self._places: Places[OpenItem] = Places()
         self._ids: set[str] = set()
         self._next = 0
+        self._seen = 0  # items that _start_waiting has looked at
 
     def _start(self, part: Part, made: list[Event]) -> OpenPart:
         opened = OpenPart(self._next, getattr(part, "state", None), isinstance(part, Refusal))
@@ -111,7 +112,8 @@ class Opened:
 
     def _start_waiting(self, made: list[Event]) -> None:
         """Reasoning without text stands before what follows it."""
-        for item in self._places.items:
+        fresh, self._seen = self._places.items[self._seen :], len(self._places.items)
+        for item in fresh:
             if item.kind == "reasoning" and item.part is None:
                 item.part = self._start(Reasoning(summary=True, state=State(NAME, item.item)), made)
 

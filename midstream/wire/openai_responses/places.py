@@ -42,11 +42,15 @@ Item = TypeVar("Item", bound=Placed)
 class Places(Generic[Item]):
     def __init__(self) -> None:
         self.items: list[Item] = []
+        #: Those that no event has announced yet, and that have no place of their own.
+        self._nameless: list[Item] = []
         self._ids: dict[str, Item] = {}
         self._indexes: dict[int, Item] = {}
 
     def add(self, item: Item) -> Item:
         self.items.append(item)
+        if not item.item and item.index is None:
+            self._nameless.append(item)
         self._know(item, Where(item.index, id=item.id))
         return item
 
@@ -80,20 +84,19 @@ class Places(Generic[Item]):
             return known
         if there is not None and there.kind == kind and not there.done and not _differ(there, where, item):
             return self._know(there, where)
-        for one in self.items:
-            if one.kind == kind and not one.item and not one.done and one.index is None:
-                return self._know(one, where)
-        return None
+        self._nameless = [one for one in self._nameless if not (one.item or one.done)]
+        found = next((one for one in self._nameless if one.kind == kind), None)
+        return None if found is None else self._know(found, where)
 
     def ended(self, where: Where, item: dict[str, Any]) -> Item | None:
         """The item that a `done` ends, or has ended before."""
         kind = text(item.get("type"))
-        same = [one for one in self.items if one.kind == kind]
         known, there, call = self._ids.get(where.id), self._there(where), text(item.get("call_id"))
         if known is not None and known.kind == kind and (there is None or there.id != where.id):
             return known
         if there is not None and there.kind == kind and (not there.done or _same_words(there.item, item)):
             return there
+        same = [one for one in self.items if one.kind == kind]
         for one in same:
             if not one.done and call and one.item.get("call_id") == call:
                 return one

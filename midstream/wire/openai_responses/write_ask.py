@@ -210,7 +210,8 @@ def tool_object(tool: Tool) -> dict[str, Any] | None:
 
 def choice_value(choice: ToolChoice, tools: tuple[Tool, ...]) -> Any:
     """tool_choice: a word, one tool, or allowed_tools."""
-    objects = [_named(name, tools) for name in choice.names]
+    others = {tool.name: tool for tool in reversed(tools) if tool.kind != "function"}
+    objects = [_named(name, others.get(name)) for name in choice.names]
     if choice.mode == "tool" and objects:
         return objects[0]
     if choice.mode in ("auto", "required") and objects:
@@ -218,15 +219,15 @@ def choice_value(choice: ToolChoice, tools: tuple[Tool, ...]) -> Any:
     return "required" if choice.mode == "tool" else choice.mode
 
 
-def _named(name: str, tools: tuple[Tool, ...]) -> dict[str, Any]:
-    for tool in tools:
-        if tool.name == name and tool.kind == "custom":
-            return {"type": "custom", "name": name}
-        if tool.name == name and tool.kind == "hosted":
-            given = own(tool.state)
-            label = {"server_label": given["server_label"]} if "server_label" in given else {}
-            return {"type": given.get("type", name), **label}
-    return {"type": "function", "name": name}
+def _named(name: str, other: Tool | None) -> dict[str, Any]:
+    """other: the tool of that name which is no function."""
+    if other is None:
+        return {"type": "function", "name": name}
+    if other.kind == "custom":
+        return {"type": "custom", "name": name}
+    given = own(other.state)
+    label = {"server_label": given["server_label"]} if "server_label" in given else {}
+    return {"type": given.get("type", name), **label}
 
 
 def _write_params(prompt: Prompt, quirks: Quirks, body: dict[str, Any], dropped: list[str]) -> None:
