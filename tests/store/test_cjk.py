@@ -80,7 +80,7 @@ def test_what_is_deleted_is_found_no_more(url: str):
 
 def test_what_was_stored_before_is_found_too(url: str):
     async def run() -> None:
-        db = await opening._database(url, False)
+        db = await opening._database(url)
         try:
             await migrate(db, [one for one in migrations() if one.number < SIGNED.number])
             word = "INSERT INTO message_texts (message_id, org_id, conversation_id, text) VALUES ($1, $2, $3, $4)"

@@ -98,7 +98,7 @@ def test_more_words_than_are_looked_for_are_refused_not_passed_over(url: str):
 
 def test_what_was_stored_before_is_found_in_any_spelling_too(url: str):
     async def run() -> None:
-        db = await opening._database(url, False)
+        db = await opening._database(url)
         try:
             await migrate(db, [one for one in migrations() if one.number < FOLDED.number])
             word = "INSERT INTO message_texts (message_id, org_id, conversation_id, text) VALUES ($1, $2, $3, $4)"
