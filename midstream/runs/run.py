@@ -42,6 +42,8 @@ _Came = TypeVar("_Came")
 
 #: What is still to be told when the store is back, though what it led to has failed.
 _OUTLASTS = (AttemptSettled, OutboxAdded, tuple)
+#: No call that is answered has this: one that never left, or that was refused, costs nothing, whatever its model would.
+_NOTHING = Usage()
 #: What is told of a call however its run ends.
 _CALLS = (AttemptStarted, AttemptSettled, OutboxAdded)
 
@@ -440,7 +442,7 @@ class _Owner:
         self._settled = True
         now, error, status, usage = self._runs._clock.wall(), attempt.error, attempt.status, attempt.usage
         priced, fold = FREE, attempt.fold
-        if attempt.estimate_in is not None:
+        if attempt.estimate_in is not None and (usage != _NOTHING or fold.billed):
             priced = self._runs._price(attempt.next.target, usage, now, fold.tier, fold.billed, fold.inner)
         if attempt.left or not isinstance(error, StoreDown):  # else the store refused even its beginning
             self._runs._observer.attempt_settled(attempt.next.target, status, usage, now - self._tried_at)
