@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec.structs import astuple, replace
 
 from ..core.errors import CallerError, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable, UpstreamError
+from ..core.estimates import BYTES_PER_TOKEN
 from ..core.events import Attempted, Done, Embedded, Event, Failed, Fold, Gave, Used, Whole, visible
 from ..core.parts import Reasoning, Refusal, Text, ToolCall
 from ..core.serving import Complete
@@ -20,15 +21,14 @@ from .route import Next
 
 #: No call has so many tokens: a provider that says so is not believed.
 MAX_TOKENS = 10**9
-#: Rough enough to be called an estimate: bytes of text per token.
-BYTES_PER_TOKEN = 4
 
 
 class Attempt:
     """Implements core.serving.Line. committed: the caller has seen output, so no other attempt may follow.
     left: it is in the ledger, its call may have gone out. ended: Done or Failed, once known.
     leave: writes it into the ledger. commits: told when it is committed.
-    estimate_in: tokens of the prompt, counted by us; None: whatever it is told of tokens, the service charges for none.
+    estimate_in: tokens of the prompt, counted by us, right when it leaves; None: whatever it is told of tokens, the
+    service charges for none.
     dropped: parameters that the provider does not take."""
 
     __slots__ = (

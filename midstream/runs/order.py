@@ -94,6 +94,7 @@ class Order(Struct, frozen=True):
     of the first of these messages.
     parent: the message that the first one follows, where branches are in use: the conversation then goes on from here.
     since: as in store.ledger.ConversationMoved.
+    size: bytes of the body that the turn came in, where there may be nothing else to estimate its tokens by.
     transactions: each attempt's account is put into the outbox as well.
     told: how the error that the run ends with is told."""
 

@@ -11,7 +11,7 @@ import pytest
 from midstream.core.errors import Bug, Busy, Cancelled, Cut, MidstreamError, Refused, StoreDown, TimedOut, Unreachable
 from midstream.core.events import Attempted, Concluded, Done, Event, Failed, Opened
 from midstream.core.outcome import Outcome
-from midstream.core.parts import text_of
+from midstream.core.parts import Message, Text, text_of
 from midstream.core.serving import Completed, Desk, Target
 from midstream.core.turn import Prompt, Turn
 from midstream.core.usage import Usage
@@ -367,6 +367,23 @@ def test_a_run_that_goes_on_counts_on_from_what_it_had_spent():
         assert await bench.db.read("SELECT number FROM attempts ORDER BY seq") == [(3,), (4,)]
 
     on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_each_call_is_estimated_by_what_it_is_asked_with_itself():
+    async def test(bench: Bench) -> None:
+        async def work(desk: Desk) -> None:
+            for size in (400, 40_000):
+                one = turn()
+                one.put_prompt(Prompt((Message("user", (Text("x" * size),)),)))
+                await desk.complete(one, TARGETS)
+
+        await everything(bench.start(act=Act(work))[1])
+        first, second = [row[2] for row in await bench.attempts()]
+        assert 100 <= first < 120
+        assert 10_000 <= second < 10_020
+        assert await bench.db.read("SELECT estimate_in FROM attempts ORDER BY seq") == [(first,), (second,)]
+
+    on_bench(Scripted(one=[says(answer(usage=None))]), test)
 
 
 @pytest.mark.parametrize("error", [DOWN, Unreachable("no"), TimedOut("", phase="connect")])

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from .agents_at import Agents
 from .serving import ADMIN_KEY, Reply, Serving
 from .test_answer_forms import CLAUDE, FLASH
 from .test_chat import DONE, HI, REPLY, chunk
@@ -284,6 +285,36 @@ def test_who_is_told_of_tokens_that_nobody_counted_is_told_the_ledgers_estimate(
     assert told == (row["usage"]["input_tokens"], row["usage"]["output_tokens"])
     assert row["usage"]["output_tokens"] == 2  # "Hello!", at four bytes each
     assert row["usage"]["input_tokens"] > 5
+
+
+def test_what_nobody_counted_is_estimated_by_all_that_the_model_was_shown(serving: Serving, upstream: Upstream):
+    """Not by what the caller wrote: an agent's prompt and what was said before are asked with, too."""
+    upstream.answer = lambda asked: whole(without_usage(REPLY))
+    agents = Agents(serving)
+    agent = agents.agent(service="up", configuration={"model": "m", "prompt": "Be kind. " * 4000})
+    [row] = attempts(serving, agents.say(agent, "hi"))
+    assert row["usage"]["estimated"]
+    assert 9_000 <= row["usage"]["input_tokens"] < 9_500
+
+    said: dict[str, Any] = {"model": "up/m", "messages": [{"role": "user", "content": TEXT}], "conversation": {}}
+    said["conversation"] = asked_in(serving, said).json["conversation"]["id"]
+    [row] = attempts(serving, asked_in(serving, said))
+    assert 2 * len(TEXT) / 4 <= row["usage"]["input_tokens"] < 2 * len(TEXT) / 3
+
+
+def asked_in(serving: Serving, body: dict[str, Any]) -> Reply:
+    reply = serving.ask("POST", "/v1/chat/completions", body)
+    assert reply.status == 200, reply.body
+    return reply
+
+
+def test_a_picture_of_a_call_that_was_cut_is_not_charged_by_its_bytes(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: stream(chunk("Hel"), cut=True)
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgo" * 100_000}}
+    body = {"model": "up/m", "messages": [{"role": "user", "content": [picture]}], "stream": True}
+    [row] = attempts(serving, asked_in(serving, body))
+    assert (row["status"], row["usage"]["estimated"]) == ("partial", True)
+    assert 1000 <= row["usage"]["input_tokens"] < 1100
 
 
 @pytest.mark.parametrize("face", ["messages", "google", "own"])
