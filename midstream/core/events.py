@@ -374,7 +374,8 @@ class Fold:
     def _open(self, event: PartStarted) -> None:
         self._choices.setdefault(event.choice, {})[event.index] = _Open(event.part)
         self._index = -1
-        self.counted = False
+        if not isinstance(event.part, Media | Foreign):  # these may be told at the end, though they came before
+            self.counted = False
 
     def _use(self, event: Used) -> None:
         self.usage, self.inner = event.usage, event.inner

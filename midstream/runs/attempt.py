@@ -161,7 +161,7 @@ class Attempt:
         if self.estimate_in is None or used == self.fold.usage:
             return events
         told = [_telling(event, used) for event in events]
-        if self.fold.whole is None and self.fold.result is None:
+        if not self._in_one_piece:
             told.append(Used(used, None if end.native is None else b""))
         self.fold.extend([event for event in told if type(event) in _TELLING])
         return told
@@ -181,6 +181,10 @@ class Attempt:
     @property
     def error(self) -> MidstreamError | None:
         return self.ended.error if isinstance(self.ended, Failed) else None
+
+    @property
+    def _in_one_piece(self) -> bool:
+        return self.fold.whole is not None or self.fold.result is not None
 
     @property
     def status(self) -> AttemptStatus:
@@ -204,13 +208,13 @@ class Attempt:
         if max(astuple(said)) > MAX_TOKENS:
             said = Usage()
         # A stream often begins with a placeholder: only what is said after the output counts it.
-        heard = (error is None or self.fold.counted) and not said.estimated
-        if heard and (said.output_tokens or (error is None and said.input_tokens)):
+        counted = self.fold.counted or (error is None and self._in_one_piece)
+        if counted and not said.estimated and (said.output_tokens or (error is None and said.input_tokens)):
             return said
         if not self.committed and (isinstance(error, CallerError | Refused | Unreachable) or _not_connected(error)):
             return said
         prompt = 0 if said.input_tokens else self.estimate_in
-        known = error is None and said.output_tokens
+        known = error is None and counted and said.output_tokens
         written = 0 if known else max(_written(self.fold) - said.output_tokens, 0)
         return replace(said, uncached_in=said.uncached_in + prompt, out_text=said.out_text + written, estimated=True)
 

@@ -328,6 +328,41 @@ def test_a_stream_without_a_count_is_told_of_the_same_way(serving: Serving, upst
     assert told[1] == 2
 
 
+LONG = "word " * 400
+#: Streams whose last count is missing, as they are written.
+COUNTED_EARLY: dict[str, list[dict[str, Any]]] = {
+    "anthropic/claude-sonnet-4-5": [
+        {"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "content": [],
+                                              "model": "c", "usage": {"input_tokens": 9, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": LONG}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+        {"type": "message_stop"},
+    ],
+    "gemini/gemini-2.5-flash": [
+        {"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": "a"}]}}],
+         "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 1}},
+        {"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": LONG}]}, "finishReason": "STOP"}]},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", COUNTED_EARLY)
+def test_a_stream_whose_last_count_is_missing_is_not_billed_by_its_first(
+    serving: Serving, upstream: Upstream, model: str
+):
+    frames = [f"event: {one['type']}\n" if "type" in one else "" for one in COUNTED_EARLY[model]]
+    data = [b"data: " + msgspec.json.encode(one) + b"\n\n" for one in COUNTED_EARLY[model]]
+    upstream.answer = lambda asked: stream(*(name.encode() + one for name, one in zip(frames, data, strict=True)))
+    reply, told = asked_of("chat", serving, model, True)
+    [row] = attempts(serving, reply)
+    used = row["usage"]
+    assert (row["status"], used["estimated"], used["input_tokens"]) == ("ok", True, 9)
+    assert told == (9, used["output_tokens"])
+    assert used["output_tokens"] in (500, 501)
+
+
 def test_in_its_own_dialect_a_stream_without_a_count_stays_as_it_is(serving: Serving, upstream: Upstream):
     said = chunk("Hello!") + chunk(None, "stop") + DONE
     upstream.answer = lambda asked: stream(said)
