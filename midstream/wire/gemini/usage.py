@@ -42,6 +42,8 @@ class _Counts(Struct, gc=False):
 _plain = msgspec.json.Decoder(_Plain).decode
 _NUMBERED = re.compile(rb'"modality"\s*:\s*\d').search
 _decode = msgspec.json.Decoder(_Counts, strict=False).decode
+#: By the classes they are charged in: a document is charged as the pictures of its pages.
+_AUDIO, _SEEN, _VIDEO = ("AUDIO",), ("IMAGE", "DOCUMENT"), ("VIDEO",)
 
 
 def read_usage(raw: bytes, searches: int = 0) -> Usage | None:
@@ -49,7 +51,7 @@ def read_usage(raw: bytes, searches: int = 0) -> Usage | None:
 
     The prompt's count includes cached tokens and excludes those of tool use; the candidates' excludes thoughts.
     Details split counts by modality; they never make a class negative."""
-    if b"AUDIO" not in raw and b"IMAGE" not in raw and b"-" not in raw and not _NUMBERED(raw):
+    if not _is_split(raw):
         try:
             found = _plain(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -61,6 +63,12 @@ def read_usage(raw: bytes, searches: int = 0) -> Usage | None:
             output, thoughts = found.candidatesTokenCount, found.thoughtsTokenCount
             return Usage(fresh, cached, 0, 0, 0, 0, output, thoughts, 0, 0, searches)
     return _read_split(raw, searches)
+
+
+def _is_split(raw: bytes) -> bool:
+    """Does only the whole object tell? It has a modality with a price of its own, or a number below zero."""
+    words = b"AUDIO" in raw or b"IMAGE" in raw or b"VIDEO" in raw or b"DOCUMENT" in raw or b"-" in raw
+    return words or _NUMBERED(raw) is not None
 
 
 class _Tier(Struct, gc=False):
@@ -92,16 +100,17 @@ def _read_split(raw: bytes, searches: int) -> Usage | None:
     odd = prompt < 0 or output < 0
     cached = max(0, min(cached, prompt))
     fresh = max(0, prompt - cached) + max(0, tool_use)
-    heard = min(_of(counts.cacheTokensDetails, "AUDIO"), cached)
-    audio_in = image_in = audio_out = image_out = 0
+    heard = min(_of(counts.cacheTokensDetails, _AUDIO), cached)
+    audio_in = image_in = video_in = audio_out = image_out = 0
     if counts.promptTokensDetails or counts.toolUsePromptTokensDetails:
-        audio_in, fresh = _share(counts, "AUDIO", fresh)
-        image_in, fresh = _share(counts, "IMAGE", fresh)
+        audio_in, fresh = _share(counts, _AUDIO, fresh)
+        image_in, fresh = _share(counts, _SEEN, fresh)
+        video_in, fresh = _share(counts, _VIDEO, fresh)
     output = max(0, output)
     if counts.candidatesTokensDetails:
-        audio_out = min(_of(counts.candidatesTokensDetails, "AUDIO"), output)
+        audio_out = min(_of(counts.candidatesTokensDetails, _AUDIO), output)
         output -= audio_out
-        image_out = min(_of(counts.candidatesTokensDetails, "IMAGE"), output)
+        image_out = min(_of(counts.candidatesTokensDetails, _SEEN), output)
         output -= image_out
     return Usage(
         uncached_in=fresh,
@@ -109,6 +118,7 @@ def _read_split(raw: bytes, searches: int) -> Usage | None:
         cache_audio_read=heard,
         audio_in=audio_in,
         image_in=image_in,
+        video_in=video_in,
         out_text=output,
         out_reasoning=max(0, counts.thoughtsTokenCount or 0),
         audio_out=audio_out,
@@ -118,15 +128,15 @@ def _read_split(raw: bytes, searches: int) -> Usage | None:
     )
 
 
-def _share(counts: _Counts, modality: str, fresh: int) -> tuple[int, int]:
-    """(uncached input tokens of the modality, what of `fresh` is left)."""
-    uncached = max(0, _of(counts.promptTokensDetails, modality) - _of(counts.cacheTokensDetails, modality))
-    share = min(uncached + _of(counts.toolUsePromptTokensDetails, modality), fresh)
+def _share(counts: _Counts, modalities: tuple[str, ...], fresh: int) -> tuple[int, int]:
+    """(uncached input tokens of the modalities, what of `fresh` is left)."""
+    uncached = max(0, _of(counts.promptTokensDetails, modalities) - _of(counts.cacheTokensDetails, modalities))
+    share = min(uncached + _of(counts.toolUsePromptTokensDetails, modalities), fresh)
     return share, fresh - share
 
 
-def _of(details: list[_Count] | None, modality: str) -> int:
-    return sum(max(0, item.tokenCount or 0) for item in details or () if word_of(item.modality, MODALITY) == modality)
+def _of(details: list[_Count] | None, modalities: tuple[str, ...]) -> int:
+    return sum(max(0, item.tokenCount or 0) for item in details or () if word_of(item.modality, MODALITY) in modalities)
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
@@ -140,17 +150,17 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     if usage.cached_tokens:
         out["cachedContentTokenCount"] = usage.cached_tokens
     if usage.cache_audio_read:
-        out["cacheTokensDetails"] = _details(usage.cached_tokens, usage.cache_audio_read, 0)
+        out["cacheTokensDetails"] = _details(usage.cached_tokens, usage.cache_audio_read)
     if usage.out_reasoning:
         out["thoughtsTokenCount"] = usage.out_reasoning
     audio = usage.audio_in + usage.cache_audio_read
-    if audio or usage.image_in:
-        out["promptTokensDetails"] = _details(usage.input_tokens, audio, usage.image_in)
+    if audio or usage.image_in or usage.video_in:
+        out["promptTokensDetails"] = _details(usage.input_tokens, audio, usage.image_in, usage.video_in)
     if usage.audio_out or usage.image_out:
         out["candidatesTokensDetails"] = _details(output, usage.audio_out, usage.image_out)
     return out
 
 
-def _details(total: int, audio: int, image: int) -> list[dict[str, Any]]:
-    counts = {"TEXT": total - audio - image, "AUDIO": audio, "IMAGE": image}
+def _details(total: int, audio: int, image: int = 0, video: int = 0) -> list[dict[str, Any]]:
+    counts = {"TEXT": total - audio - image - video, "AUDIO": audio, "IMAGE": image, "VIDEO": video}
     return [{"modality": name, "tokenCount": count} for name, count in counts.items() if count]
