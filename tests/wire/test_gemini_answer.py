@@ -337,6 +337,16 @@ def test_logprobs_are_openai_chats_token_objects_both_ways() -> None:
         ({"promptTokenCount": 2.0, "candidatesTokenCount": 3.0}, Usage(2, out_text=3)),
         ({"promptTokenCount": "3", "candidatesTokenCount": None}, Usage(3)),
         ({"promptTokenCount": "many"}, Usage()),
+        ({"promptTokenCount": 5000, "candidatesTokenCount": 500.5}, Usage(5000, estimated=True)),
+        ({"promptTokenCount": "many", "candidatesTokenCount": 5, "thoughtsTokenCount": 6},
+         Usage(out_text=5, out_reasoning=6, estimated=True)),
+        ({"promptTokenCount": 9, "candidatesTokenCount": 5, "thoughtsTokenCount": []},
+         Usage(9, out_text=5, estimated=True)),
+        ({"promptTokenCount": 100, "candidatesTokenCount": 12, "cachedContentTokenCount": "x",
+          "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 5.5}, None, 7, {"tokenCount": 3},
+                                  {"modality": "IMAGE", "tokenCount": 30.0}, {"modality": "AUDIO", "tokenCount": "8"}],
+          "candidatesTokensDetails": {}, "cacheTokensDetails": "AUDIO"},
+         Usage(62, audio_in=8, image_in=30, out_text=12)),
     ],
 )  # fmt: skip
 def test_usage_is_split_into_classes_that_never_overlap(metadata: Any, usage: Usage) -> None:

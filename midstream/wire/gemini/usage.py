@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from ...core.usage import Usage
+from ..counts import counted
 from .enums import MODALITY, word_of
 
 
@@ -42,6 +43,9 @@ class _Counts(Struct, gc=False):
 _plain = msgspec.json.Decoder(_Plain).decode
 _NUMBERED = re.compile(rb'"modality"\s*:\s*\d').search
 _decode = msgspec.json.Decoder(_Counts, strict=False).decode
+_members = msgspec.json.Decoder(dict[str, Any]).decode
+_TOTALS = tuple(name for name in _Counts.__struct_fields__ if name.endswith("Count"))
+_DETAILS = tuple(name for name in _Counts.__struct_fields__ if name.endswith("Details"))
 #: By the classes they are charged in: a document is charged as the pictures of its pages.
 _AUDIO, _SEEN, _VIDEO = ("AUDIO",), ("IMAGE", "DOCUMENT"), ("VIDEO",)
 
@@ -94,10 +98,14 @@ def _read_split(raw: bytes, searches: int) -> Usage | None:
     try:
         counts = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+        legible = _legible(raw)
+        if legible is None:
+            return None
+        counts = legible
     prompt, cached = counts.promptTokenCount or 0, counts.cachedContentTokenCount or 0
     tool_use, output = counts.toolUsePromptTokenCount or 0, counts.candidatesTokenCount or 0
-    odd = prompt < 0 or output < 0
+    thoughts = counts.thoughtsTokenCount or 0
+    odd = prompt < 0 or output < 0 or thoughts < 0
     cached = max(0, min(cached, prompt))
     fresh = max(0, prompt - cached) + max(0, tool_use)
     heard = min(_of(counts.cacheTokensDetails, _AUDIO), cached)
@@ -120,12 +128,39 @@ def _read_split(raw: bytes, searches: int) -> Usage | None:
         image_in=image_in,
         video_in=video_in,
         out_text=output,
-        out_reasoning=max(0, counts.thoughtsTokenCount or 0),
+        out_reasoning=max(0, thoughts),
         audio_out=audio_out,
         image_out=image_out,
         searches=searches,
         estimated=odd,
     )
+
+
+def _legible(raw: bytes) -> _Counts | None:
+    """Member by member: one that cannot be read takes none of the others with it. A total that is none is -1, details
+    that are none were not said. None where no total can be read."""
+    try:
+        said = _members(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    totals = {name: _number(said[name]) for name in _TOTALS if said.get(name) is not None}
+    if totals and all(value is None for value in totals.values()):
+        return None
+    read: dict[str, Any] = {name: _parts(said.get(name)) for name in _DETAILS}
+    read |= {name: -1 if value is None else value for name, value in totals.items()}
+    return _Counts(**read)
+
+
+def _parts(details: Any) -> list[_Count]:
+    items = [item for item in details if isinstance(item, dict)] if isinstance(details, list) else []
+    return [_Count(word_of(item.get("modality"), MODALITY), _number(item.get("tokenCount"))) for item in items]
+
+
+def _number(value: Any) -> int | None:
+    """As counts.counted has it, also of one that is written as a text."""
+    if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit():
+        value = int(value)
+    return counted(value)
 
 
 def _share(counts: _Counts, modalities: tuple[str, ...], fresh: int) -> tuple[int, int]:
