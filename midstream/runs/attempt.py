@@ -158,7 +158,7 @@ class Attempt:
         """The last events, with what the ledger says of tokens where the service did not. In a frame of the service's
         own bytes nothing is said."""
         used = self.usage
-        if self.estimate_in is None or used == self.fold.usage:
+        if self.estimate_in is None or (used == self.fold.usage and not self.fold.passed_over):
             return events
         told = [_telling(event, used) for event in events]
         if not self._in_one_piece:

@@ -210,6 +210,16 @@ def test_a_count_from_before_the_output_of_a_complete_stream_is_no_count_of_it()
     )
 
 
+def test_a_count_of_nothing_after_a_real_one_is_told_to_nobody():
+    used = Usage(uncached_in=7, out_text=9)
+    events = [*OPENED, Delta(0, "x"), Stopped("stop"), Used(used), Used(Usage(estimated=True))]
+    tried = Tried([*events, Done()])
+    assert tried.attempt.usage == used
+    assert tried.events[-1] == Used(used)
+    tried = Tried([*events[:-2], Used(Usage()), Done()])
+    assert tried.attempt.usage == ESTIMATE
+
+
 def test_sources_and_pictures_that_are_told_at_the_end_were_counted():
     counted = Usage(uncached_in=7, out_text=1)
     ends = [PartStarted(1, Foreign("web_search", State("gemini", {}))), PartStarted(2, Media("audio", data="AA=="))]
