@@ -197,6 +197,11 @@ class Attempt:
         return "partial" if self.committed or isinstance(error, Cancelled) else "failed"
 
     @property
+    def tier(self) -> str:
+        """By which the service says that it bills the call, "" = it does not."""
+        return self.fold.tier or (self.error.tier if isinstance(self.error, UpstreamError) else "")
+
+    @property
     def usage(self) -> Usage:
         """What the provider said, else an estimate where tokens may have been spent."""
         error = self.error

@@ -447,7 +447,7 @@ class _Owner:
         now, error, status, usage = self._runs._clock.wall(), attempt.error, attempt.status, attempt.usage
         priced, fold = FREE, attempt.fold
         if attempt.estimate_in is not None and (usage != _NOTHING or fold.billed):
-            priced = self._runs._price(attempt.next.target, usage, now, fold.tier, fold.billed, fold.inner)
+            priced = self._runs._price(attempt.next.target, usage, now, attempt.tier, fold.billed, fold.inner)
         if attempt.left or not isinstance(error, StoreDown):  # else the store refused even its beginning
             self._runs._observer.attempt_settled(attempt.next.target, status, usage, now - self._tried_at)
         self._spend(attempt, usage, priced.cost, now)

@@ -162,7 +162,10 @@ def test_a_call_that_may_have_been_worked_on_costs_its_prompt_by_estimate(error:
 def test_what_only_a_refusal_says_it_has_used_is_what_it_cost():
     error = Refused("boom", status=500)
     error.used = Usage(uncached_in=30, out_text=5)
+    error.tier = "flex"
     assert Tried(error=error).attempt.usage == error.used
+    assert Tried(error=error).attempt.tier == "flex"
+    assert Tried([*OPENED, Used(Usage(out_text=1), tier="priority")], error=error).attempt.tier == "priority"
     error.used = Usage(uncached_in=10**10)
     assert Tried(error=error).attempt.usage == Usage()
 
