@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from ..core.agents import ModelDocument
 from ..core.errors import BadRequest
+from ..core.estimates import size_of
 from ..core.parts import Media, Message
 from ..core.turn import Prompt
 from ..core.unread import refused, spelled
-from .history import BYTES_PER_TOKEN, tokens_of, window
+from .history import window
 
 #: Kept free for an answer of which nobody has said how long it may be.
 ANSWER = 1024
-
-
-def size_of(prompt: Prompt) -> int:
-    """Its messages, tools and form."""
-    beside = [told for told in (prompt.tools, prompt.params.format) if told]
-    size = sum(len(msgspec.json.encode(told)) for told in beside)
-    return sum(map(tokens_of, prompt.messages)) + size // BYTES_PER_TOKEN
 
 
 def most(prompt: Prompt, model: ModelDocument) -> int | None:

@@ -8,13 +8,12 @@ from itertools import islice
 import msgspec
 from msgspec.structs import replace
 
+from ..core.estimates import tokens_of
 from ..core.json_words import arguments_in
 from ..core.parts import (
     Media,
     Message,
     Part,
-    Reasoning,
-    Refusal,
     Text,
     ToolCall,
     ToolResult,
@@ -23,40 +22,11 @@ from ..core.parts import (
 )  # fmt: skip
 from ..core.unread import words_for
 
-#: Rough enough to be called an estimate: bytes of text per token, and tokens of a picture or file.
-BYTES_PER_TOKEN, MEDIA_TOKENS, MESSAGE_TOKENS = 4, 1000, 4
 #: Of a thread that stay in sight when their messages do not.
 FILES = 10
 #: Pictures of its own that a model which draws is shown again.
 DRAWINGS = 4
 LOST = "No result of this call was recorded."
-
-
-def tokens_of(message: Message) -> int:
-    """An estimate."""
-    size, more = 0, MESSAGE_TOKENS
-    for part in message.parts:
-        if type(part) is ToolResult:
-            for piece in part.parts:
-                size += _bytes(piece)
-                more += MEDIA_TOKENS if type(piece) is Media else 0
-        elif type(part) is Media:
-            more += MEDIA_TOKENS
-        else:
-            size += _bytes(part)
-    return size // BYTES_PER_TOKEN + more
-
-
-def _bytes(part: Part) -> int:
-    if isinstance(part, Text | Reasoning | Refusal):
-        return _length(part.text)
-    if isinstance(part, ToolCall):
-        return _length(part.name) + _length(part.arguments)
-    return 0
-
-
-def _length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def window(messages: Sequence[Message], count: int | None = None, tokens: int | None = None) -> tuple[Message, ...]:

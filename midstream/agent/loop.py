@@ -88,11 +88,12 @@ async def loop(
             return turn.ended(Answer(), None, transferred)
     offers = bool(prompt.tools) and (prompt.tool_choice is None or prompt.tool_choice.mode != "none")
     while True:
-        stopped_by = _limit(turn, limits) or reached(limits, spent) or above() if offers else ""
+        spent_out = reached(limits, spent) or above()
+        stopped_by = _limit(turn, limits) or spent_out if offers else ""
         completed = await ask(turn.prompt(with_tools=not stopped_by))
         turn.calls += 1
         choice = completed.answer.choices[0] if completed.answer.choices else Choice()
-        if choice.stop == "pause" and turn.pauses < PAUSES and (limits.calls is None or turn.calls < limits.calls):
+        if choice.stop == "pause" and not spent_out and turn.may_pause(limits.calls):
             turn.pause(choice)
             continue
         reply = turn.reply(choice)
@@ -126,6 +127,10 @@ class _Turn:
             forced = self.rounds and self._prompt.tool_choice and self._prompt.tool_choice.mode in ("tool", "required")
             return replace(self._prompt, messages=messages, tool_choice=None if forced else self._prompt.tool_choice)
         return replace(self._prompt, messages=messages, tools=(), tool_choice=None)
+
+    def may_pause(self, calls: int | None) -> bool:
+        """calls: as in Limits."""
+        return self.pauses < PAUSES and (calls is None or self.calls < calls)
 
     def pause(self, choice: Choice) -> None:
         self.pauses += 1

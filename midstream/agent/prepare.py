@@ -13,13 +13,14 @@ from msgspec.structs import replace
 
 from ..core.agents import AgentAsk, AgentType, Fallback, Loaded, ModelDocument, Settings, Tool
 from ..core.errors import BadRequest
+from ..core.estimates import MEDIA_TOKENS, tokens_of
 from ..core.json_words import JSON_ONLY
 from ..core.parts import Media, Message, Part, Text, media_in
 from ..core.turn import MODES, PICTURE, EmbedAsk, Format, Params, Prompt, ToolChoice
 from ..core.unread import unread_in
 from .fitting import answerable, check_media, readable, room
 from .formats import format_of
-from .history import DRAWINGS, MEDIA_TOKENS, left_files, shown_to_user, tokens_of, window, with_drawings
+from .history import DRAWINGS, left_files, shown_to_user, window, with_drawings
 from .memory import reminder
 from .offered import choice_of, chosen_name, shown, tools_of, unplaced
 from .parameters import NAMES, NUMBERS, Fitted, field_of, fit, gathered, one_answer

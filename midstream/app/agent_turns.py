@@ -170,7 +170,6 @@ class AgentTurns:
             turn=made,
             targets=(),
             conversation=conversation,
-            size=len(request.body),
             transactions=True,
             act=replace(act, again=True, before=before, job=message) if again else act,
             told=self._told(caller.org, ask),
@@ -259,7 +258,7 @@ class AgentTurns:
         act, conversation = await self._act(asker, ask, loaded, stream=False, standing=WITHIN)
         order = Order(
             org=scope.org, key_id=scope.key, face="agent", request_id=scope.run, turn=_turn(text), targets=(),
-            conversation=conversation, size=len(text), transactions=True, act=act,
+            conversation=conversation, transactions=True, act=act,
         )  # fmt: skip
         begun.append(self._under_way[act.run])
         if parent is not None:

@@ -64,7 +64,6 @@ class Asides:
             request_id=turn.request,
             turn=Turn(DIALECT, {}, lambda fields: prompt, model=model),
             targets=(),
-            size=sum(len(text_of(message.parts)) for message in prompt.messages),
             transactions=True,
             act=act,
         )

@@ -23,7 +23,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 PRICE_WORDS = (
     "input", "output", "cached", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning",
     "output_reasoning", "input_audio", "output_audio", "input_image", "output_image", "web_searches",
-    "grounded_prompts", "cache_audio_read",
+    "grounded_prompts", "cache_audio_read", "input_video",
 )  # fmt: skip
 
 

@@ -73,8 +73,7 @@ class Scorer:
             return 0.0
         embed = EmbedAsk((case["expected"], answer))
         turn = Turn(DIALECT, {}, lambda fields: Prompt(()), model=by["model"], kind="embedding", embed=embed)
-        size = len(case["expected"]) + len(answer)
-        _, _, gave = await finished(self._runs, self._order(tried, turn, size, self._targets(tried, by)))
+        _, _, gave = await finished(self._runs, self._order(tried, turn, self._targets(tried, by)))
         assert gave is not None
         assert isinstance(gave.result, Embedded)
         return cosine(*gave.result.vectors)
@@ -97,12 +96,11 @@ class Scorer:
             found.append((await structured(prompt, said, VERDICT, ask)).value)
 
         turn = Turn(DIALECT, {}, lambda fields: prompt, model=by["model"])
-        size = sum(len(text_of(message.parts)) for message in prompt.messages)
         act = Act(work, agent=tried.loaded.id, version=tried.loaded.version_id)
-        await finished(self._runs, self._order(tried, turn, size, (), act))
+        await finished(self._runs, self._order(tried, turn, (), act))
         return Score(*verdict(found[-1]))
 
-    def _order(self, tried: Tried, turn: Turn, size: int, targets: tuple[Target, ...], act: Act | None = None) -> Order:
+    def _order(self, tried: Tried, turn: Turn, targets: tuple[Target, ...], act: Act | None = None) -> Order:
         return Order(
             org=tried.loaded.org,
             key_id=tried.key,
@@ -110,7 +108,6 @@ class Scorer:
             request_id=tried.request,
             turn=turn,
             targets=targets,
-            size=size,
             transactions=True,
             act=act,
         )

@@ -155,7 +155,7 @@ class NotBuilt(CallerError):
 class UpstreamError(MidstreamError):
     """provider, key: the configured provider's name and the label of the key it was given, once known. staged: failed
     by what the caller asked for, so nothing is learned from it about the provider's health. told: as in
-    events.Attempted. used: what the provider says it took, where no answer says so."""
+    events.Attempted. used: what the provider says it took, where no answer says so; tier: by which it then bills."""
 
     status = 502
     code = "upstream_error"
@@ -165,6 +165,7 @@ class UpstreamError(MidstreamError):
     staged = False
     told: tuple[tuple[str, str], ...] = ()
     used: Usage | None = None
+    tier: str = ""
 
 
 #: What a provider may say that another attempt can change (RELIABILITY.md §5.2).

@@ -88,8 +88,9 @@ class PartEnded(Struct, frozen=True, gc=False):
 
 
 class Used(Struct, frozen=True, gc=False):
-    """Usage so far: each one replaces the one before. tier: by which the service says it bills ("" = it does not).
-    billed: what it says that the call costs, decimal USD ("" = it does not). inner: calls within it, parts of usage."""
+    """Usage so far: each one that has tokens replaces the one before. tier: by which the service says it bills ("" = it
+    does not). billed: what it says that the call costs, decimal USD ("" = it does not). inner: calls within it, parts
+    of usage."""
 
     usage: Usage
     native: bytes | None = None
@@ -317,12 +318,13 @@ _NONE = _Open(Text(""))
 
 class Fold:
     """Folds events into the answer they make: `add` or `extend`, then `answer()` (at any moment).
-    counted: the provider's last word on usage came after all output so far. tier, billed: the last that it named.
+    counted: the provider's last word on usage came after all output so far. passed_over: its last word was that there
+    are no tokens, after it had counted some. tier, billed: the last that it named.
     inner: as the last word on usage has it."""
 
     __slots__ = (
         "_choice", "_choices", "_growing", "_index", "_logprobs", "_stops", "billed", "counted", "created", "ended",
-        "error", "id", "inner", "model", "outcome", "result", "tier", "usage", "whole",
+        "error", "id", "inner", "model", "outcome", "passed_over", "result", "tier", "usage", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -340,7 +342,7 @@ class Fold:
         self.outcome: Outcome | None = None
         self.result: Embedded | Counted | None = None
         self.error: MidstreamError | None = None
-        self.ended = self.counted = False
+        self.ended = self.counted = self.passed_over = False
 
     def add(self, event: Event) -> None:
         self.extend((event,))
@@ -374,13 +376,16 @@ class Fold:
     def _open(self, event: PartStarted) -> None:
         self._choices.setdefault(event.choice, {})[event.index] = _Open(event.part)
         self._index = -1
-        self.counted = False
+        if not isinstance(event.part, Media | Foreign):  # these may be told at the end, though they came before
+            self.counted = False
 
     def _use(self, event: Used) -> None:
-        self.usage, self.inner = event.usage, event.inner
         self.tier = event.tier or self.tier
         self.billed = event.billed or self.billed
-        self.counted = True
+        self.passed_over = self.usage is not None and self.usage.total_tokens > 0 and not event.usage.total_tokens
+        if not self.passed_over:
+            self.usage, self.inner = event.usage, event.inner
+            self.counted = True
 
     def _stop(self, event: Stopped) -> None:
         self._stops[event.choice] = event

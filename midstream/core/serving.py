@@ -58,7 +58,7 @@ class Priced(Struct, frozen=True):
     snapshot: str = ""
 
 
-#: Of a call that counts tokens: no service charges for it.
+#: Of a call that no service charges for: one that counts tokens, that was refused, or that was never made.
 FREE = Priced("0.000000000")
 
 

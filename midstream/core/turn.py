@@ -243,6 +243,13 @@ class Turn:
             self._embed = self._embed(self.fields)
         return self._embed
 
+    @property
+    def known(self) -> Prompt | EmbedAsk | None:
+        """What is asked, where somebody has read it."""
+        if self.kind != "embedding":
+            return self._prompt
+        return None if callable(self._embed) else self._embed
+
     def put_prompt(self, prompt: Prompt) -> None:
         """What is asked from now on (media fetched in between)."""
         self._prompt = prompt

@@ -18,7 +18,8 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
 
     uncached_in: text (and unclassified) input that was neither read from nor written to a cache.
     out_text: visible output, tool calls included. out_reasoning: hidden or shown thinking.
-    audio_*, image_*: tokens of that modality, not cached. cache_audio_read: sound that was read from a cache.
+    audio_*, image_*, video_in: tokens of that modality, not cached; a document counts as a picture.
+    cache_audio_read: sound that was read from a cache.
     searches: hosted web searches (a count, not tokens).
     estimated: counted by us because the provider did not say. As a service's own count: some of it could not be read.
 
@@ -36,6 +37,7 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
     image_out: int = 0
     searches: int = 0
     cache_audio_read: int = 0
+    video_in: int = 0
     estimated: bool = False
 
     @property
@@ -49,6 +51,7 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
             + self.audio_in
             + self.image_in
             + self.cache_audio_read
+            + self.video_in
         )
 
     @property
@@ -88,5 +91,6 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
             self.image_out + other.image_out,
             self.searches + other.searches,
             self.cache_audio_read + other.cache_audio_read,
+            self.video_in + other.video_in,
             self.estimated or other.estimated,
         )

@@ -32,6 +32,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "cache_write_1h": ("cache_write_1h", "cache_write", "input"),
     "audio_in": ("input_audio", "input"),
     "image_in": ("input_image", "input"),
+    "video_in": ("input_video", "input"),
     "out_text": ("output",),
     "out_reasoning": ("output_reasoning", "output"),
     "audio_out": ("output_audio", "output"),

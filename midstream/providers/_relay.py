@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ..core.dialect import AnswerReader
 from ..core.errors import Garbled, UpstreamError
-from ..core.events import Answer, Delta, Done, Event, Failed, Used, Whole, fold
+from ..core.events import Answer, Delta, Done, Event, Failed, Fold, Whole
 from ..core.http import Incoming
 from ..core.serving import Line
 from ._concealed import conceal_end
@@ -118,8 +118,11 @@ def whole_of(body: bytes, new_reader: Callable[[], AnswerReader], read_whole: Re
     last = events[-1]
     if lead.startswith(b"[") and isinstance(last, Failed) and isinstance(last.error, Garbled):
         return read_whole(body)
-    try:
-        return fold(events)
-    except UpstreamError as error:
-        error.used = next((event.usage for event in reversed(events) if isinstance(event, Used)), None)
-        raise
+    folding = Fold()
+    folding.extend(events)
+    error = folding.error
+    if isinstance(error, UpstreamError):
+        error.used, error.tier = folding.usage, folding.tier
+    if error is not None:
+        raise error
+    return folding.answer()

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec.structs import astuple, replace
 
 from ..core.errors import CallerError, Cancelled, Cut, MidstreamError, Refused, TimedOut, Unreachable, UpstreamError
+from ..core.estimates import BYTES_PER_TOKEN
 from ..core.events import Attempted, Done, Embedded, Event, Failed, Fold, Gave, Used, Whole, visible
 from ..core.parts import Reasoning, Refusal, Text, ToolCall
 from ..core.serving import Complete
@@ -20,15 +21,14 @@ from .route import Next
 
 #: No call has so many tokens: a provider that says so is not believed.
 MAX_TOKENS = 10**9
-#: Rough enough to be called an estimate: bytes of text per token.
-BYTES_PER_TOKEN = 4
 
 
 class Attempt:
     """Implements core.serving.Line. committed: the caller has seen output, so no other attempt may follow.
     left: it is in the ledger, its call may have gone out. ended: Done or Failed, once known.
     leave: writes it into the ledger. commits: told when it is committed.
-    estimate_in: tokens of the prompt, counted by us; None: whatever it is told of tokens, the service charges for none.
+    estimate_in: tokens of the prompt, counted by us, right when it leaves; None: whatever it is told of tokens, the
+    service charges for none.
     dropped: parameters that the provider does not take."""
 
     __slots__ = (
@@ -158,10 +158,10 @@ class Attempt:
         """The last events, with what the ledger says of tokens where the service did not. In a frame of the service's
         own bytes nothing is said."""
         used = self.usage
-        if self.estimate_in is None or used == self.fold.usage:
+        if self.estimate_in is None or (used == self.fold.usage and not self.fold.passed_over):
             return events
         told = [_telling(event, used) for event in events]
-        if self.fold.whole is None and self.fold.result is None:
+        if not self._in_one_piece:
             told.append(Used(used, None if end.native is None else b""))
         self.fold.extend([event for event in told if type(event) in _TELLING])
         return told
@@ -183,6 +183,10 @@ class Attempt:
         return self.ended.error if isinstance(self.ended, Failed) else None
 
     @property
+    def _in_one_piece(self) -> bool:
+        return self.fold.whole is not None or self.fold.result is not None
+
+    @property
     def status(self) -> AttemptStatus:
         """The ledger's word: ok | partial | failed; unknown for one that was written down and then never called."""
         if not self.left:
@@ -191,6 +195,11 @@ class Attempt:
         if error is None:
             return "ok"
         return "partial" if self.committed or isinstance(error, Cancelled) else "failed"
+
+    @property
+    def tier(self) -> str:
+        """By which the service says that it bills the call, "" = it does not."""
+        return self.fold.tier or (self.error.tier if isinstance(self.error, UpstreamError) else "")
 
     @property
     def usage(self) -> Usage:
@@ -204,13 +213,13 @@ class Attempt:
         if max(astuple(said)) > MAX_TOKENS:
             said = Usage()
         # A stream often begins with a placeholder: only what is said after the output counts it.
-        heard = (error is None or self.fold.counted) and not said.estimated
-        if heard and (said.output_tokens or (error is None and said.input_tokens)):
+        counted = self.fold.counted or (error is None and self._in_one_piece)
+        if counted and not said.estimated and (said.output_tokens or (error is None and said.input_tokens)):
             return said
         if not self.committed and (isinstance(error, CallerError | Refused | Unreachable) or _not_connected(error)):
             return said
         prompt = 0 if said.input_tokens else self.estimate_in
-        known = error is None and said.output_tokens
+        known = error is None and counted and said.output_tokens
         written = 0 if known else max(_written(self.fold) - said.output_tokens, 0)
         return replace(said, uncached_in=said.uncached_in + prompt, out_text=said.out_text + written, estimated=True)
 

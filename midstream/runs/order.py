@@ -95,6 +95,7 @@ class Order(Struct, frozen=True):
     parent: the message that the first one follows, where branches are in use: the conversation then goes on from here.
     since: as in store.ledger.ConversationMoved.
     words: what is said in a message that is kept in the caller's own words, for who searches the conversation.
+    size: bytes of the body that the turn came in, where there may be nothing else to estimate its tokens by.
     transactions: each attempt's account is put into the outbox as well.
     told: how the error that the run ends with is told."""
 

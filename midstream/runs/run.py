@@ -14,6 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from ..core.errors import BadRequest, Bug, Busy, Cancelled, MidstreamError, OurError, StoreDown, forget_frames
+from ..core.estimates import tokens_asked
 from ..core.events import Answer, Done, Event, Failed
 from ..core.ids import new_id
 from ..core.serving import FREE, Complete, Completed, Observer, Price, Target
@@ -28,7 +29,7 @@ from ..store.ledger import (
     Record,
 )
 from ..store.presence import Presence
-from .attempt import BYTES_PER_TOKEN, Attempt
+from .attempt import Attempt
 from .health import Circuit, Health
 from .log import EventLog
 from .order import Clock, Order, Spent
@@ -42,6 +43,8 @@ _Came = TypeVar("_Came")
 
 #: What is still to be told when the store is back, though what it led to has failed.
 _OUTLASTS = (AttemptSettled, OutboxAdded, tuple)
+#: No call that is answered has this: one that never left, or that was refused, costs nothing, whatever its model would.
+_NOTHING = Usage()
 #: What is told of a call however its run ends.
 _CALLS = (AttemptStarted, AttemptSettled, OutboxAdded)
 
@@ -207,7 +210,6 @@ class _Owner:
     def __init__(self, runs: Runs, run: Run) -> None:
         self._runs = runs
         self._run = run
-        self._estimate_in = run.order.size // BYTES_PER_TOKEN
         self._records: list[Record | Statement] = []
         self._told = RunRecords(run)
         self._attempt: Attempt | None = None
@@ -383,8 +385,9 @@ class _Owner:
                 await asyncio.sleep(chosen.wait)
             number = self._run.attempts + 1
             shows = partial(self._committed, circuit)
-            tokens = None if turn.kind == "count_tokens" else self._estimate_in
-            attempt = Attempt(new_id("att_"), number, chosen, tokens, self._log, self._write_down, shows)
+            tokens, plan = None if turn.kind == "count_tokens" else 0, self._plan(target, turn)
+            leaves = partial(self._write_down, plan)
+            attempt = Attempt(new_id("att_"), number, chosen, tokens, self._log, leaves, shows)
             self._settled = True  # there is nothing to settle before it is written down
             self._attempt = attempt
             if self._log is self._run.log:
@@ -393,7 +396,7 @@ class _Owner:
             runs._health.enter(target.provider, chosen.retry)
             began = runs._clock.steady()
             try:
-                await attempt.run(runs._complete, self._plan(target, turn))
+                await attempt.run(runs._complete, plan)
             except MidstreamError as error:
                 failure = error
             finally:
@@ -416,8 +419,11 @@ class _Owner:
             self._settle_attempt(attempt)
         return attempt, failure
 
-    def _write_down(self, attempt: Attempt) -> Awaitable[None]:
-        """The attempt is durable in the ledger before anything of it leaves."""
+    def _write_down(self, plan: Plan, attempt: Attempt) -> Awaitable[None]:
+        """The attempt is durable in the ledger before anything of it leaves. By then as much of what is asked has been
+        read as will be."""
+        if attempt.estimate_in is not None:
+            attempt.estimate_in = tokens_asked(plan.turn, plan.history, self._run.order.size)
         self._run.attempts = attempt.number
         self.asked.append(attempt.next.target)
         self._tried_at = self._runs._clock.wall()
@@ -440,8 +446,8 @@ class _Owner:
         self._settled = True
         now, error, status, usage = self._runs._clock.wall(), attempt.error, attempt.status, attempt.usage
         priced, fold = FREE, attempt.fold
-        if attempt.estimate_in is not None:
-            priced = self._runs._price(attempt.next.target, usage, now, fold.tier, fold.billed, fold.inner)
+        if attempt.estimate_in is not None and (usage != _NOTHING or fold.billed):
+            priced = self._runs._price(attempt.next.target, usage, now, attempt.tier, fold.billed, fold.inner)
         if attempt.left or not isinstance(error, StoreDown):  # else the store refused even its beginning
             self._runs._observer.attempt_settled(attempt.next.target, status, usage, now - self._tried_at)
         self._spend(attempt, usage, priced.cost, now)

@@ -248,10 +248,10 @@ _ACCOUNTED_STARTED = _ATTEMPT_STARTED.replace(", worker)", ", worker, accounted)
 _ATTEMPT_SETTLED = """
 UPDATE attempts SET uncached_in = $1, cache_read = $2, cache_write_5m = $3, cache_write_1h = $4, audio_in = $5,
     image_in = $6, out_text = $7, out_reasoning = $8, audio_out = $9, image_out = $10, searches = $11,
-    cache_audio_read = $12, estimated = $13, status = $14, ended_at = $15, cost = $16, price_snapshot = $17,
-    error_code = $18, error_message = $19
-WHERE id = $20 AND status = 'started'"""
-_ATTEMPT_SETTLED_WELL = _ATTEMPT_SETTLED.replace("$18", "NULL").replace("$19", "NULL").replace("$20", "$18")
+    cache_audio_read = $12, video_in = $13, estimated = $14, status = $15, ended_at = $16, cost = $17,
+    price_snapshot = $18, error_code = $19, error_message = $20
+WHERE id = $21 AND status = 'started'"""
+_ATTEMPT_SETTLED_WELL = _ATTEMPT_SETTLED.replace("$19", "NULL").replace("$20", "NULL").replace("$21", "$19")
 _MESSAGE_ADDED = """
 INSERT INTO messages (id, org_id, run_id, seq, role, content, created_at, conversation_id, dialect, parent_id, detail)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING"""

@@ -213,7 +213,7 @@ async def _recovery(db: Database, price: Estimate, silence: float = SILENCE) -> 
     for id, provider, model, tokens, at, kind in await db.read(_spoken(_OPEN + attempts, db.dialect), silence):
         charged = kind != "count_tokens"
         used = Usage(uncached_in=tokens, estimated=True) if charged else Usage()
-        priced = price(provider, model, used, at) if charged else FREE
+        priced = price(provider, model, used, at) if charged and tokens else FREE
         snapshot = priced.snapshot or None
         found += [
             (_ATTEMPT, (silence, id, priced.cost, snapshot, used.estimated, used.uncached_in)),

@@ -22,7 +22,7 @@ _NO_PARTS = b'"parts":[]}'
 
 USAGE_COLUMNS = (
     "uncached_in, cache_read, cache_write_5m, cache_write_1h, audio_in, image_in, out_text, out_reasoning, "
-    "audio_out, image_out, searches, cache_audio_read"
+    "audio_out, image_out, searches, cache_audio_read, video_in"
 )
 
 

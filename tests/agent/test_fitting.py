@@ -7,11 +7,11 @@ from hypothesis import given as each
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from midstream.agent.fitting import held, readable, size_of
-from midstream.agent.history import MEDIA_TOKENS
+from midstream.agent.fitting import held, readable
 from midstream.agent.prepare import Given, Prepared, prepare
 from midstream.core.agents import AgentAsk, Loaded, ModelDocument, Settings, Spec
 from midstream.core.errors import BadRequest
+from midstream.core.estimates import MEDIA_TOKENS, size_of
 from midstream.core.parts import Media, Message, Text, ToolCall, ToolResult
 from midstream.core.turn import Prompt
 from midstream.core.unread import unread_in

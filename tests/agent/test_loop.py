@@ -284,6 +284,20 @@ def test_a_model_that_only_pauses_is_not_asked_for_ever():
     assert ended.answer.choices[0].stop == "length"
 
 
+@pytest.mark.parametrize("prompt", [PROMPT, Prompt(PROMPT.messages)])
+@pytest.mark.parametrize(
+    ("limits", "above"),
+    [(Limits(tokens=500), ""), (Limits(cost="0.001"), ""), (NO_LIMIT, "tokens")],
+)
+def test_a_model_that_pauses_is_not_asked_to_go_on_above_a_ceiling(prompt: Prompt, limits: Limits, above: str):
+    script = Script(says("x", stop="pause"), spent=[(1_100 * n, f"{0.01 * n:f}") for n in range(1, 20)])
+    turn = loop(
+        prompt, script.ask, script.call_tools, limits, script.spent, above=lambda: above if script.prompts else ""
+    )
+    ended = asyncio.run(turn)
+    assert (len(script.prompts), text(ended), ended.answer.choices[0].stop) == (2, "xx", "length")
+
+
 def test_a_tool_that_must_be_called_must_be_once():
     script = Script(says(call()), says("Done"))
     script.run(Prompt(PROMPT.messages, PROMPT.tools, ToolChoice("tool", ("a",))))

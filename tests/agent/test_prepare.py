@@ -7,7 +7,7 @@ from hypothesis import given as each
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from midstream.agent.history import LOST, tokens_of, window, with_results
+from midstream.agent.history import LOST, window, with_results
 from midstream.agent.pre_tools import early_variables, pre_call
 from midstream.agent.prepare import CONFIGURATION, Given, besides, embedded, prepare, reported
 from midstream.agent.variables import variables_of
@@ -24,6 +24,7 @@ from midstream.core.agents import (
     Variable,
 )
 from midstream.core.errors import BadRequest
+from midstream.core.estimates import tokens_of
 from midstream.core.parts import Media, Message, State, Text, ToolCall, ToolResult, media_in, text_of
 from midstream.core.turn import Format, Params, ToolChoice
 from midstream.core.unread import words_for

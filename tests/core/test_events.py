@@ -100,7 +100,8 @@ def in_pieces(answer: Answer) -> list[Event]:
             events.append(PartEnded(index, number))
         events += [Marked(0, logprobs=(token,), choice=number) for token in one.logprobs]
         events.append(Stopped(one.stop, one.native_stop, one.sequence, number))
-    return [*events, Used(Usage(uncached_in=1)), Used(answer.usage), Done()]
+    before = Used(Usage(uncached_in=min(answer.usage.total_tokens, 1)))  # which a count of nothing would not replace
+    return [*events, before, Used(answer.usage), Done()]
 
 
 @given(answers)
@@ -150,6 +151,15 @@ def test_usage_is_the_last_one_said_and_none_when_nothing_was_said():
     assert folding.usage == Usage(out_text=7)
     folding.add(Gave(Embedded("m", (), Usage(uncached_in=2))))
     assert folding.usage == Usage(uncached_in=2)
+
+
+def test_a_count_of_nothing_does_not_replace_one_of_something():
+    folding = Fold()
+    folding.extend([PartStarted(0, Text("x")), Used(Usage(3, out_text=7)), Used(Usage(), None, "flex", "0.1")])
+    assert (folding.usage, folding.counted, folding.passed_over) == (Usage(3, out_text=7), True, True)
+    assert (folding.tier, folding.billed) == ("flex", "0.1")
+    folding.add(Used(Usage(3, out_text=8)))
+    assert (folding.usage, folding.passed_over) == (Usage(3, out_text=8), False)
 
 
 SEEN: list[tuple[Event, bool]] = [

@@ -7,7 +7,10 @@ from msgspec.structs import asdict, fields
 from midstream.core.usage import Usage
 
 counts = st.integers(0, 10**9)
-INPUT = ("uncached_in", "cache_read", "cache_write_5m", "cache_write_1h", "audio_in", "image_in", "cache_audio_read")
+INPUT = (
+    "uncached_in", "cache_read", "cache_write_5m", "cache_write_1h", "audio_in", "image_in", "cache_audio_read",
+    "video_in",
+)  # fmt: skip
 OUTPUT = ("out_text", "out_reasoning", "audio_out", "image_out")
 usages = st.builds(Usage, **dict.fromkeys((*INPUT, *OUTPUT, "searches"), counts), estimated=st.booleans())
 

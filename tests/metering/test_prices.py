@@ -54,6 +54,10 @@ USED: dict[str, tuple[Usage, theirs.Usage]] = {
         Usage(uncached_in=1000, image_in=700, out_text=500, image_out=300),
         theirs.Usage(input_tokens=1700, input_image_tokens=700, output_tokens=800, output_image_tokens=300),
     ),
+    "video": (
+        Usage(uncached_in=1000, video_in=700, out_text=500),
+        theirs.Usage(input_tokens=1700, input_video_tokens=700, output_tokens=500),
+    ),
     "at 200,000": (
         Usage(uncached_in=100_000, cache_read=100_000, out_text=500),
         theirs.Usage(input_tokens=200_000, cache_read_tokens=100_000, output_tokens=500),
@@ -226,6 +230,14 @@ def test_sound_from_a_cache_has_its_own_price(table: bytes):
     assert Prices(table)(Target("p", "gemini-2.5-flash", "google"), used, 1.78e9).cost == "0.000976200"
 
 
+def test_video_has_its_own_price_where_a_model_has_one(table: bytes):
+    used = Usage(video_in=100_000)
+    assert Prices(table)(Target("p", "gemini-embedding-2", "google"), used, 1.78e9).cost == "1.200000000"
+    assert Prices(table)(Target("p", "gemini-2.5-flash", "google"), used, 1.78e9).cost == "0.030000000"
+    own = Prices(b"{}", {"p": {"*": {"input": Decimal(1), "input_video": Decimal(3)}}})
+    assert own(Target("p", "m", "google"), used, 1.78e9).cost == "0.300000000"
+
+
 def test_an_operators_price_wins_over_the_table_and_a_models_own_over_the_rest(table: bytes):
     own = {"up": {"*": {"input": Decimal(7)}, "gpt-4o": {"input": Decimal(9)}}}
     prices = Prices(table, own)
@@ -306,6 +318,7 @@ rates = st.dictionaries(
             "web_searches",
             "grounded_prompts",
             "cache_audio_read",
+            "input_video",
         ]
     ),
     st.decimals(0, 1000, places=9).map(str) | st.decimals(0, 1, places=12).map(str),
@@ -313,7 +326,7 @@ rates = st.dictionaries(
 counts = st.integers(0, 10**9)
 
 
-@given(rates, st.builds(Usage, *[counts] * 12))
+@given(rates, st.builds(Usage, *[counts] * 13))
 def test_a_cost_in_whole_numbers_is_the_decimal_one(words: dict[str, str], usage: Usage):
     priced = sheet(words, "here", "m")
     assert cost(priced, usage) == cost(msgspec.structs.replace(priced, units=None), usage)

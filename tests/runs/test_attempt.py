@@ -24,7 +24,7 @@ from midstream.core.events import (
     Whole,
 )
 from midstream.core.http import Timeouts
-from midstream.core.parts import Reasoning, Text, ToolCall
+from midstream.core.parts import Foreign, Media, Reasoning, State, Text, ToolCall
 from midstream.core.serving import Line, Target
 from midstream.core.turn import Plan, Prompt, Turn
 from midstream.core.usage import Usage
@@ -162,7 +162,10 @@ def test_a_call_that_may_have_been_worked_on_costs_its_prompt_by_estimate(error:
 def test_what_only_a_refusal_says_it_has_used_is_what_it_cost():
     error = Refused("boom", status=500)
     error.used = Usage(uncached_in=30, out_text=5)
+    error.tier = "flex"
     assert Tried(error=error).attempt.usage == error.used
+    assert Tried(error=error).attempt.tier == "flex"
+    assert Tried([*OPENED, Used(Usage(out_text=1), tier="priority")], error=error).attempt.tier == "priority"
     error.used = Usage(uncached_in=10**10)
     assert Tried(error=error).attempt.usage == Usage()
 
@@ -192,6 +195,39 @@ def test_what_of_a_count_cannot_be_read_or_believed_is_estimated(said: Usage, us
     assert Tried(events).attempt.usage == used
     answer = Answer(choices=(Choice((Text("12345678"),), "stop"),), usage=said)
     assert Tried([*OPENED[:1], Whole(answer), Done()]).attempt.usage == used
+
+
+def test_a_count_from_before_the_output_of_a_complete_stream_is_no_count_of_it():
+    placeholder = Used(Usage(uncached_in=7, out_text=1))
+    events = [Attempted("one", ""), placeholder, PartStarted(0, Text("")), Delta(0, "1234567890")]
+    expected = Usage(uncached_in=7, out_text=3, estimated=True)
+    assert Tried([*events, Stopped("stop"), Done()]).attempt.usage == expected
+    assert Tried([*events, Stopped("stop"), Done()]).events[-1] == Used(expected)
+    more = [PartStarted(1, ToolCall("id", "ab")), Delta(1, "{}"), Stopped("tool_calls"), Done()]
+    assert Tried([*events, Used(Usage(uncached_in=7, out_text=3)), *more]).attempt.usage == replace(
+        expected, out_text=4
+    )
+    generous = Used(Usage(uncached_in=7, out_text=50))
+    assert Tried([events[0], generous, *events[2:], Stopped("stop"), Done()]).attempt.usage == replace(
+        expected, out_text=50
+    )
+
+
+def test_a_count_of_nothing_after_a_real_one_is_told_to_nobody():
+    used = Usage(uncached_in=7, out_text=9)
+    events = [*OPENED, Delta(0, "x"), Stopped("stop"), Used(used), Used(Usage(estimated=True))]
+    tried = Tried([*events, Done()])
+    assert tried.attempt.usage == used
+    assert tried.events[-1] == Used(used)
+    tried = Tried([*events[:-2], Used(Usage()), Done()])
+    assert tried.attempt.usage == ESTIMATE
+
+
+def test_sources_and_pictures_that_are_told_at_the_end_were_counted():
+    counted = Usage(uncached_in=7, out_text=1)
+    ends = [PartStarted(1, Foreign("web_search", State("gemini", {}))), PartStarted(2, Media("audio", data="AA=="))]
+    events = [*OPENED, Delta(0, "1234567890"), Used(counted), *ends, Stopped("stop"), Done()]
+    assert Tried(events).attempt.usage == counted
 
 
 def test_an_answer_without_a_word_has_no_tokens_but_those_of_its_prompt():

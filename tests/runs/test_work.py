@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from midstream.core.errors import Bug, Busy, Cancelled, Cut, Refused, StoreDown
+from midstream.core.errors import Bug, Busy, Cancelled, Cut, MidstreamError, Refused, StoreDown, TimedOut, Unreachable
 from midstream.core.events import Attempted, Concluded, Done, Event, Failed, Opened
 from midstream.core.outcome import Outcome
-from midstream.core.parts import text_of
+from midstream.core.parts import Message, Text, text_of
 from midstream.core.serving import Completed, Desk, Target
 from midstream.core.turn import Prompt, Turn
 from midstream.core.usage import Usage
@@ -365,6 +365,52 @@ def test_a_run_that_goes_on_counts_on_from_what_it_had_spent():
         events = await everything(follower)
         assert events[-2].outcome == Outcome("hello, hello", usage=Usage(uncached_in=16, out_text=5), cost="1.25")
         assert await bench.db.read("SELECT number FROM attempts ORDER BY seq") == [(3,), (4,)]
+
+    on_bench(Scripted(one=[says(answer())]), test)
+
+
+def test_each_call_is_estimated_by_what_it_is_asked_with_itself():
+    async def test(bench: Bench) -> None:
+        async def work(desk: Desk) -> None:
+            for size in (400, 40_000):
+                one = turn()
+                one.put_prompt(Prompt((Message("user", (Text("x" * size),)),)))
+                await desk.complete(one, TARGETS)
+
+        await everything(bench.start(act=Act(work))[1])
+        first, second = [row[2] for row in await bench.attempts()]
+        assert 100 <= first < 120
+        assert 10_000 <= second < 10_020
+        assert await bench.db.read("SELECT estimate_in FROM attempts ORDER BY seq") == [(first,), (second,)]
+
+    on_bench(Scripted(one=[says(answer(usage=None))]), test)
+
+
+@pytest.mark.parametrize("error", [DOWN, Unreachable("no"), TimedOut("", phase="connect")])
+def test_a_call_that_never_left_or_was_refused_costs_nothing_whatever_its_model_would(error: MidstreamError):
+    async def test(bench: Bench) -> None:
+        async def work(desk: Desk) -> None:
+            await desk.complete(turn(), (Target("unpriced", "m", "v"), *TARGETS))
+            desk.log(Concluded(Outcome("", cost=desk.cost)))
+
+        _, follower = bench.start(act=Act(work), transactions=True)
+        assert (await everything(follower))[-2].outcome.cost == "0.500000000"
+        [*failed, answered] = await bench.db.read("SELECT status, cost FROM attempts ORDER BY seq")
+        assert failed
+        assert set(failed) == {("failed", "0.000000000")}
+        assert answered == ("ok", "0.5")
+        [used] = await reading.usage_sums(bench.db, "org_default", None, None, "org")
+        assert (used.unpriced, used.cost) == (0, "0.5")
+
+    on_bench(Scripted(one=[says(answer())], unpriced=[raises(error)]), test)
+
+
+def test_what_was_answered_or_may_have_been_worked_on_by_a_model_without_a_price_is_not_free():
+    async def test(bench: Bench) -> None:
+        for steps in (raises(Cut("cut")), says(answer(usage=Usage())), says(answer(usage=None))):
+            bench.complete.script(unpriced=[steps])
+            await everything(bench.start(Target("unpriced", "m", "v"))[1])
+        assert {row[0] for row in await bench.db.read("SELECT cost FROM attempts")} == {None}
 
     on_bench(Scripted(one=[says(answer())]), test)
 

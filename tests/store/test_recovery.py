@@ -258,6 +258,7 @@ def test_a_call_whose_server_died_costs_what_its_prompt_is_estimated_at(url: str
     async def leave_open(store: Store) -> None:
         await store.ledger.commit(run_started("a"), replace(attempt_started("a"), accounted=True))
         await store.ledger.commit(attempt_started("free", model="of no price"), attempt_started("ok"))
+        await store.ledger.commit(replace(attempt_started("none", model="of no price"), estimate_in=0))
         await store.ledger.commit(replace(attempt_settled("ok"), cost="2"))
 
     async def look() -> None:
@@ -267,6 +268,7 @@ def test_a_call_whose_server_died_costs_what_its_prompt_is_estimated_at(url: str
             assert rows == {
                 "att_a": ("0.017000000", f'{{"m": {NOW}}}'),
                 "att_free": (None, None),
+                "att_none": ("0.000000000", None),
                 "att_ok": ("2", "{}"),
             }
             assert await store.db.read("SELECT id, cost FROM model_transactions") == [("att_a", "0.017000000")]

@@ -133,13 +133,18 @@ def test_at_a_ceiling_one_last_call_without_tools_ends_the_turn(
     assert (reply["text"], reply["iterations"], len(upstream.asked)) == ("enough", calls, calls)
 
 
-#: What asks a model without a price besides, once.
-UNPRICED: dict[str, dict[str, Any]] = {
-    "a classifier": {"settings": {"guardrails": {"input": {"classifier": {"service": "free", "model": "judge"}}}}},
-    "a model that fails": {
-        "service": "free", "configuration": {"model": "broken"},
-        "settings": {"fall_back": {"service": "up", "model": "x"}},
-    },
+#: What asks a model without a price besides, once, and what the turn costs then: one that refuses is charged nothing.
+UNPRICED: dict[str, tuple[dict[str, Any], str | None]] = {
+    "a classifier": (
+        {"settings": {"guardrails": {"input": {"classifier": {"service": "free", "model": "judge"}}}}}, None,
+    ),
+    "a model that fails": (
+        {
+            "service": "free", "configuration": {"model": "broken"},
+            "settings": {"fall_back": {"service": "up", "model": "x"}},
+        },
+        "0.300000000",
+    ),
 }  # fmt: skip
 
 
@@ -147,7 +152,7 @@ UNPRICED: dict[str, dict[str, Any]] = {
 def test_calls_without_a_price_do_not_switch_the_ceiling_of_the_others_off(
     agents: Agents, upstream: Upstream, tools: ToolServer, besides: str
 ):
-    more = UNPRICED[besides]
+    more, cost = UNPRICED[besides]
     tool = agents.tool(f"free_{len(besides)}", f"{tools.url}/echo/look")
     settings = {"cost": "0.15", "maximum_iterations": 9, **more["settings"]}
     said = {"service": "up", "configuration": {"model": "x"}, **more, "settings": settings}
@@ -157,7 +162,7 @@ def test_calls_without_a_price_do_not_switch_the_ceiling_of_the_others_off(
     assert reply["data"]["content"] == "enough"
     assert len(upstream.asked) == 1 + 3  # 0.1 USD each
     assert "tools" not in upstream.asked[-1].json
-    assert reply["usage"]["cost"] is None
+    assert reply["usage"]["cost"] == cost
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from .agents_at import Agents
 from .serving import ADMIN_KEY, Reply, Serving
 from .test_answer_forms import CLAUDE, FLASH
 from .test_chat import DONE, HI, REPLY, chunk
@@ -286,6 +287,36 @@ def test_who_is_told_of_tokens_that_nobody_counted_is_told_the_ledgers_estimate(
     assert row["usage"]["input_tokens"] > 5
 
 
+def test_what_nobody_counted_is_estimated_by_all_that_the_model_was_shown(serving: Serving, upstream: Upstream):
+    """Not by what the caller wrote: an agent's prompt and what was said before are asked with, too."""
+    upstream.answer = lambda asked: whole(without_usage(REPLY))
+    agents = Agents(serving)
+    agent = agents.agent(service="up", configuration={"model": "m", "prompt": "Be kind. " * 4000})
+    [row] = attempts(serving, agents.say(agent, "hi"))
+    assert row["usage"]["estimated"]
+    assert 9_000 <= row["usage"]["input_tokens"] < 9_500
+
+    said: dict[str, Any] = {"model": "up/m", "messages": [{"role": "user", "content": TEXT}], "conversation": {}}
+    said["conversation"] = asked_in(serving, said).json["conversation"]["id"]
+    [row] = attempts(serving, asked_in(serving, said))
+    assert 2 * len(TEXT) / 4 <= row["usage"]["input_tokens"] < 2 * len(TEXT) / 3
+
+
+def asked_in(serving: Serving, body: dict[str, Any]) -> Reply:
+    reply = serving.ask("POST", "/v1/chat/completions", body)
+    assert reply.status == 200, reply.body
+    return reply
+
+
+def test_a_picture_of_a_call_that_was_cut_is_not_charged_by_its_bytes(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: stream(chunk("Hel"), cut=True)
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgo" * 100_000}}
+    body = {"model": "up/m", "messages": [{"role": "user", "content": [picture]}], "stream": True}
+    [row] = attempts(serving, asked_in(serving, body))
+    assert (row["status"], row["usage"]["estimated"]) == ("partial", True)
+    assert 1000 <= row["usage"]["input_tokens"] < 1100
+
+
 @pytest.mark.parametrize("face", ["messages", "google", "own"])
 def test_a_stream_without_a_count_is_told_of_the_same_way(serving: Serving, upstream: Upstream, face: str):
     upstream.answer = lambda asked: stream(chunk("Hel"), chunk("lo!"), chunk(None, "stop"), DONE)
@@ -295,6 +326,41 @@ def test_a_stream_without_a_count_is_told_of_the_same_way(serving: Serving, upst
     assert told == (row["usage"]["input_tokens"], row["usage"]["output_tokens"])
     assert told[0] > 5
     assert told[1] == 2
+
+
+LONG = "word " * 400
+#: Streams whose last count is missing, as they are written.
+COUNTED_EARLY: dict[str, list[dict[str, Any]]] = {
+    "anthropic/claude-sonnet-4-5": [
+        {"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "content": [],
+                                              "model": "c", "usage": {"input_tokens": 9, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": LONG}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+        {"type": "message_stop"},
+    ],
+    "gemini/gemini-2.5-flash": [
+        {"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": "a"}]}}],
+         "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 1}},
+        {"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": LONG}]}, "finishReason": "STOP"}]},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", COUNTED_EARLY)
+def test_a_stream_whose_last_count_is_missing_is_not_billed_by_its_first(
+    serving: Serving, upstream: Upstream, model: str
+):
+    frames = [f"event: {one['type']}\n" if "type" in one else "" for one in COUNTED_EARLY[model]]
+    data = [b"data: " + msgspec.json.encode(one) + b"\n\n" for one in COUNTED_EARLY[model]]
+    upstream.answer = lambda asked: stream(*(name.encode() + one for name, one in zip(frames, data, strict=True)))
+    reply, told = asked_of("chat", serving, model, True)
+    [row] = attempts(serving, reply)
+    used = row["usage"]
+    assert (row["status"], used["estimated"], used["input_tokens"]) == ("ok", True, 9)
+    assert told == (9, used["output_tokens"])
+    assert used["output_tokens"] in (500, 501)
 
 
 def test_in_its_own_dialect_a_stream_without_a_count_stays_as_it_is(serving: Serving, upstream: Upstream):

@@ -320,6 +320,15 @@ def test_logprobs_are_openai_chats_token_objects_both_ways() -> None:
           "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}]}, Usage(80, cache_audio_read=20)),
         ({"promptTokenCount": 5, "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 258}]},
          Usage(0, image_in=5)),
+        ({"promptTokenCount": 100, "cachedContentTokenCount": 20,
+          "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 10}, {"modality": "VIDEO", "tokenCount": 40},
+                                  {"modality": "IMAGE", "tokenCount": 20}, {"modality": 5, "tokenCount": 30}],
+          "cacheTokensDetails": [{"modality": "DOCUMENT", "tokenCount": 15}, {"modality": "VIDEO", "tokenCount": 5}]},
+         Usage(10, 20, image_in=35, video_in=35)),
+        ({"promptTokenCount": 7, "promptTokensDetails": [{"modality": "VIDEO", "tokenCount": 7}]},
+         Usage(video_in=7)),
+        ({"promptTokenCount": 7, "promptTokensDetails": [{"modality": "DOCUMENT", "tokenCount": 7}]},
+         Usage(image_in=7)),
         ({"candidatesTokenCount": 1300, "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]},
          Usage(out_text=10, image_out=1290)),
         ({"promptTokenCount": 2, "cachedContentTokenCount": 9}, Usage(0, 2)),
@@ -328,6 +337,16 @@ def test_logprobs_are_openai_chats_token_objects_both_ways() -> None:
         ({"promptTokenCount": 2.0, "candidatesTokenCount": 3.0}, Usage(2, out_text=3)),
         ({"promptTokenCount": "3", "candidatesTokenCount": None}, Usage(3)),
         ({"promptTokenCount": "many"}, Usage()),
+        ({"promptTokenCount": 5000, "candidatesTokenCount": 500.5}, Usage(5000, estimated=True)),
+        ({"promptTokenCount": "many", "candidatesTokenCount": 5, "thoughtsTokenCount": 6},
+         Usage(out_text=5, out_reasoning=6, estimated=True)),
+        ({"promptTokenCount": 9, "candidatesTokenCount": 5, "thoughtsTokenCount": []},
+         Usage(9, out_text=5, estimated=True)),
+        ({"promptTokenCount": 100, "candidatesTokenCount": 12, "cachedContentTokenCount": "x",
+          "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 5.5}, None, 7, {"tokenCount": 3},
+                                  {"modality": "IMAGE", "tokenCount": 30.0}, {"modality": "AUDIO", "tokenCount": "8"}],
+          "candidatesTokensDetails": {}, "cacheTokensDetails": "AUDIO"},
+         Usage(62, audio_in=8, image_in=30, out_text=12)),
     ],
 )  # fmt: skip
 def test_usage_is_split_into_classes_that_never_overlap(metadata: Any, usage: Usage) -> None:
@@ -344,7 +363,7 @@ COUNTS = st.integers(0, 1000)
 
 
 @given(st.builds(Usage, COUNTS, COUNTS, audio_in=COUNTS, image_in=COUNTS, out_text=COUNTS, out_reasoning=COUNTS,
-                 audio_out=COUNTS, image_out=COUNTS, cache_audio_read=COUNTS))  # fmt: skip
+                 audio_out=COUNTS, image_out=COUNTS, cache_audio_read=COUNTS, video_in=COUNTS))  # fmt: skip
 @settings(deadline=None)
 def test_usage_written_reads_back(usage: Usage) -> None:
     answer = Answer("i", "m", 0, (Choice((Text("x"),), "stop", "STOP"),), usage)

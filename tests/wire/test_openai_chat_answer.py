@@ -212,6 +212,15 @@ def test_a_reply_without_a_reason_is_no_stop() -> None:
         ({"prompt_tokens": 5.0, "completion_tokens": 7.5}, Usage(uncached_in=5, estimated=True)),
         ({"prompt_tokens": [], "prompt_tokens_details": {"cached_tokens": 2}}, Usage(estimated=True)),
         ({"prompt_tokens": 5, "prompt_tokens_details": [], "cost": "free"}, Usage(uncached_in=5)),
+        (
+            {
+                "prompt_tokens": 1000,
+                "completion_tokens": 5,
+                "prompt_tokens_details": {"cached_tokens": 900.5, "audio_tokens": 50},
+                "completion_tokens_details": {"reasoning_tokens": 2.0, "audio_tokens": "some"},
+            },
+            Usage(950, audio_in=50, out_text=3, out_reasoning=2),
+        ),
         ("none", Usage()),
         ({"server_tool_use_details": {"web_search_requests": 2}}, Usage(searches=2)),
     ],

@@ -123,6 +123,18 @@ def test_pictures_come_as_data_or_addresses_with_the_words_that_were_drawn():
     assert (answer.created, answer.choices[0].stop) == (7, "stop")
     for told, used in (
         ({"input_tokens": 50.0, "output_tokens": 4160}, Usage(uncached_in=50, image_out=4160)),
+        (
+            {
+                "input_tokens": 50,
+                "output_tokens": 4160,
+                "output_tokens_details": {"text_tokens": 60, "image_tokens": 1},
+            },
+            Usage(uncached_in=50, out_text=60, image_out=4100),
+        ),
+        ({"output_tokens": 40, "output_tokens_details": {"text_tokens": 60}}, Usage(out_text=40)),
+        ({"output_tokens": 40, "output_tokens_details": {"text_tokens": -6}}, Usage(image_out=40)),
+        ({"output_tokens": 40, "output_tokens_details": None}, Usage(image_out=40)),
+        ({"output_tokens": 40, "output_tokens_details": "none"}, Usage(image_out=40)),
         ({"input_tokens": 50.5, "input_tokens_details": {"image_tokens": 40}}, Usage(estimated=True)),
         ({"input_tokens": 50, "output_tokens": -1}, Usage(uncached_in=50, estimated=True)),
         ("none", Usage()),

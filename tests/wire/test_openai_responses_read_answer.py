@@ -419,6 +419,15 @@ def test_usage_of_a_failed_response_is_kept() -> None:
     assert [type(event) for event in events] == [Started, Used, Failed]
 
 
+def test_the_tier_of_a_failed_response_is_kept() -> None:
+    more = {"status": "failed", "error": {"code": "x"}, "usage": USAGE, "service_tier": "flex"}
+    [used] = [event for event in _events(CREATED, _terminal("response.failed", **more)) if isinstance(event, Used)]
+    assert used.tier == "flex"
+    with pytest.raises(Refused) as caught:
+        dialect.read_answer(_body(**more))
+    assert caught.value.tier == "flex"
+
+
 def test_a_cut_stream_is_an_error_never_a_stop() -> None:
     events = _events(CREATED, OPEN_TEXT, _text("output_text.delta", delta="Hi"))
     assert isinstance(events[-1], Failed)

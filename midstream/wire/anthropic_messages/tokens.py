@@ -78,7 +78,7 @@ def read_tier(members: Any) -> str:
 
 def write_usage(usage: Usage) -> dict[str, Any]:
     members: dict[str, Any] = {
-        "input_tokens": usage.uncached_in + usage.audio_in + usage.image_in,
+        "input_tokens": usage.uncached_in + usage.audio_in + usage.image_in + usage.video_in,
         "cache_creation_input_tokens": usage.cache_write,
         "cache_read_input_tokens": usage.cached_tokens,
         "cache_creation": {

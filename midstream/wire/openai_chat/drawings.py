@@ -33,7 +33,7 @@ class _Picture(Struct):
     revised_prompt: str | None = None
 
 
-class _InDetails(Struct):
+class _Details(Struct):
     text_tokens: int = 0
     image_tokens: int = 0
 
@@ -41,7 +41,8 @@ class _InDetails(Struct):
 class _Tokens(Struct):
     input_tokens: int = 0
     output_tokens: int = 0
-    input_tokens_details: _InDetails | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
 
 
 class _Body(Struct):
@@ -149,11 +150,14 @@ def read_drawing(body: bytes) -> Answer:
 
 
 def _usage(tokens: _Tokens) -> Usage:
-    details, given = tokens.input_tokens_details, max(tokens.input_tokens, 0)
-    seen = min(max(details.image_tokens, 0), given) if details is not None else 0
+    given, made = max(tokens.input_tokens, 0), max(tokens.output_tokens, 0)
+    inside, outside = tokens.input_tokens_details or _Details(), tokens.output_tokens_details or _Details()
+    seen = min(max(inside.image_tokens, 0), given)
+    said = min(max(outside.text_tokens, 0), made)
     return Usage(
         uncached_in=given - seen,
         image_in=seen,
-        image_out=max(tokens.output_tokens, 0),
+        out_text=said,
+        image_out=made - said,
         estimated=tokens.input_tokens < 0 or tokens.output_tokens < 0,
     )

@@ -32,8 +32,17 @@ def _with_counts(reply: dict[str, Any], tokens: type[Struct]) -> dict[str, Any]:
     if said is None:
         return dict(reply)
     found = said.items() if isinstance(said, dict) else ()
-    read = {name: value if _fits({name: value}, tokens) else -1 for name, value in found}
+    read = {name: _legible(name, value, tokens) for name, value in found}
     return reply | {"usage": {name: value for name, value in read.items() if _fits({name: value}, tokens)}}
+
+
+def _legible(name: str, value: Any, tokens: type[Struct]) -> Any:
+    """Of details, the members that can be read."""
+    if _fits({name: value}, tokens):
+        return value
+    if not isinstance(value, dict):
+        return -1
+    return {part: one for part, one in value.items() if _fits({name: {part: one}}, tokens)}
 
 
 def _fits(value: Any, kind: type[Struct]) -> bool:

@@ -50,7 +50,7 @@ def read_answer(body: bytes) -> Answer:
 def _failed(value: dict[str, Any]) -> MidstreamError:
     error = failure_of({"response": value})
     if isinstance(error, UpstreamError):
-        error.used = usage_of(value)
+        error.used, error.tier = usage_of(value), tier_of(value)
     return error
 
 

@@ -117,9 +117,10 @@ class ResponsesReader:
             made.append(Started(*identity_of(response)))
 
     def _failed(self, event: dict[str, Any], made: list[Event]) -> None:
-        usage = usage_of(member(event, "response"))
+        response = member(event, "response")
+        usage = usage_of(response)
         if usage is not None:
-            made.append(Used(usage))
+            made.append(Used(usage, tier=tier_of(response)))
         self._fail(failure_of(event), None, made)
 
     def _completed(self, response: dict[str, Any], made: list[Event]) -> None:
