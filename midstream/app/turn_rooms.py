@@ -66,8 +66,10 @@ class TurnRooms:
         wanted = [name for name in ask.tools or () if name not in known]
         if wanted:
             store = self.store.org(loaded.org).tools
-            more += map(tool_of, (await store.some(wanted)).values())
-            more += map(tool_of, await store.named(wanted))
+            ids = dict.fromkeys((*wanted, *(row.id for row in await store.named(wanted))))
+            rows, own = await store.some_sealed(ids)
+            loaded = replace(loaded, secrets={**loaded.secrets, **own})
+            more += (tool_of(rows[id]) for id in ids if id in rows)
             more += (tool for tool in self.built_in if tool.name in wanted)
         if any(name not in {tool.name for tool in more} | {tool.id for tool in more} for name in wanted):
             plain = await self._of_servers(loaded.org, None)
