@@ -16,7 +16,7 @@ BYTES_PER_TOKEN, MEDIA_TOKENS, MESSAGE_TOKENS = 4, 1000, 4
 _BEGINS = b'"data'
 #: No body has more of them: so many beginnings, all but a few of them of something else, are looked at.
 _LOOKED_AT = 10_000
-_MEDIUM = re.compile(rb'"data(?::[^"\\]{0,200};base64,|"\s*:\s*")(?=[\w+/\\-]{64})')
+_MEDIUM = re.compile(rb'"data(?::[^"]{0,200}?;(?i:base64),|"\s*:\s*")(?=[\w+/\\-]{64})')
 
 
 def tokens_of(message: Message) -> int:

@@ -109,6 +109,13 @@ async def resolver_apart(host: str, port: int) -> list[str]:
     return await found
 
 
+def _domain_of(host: str) -> str:
+    """Its last two labels; three where these are what a country's names end with, as co.uk or com.br."""
+    labels = host.split(".")
+    shared = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
+    return ".".join(labels[-3 if shared else -2 :])
+
+
 class _Domain:
     """asked: look-ups of its names, those that wait included."""
 
@@ -130,7 +137,7 @@ class _Few:
         self._domains: dict[str, _Domain] = {}
 
     async def __call__(self, host: str, port: int) -> list[str]:
-        name = ".".join(host.split(".")[-2:])
+        name = _domain_of(host)
         domain = self._domains.setdefault(name, _Domain(name))
         if domain.asked >= OF_DOMAIN + WAITING:
             raise OSError("too many names of its domain are being looked up")

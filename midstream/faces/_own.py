@@ -162,7 +162,6 @@ def usage_v1(usage: Usage, cost: str | None) -> dict[str, Any]:
 
 #: Fields of an agent's turn by the names that they have here.
 NAMES_V1 = {
-    "user": "message",
     "agent_id": "agentId",
     "tool_choice": "toolChoice",
     "document_ids": "documentIds",
@@ -170,6 +169,8 @@ NAMES_V1 = {
     "current_usage": "currentUsage",
     "limit_value": "limitValue",
 }
+#: The user's words in a turn: a parameter of a model that is called so, too, keeps its name.
+USER_V1 = "message"
 #: Of conversations and messages, which are UUIDs here.
 _IDS = re.compile(r"\b(?:conv|msg)_[0-9a-f]{24}\b")
 
@@ -198,7 +199,7 @@ def message_v1(error: MidstreamError, names: Mapping[str, str] = NAMES_V1) -> st
     if isinstance(error, Unhonoured):
         return Unhonoured(error.who, [names.get(name, name) for name in error.names]).message
     message, param = error.message, error.param or ""
-    name = names.get(param)
+    name = USER_V1 if param == "user" and names is NAMES_V1 else names.get(param)
     if name and message.startswith(param):
         message = f"{name}{message[len(param) :]}"
     return _IDS.sub(lambda found: as_uuid(found[0]), message)

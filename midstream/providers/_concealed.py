@@ -12,9 +12,10 @@ from ..core.masking import LEAST, credentials, masked, masked_start, masked_text
 
 
 def secrets_of(key: str, headers: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """headers: those that the operator has written for this service, of which nothing is anybody else's to know."""
+    """headers: those that the operator has written for this service, of which nothing is anybody else's to know. Digits
+    alone are the number of an account, which may stand in JSON as a number."""
     written = dict(headers)
-    found = (key, *written.values(), *credentials(written))
+    found = (key, *(value for value in written.values() if not value.isdecimal()), *credentials(written))
     return tuple(dict.fromkeys(one for one in found if len(one) >= LEAST))
 
 

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import msgspec
+from msgspec.structs import replace
 
 from ..core.errors import BadRequest
 from .cjk import in_signs, words_in
@@ -23,6 +25,8 @@ BEFORE, AFTER = 40, 120
 #: A thread with the name of a tool's call (`run_…:1:0`): in it an agent was asked by another one, not by a user.
 OF_A_CALL = "LIKE 'run!_________________________:%:%' ESCAPE '!'"
 _PIECE = re.compile(r"\S+")
+#: Characters of a text in which a word is looked for that is written another way: of others the beginning is shown.
+ALIKE = 20_000
 _OF_A_CALL = re.compile(r"run_.{24}:.*:.*", re.DOTALL)
 
 _FOUND = f"""
@@ -74,8 +78,11 @@ def _alike(text: str, words: list[str]) -> int:
     """Where something begins in which one of the folded words stands, written another way; 0 when nothing does."""
     if text.isascii():
         return 0
-    found = (one.start() for one in _PIECE.finditer(text) if any(word in folded(one[0]) for word in words))
-    return next(found, 0)
+    for one in _PIECE.finditer(text, 0, ALIKE):
+        piece = folded(one[0])
+        if any(word in piece for word in words):
+            return one.start()
+    return 0
 
 
 async def search_messages(db: Database, org: str, text: str, after: str | None, limit: int) -> list[FoundMessage]:
@@ -95,7 +102,5 @@ async def search_messages(db: Database, org: str, text: str, after: str | None, 
     together = msgspec.json.encode([word for word in said if in_signs(word)]).decode()
     found = await db.read(_BY_DIALECT[db.dialect], org, query_of(words, db.dialect), time, id, limit, together)
     hits = [FoundMessage(*row) for row in found]
-    return [
-        FoundMessage(hit.message_id, hit.conversation_id, hit.title, hit.role, snippet(hit.text, said), hit.created_at)
-        for hit in hits
-    ]
+    shown = await asyncio.to_thread(lambda: [snippet(hit.text, said) for hit in hits])  # it takes long of long texts
+    return [replace(hit, text=text) for hit, text in zip(hits, shown, strict=True)]

@@ -75,6 +75,13 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
         server.end()
 
 
+def test_the_command_takes_nothing_from_the_directory_in_which_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise SystemExit(3)")
+    command = Path(sys.executable).parent / "midstream"
+    told = subprocess.run([command, "version"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (0, f"midstream {__version__}\n")
+
+
 def test_version_is_the_packages() -> None:
     assert good("version") == f"midstream {__version__}\n"
 

@@ -52,6 +52,20 @@ def test_json_stays_json(secret: str, before: str, after: str):
         assert "***" in told["k"][0]
 
 
+@pytest.mark.parametrize("secret", ["key-\\1\\\\2\\\\\\3", "ends-in-one\\", "ends-in-two\\\\", '\\\\"in-front'])
+def test_backslashes_are_found_and_json_stays_json(secret: str):
+    value = {"k": [f'said "{secret}" and "{secret}', f'{secret}"', secret]}
+    for written in (json.dumps(value), json.dumps(value).replace("\\\\", "\\u005c")):
+        assert json.loads(masked(written.encode(), [secret])) == {"k": ['said "***" and "***', '***"', "***"]}
+    assert masked_text(f"raw {secret}.", [secret]) == "raw ***."
+
+
+def test_a_text_of_many_backslashes_is_looked_at_in_few_steps():
+    """The ways to share them out among those of a secret are more than can ever be tried."""
+    text = b"a model `aaaaaa" + b"\\" * 300 + b"c`"
+    assert masked(text, ["aaaaaa" + "\\" * 40 + "b1"]) is text
+
+
 def test_what_is_short_or_not_there_is_left_alone():
     data = b'{"k": "12345 \\u00e9 *"}'
     assert masked(data, ["12345", "", "other-token"]) is data

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from midstream.core.errors import TimedOut, Unreachable
-from midstream.egress.addresses import OF_DOMAIN, STRANGERS, WAITING
+from midstream.egress.addresses import OF_DOMAIN, STRANGERS, WAITING, _domain_of
 
 
 async def answering(exchange):
@@ -108,3 +108,12 @@ def test_a_system_that_cannot_resolve_strangers_names_resolves_the_providers(run
             released.set()
 
     run(go)
+
+
+@pytest.mark.parametrize(
+    ("host", "domain"),
+    [("a.b.example.org", "example.org"), ("example.org", "example.org"), ("dead.co.uk", "dead.co.uk"),
+     ("x.news.com.br", "news.com.br"), ("host", "host"), ("t.co", "t.co")],
+)  # fmt: skip
+def test_a_domain_is_what_somebody_can_own(host: str, domain: str) -> None:
+    assert _domain_of(host) == domain

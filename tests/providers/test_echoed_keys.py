@@ -14,6 +14,7 @@ from midstream.core.errors import MAX_TOLD, MidstreamError, Refused, UpstreamErr
 from midstream.core.events import Event, Failed
 from midstream.core.http import Incoming, Outgoing, Sink
 from midstream.core.turn import EmbedAsk, Plan, Turn
+from midstream.providers._concealed import secrets_of
 from midstream.providers._service import Provider
 
 from .asking import ADDRESS, MODEL, SERVICES, plan_of, turn_of
@@ -177,3 +178,9 @@ def test_a_list_of_models_that_is_refused_says_no_key():
         with pytest.raises(UpstreamError) as raised:
             asyncio.run(provider.models())
         assert "operator" not in raised.value.message
+
+
+def test_the_number_of_an_account_is_no_secret():
+    assert secrets_of("sk-abcdef", [("x-goog-user-project", "123456789012"), ("x-team", "red-team")]) == (
+        "sk-abcdef", "red-team",
+    )  # fmt: skip

@@ -165,12 +165,16 @@ class Reader:
         elif given(chunk.promptFeedback) and not self._choices:
             blocked = self._choices[0] = _Open()
             blocked.blocked, blocked.stop = True, block_reason(_anything(data))
-        self._read_usage(bytes(chunk.usageMetadata) if given(chunk.usageMetadata) else self._counted[0], out)
+        if given(chunk.usageMetadata):
+            self._read_usage(bytes(chunk.usageMetadata), out, counts=bool(out))
+        else:
+            self._read_usage(self._counted[0], out)
 
-    def _read_usage(self, raw: bytes, out: list[Event]) -> None:
+    def _read_usage(self, raw: bytes, out: list[Event], *, counts: bool = False) -> None:
+        """counts: it is of what this chunk says, too, whatever was said before."""
         besides = [choice.beside for choice in self._choices.values() if choice.beside]
         searches = searches_in(besides) if besides else 0
-        if (raw, searches) == self._counted:
+        if (raw, searches) == self._counted and not counts:
             return
         usage = read_usage(raw or b"{}", searches)
         if usage is not None:
