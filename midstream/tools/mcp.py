@@ -95,6 +95,12 @@ class _Open(Struct, eq=False):
     forgotten: bool = False
 
 
+def _chosen(servers: Sequence[McpServer], only: Sequence[str] | None) -> list[McpServer]:
+    """Those named; of several of one name the first one, the others are reached by their ids."""
+    first = {one.name: one for one in reversed(servers)}
+    return [one for one in servers if only is None or one.id in only or (one.name in only and first[one.name] is one)]
+
+
 async def silence(org: str) -> int:
     """The news of a process that has no others beside it."""
     return 0
@@ -127,7 +133,7 @@ class Mcp:
     async def listed(self, org: str, only: Sequence[str] | None = None, others: Collection[str] = ()) -> Listed:
         """only: ids or names of servers. others: names that tools beside these have. A server that is dead is a problem
         of its own and hides nobody."""
-        servers = [one for one in await self._servers(org) if only is None or one.id in only or one.name in only]
+        servers = _chosen(await self._servers(org), only)
         found = await asyncio.gather(*(self._offered(org, server) for server in servers))
         problems = {server.name: kept.problem.message for server, kept in zip(servers, found, strict=True)
                     if kept.problem is not None}  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from midstream.core.agents import OAuth
 from midstream.core.errors import BadRequest, MidstreamError, NotFound
@@ -187,6 +188,19 @@ def test_one_dead_server_hides_nobody_and_is_asked_again_later():
         assert [tool.name for tool, _ in (await mcp.listed(ORG, only=["b"])).tools] == ["look"]
 
     serving(test, good, sick)
+
+
+def test_of_two_servers_of_one_name_the_first_is_meant_and_the_other_is_reached_by_its_id():
+    first, second = Scripted(), Scripted()
+
+    async def test(mcp: Mcp, clock: Clock, servers: list[McpServer], *_: Any) -> None:
+        servers[1:] = [replace(servers[1], id="id_b", name=servers[0].name)]
+        for only, asked in (([servers[0].name], servers[0]), (["id_b"], servers[1])):
+            [(tool, _)] = (await mcp.listed(ORG, only=only)).tools
+            assert (tool.name, tool.target["server"]) == ("look", asked.id)
+        assert len((await mcp.listed(ORG, only=["id_b", servers[0].id])).tools) == 2
+
+    serving(test, first, second)
 
 
 def agreed(*tools: tuple[str, str]) -> list[tuple[str, str, bool]]:
