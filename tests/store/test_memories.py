@@ -193,6 +193,48 @@ def test_what_an_agent_was_asked_stays_where_its_conversation_is(any_url, how, w
     with_store(any_url, work)
 
 
+@pytest.mark.parametrize("how", ["delete", "reset"])
+@pytest.mark.parametrize("asks", [True, False])
+def test_what_agents_ask_agents_for_another_conversation_stays_with_that_one(any_url, how, asks):
+    async def work(store: Store) -> None:
+        threads = store.org("org_a").threads
+        asked = await _asks(store)
+        other = ConversationAdded("conv_x", "org_a", NOW, agent_id="agt_x", thread_id="t1", sub_thread_id="s1")
+        await store.ledger.commit(other, *_turn("x", "agt_x", "conv_x"))
+        if asks:
+            await store.ledger.commit(*_turn("y", "agt_2", asked[0], "x"), *_turn("z", "agt_3", asked[1], "y"))
+        await getattr(threads, how)("conv_x")
+        assert len(await _known(store, *asked)) == 4
+        await threads.delete("conv_x") if how == "reset" else None
+        await getattr(threads, how)("conv_agt_1_s1")
+        assert await _known(store, *asked) == []
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+def test_what_an_asked_agent_has_asked_goes_with_its_own_conversation_unless_it_was_asked_elsewhere_too(any_url, how):
+    async def work(store: Store) -> None:
+        threads = store.org("org_a").threads
+        first, second = await _asks(store)
+        await store.ledger.commit(*_turn("straight", "agt_3", second, "own"))
+        agent = (await threads.thread(second)).agent_id
+        await getattr(threads, how)(first)
+        assert await _known(store, first, second) == sorted([second, str(agent)])
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+def test_what_an_asked_agent_has_asked_goes_with_its_own_conversation(any_url, how):
+    async def work(store: Store) -> None:
+        asked = await _asks(store)
+        await getattr(store.org("org_a").threads, how)(asked[0])
+        assert await _known(store, *asked) == []
+
+    with_store(any_url, work)
+
+
 def test_a_conversation_that_waits_for_its_first_turn_was_asked_by_nobody(any_url):
     async def work(store: Store) -> None:
         threads = store.org("org_a").threads
