@@ -72,17 +72,23 @@ _FORGET_ALL = "DELETE FROM memories WHERE org_id = $1 AND agent_id = $2"
 _HAD_A_TURN = """
 SELECT runs.agent_id FROM messages JOIN runs ON runs.id = messages.run_id
 WHERE messages.conversation_id = $1 AND messages.org_id = $2 AND runs.agent_id IS NOT NULL"""
-_HAD_A_TURN_IN_OTHER = _HAD_A_TURN.replace("$1", "other.id")
+#: Since that one was last reset.
+_HAD_A_TURN_IN_OTHER = f"""{_HAD_A_TURN.replace("$1", "other.id")} AND messages.seq >= COALESCE(other.reset_seq, 0)"""
+#: Sub-threads that live and share the thread $3, but for the conversation $1.
+_OTHER = """
+SELECT 1 FROM conversations AS other
+WHERE other.org_id = $2 AND other.thread_id = $3 AND other.id <> $1 AND other.deleted_at IS NULL"""
 #: Of all agents that had a turn in a conversation that is deleted or reset, and of all of the org where the thread is
-#: no more than that conversation; not while another sub-thread lives that shares it.
+#: no more than that conversation; not while another sub-thread lives that shares it, whoever has begun that one. By
+#: agents, because there is no index of threads alone.
 _FORGET_THREAD = f"""
 DELETE FROM memories WHERE org_id = $2 AND thread_id = $3
     AND agent_id IN (SELECT CAST($4 AS TEXT) UNION SELECT id FROM agents WHERE org_id = $2 AND $3 = $1
         UNION {_HAD_A_TURN})
-    AND NOT EXISTS (SELECT 1 FROM conversations AS other WHERE other.org_id = $2 AND other.thread_id = $3
-        AND other.agent_id IN ($4, memories.agent_id) AND other.id <> $1 AND other.deleted_at IS NULL
-        AND (other.agent_id = memories.agent_id
-            OR memories.agent_id IN ({_HAD_A_TURN_IN_OTHER})))"""
+    AND NOT EXISTS ({_OTHER} AND other.agent_id = memories.agent_id)
+    AND NOT EXISTS ({_OTHER} AND other.agent_id IN (
+            SELECT '' UNION ALL SELECT CAST($4 AS TEXT) UNION ALL SELECT id FROM agents WHERE org_id = $2)
+        AND memories.agent_id IN ({_HAD_A_TURN_IN_OTHER}))"""
 
 
 class Remembered(Struct, frozen=True):

@@ -49,16 +49,22 @@ WHERE org_id = $1 AND agent_id = $2 AND thread_id = $3 AND sub_thread_id = $4 AN
 _MAKE = """
 INSERT INTO conversations (id, org_id, agent_id, thread_id, sub_thread_id, title, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING"""
-#: Conversations of agents that were asked on the thread of the conversation $4: not those in which a user has spoken,
-#: nor those that another living conversation of that thread's name has asked.
+#: Conversations of agents that were asked on the thread of the conversation $4, by it or by those that it has asked:
+#: not those in which a user has spoken, nor those that another living conversation has asked without it. Each of their
+#: runs is followed up to the one that a user has begun.
 _ASKED_FROM = f"""
-SELECT {ThreadRow.COLUMNS} FROM conversations AS asked
-WHERE org_id = $1 AND agent_id IN (SELECT id FROM agents WHERE org_id = $1) AND thread_id = $2 AND sub_thread_id = $3
-    AND id <> $4 AND deleted_at IS NULL AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = asked.id)
-    AND NOT EXISTS (SELECT 1 FROM messages LEFT JOIN runs ON runs.id = messages.run_id
-        LEFT JOIN runs AS asking ON asking.id = runs.parent_run_id AND asking.parent_run_id IS NULL
-        LEFT JOIN conversations AS other ON other.id = asking.conversation_id AND other.deleted_at IS NULL
-        WHERE messages.conversation_id = asked.id AND (runs.parent_run_id IS NULL OR other.id <> $4))"""
+WITH RECURSIVE above (asked, conversation, parent, through) AS (
+    SELECT one.id, one.id, runs.parent_run_id, 0 FROM conversations AS one
+    JOIN messages ON messages.conversation_id = one.id LEFT JOIN runs ON runs.id = messages.run_id
+    WHERE one.org_id = $1 AND one.agent_id IN (SELECT id FROM agents WHERE org_id = $1) AND one.thread_id = $2
+        AND one.sub_thread_id = $3 AND one.id <> $4 AND one.deleted_at IS NULL
+    UNION SELECT above.asked, asking.conversation_id, asking.parent_run_id,
+        CASE WHEN asking.conversation_id = $4 THEN 1 ELSE above.through END
+    FROM above JOIN runs AS asking ON asking.id = above.parent)
+SELECT {ThreadRow.COLUMNS} FROM conversations
+WHERE id IN (SELECT asked FROM above WHERE through = 1)
+    AND id NOT IN (SELECT asked FROM above JOIN conversations AS other ON other.id = above.conversation
+        WHERE above.through = 0 AND above.parent IS NULL AND other.deleted_at IS NULL)"""
 _PLACE = "SELECT seq FROM conversations WHERE id = $1 AND org_id = $2"
 _THREADS = f"""
 SELECT {ThreadRow.COLUMNS} FROM conversations

@@ -137,6 +137,41 @@ def test_an_agent_that_had_turns_in_two_sub_threads_remembers_until_the_last_one
     with_store(any_url, work)
 
 
+@pytest.mark.parametrize("how", ["delete", "reset"])
+@pytest.mark.parametrize("begun_by", ["agt_3", ""])
+def test_a_memory_stays_while_its_agent_goes_on_in_a_sub_thread_that_somebody_else_has_begun(any_url, how, begun_by):
+    async def work(store: Store) -> None:
+        mine, threads = store.memories("org_a"), store.org("org_a").threads
+        third = (await store.org("org_a").agents.create("agt_3", "agt_3", b"{}"))[0].id if begun_by else ""
+        await store.ledger.commit(*_thread("s1"), *_turn("guest", "agt_2", "conv_agt_1_s1"))
+        await store.ledger.commit(*_thread("s2", third), *_turn("again", "agt_2", f"conv_{third}_s2"))
+        for agent in ("agt_1", "agt_2"):
+            await mine.put(agent, "t1", "shared")
+        await getattr(threads, how)("conv_agt_1_s1")
+        assert [await mine.get(agent, "t1") is not None for agent in ("agt_1", "agt_2")] == [False, True]
+        await threads.delete("conv_agt_1_s1") if how == "reset" else None
+        await getattr(threads, how)(f"conv_{third}_s2")
+        assert await mine.get("agt_2", "t1") is None
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+def test_an_agent_that_was_asked_by_a_conversation_and_had_turns_in_it_forgets_with_it(any_url, how):
+    async def work(store: Store) -> None:
+        asking = (await store.org("org_a").agents.create("asking", "asking", b"{}"))[0].id
+        asked = (await store.org("org_a").agents.create("asked", "asked", b"{}"))[0].id
+        threads, mine = store.org("org_a").threads, store.memories("org_a")
+        first, second = [(await threads.found_or_made(agent, "t1", "s1", "")).id for agent in (asking, asked)]
+        await store.ledger.commit(*_turn("own", asking, first), *_turn("asked", asked, second, "own"))
+        await store.ledger.commit(*_turn("guest", asked, first))
+        await mine.put(asked, "t1", "the PIN")
+        await getattr(threads, how)(first)
+        assert await mine.get(asked, "t1") is None
+
+    with_store(any_url, work)
+
+
 async def _asks(store: Store) -> tuple[str, str]:
     """The conversations of two agents: a turn of the one that `conv_agt_1_s1` is has asked the first of them, and that
     one the other, all on one thread."""
@@ -189,6 +224,48 @@ def test_what_an_agent_was_asked_stays_where_its_conversation_is(any_url, how, w
             await threads.delete("conv_agt_1_s1") if how == "reset" else None
             await getattr(threads, how)("conv_x")
             assert await _known(store, first, second) == []
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+@pytest.mark.parametrize("asks", [True, False])
+def test_what_agents_ask_agents_for_another_conversation_stays_with_that_one(any_url, how, asks):
+    async def work(store: Store) -> None:
+        threads = store.org("org_a").threads
+        asked = await _asks(store)
+        other = ConversationAdded("conv_x", "org_a", NOW, agent_id="agt_x", thread_id="t1", sub_thread_id="s1")
+        await store.ledger.commit(other, *_turn("x", "agt_x", "conv_x"))
+        if asks:
+            await store.ledger.commit(*_turn("y", "agt_2", asked[0], "x"), *_turn("z", "agt_3", asked[1], "y"))
+        await getattr(threads, how)("conv_x")
+        assert len(await _known(store, *asked)) == 4
+        await threads.delete("conv_x") if how == "reset" else None
+        await getattr(threads, how)("conv_agt_1_s1")
+        assert await _known(store, *asked) == []
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+def test_what_an_asked_agent_has_asked_goes_with_its_own_conversation_unless_it_was_asked_elsewhere_too(any_url, how):
+    async def work(store: Store) -> None:
+        threads = store.org("org_a").threads
+        first, second = await _asks(store)
+        await store.ledger.commit(*_turn("straight", "agt_3", second, "own"))
+        agent = (await threads.thread(second)).agent_id
+        await getattr(threads, how)(first)
+        assert await _known(store, first, second) == sorted([second, str(agent)])
+
+    with_store(any_url, work)
+
+
+@pytest.mark.parametrize("how", ["delete", "reset"])
+def test_what_an_asked_agent_has_asked_goes_with_its_own_conversation(any_url, how):
+    async def work(store: Store) -> None:
+        asked = await _asks(store)
+        await getattr(store.org("org_a").threads, how)(asked[0])
+        assert await _known(store, *asked) == []
 
     with_store(any_url, work)
 
