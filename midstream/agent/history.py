@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence, Set
 from itertools import islice
 
 import msgspec
@@ -114,6 +115,43 @@ def _whole_from(messages: Sequence[Message], start: int) -> int:
     if spoken is not None:
         return spoken
     return begins[0] if begins else len(messages)
+
+
+def joined(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """What is given by the name of a function alone answers a call of the answer before it: the first of that name that
+    nobody has answered. A request is read without the conversation that it goes on with, which has the calls."""
+    out: list[Message] = []
+    waiting = _Waiting(())
+    for message in messages:
+        if message.role == "assistant":
+            waiting = _Waiting(part for part in message.parts if type(part) is ToolCall)
+        elif message.role == "tool":
+            parts = tuple(waiting.answered(part) if type(part) is ToolResult else part for part in message.parts)
+            if parts != message.parts:
+                message = replace(message, parts=parts)
+        out.append(message)
+    return tuple(out)
+
+
+class _Waiting:
+    """Calls without a result yet; in a queue of each name, as there may be thousands."""
+
+    def __init__(self, calls: Iterable[ToolCall]) -> None:
+        self._open: set[str] = set()
+        self._queues: defaultdict[str, deque[str]] = defaultdict(deque)
+        for call in calls:
+            self._open.add(call.id)
+            self._queues[call.name].append(call.id)
+
+    def answered(self, result: ToolResult) -> ToolResult:
+        if result.by_name:
+            queue = self._queues[result.name]
+            while queue and queue[0] not in self._open:
+                queue.popleft()
+            if queue and queue[0] != result.id:
+                result = replace(result, id=queue[0])
+        self._open.discard(result.id)
+        return result
 
 
 def continued(history: Sequence[Message], answered: Set[str] = frozenset()) -> tuple[Message, ...]:

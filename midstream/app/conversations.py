@@ -7,8 +7,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
-from ..agent.history import continued
+from ..agent.history import continued, joined
 from ..core.errors import BadRequest, StoreDown
 from ..core.parts import Foreign, Message, Native, State, ToolCall, ToolResult, spoken, text_of
 from ..core.turn import Turn
@@ -106,8 +107,13 @@ def _continued(history: list[Message], turn: Turn) -> tuple[Message, ...]:
     may be deleted, or too long ago); most have neither."""
     if not any(type(part) in (ToolCall, ToolResult) for message in history for part in message.parts):
         return tuple(history)
-    results = [part for message in _said(turn) for part in message.parts if type(part) is ToolResult]
-    return continued(history, {result.id for result in results})
+    said = _said(turn)
+    together = joined((*history, *said))
+    before, now = together[: len(history)], together[len(history) :]
+    if now != said:
+        turn.put_prompt(replace(turn.prompt, messages=now))
+    results = [part for message in now for part in message.parts if type(part) is ToolResult]
+    return continued(before, {result.id for result in results})
 
 
 def _title(turn: Turn) -> str:

@@ -320,11 +320,11 @@ class Fold:
     """Folds events into the answer they make: `add` or `extend`, then `answer()` (at any moment).
     counted: the provider's last word on usage came after all output so far. passed_over: its last word was that there
     are no tokens, after it had counted some. tier, billed: the last that it named.
-    inner: as the last word on usage has it."""
+    inner: as the last word on usage has it. dialect: as the last Attempted has it."""
 
     __slots__ = (
-        "_choice", "_choices", "_growing", "_index", "_logprobs", "_stops", "billed", "counted", "created", "ended",
-        "error", "id", "inner", "model", "outcome", "passed_over", "result", "tier", "usage", "whole",
+        "_choice", "_choices", "_growing", "_index", "_logprobs", "_stops", "billed", "counted", "created", "dialect",
+        "ended", "error", "id", "inner", "model", "outcome", "passed_over", "result", "tier", "usage", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -334,7 +334,7 @@ class Fold:
         self._growing = _NONE
         self._stops: dict[int, Stopped] = {}
         self._logprobs: dict[int, list[Any]] = {}
-        self.id = self.model = self.tier = self.billed = ""
+        self.id = self.model = self.tier = self.billed = self.dialect = ""
         self.created = 0
         self.usage: Usage | None = None
         self.inner: tuple[Inner, ...] = ()
@@ -365,7 +365,7 @@ class Fold:
             self._stops.clear()
             self._logprobs.clear()
             self._index = -1
-        self.whole = None
+        self.whole, self.dialect = None, event.dialect
 
     def _conclude(self, event: Concluded) -> None:
         self.outcome = event.outcome

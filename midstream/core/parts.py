@@ -113,7 +113,9 @@ class Foreign(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class ToolResult(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Answer to the tool call `id`. name: the function's, looked up from the call when the dialect omits it."""
+    """Answer to the tool call `id`. name: the function's, looked up from the call when the dialect omits it.
+    by_name: who gives it has named the function and no call, as OpenAI's `functions` do: `id` is that of the call that
+    it was found to answer, or made up."""
 
     id: str
     parts: tuple[Text | Media | Foreign, ...]
@@ -121,6 +123,7 @@ class ToolResult(Struct, frozen=True, tag=True, omit_defaults=True):
     is_error: bool = False
     cache: Cache | None = None
     state: State | None = None
+    by_name: bool = False
 
 
 Part: TypeAlias = Text | Reasoning | ToolCall | Media | Refusal | Foreign | ToolResult

@@ -9,7 +9,7 @@ import msgspec
 from ..core.errors import Cancelled
 from ..core.events import Answer, Event, Failed
 from ..core.ids import new_id
-from ..core.parts import Message, Native, spoken
+from ..core.parts import Message, Native, Part, ToolCall, spoken
 from ..store.database import Statement
 from ..store.ledger import (
     AttemptStarted,
@@ -89,11 +89,14 @@ class RunRecords:
             accounted=order.transactions,
         )
 
-    def answered(self, answer: Answer, now: float) -> list[Record]:
-        """Where the answer is kept."""
+    def answered(self, answer: Answer, now: float, dialect: str) -> list[Record]:
+        """Where the answer is kept: what the caller was shown of it. dialect: of the service's own words, which who
+        speaks the same dialect is shown as they are."""
         records: list[Record] = []
+        turn = self._run.order.turn
+        one_call = turn.function_call and dialect != turn.dialect
         for choice in answer.choices[:1] if self._run.order.keep else ():
-            said = Message("assistant", choice.parts)
+            said = Message("assistant", _with_one_call(choice.parts) if one_call else choice.parts)
             records += self._message("assistant", "", _encode(said), now, spoken(said.parts))
         return records
 
@@ -140,6 +143,12 @@ class RunRecords:
             self._parent, before = added.id, None if seq == order.seq else parent
             records.append(ConversationMoved(order.conversation, order.org, added.id, now, seq, order.since, before))
         return records
+
+
+def _with_one_call(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Nobody can answer a call that nobody has seen."""
+    first = next((part for part in parts if type(part) is ToolCall), None)
+    return tuple(part for part in parts if type(part) is not ToolCall or part is first)
 
 
 def status_of(end: Event) -> RunStatus:

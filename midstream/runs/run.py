@@ -482,7 +482,7 @@ class _Owner:
         if self._attempt is not None and self._attempt.committed:
             answer = self._attempt.fold.answer()
             self._runs._answered(order, answer)
-            records += self._told.answered(answer, now)
+            records += self._told.answered(answer, now, self._attempt.fold.dialect)
         return records
 
 

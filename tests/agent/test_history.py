@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from midstream.agent.history import LOST, continued
+from midstream.agent.history import LOST, continued, joined
 from midstream.core.parts import Message, Native, Text, ToolCall, ToolResult
 from tests.growing import lasts_evenly
 
@@ -79,3 +79,28 @@ def test_a_history_of_many_calls_is_looked_through_once_however_many_results_are
         return lambda: continued(history, answered)
 
     assert lasts_evenly(continuing, 1500)
+
+
+def by_name(id: str, name: str = "f") -> Message:
+    part = ToolResult(id, (Text("42"),), name, by_name=True)
+    return Message("tool", (part,), native=Native("openai_chat", b"{}"))
+
+
+def test_what_is_given_by_the_name_of_a_function_answers_the_open_call_of_that_name_in_the_newest_answer():
+    two = called(ToolCall("c2", "f"), ToolCall("c3", "g"), ToolCall("c4", "f"))
+    said = (*ASKED, by_name("call_f"), two, by_name("call_g", "g"), result("c2"), user("x"), by_name("call_f"))
+    assert joined(said) == (*ASKED, by_name("c1"), two, by_name("c3", "g"), result("c2"), user("x"), by_name("c4"))
+
+
+def test_what_no_open_call_has_asked_for_stays_what_it_is():
+    said = (*ASKED, by_name("call_g", "g"), by_name("c1"), by_name("call_f"), result("c9"))
+    assert joined(said) == said
+    assert joined((*ASKED, Message("assistant", (Text("a"),)), by_name("call_f")))[-1] == by_name("call_f")
+
+
+def test_many_results_by_name_find_their_calls_at_once():
+    def joining(n: int):
+        said = [called(*(ToolCall(f"c{at}", "f") for at in range(n))), *[by_name("call_f")] * n]
+        return lambda: joined(said)
+
+    assert lasts_evenly(joining, 1500)

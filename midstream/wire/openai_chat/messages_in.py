@@ -77,7 +77,8 @@ class MessagesReader:
             own = text_at(told, "tool_call_id", path)
             name = self._names.get(own) or told.get("name") or ""
         parts = read_content(told.get("content"), f"{path}.content")
-        return ToolResult(own, tuple(part for part in parts if carries(part)), name=name)
+        carried = tuple(part for part in parts if carries(part))
+        return ToolResult(own, carried, name=name, by_name=told["role"] == "function")
 
     def _assistant(self, told: dict[str, Any], path: str) -> tuple[Part, ...]:
         parts: list[Part] = _reasoning(told, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -43,26 +43,35 @@ class MessagesWriter:
     def __init__(self, quirks: Quirks, dropped: Dropped) -> None:
         self._quirks = quirks
         self._dropped = dropped
+        self._modern = "function_call" in quirks.refuses
 
-    def write(self, messages: Iterable[Message]) -> list[Written]:
+    def write(self, messages: Iterable[Message], then: Sequence[Message] = ()) -> list[Written]:
+        """then: what the caller's own words say behind them."""
         out: list[Written] = []
         held: list[Media | Foreign] = []
-        for message in _merged(messages):
+        for message, after in _with_next(_merged(messages), then):
             if held and message.role != "tool":
                 out += self._shown(held)
                 held = []
-            if message.native is not None and message.native.dialect == NAME:
+            if message.native is not None and message.native.dialect == NAME and not self._too_old(message):
                 out.append(Raw(fitted_message(message.native.raw, self._quirks, [])))
             elif (text := _only_text(message)) is not None:
                 out.append(self._named(message, {"role": self._role(message), "content": text}))
             elif message.role == "assistant":
-                out += self._assistant(message)
+                out += self._assistant(message, after)
             else:
                 out += self._results(message, held)
                 out += self._plain(message)
         if held:
             out += self._shown(held)
         return out
+
+    def _too_old(self, message: Message) -> bool:
+        """Does it call, or answer, as this service has never known it?"""
+        if not self._modern:
+            return False
+        called = any(isinstance(part, ToolCall) for part in message.parts)
+        return _by_name(message) or (called and message.native is not None and b'"function_call"' in message.native.raw)
 
     def _named(self, message: Message, written: dict[str, Any]) -> dict[str, Any]:
         if message.name is not None:
@@ -111,7 +120,7 @@ class MessagesWriter:
         if content is not None:
             yield {"role": "user", "content": content}
 
-    def _assistant(self, message: Message) -> Iterator[Written]:
+    def _assistant(self, message: Message, after: Message | None) -> Iterator[Written]:
         written: dict[str, Any] = {"role": "assistant", "content": None}
         thoughts = [part for part in message.parts if isinstance(part, Reasoning)]
         said: list[Part] = [part for part in message.parts if not isinstance(part, Reasoning | ToolCall | Refusal)]
@@ -128,7 +137,9 @@ class MessagesWriter:
         if refusals:
             written["refusal"] = refusals
         calls = [self._call(part) for part in message.parts if isinstance(part, ToolCall)]
-        if calls:
+        if len(calls) == 1 and "function" in calls[0] and _by_name(after) and not self._modern:
+            written["function_call"] = calls[0]["function"]
+        elif calls:
             written["tool_calls"] = calls
         if content is None and not calls and not refusals:
             if message.parts and written.keys() == {"role", "content"}:
@@ -264,6 +275,24 @@ def _merged(messages: Iterable[Message]) -> Iterator[Message]:
         last = message
     if last is not None:
         yield last
+
+
+def _with_next(messages: Iterator[Message], then: Sequence[Message]) -> Iterator[tuple[Message, Message | None]]:
+    """Each of the messages, and the one behind it."""
+    last = next(messages, None)
+    for message in messages:
+        if last is not None:
+            yield last, message
+        last = message
+    if last is not None:
+        yield last, then[0] if then else None
+
+
+def _by_name(message: Message | None) -> bool:
+    """Is it a result of the role `function`, which belongs behind a `function_call`?"""
+    if message is None or message.native is None or message.native.dialect != NAME:
+        return False
+    return any(isinstance(part, ToolResult) and part.by_name for part in message.parts)
 
 
 def _one_voice(last: Message, message: Message) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from ...core.errors import BadRequest
-from ...core.parts import Message
+from ...core.parts import ToolCall
 from ...core.turn import Asked, Plan
 from ...core.unread import check_left, reports_in
 from ..stranded import stranded
@@ -130,15 +130,17 @@ def _messages(raw: Raw, plan: Plan, quirks: Quirks, dropped: list[str]) -> Raw |
     own = bytes(whole).strip()
     if own[:1] != b"[":
         raise BadRequest("messages must be an array", param="messages")
-    earlier = b",".join(_earlier(plan.history, quirks, dropped))
+    earlier = b",".join(_earlier(plan, quirks, dropped))
     rest = own[1:].lstrip()
     return b"[" + earlier + (rest if rest[:1] == b"]" else b"," + rest)
 
 
-def _earlier(history: tuple[Message, ...], quirks: Quirks, dropped: list[str]) -> list[bytes]:
+def _earlier(plan: Plan, quirks: Quirks, dropped: list[str]) -> list[bytes]:
     """What is left out of earlier turns was reported then, but for what words stand for."""
     lost = Dropped(NAME)
-    written = MessagesWriter(quirks, lost).write(history)
+    open_call = any(isinstance(part, ToolCall) for part in plan.history[-1].parts)
+    answers = plan.turn.prompt.messages if open_call else ()
+    written = MessagesWriter(quirks, lost).write(plan.history, answers)
     dropped += reports_in(lost.names())
     return [bytes(message) if isinstance(message, Raw) else _encode(message) for message in written]
 
