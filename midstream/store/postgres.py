@@ -26,11 +26,14 @@ PATIENCE, HURRIED, SILENT = 3.0, 1.0, 10.0
 NOTICED = 0.5
 #: Seconds between looks whether a connection that only listens still does.
 LOOK = 5.0
-#: Seconds for a row that another transaction holds, and for whoever holds rows and asks nothing more: a server that
-#: stands still (stopped, a machine that sleeps) lets go of what the others need. Longer than a live one takes.
-LOCK_TIMEOUT, IDLE_TIMEOUT = 2.0, 4.0
-#: Times that a batch is run again when other servers' transactions got in its way.
-TRIES = 4
+#: Seconds for a row that another transaction holds: longer than PostgreSQL takes to see a deadlock, and within PATIENCE
+#: twice, as one waits where several do (for its turn, then for the holder). And for whoever holds rows and asks nothing
+#: more: a server that stands still (stopped, a machine that sleeps) lets go of what the others need. Longer than a live
+#: one takes.
+LOCK_TIMEOUT, IDLE_TIMEOUT = 1.4, 4.0
+#: Times that a batch is run when other servers' transactions get in its way, and a single write when its row is held: for
+#: longer than a server that stands still can hold it.
+TRIES, OF_HELD = 4, 3
 
 #: The connection went away: what it was doing may or may not have happened.
 _GONE = (
@@ -59,8 +62,6 @@ _UNABLE = (
     UnknownPostgresError,  # no SQL of ours can cause what the driver has no name for
     TimeoutError,
 )
-#: Another server's transaction was first: deadlock, serialization, a row that is held.
-_IN_THE_WAY = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
 #: Everything that reading and writing may raise.
 _ANY = (PostgresError, *_GONE, ValueError, OverflowError)
 
@@ -203,8 +204,9 @@ class PostgresDatabase:
             await self._transact(entries, begin or _bounded(), PATIENCE if seconds is None else seconds)
         except _ANY as error:
             shown = mapped(error)
-            if len(entries) > 1 and not isinstance(shown, StoreDown):
-                for entry in entries:
+            one_of_them = isinstance(error, asyncpg.LockNotAvailableError) or not isinstance(shown, StoreDown)
+            if len(entries) > 1 and one_of_them:
+                for entry in sorted(entries, key=_arrives):
                     await self._commit([entry])
                 return
             for entry in entries:
@@ -214,8 +216,8 @@ class PostgresDatabase:
         """Runs again what a lost connection left undecided: every statement bears it."""
         # What every server needs is held as short as can be: until the end, so from late on.
         batches = batched(sorted(entries, key=_arrives))
-        lost = False
-        for number in range(TRIES):
+        tries, lost = 0, False
+        while True:
             try:
                 async with self._connection(seconds) as connection, _transaction(connection, begin):
                     for sql, rows in batches:
@@ -224,8 +226,13 @@ class PostgresDatabase:
                         else:
                             await connection.executemany(sql, rows)
                 return
-            except _IN_THE_WAY:
-                if number == TRIES - 1:
+            except asyncpg.LockNotAvailableError:  # others of the batch need not wait for that row
+                tries += 1
+                if len(entries) > 1 or tries >= OF_HELD:
+                    raise
+            except asyncpg.TransactionRollbackError:  # deadlock, serialization: another server was first
+                tries += 1
+                if tries >= TRIES:
                     raise
             except TimeoutError:
                 raise

@@ -412,12 +412,30 @@ def test_a_row_that_another_holds_is_waited_for_again_and_then_it_is_an_outage(
             began = time.monotonic()
             with pytest.raises(StoreDown):
                 await store.db.write([rename])
-            assert 0.2 * postgres_store.TRIES <= time.monotonic() - began < 2.5
+            assert 0.2 * postgres_store.OF_HELD <= time.monotonic() - began < 2.5
             waiting = asyncio.ensure_future(store.db.write([rename]))
             await asyncio.sleep(0.3)
         await waiting
         waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         assert await store.db.read(waits) == []
+
+    with_store(postgres_url, work)
+
+
+def test_what_others_write_beside_it_does_not_wait_for_a_held_row(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_store, "LOCK_TIMEOUT", 0.2)
+
+    async def work(store: Store) -> None:
+        add = "INSERT INTO orgs (id, name, created_at) VALUES ($1, '', 0)"
+        await store.db.write([(add, ("o",))])
+        async with _locked(postgres_url):
+            writes = [store.db.write([(add, (f"o{number}",))]) for number in range(5)]
+            held = store.db.write([("UPDATE orgs SET name = 'x' WHERE id = 'o'", ())])
+            told = await asyncio.gather(*writes[:2], held, *writes[2:], return_exceptions=True)
+        assert [type(one) for one in told] == [type(None), type(None), StoreDown, *[type(None)] * 3]
+        assert len(await store.db.read("SELECT 1 FROM orgs WHERE id LIKE 'o_'")) == 5
 
     with_store(postgres_url, work)
 
