@@ -31,8 +31,8 @@ LOOK = 5.0
 #: more: a server that stands still (stopped, a machine that sleeps) lets go of what the others need. Longer than a live
 #: one takes.
 LOCK_TIMEOUT, IDLE_TIMEOUT = 1.4, 4.0
-#: Times that a batch is run when other servers' transactions get in its way, and a single write when its row is held: for
-#: longer than a server that stands still can hold it.
+#: Times that a batch is run when other servers' transactions get in its way, and a single write when its row is held:
+#: for longer than a server that stands still can hold it.
 TRIES, OF_HELD = 4, 3
 
 #: The connection went away: what it was doing may or may not have happened.
