@@ -148,11 +148,6 @@ class Secrets:
         """Forgets all that belongs to something; to follow its change, in that transaction."""
         return _DROP_OF.replace("@owners", owner.table), (self._org, owner.id, owner.body)
 
-    async def all(self) -> dict[str, Secret]:
-        """Every secret of the org by its name, in one read."""
-        sql = "SELECT id, org_id, key_id, name, sealed FROM secrets WHERE org_id = $1"
-        return self.opened(await self._db.read(sql, self._org))
-
     def opened(self, rows: Iterable[Row]) -> dict[str, Secret]:
         """By name. rows: id, org, key, name and sealed text of each, as `WITH_OWNERS` reads them."""
         return {name: Secret(self._open(id, key, sealed).decode()) for id, _, key, name, sealed, *_ in rows}

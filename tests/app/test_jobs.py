@@ -164,16 +164,21 @@ def test_a_bug_in_telling_of_a_bug_ends_the_turn_all_the_same(tmp_path: Path, mo
     here(tmp_path, test)
 
 
+async def running(app: Here, jobs: int) -> None:
+    """Waits until so many are, and no more."""
+    for _ in range(500):
+        [(found,)] = await app.services.store.db.read("SELECT count(*) FROM jobs WHERE status = 'running'")
+        if found == jobs:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{found} jobs are running, not {jobs}")
+
+
 def test_an_org_whose_turns_all_stall_holds_up_no_other(tmp_path: Path):
     async def test(app: Here) -> None:
         for number in range(40):
             await later(app, "stall", thread_id=f"t{number}")
-        for _ in range(500):
-            [(running,)] = await app.services.store.db.read("SELECT count(*) FROM jobs WHERE status = 'running'")
-            if running == jobs_module.OF_ONE_ORG:
-                break
-            await asyncio.sleep(0.01)
-        assert running == jobs_module.OF_ONE_ORG
+        await running(app, jobs_module.OF_ONE_ORG)
         _, key = await other_org(app)
         body = {"user": "say 1 words", "service": "midstream", "model": "rehearsal", "response_format": QUEUE}
         assert (await app.ask("POST", ASK, body, key)).json["success"] is True
@@ -194,12 +199,7 @@ def test_an_org_whose_batches_all_stall_holds_up_no_others_batch(tmp_path: Path)
     async def test(app: Here) -> None:
         made = {**model, "batch": ["stall"] * (jobs_module.OF_BATCHES + 1)}
         assert (await app.ask("POST", path, made, content_type="application/json")).status == 200
-        for _ in range(500):
-            [(running,)] = await app.services.store.db.read("SELECT count(*) FROM jobs WHERE status = 'running'")
-            if running == jobs_module.OF_ONE_ORGS_BATCHES:
-                break
-            await asyncio.sleep(0.01)
-        assert running == jobs_module.OF_ONE_ORGS_BATCHES
+        await running(app, jobs_module.OF_ONE_ORGS_BATCHES)
         _, key = await other_org(app)
         made = {**model, "batch": ["say 1 words"]}
         id = (await app.ask("POST", path, made, key, content_type="application/json")).json["batch_id"]

@@ -55,12 +55,6 @@ def older() -> Older:
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def serving(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     toml = "".join(
         f'[providers.{kind}]\nkind = "{kind}"\nbase_url = "{upstream.url}/{kind}{version}"\napi_key = "sk-{kind}"\n'
