@@ -18,7 +18,7 @@ from ..core.http import HEADER_NAME
 from ..core.ids import new_id
 from ..core.web import Reply, Request
 from ..wire.strict_json import read_value
-from .exchange import Exchange
+from .exchange import Exchange, Pulse
 from .faces import Face, marked
 from .headers import Headers
 from .models import listed
@@ -76,6 +76,7 @@ class Edge:
         self._nouns = nouns
         self._operations = operations
         self._live = live
+        self._pulse = Pulse()
         self._cors = frozenset(_as_browsers_say(origin).encode() for origin in cors)
         faces = services.faces.values()
         self.routes: Routes[Face] = Routes((route, face) for face in faces for route in face.ROUTES)
@@ -83,16 +84,16 @@ class Edge:
         self._prefixes = dict(sorted(prefixes.items(), key=lambda pair: -len(pair[0])))
         self._roots = {_root(route.path): face for face in reversed([*faces]) for route in face.ROUTES}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """No coroutine of its own: it would live as long as each stream."""
+        if scope["type"] == "http":
+            return self._http(scope, receive, send)
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, send)
-        else:
-            await self._live(scope, receive, send)
+            return _lifespan(receive, send)
+        return self._live(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send, self._services.clock.steady())
+        exchange = Exchange(scope, receive, send, self._services.clock.steady(), self._pulse)
         headers = exchange.headers
         request_id = _request_id(headers)
         exchange.always.append((b"x-request-id", request_id.encode()))

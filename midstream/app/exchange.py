@@ -19,6 +19,8 @@ Message = MutableMapping[str, Any]
 #: Until then nothing is sent, so that an early failure is a real HTTP status; then 200 and a first ping.
 HOLD_SECONDS = 10.0
 PING_SECONDS = 15.0
+#: How exactly a silent stream keeps to them.
+LOOK_SECONDS = 0.5
 
 NO_CONTENT = 204
 _ENDS = (Done, Failed)
@@ -30,8 +32,8 @@ class Exchange:
     turn waited for others; there is nothing in it yet. began: steady seconds."""
 
     __slots__ = (
-        "_direct", "_ping", "_receive", "_send", "_type", "always", "began", "early", "gone", "headers", "scope",
-        "sent",
+        "_direct", "_ping", "_pulse", "_receive", "_send", "_type", "always", "began", "early", "gone", "headers",
+        "scope", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -40,12 +42,14 @@ class Exchange:
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
         began: float,
+        pulse: Pulse,
     ) -> None:
         self.scope = scope
         self.headers = Headers(scope["headers"])
         self._direct: Direct | None = scope.get("extensions", {}).pop("midstream.direct", None)
         self._receive = receive
         self._send = send
+        self._pulse = pulse
         self._type = ""
         self._ping = b""
         self.sent = self.early = False
@@ -161,6 +165,7 @@ class Exchange:
         """Writes a run's events as they come. Raises the error of a run that fails before its first output, where that
         can still be a status."""
         lane = _Lane(follower, writer, self._direct)
+        self._pulse.join(lane)
         try:
             if self.early:
                 self.early = False
@@ -177,13 +182,13 @@ class Exchange:
                     await self._chunk(self._ping, lane)
                 else:
                     break
-                del events  # not held while there is nothing to do
+                del events, said  # not held while there is nothing to do
                 events = await follower.take()
                 said = writer.write(events)
             await self.end(said)
         finally:
             follower.deliver = None
-            lane.stop()
+            self._pulse.leave(lane)
             if self._direct is not None:
                 self._direct.leave()  # an error that cuts the stream does not cut what was said before it
 
@@ -246,10 +251,9 @@ def _attempted(events: list[Event]) -> Attempted | None:
 
 class _Lane:
     """A follower's way to its client: events become bytes on their way in the call that logged them. Wakes a follower
-    that has waited too long: after HOLD_SECONDS first, then every PING_SECONDS of silence. One timer per stream,
-    re-armed only when it fires."""
+    that has waited too long: after HOLD_SECONDS first, then every PING_SECONDS of silence."""
 
-    __slots__ = ("_direct", "_follower", "_last", "_loop", "_timer", "_writer", "due")
+    __slots__ = ("_after", "_direct", "_follower", "_last", "_loop", "_next", "_writer", "due")
 
     def __init__(self, follower: Follower, writer: AnswerWriter, direct: Direct | None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -257,8 +261,9 @@ class _Lane:
         self._writer = writer
         self._direct = direct
         self._last = self._loop.time()
+        self._after = HOLD_SECONDS
+        self._next = self._last + HOLD_SECONDS
         self.due = False
-        self._timer = self._loop.call_later(HOLD_SECONDS, self._fire, HOLD_SECONDS)
 
     def deliver(self, events: Sequence[Event]) -> bool:
         """False: its client is behind."""
@@ -276,13 +281,41 @@ class _Lane:
         self._last = self._loop.time()
         self.due = False
 
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def _fire(self, after: float) -> None:
-        silent = self._loop.time() - self._last
-        if silent >= after - 0.001:
+    def look(self, now: float) -> None:
+        """Called now and then, with the loop's time."""
+        if now < self._next:
+            return
+        silent = now - self._last
+        if silent >= self._after:
             self.due = True
             self._follower.wake()
             silent = 0.0
-        self._timer = self._loop.call_later(PING_SECONDS - silent, self._fire, PING_SECONDS)
+        self._after = PING_SECONDS
+        self._next = now + PING_SECONDS - silent
+
+
+class Pulse:
+    """Looks at all streams every LOOK_SECONDS. A timer of its own weighs 0.7 kB for each stream."""
+
+    __slots__ = ("_lanes", "_timer")
+
+    def __init__(self) -> None:
+        self._lanes: set[_Lane] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def join(self, lane: _Lane) -> None:
+        self._lanes.add(lane)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def leave(self, lane: _Lane) -> None:
+        self._lanes.discard(lane)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._lanes:
+            loop = asyncio.get_running_loop()
+            now = loop.time()
+            for lane in tuple(self._lanes):
+                lane.look(now)
+            self._timer = loop.call_later(LOOK_SECONDS, self._look)

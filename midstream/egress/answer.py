@@ -8,6 +8,7 @@ pauses, so that what is held is bounded by that and one read of the socket.
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import httptools
 
@@ -262,7 +263,7 @@ class Answer:
         self._head_lines += 1
         if self._head_lines > _MAX_HEADERS:
             raise _too_large()  # before a flood of equal names is joined
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+        key, text = sys.intern(name.decode("latin-1").lower()), value.decode("latin-1").strip()
         headers = self.headers
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
 

@@ -175,8 +175,9 @@ class Attempt:
             self._timer = None if self._bounded else self._loop.call_later(left, self._overdue)
         held, self._held = self._held, []
         self._log.append(held)
-        if self._commits is not None:
-            self._commits()
+        commits, self._commits = self._commits, None
+        if commits is not None:
+            commits()
 
     @property
     def error(self) -> MidstreamError | None:

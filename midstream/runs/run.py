@@ -384,10 +384,11 @@ class _Owner:
                 await self.write()
                 await asyncio.sleep(chosen.wait)
             number = self._run.attempts + 1
-            shows = partial(self._committed, circuit)
             tokens, plan = None if turn.kind == "count_tokens" else 0, self._plan(target, turn)
             leaves = partial(self._write_down, plan)
+            shows = partial(self._committed, circuit)
             attempt = Attempt(new_id("att_"), number, chosen, tokens, self._log, leaves, shows)
+            del leaves, shows  # it lets go of them when they are done
             self._settled = True  # there is nothing to settle before it is written down
             self._attempt = attempt
             if self._log is self._run.log:

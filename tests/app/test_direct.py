@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from midstream.app.direct import Direct, Wave
-from midstream.app.exchange import Exchange
+from midstream.app.exchange import Exchange, Pulse
 from midstream.core.events import Event, PartEnded, Started
 from midstream.runs.log import EventLog
 
@@ -121,7 +121,7 @@ def test_a_stream_that_breaks_has_sent_what_it_said_before():
     async def test() -> None:
         writes: list[tuple[str, bytes]] = []
         direct = stream(Wire("1", writes), Wave(asyncio.get_running_loop()))
-        exchange = Exchange({"headers": [], "extensions": {"midstream.direct": direct}}, None, None, 0.0)  # type: ignore[arg-type]
+        exchange = Exchange({"headers": [], "extensions": {"midstream.direct": direct}}, None, None, 0.0, Pulse())  # type: ignore[arg-type]
         log = EventLog()
         follower = log.follow()
         log.append([Started("id", "m")])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import msgspec
@@ -77,6 +78,7 @@ def test_a_provider_that_stays_silent_is_waited_for_and_then_the_client_is_kept_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(exchange, "HOLD_SECONDS", 0.03)
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(exchange, "PING_SECONDS", 0.02)
 
     async def test(app: Here) -> None:
@@ -109,6 +111,7 @@ def test_after_the_hold_a_failure_is_an_event_of_a_stream_that_has_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(exchange, "HOLD_SECONDS", 0.01)
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.01)
 
     async def test(app: Here) -> None:
         async def late(*arguments: object) -> None:
@@ -125,8 +128,27 @@ def test_after_the_hold_a_failure_is_an_event_of_a_stream_that_has_begun(
     here(tmp_path, test)
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_stream_that_has_ended_is_not_watched_any_more(tmp_path: Path, leaves: bool):
+    async def test(app: Here) -> None:
+        asking = app.chat("say 3 words pace 30", stream=True)
+        await asking.until(lambda reply: b"word1" in reply.body)
+        assert len(watched()) == 1
+        if leaves:
+            asking.leave()
+        await asking.end()
+        await settled(app)
+        assert watched() == []
+
+    def watched() -> list[object]:
+        return [one for one in gc.get_objects() if type(one) is exchange._Lane]
+
+    here(tmp_path, test)
+
+
 def test_pings_do_not_break_a_json_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(exchange, "HOLD_SECONDS", 0.01)
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(exchange, "PING_SECONDS", 0.01)
 
     async def test(app: Here) -> None:
@@ -159,6 +181,7 @@ def test_silent_streams_of_our_own_faces_are_kept_alive_by_what_means_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, object], last: str
 ):
     monkeypatch.setattr(exchange, "HOLD_SECONDS", 0.02)
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(exchange, "PING_SECONDS", 0.02)
 
     async def test(app: Here) -> None:

@@ -23,6 +23,7 @@ AGENTS = pytest.mark.parametrize("path", [V1, V2])
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "HOLD_SECONDS", 0.05)
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(exchange, "PING_SECONDS", 0.05)
 
 
