@@ -4,6 +4,7 @@ line."""
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -30,6 +31,10 @@ def configured(command: Command) -> Command:
 class Says(click.Group):
     """A group whose commands end with one line on stderr, not with a traceback, when they cannot do their work."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        _open_standard_streams()
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -40,6 +45,18 @@ class Says(click.Group):
             raise click.ClickException(error.message) from None
         except OSError as error:
             raise click.ClickException(f"{error.filename or ctx.invoked_subcommand}: {error.strerror}") from None
+        except UnicodeEncodeError as error:  # the system's bytes that are no text come as halves of characters
+            wrong = error.object[error.start : error.end]
+            said = f"{wrong!a} cannot be written as {error.encoding}: is it text in this encoding?"
+            raise click.ClickException(said) from None
+
+
+def _open_standard_streams() -> None:
+    """Those that whoever started us has closed lead to nothing. Else what is opened next has their numbers: a socket,
+    which libuv refuses to close then, or the database, which whoever writes to standard error writes into."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def read_config(file: str | None, options: Mapping[str, object], warn: Callable[[str], object] | None = None) -> Config:

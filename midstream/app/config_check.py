@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ..core.errors import BadRequest
 from ..core.http import OWN_HEADERS
 from ..core.secret import Secret
 from ..egress.addresses import allowance
 from ..egress.proxies import Proxies
+from ..egress.targets import parse_target
 from .config_lines import KeyPath
 from .config_read import ConfigError, Reader, near_miss
 from .config_schema import (
@@ -42,6 +44,7 @@ def check(config: Config, environ: Mapping[str, str], reader: Reader) -> None:
         _mcp_server(server, ("mcp", "servers", name), reader)
     for name, issuer in config.auth.issuers.items():
         _issuer(issuer, ("auth", "issuers", name), reader)
+    _key(config.search.serper_api_key, ("search", "serper_api_key"), reader)
     _address(config.search.searxng_url, ("search", "searxng_url"), reader)
     _address(config.telemetry.otlp_endpoint, ("telemetry", "otlp_endpoint"), reader)
     _address(config.sandbox.url, ("sandbox", "url"), reader)
@@ -112,13 +115,17 @@ def _provider(provider: ProviderConfig, path: KeyPath, reader: Reader) -> None:
             if word not in PRICE_WORDS:
                 near = near_miss(word, list(PRICE_WORDS)) or f": expected one of {', '.join(PRICE_WORDS)}"
                 reader.refuse((*path, "prices", model, word), f"unknown key{near}")
-    for name, value in provider.headers.items():
+    _headers(provider.headers, (*path, "headers"), reader)
+
+
+def _headers(headers: Mapping[str, str], path: KeyPath, reader: Reader) -> None:
+    for name, value in headers.items():
         if not name.isascii() or not name or any(sign <= " " or sign in ':()<>@,;"/[]?={}\\' for sign in name):
-            reader.refuse((*path, "headers", name), "is not a header's name")
+            reader.refuse((*path, name), "is not a header's name")
         if name.lower() in OWN_HEADERS:
-            reader.refuse((*path, "headers", name), "the server itself writes this header")
+            reader.refuse((*path, name), "the server itself writes this header")
         if not value.isascii() or not value.isprintable():
-            reader.refuse((*path, "headers", name), "a header's value is one line of ASCII text")
+            reader.refuse((*path, name), "a header's value is one line of ASCII text")
 
 
 def _key(key: Secret, path: KeyPath, reader: Reader) -> None:
@@ -130,6 +137,7 @@ def _mcp_server(server: McpServerConfig, path: KeyPath, reader: Reader) -> None:
     if bool(server.url) == bool(server.command):
         reader.refuse(path, "needs either url or command")
     _address(server.url, (*path, "url"), reader)
+    _headers(server.headers, (*path, "headers"), reader)
 
 
 def _issuer(issuer: IssuerConfig, path: KeyPath, reader: Reader) -> None:
@@ -141,7 +149,8 @@ def _issuer(issuer: IssuerConfig, path: KeyPath, reader: Reader) -> None:
 
 
 def _address(url: str, path: KeyPath, reader: Reader) -> None:
-    """Empty, or http(s)://host without credentials. The address is not repeated: it may hold some."""
+    """Empty, or http(s)://host without credentials, as the egress reads it: what it refuses would be told to those who
+    ask for a model. The address is not repeated: it may hold some."""
     if not url:
         return
     try:
@@ -153,3 +162,7 @@ def _address(url: str, path: KeyPath, reader: Reader) -> None:
         reader.refuse(path, "expected an address that begins with http:// or https://")
     if parts.username is not None or parts.query or parts.fragment:
         reader.refuse(path, "an address here has no credentials, query or fragment")
+    try:
+        parse_target(url)
+    except BadRequest as error:
+        reader.refuse(path, error.message.rpartition(": ")[2])

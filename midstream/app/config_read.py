@@ -108,6 +108,8 @@ class Reader:
         if path in self._from_text and kind in _TEXT_READERS:
             value = _TEXT_READERS[kind](value)
         if kind in (str, Secret) and isinstance(value, str):
+            if "\0" in value:
+                self.refuse(path, "a text here has no NUL")
             return value if kind is str else Secret(value)
         if kind is bool and isinstance(value, bool):
             return value

@@ -15,7 +15,8 @@ from ..core.secret import Secret
 Text = Annotated[str, Meta(min_length=1)]
 Key = Annotated[Secret, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
+#: At most a year: beyond it, the store cannot count.
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
 #: What a price may be for: USD per million tokens of that class (web_searches: per thousand searches; grounded_prompts:

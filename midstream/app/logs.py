@@ -29,8 +29,9 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
-def start_logging(level: str, stream: TextIO = sys.stdout) -> None:
-    """level: debug | info | warning | error."""
+def start_logging(level: str, stream: TextIO | None = None) -> None:
+    """level: debug | info | warning | error. stream: None = standard output."""
+    stream = stream or sys.stdout
     handler = logging.StreamHandler(stream)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
     handler.setFormatter(plain if stream.isatty() else JsonLines())

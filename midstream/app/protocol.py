@@ -25,7 +25,7 @@ HEAD_SECONDS, BODY_SECONDS, STALL_SECONDS = 10.0, 30.0, 30.0
 #: Where a request may become a WebSocket.
 LIVE = "/v1/live"
 #: What is looked at of a head before it is complete.
-_NOTED = frozenset({b"expect", b"host"})
+_NOTED = frozenset({b"expect", b"host", b"transfer-encoding"})
 #: A body must come at this many bytes a second at least, averaged over each BODY_SECONDS.
 BODY_RATE = 1024
 
@@ -173,12 +173,17 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(414, "the URL is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
+        name, value = name.lower(), value.rstrip(b" \t")  # the parser takes off what stands before it
         headers = self.headers
+        if not self._in_head and headers is self.scope["headers"]:  # trailers: counted, but nothing of the head
+            headers = self.headers = [*headers]
         headers.append((name, value))
-        if name in _NOTED:
+        if name in _NOTED and self._in_head:
             if name == b"host":
                 self._hosts += 1
+            elif name == b"transfer-encoding":
+                if value.lower() != b"chunked":
+                    self._refuse(400, "of the transfer codings only chunked is taken, and once")
             elif value.lower() == b"100-continue":
                 self.expect_100_continue = True
         if len(headers) > MAX_HEADERS or (not self._in_head and self._are_too_large()):  # the latter of trailers

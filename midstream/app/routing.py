@@ -48,9 +48,10 @@ class Routes(Generic[T]):
 
 
 def _compile(path: str) -> re.Pattern[str]:
+    """NUL is in no name: SQLite would keep one that PostgreSQL refuses."""
     pieces, at = [], 0
     for match in _PARAM.finditer(path):
         pieces.append(re.escape(path[at : match.start()]))
-        pieces.append(f"(?P<{match[1]}>.+)" if match[2] else f"(?P<{match[1]}>[^/]+)")
+        pieces.append(f"(?P<{match[1]}>[^\0\n]+)" if match[2] else f"(?P<{match[1]}>[^/\0]+)")
         at = match.end()
     return re.compile("".join(pieces) + re.escape(path[at:]))

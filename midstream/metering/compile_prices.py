@@ -1,16 +1,14 @@
 """Compiles the prices that the genai-prices package holds to one JSON table, in a process of its own: the package
 costs 40 MB and a third of a second to import, the table milliseconds.
 
-    python -m midstream.metering.compile_prices OUT"""
+    python -m midstream.metering.compile_prices >OUT"""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -115,12 +113,5 @@ def _rate(value: Any) -> Any:
     return str(value)
 
 
-def main(out: str) -> None:
-    """Writes the table to out, whole or not at all."""
-    partial = Path(f"{out}.{os.getpid()}")
-    partial.write_bytes(msgspec.json.encode(table()))
-    partial.replace(out)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.stdout.buffer.write(msgspec.json.encode(table()))

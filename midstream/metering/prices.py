@@ -3,15 +3,17 @@ Decimal, exact to 1e-9 USD."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
 from operator import attrgetter, mul
 from pathlib import Path
-from subprocess import run
+from subprocess import PIPE, run
 from typing import Any
 
 import msgspec
@@ -276,10 +278,23 @@ def table_name() -> str:
 
 
 def price_table(folder: Path) -> bytes:
-    """The compiled table, made once per version of the price list and kept in folder."""
+    """The compiled table, made once per version of the price list and kept in folder, where that can be."""
     path = folder / table_name()
-    if not path.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        compiler = [sys.executable, "-m", "midstream.metering.compile_prices", str(path)]
-        run(compiler, check=True, timeout=60)  # noqa: S603 (our own module, no outside input)
-    return path.read_bytes()
+    if path.exists():
+        return path.read_bytes()
+    compiler = [sys.executable, "-m", "midstream.metering.compile_prices"]
+    table = run(compiler, check=True, timeout=60, stdout=PIPE).stdout  # noqa: S603 (our own module, no outside input)
+    with suppress(OSError):  # a full disk, say: the next start makes it again
+        _keep(path, table)
+    return table
+
+
+def _keep(path: Path, table: bytes) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(table)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

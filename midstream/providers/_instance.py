@@ -17,6 +17,7 @@ _FORMATS = {
     "url": "https://example.org/",
     "uuid": "00000000-0000-4000-8000-000000000000",
     "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
     "hostname": "example.org",
 }
 _STEPS = {"~1": "/", "~0": "~"}
@@ -26,7 +27,8 @@ Schema = dict[str, Any]
 def instance_of(schema: Any) -> Any:
     """Keywords read: $ref, const, enum, default, examples, anyOf, oneOf, allOf, type, properties, required, items,
     prefixItems, minItems, maxItems, uniqueItems, minLength, maxLength, format, minimum, maximum, exclusiveMinimum,
-    exclusiveMaximum, multipleOf. Others, and words of the wrong type, are passed over."""
+    exclusiveMaximum, multipleOf. Others, and words of the wrong type, are passed over. What may hold its like (a list's
+    next one, a tree's children) ends as soon as it may."""
     return _Maker(schema).make(schema, "value", 0)
 
 
@@ -34,12 +36,19 @@ class _Maker:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._nodes = 0
+        #: References to what is being made.
+        self._open = ["#"]
 
     def make(self, schema: Any, name: str, depth: int) -> Any:
         self._nodes += 1
         if not isinstance(schema, dict) or depth > MAX_DEPTH or self._nodes > MAX_NODES:
             return name
-        schema = self._whole(schema, 0)
+        around = len(self._open)
+        value = self._value(self._whole(schema, 0), name, depth)
+        del self._open[around:]
+        return value
+
+    def _value(self, schema: Schema, name: str, depth: int) -> Any:
         for keyword in ("const", "default"):
             if keyword in schema:
                 return schema[keyword]
@@ -63,13 +72,17 @@ class _Maker:
 
     def _object(self, schema: Schema, depth: int) -> Schema:
         properties = _dict(schema, "properties")
-        wanted = _list(schema, "required") if "required" in schema else list(properties)
+        if "required" in schema:
+            wanted = _list(schema, "required")
+        else:
+            wanted = [one for one, inside in properties.items() if not self._is_within_itself(inside)]
         names = [name for name in wanted if isinstance(name, str)]
         return {name: self.make(properties.get(name, {}), name, depth + 1) for name in names}
 
     def _array(self, schema: Schema, name: str, depth: int) -> list[Any]:
         most = _count(schema, "maxItems", MAX_ITEMS)
-        least = min(_count(schema, "minItems", 1), most, MAX_ITEMS)
+        usual = 0 if self._is_within_itself(schema.get("items")) else 1
+        least = min(_count(schema, "minItems", usual), most, MAX_ITEMS)
         made = [self.make(one, name, depth + 1) for one in _list(schema, "prefixItems")[:most]]
         unlike = schema.get("uniqueItems") is True
         while len(made) < least and self._nodes <= MAX_NODES:
@@ -77,14 +90,32 @@ class _Maker:
             made.append(_another(self._whole_of(schema.get("items")), item, made) if unlike else item)
         return made
 
+    def _is_within_itself(self, schema: Any) -> bool:
+        """Does it ask for what is being made, whatever is chosen?"""
+        if not isinstance(schema, dict):
+            return False
+        choices = _list(schema, "anyOf") or _list(schema, "oneOf")
+        return schema.get("$ref") in self._open or (bool(choices) and all(map(self._is_within_itself, choices)))
+
+    def _chosen(self, choices: list[Any]) -> list[Any]:
+        """The first that has an end, or the first."""
+        return [one for one in choices if not self._is_within_itself(one)][:1] or choices[:1]
+
     def _whole_of(self, schema: Any) -> Schema:
-        return self._whole(schema, 0) if isinstance(schema, dict) else {}
+        around = len(self._open)
+        whole = self._whole(schema, 0) if isinstance(schema, dict) else {}
+        del self._open[around:]
+        return whole
 
     def _whole(self, schema: Schema, depth: int) -> Schema:
-        """One schema that says what this one, its reference, all of its allOf and the first of its choices say."""
-        parts = [*_list(schema, "allOf"), *_list(schema, "anyOf")[:1], *_list(schema, "oneOf")[:1]]
-        if isinstance(schema.get("$ref"), str):
-            parts.append(self._referred(schema["$ref"]))
+        """One schema that says what this one, its reference, all of its allOf and one of its choices say. The
+        references that it follows are open then."""
+        reference = schema.get("$ref")
+        parts = _list(schema, "allOf")
+        if isinstance(reference, str):
+            parts = [*parts, self._referred(reference)]
+            self._open.append(reference)
+        parts = [*parts, *self._chosen(_list(schema, "anyOf")), *self._chosen(_list(schema, "oneOf"))]
         whole = schema
         for part in parts if depth < MAX_DEPTH else []:
             self._nodes += 1

@@ -25,6 +25,7 @@ class Listening:
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.waits = asyncio.Event()
+        self.headers: list[tuple[bytes, bytes]] = []
         self.gone: list[str] = []
         self.talks: list[Talk] = []
         self.port = 0
@@ -43,6 +44,7 @@ class Listening:
                 return
             body += message.get("body", b"")
             more = message.get("more_body", False)
+        self.headers = scope["headers"]
         if path == "/wait":
             self.waits.set()
             await self.go.wait()
@@ -207,6 +209,34 @@ def test_trailers_have_the_limits_of_a_head():
             talk = await server.connect()
             talk.say(head + trailers + b"\r\n")
             assert (await talk.heard())[0] == 431
+
+    listening(test)
+
+
+def test_trailers_are_no_headers():
+    """Whoever looks at the head, a proxy say, has not seen them: they say neither who asks nor what."""
+
+    async def test(server: Listening) -> None:
+        head = b"POST / HTTP/1.1\r\nhost: x\r\nauthorization: mine\r\ntransfer-encoding: chunked\r\n\r\n"
+        end = b"2\r\nhi\r\n0\r\nauthorization: another's\r\nhost: y\r\n\r\n"
+        assert await asked(server, head + end) == (200, b"hi")
+        assert [name for name, _ in server.headers] == [b"host", b"authorization", b"transfer-encoding"]
+        assert dict(server.headers)[b"authorization"] == b"mine"
+
+    listening(test)
+
+
+def test_blanks_around_a_value_are_no_part_of_it():
+    async def test(server: Listening) -> None:
+        head = b"POST / HTTP/1.1\r\nhost: x \t\r\nx-a: \t b c \t \r\nx-b:  \r\nexpect: 100-continue \r\n"
+        talk = await server.connect()
+        talk.say(head + b"content-length: 2 \r\n\r\n")
+        assert await asyncio.wait_for(talk.reader.readuntil(b"\r\n\r\n"), 5) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        talk.say(b"hi")
+        assert await talk.heard() == (200, b"hi")
+        assert dict(server.headers) == {
+            b"host": b"x", b"x-a": b"b c", b"x-b": b"", b"expect": b"100-continue", b"content-length": b"2",
+        }  # fmt: skip
 
     listening(test)
 

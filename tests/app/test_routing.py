@@ -38,7 +38,9 @@ def test_a_path_belongs_to_its_route(method: str, path: str, owner: str, params:
     assert (found, route.path, route.method, given) == (owner, owner, method, params)
 
 
-@pytest.mark.parametrize("path", ["/", "", "/b", "/a/", "/a/1/2", "/m/", "/dotsXin+it", "/A", "/a/1/items/", "a"])
+@pytest.mark.parametrize(
+    "path", ["/", "", "/b", "/a/", "/a/1/2", "/m/", "/dotsXin+it", "/A", "/a/1/items/", "a", "/a/1\0", "/m/x\0y"]
+)
 def test_no_other_path_is_known(path: str):
     with pytest.raises(NotFound) as refused:
         ROUTES.find("GET", path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -354,6 +355,20 @@ def test_the_table_is_compiled_once_per_version_of_the_price_list(tmp_path: Path
     file.write_bytes(b"{}")
     assert first != b"{}"
     assert price_table(tmp_path) == b"{}"
+
+
+def test_a_table_that_cannot_be_kept_is_used_all_the_same_and_leaves_nothing(tmp_path: Path):
+    kept = price_table(tmp_path / "kept")
+    (tmp_path / "no-directory").touch()
+    assert price_table(tmp_path / "no-directory") == kept
+    full = tmp_path / "full"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        assert price_table(full) == kept
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [*full.iterdir()]
 
 
 def test_a_data_directory_that_the_table_is_the_first_in_is_its_owners_alone(tmp_path: Path) -> None:

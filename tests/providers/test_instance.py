@@ -121,6 +121,38 @@ def test_what_schemas_say_together_holds_together(schema: dict[str, Any]):
     assert fits(instance_of(schema), schema), instance_of(schema)
 
 
+LIST = {
+    "type": "object", "required": ["value", "next"], "additionalProperties": False,
+    "properties": {"value": {"type": "integer"}, "next": {"anyOf": [{"$ref": "#/$defs/n"}, {"type": "null"}]}},
+}  # fmt: skip
+BOX = {
+    "type": "object", "required": ["kind", "children"], "additionalProperties": False,
+    "properties": {"kind": {"enum": ["div"]}, "children": {"type": "array", "items": {"$ref": "#"}}},
+}  # fmt: skip
+SUM = {"type": "object", "properties": {one: {"$ref": "#/$defs/term"} for one in "ab"}, "required": ["a", "b"]}
+TERM = {
+    "oneOf": [{"$ref": "#/$defs/sum"}, {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}]
+}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#/$defs/n", "$defs": {"n": LIST}},
+        {"type": "array", "items": {"$ref": "#/$defs/n"}, "minItems": 2, "$defs": {"n": LIST}},
+        BOX,
+        {"type": "object", "properties": {"name": {"type": "string"}, "parent": {"$ref": "#"}}},
+        {"$ref": "#/$defs/term", "$defs": {"term": TERM, "sum": SUM}},
+        {"properties": {"a": {"anyOf": [{"$ref": "#"}, {"type": "array", "items": {"$ref": "#"}}]}}, "required": ["a"]},
+    ],
+    ids=["list", "lists", "box", "parent", "term", "nested"],
+)  # fmt: skip
+def test_what_may_hold_its_like_ends_where_it_may(schema: dict[str, Any]):
+    made = instance_of(schema)
+    assert fits(made, schema), made
+    assert len(msgspec.json.encode(made)) < 200
+
+
 LOOP: dict[str, Any] = {"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}}
 TREE = {
     "$defs": {"n": {"type": "object", "properties": {name: {"$ref": "#/$defs/n"} for name in "abcdefghij"}}},

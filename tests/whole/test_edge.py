@@ -74,6 +74,7 @@ def post(body: bytes, *lines: bytes, path: bytes = b"/v1/chat/completions", key:
 
 
 BODY = json.dumps(HI).encode()
+CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 SMUGGLED = b"GET /v1/version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 #: What two servers in a row could take for different requests: refused, and nothing after it is read.
 MALFORMED = {
@@ -87,6 +88,8 @@ MALFORMED = {
     "a length of two numbers": post(b"hello" + SMUGGLED, b"content-length: 5, 5"),
     "a length beyond 64 bits": post(b"hello", b"content-length: 99999999999999999999"),
     "another coding": post(b"0\r\n\r\n" + SMUGGLED, b"transfer-encoding: xchunked"),
+    "a coding within the chunks": post(CHUNKED, b"transfer-encoding: gzip, chunked"),
+    "two lines of codings": post(CHUNKED, b"transfer-encoding: gzip", b"transfer-encoding: chunked"),
     "chunked twice": post(b"0\r\n\r\n" + SMUGGLED, b"transfer-encoding: chunked, identity"),
     "a space before the colon": post(b"0\r\n\r\n" + SMUGGLED, b"transfer-encoding : chunked"),
     "a tab before the colon": post(BODY, b"x-a\t: b"),
