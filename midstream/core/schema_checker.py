@@ -103,7 +103,14 @@ def _checker(text: bytes) -> _Checker:
         type_checker=Draft202012Validator.TYPE_CHECKER,
         id_of=Draft202012Validator.ID_OF,
     )
+    kind.evolve = _evolved
     return _Checker(kind(msgspec.json.decode(text), registry=Registry()), left)
+
+
+def _evolved(validator: Any, **changes: Any) -> Any:
+    """For a schema within: the library would go on with checks of its own where that one names a draft."""
+    kept = {"schema": validator.schema, "registry": validator._registry, "_resolver": validator._resolver}
+    return type(validator)(**{**kept, **changes})
 
 
 def _counted(check: Check, left: list[int]) -> Check:
