@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..core.errors import BadRequest, MidstreamError
 from ..core.turn import Turn
 from ..core.web import Caller, Request, Route
@@ -32,7 +34,9 @@ async def _run(services: Services, caller: Caller, face: Face, task: str, reques
     request.body = await exchange.body(MAX_BODY)
     exchange.began += services.clock.steady() - asked  # how long its client took to send it is no time of ours
     turn = face.read(task, request)
-    if turn.agent is not None and turn.agent.delivery.kind != "default":
+    if turn.agent is None:
+        turn.amend = partial(services.stash.restore, caller.org)  # before anybody reads its prompt
+    elif turn.agent.delivery.kind != "default":
         await exchange.reply(await services.jobs.accept(caller, turn, face, task, request))
         return
     if turn.stream:

@@ -81,7 +81,6 @@ class Services:
         self, caller: Caller, turn: Turn, face: Face, request: Request, targets: tuple[Target, ...], opened: Opened
     ) -> Order:
         """What the run of this turn shall do and keep."""
-        turn.amend = partial(self.stash.restore, caller.org)
         return Order(
             org=caller.org,
             key_id=caller.key_id,

@@ -13,15 +13,21 @@ from typing import Any
 import msgspec
 import re2
 from jsonschema import Draft202012Validator, ValidationError, validators
-from jsonschema.exceptions import SchemaError, UnknownType, best_match
+from jsonschema.exceptions import UnknownType, best_match
 from msgspec import Struct
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from .json_schema import Unusable
+from .schema_shape import misshapen
 
-#: Keywords that one check looks at, and bytes of a schema.
-MAX_WORK, MAX_SCHEMA = 20_000, 256 * 1024
+#: Keywords that one check looks at, bytes of a schema, and characters of an expression in it.
+MAX_WORK, MAX_SCHEMA, MAX_EXPRESSION = 20_000, 256 * 1024, 4096
+#: What RE2 says of what is no expression anywhere, and not only unknown to RE2.
+_UNREADABLE = (
+    b"missing )", b"unexpected )", b"missing ]", b"invalid character class range", b"no argument for",
+    b"bad repetition", b"trailing \\",
+)  # fmt: skip
 
 Check = Callable[[Any, Any, Any, Any], Iterable[Any] | None]
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -48,7 +54,7 @@ def first_error(schema: Any, value: Any) -> str | None:
         raise Unusable(f"refers to what is not in it: {_short(str(unknown))}") from None
     except (TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as wrong:
         raise Unusable(f"cannot be used: {_short(str(wrong))}") from None
-    return None if error is None else _worded(error)
+    return None if error is None else _worded(error.absolute_path, error.message)
 
 
 def examine(schema: Any) -> str | None:
@@ -56,12 +62,9 @@ def examine(schema: Any) -> str | None:
     if not isinstance(schema, dict):
         return "a JSON Schema is an object"
     _text(schema)
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        return _worded(error)
-    except RecursionError:
-        raise Unusable("is nested too deeply") from None
+    wrong = misshapen(schema, _readable)
+    if wrong is not None:
+        return _worded(*wrong)
     first_error(schema, {})
     return None
 
@@ -76,9 +79,9 @@ def _text(schema: Any) -> bytes:
     return text
 
 
-def _worded(error: Any) -> str:
-    path = ".".join(str(step) for step in error.absolute_path)
-    return f"{path + ': ' if path else ''}{_short(error.message)}"
+def _worded(steps: Iterable[Any], message: str) -> str:
+    path = ".".join(map(str, steps))
+    return f"{path + ': ' if path else ''}{_short(message)}"
 
 
 def _short(message: str) -> str:
@@ -103,7 +106,14 @@ def _checker(text: bytes) -> _Checker:
         type_checker=Draft202012Validator.TYPE_CHECKER,
         id_of=Draft202012Validator.ID_OF,
     )
+    kind.evolve = _evolved
     return _Checker(kind(msgspec.json.decode(text), registry=Registry()), left)
+
+
+def _evolved(validator: Any, **changes: Any) -> Any:
+    """For a schema within: the library would go on with checks of its own where that one names a draft."""
+    kept = {"schema": validator.schema, "registry": validator._registry, "_resolver": validator._resolver}
+    return type(validator)(**{**kept, **changes})
 
 
 def _counted(check: Check, left: list[int]) -> Check:
@@ -147,18 +157,26 @@ def _unique(validator: Any, word: Any, value: Any, schema: Any) -> Iterator[Any]
         yield ValidationError("the items are not all different")
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=1024)
 def _expression(pattern: str) -> Any:
+    """Compiled, or why not."""
+    if len(pattern) > MAX_EXPRESSION:
+        return b"too long to be looked at"
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 1 << 20
     try:
         return re2.compile(pattern, options)
-    except re2.error:
-        return None
+    except re2.error as error:
+        return error.args[0]
+
+
+def _readable(pattern: str) -> bool:
+    expression = _expression(pattern)
+    return not (isinstance(expression, bytes) and expression.startswith(_UNREADABLE))
 
 
 def _found(pattern: Any, text: str, unknown: bool) -> bool:
     """unknown: what is said of a pattern that RE2 does not know."""
-    expression = _expression(pattern) if isinstance(pattern, str) else None
-    return unknown if expression is None else expression.search(text) is not None
+    expression = _expression(pattern) if isinstance(pattern, str) else b""
+    return unknown if isinstance(expression, bytes) else expression.search(text) is not None

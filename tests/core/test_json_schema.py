@@ -59,6 +59,15 @@ def test_a_schema_is_whole_or_says_what_is_wrong():
     assert "required" in str(broken({"required": "a"}))
 
 
+@pytest.mark.parametrize("draft", [f"http://json-schema.org/draft-0{number}/schema#" for number in (3, 4, 6, 7)])
+def test_a_schema_within_that_names_its_draft_is_checked_as_safely(draft: str):
+    known_to_python_alone = {"$schema": draft, "pattern": "^(?=a)a$"}
+    assert misfit({"properties": {"c": known_to_python_alone}}, {"c": "b"}) is None
+    doubled = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(14)}
+    schema = {"$defs": {**doubled, "a14": {}}, "not": {"$schema": draft, "not": {"$ref": "#/$defs/a0"}}}
+    assert misfit(schema, {"a": 1}) == "the schema asks for more work than a check may be"
+
+
 def test_an_expression_made_to_backtrack_costs_nothing():
     before = time.process_time()
     assert misfit({"properties": {"c": {"pattern": "^(a+)+$"}}}, {"c": "a" * 50_000 + "!"}) is not None

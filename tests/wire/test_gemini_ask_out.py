@@ -163,6 +163,17 @@ def test_other_issuers_reasoning_stays_at_home_and_their_parts_are_told() -> Non
     assert dropped == ("web_search_call", "cache_control", "reasoning")
 
 
+def test_a_result_has_the_name_of_the_call_before_it_where_a_later_call_has_the_same_id() -> None:
+    """Some services count their calls from 0 in every answer."""
+    said: list[Message] = []
+    for name in ("f", "g"):
+        said += [Message("assistant", (ToolCall("0", name, "{}"),)), Message("tool", (ToolResult("0", (Text("1"),)),))]
+    own = Turn("gemini", read_object(b'{"contents":[{"parts":[{"text":"x"}]}]}'), gemini.read_ask, model="m")
+    continued = json.loads(gemini.write_ask(Plan(own, "m", stream=False, history=(USER, *said))).body)
+    for body in (ask(Prompt((USER, *said)))[0], continued):
+        assert [body["contents"][place]["parts"][0]["functionResponse"]["name"] for place in (2, 4)] == ["f", "g"]
+
+
 def test_stored_messages_of_this_dialect_keep_their_own_parts() -> None:
     native = Native(
         "gemini", b'{"role":"model","parts":[{"text":"a","thoughtSignature":"s"},{"functionCall":{"name":"f"}}]}'

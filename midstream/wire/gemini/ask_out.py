@@ -64,9 +64,10 @@ def _past(plan: Plan, turns: tuple[Message, ...], lost: dict[str, None], quirks:
     ends_turn = any(message.role == "user" for message in plan.turn.prompt.messages)
     users = [number for number, message in enumerate(turns) if message.role == "user"]
     last_user = len(turns) if ends_turn else (users[-1] if users else -1)
-    names = called_names(turns)
+    names: dict[str, str] = {}
     written: list[Any] = []
     for number, message in enumerate(turns):
+        names |= called_names(message)
         if message.native is not None and message.native.dialect == NAME:
             written.append(Raw(message.native.raw))
             continue

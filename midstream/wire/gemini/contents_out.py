@@ -23,7 +23,7 @@ def write_contents(
     to one step's calls in one content. System messages inside the conversation become user turns that say so."""
     lead = _leading_system(messages)
     system = [part for message in messages[:lead] for part in system_parts(message, dropped)]
-    names = called_names(messages)
+    names: dict[str, str] = {}
     last_user = _last_user(messages)
     contents: list[dict[str, Any]] = []
     finished = 0
@@ -34,6 +34,7 @@ def write_contents(
             finished = len(contents)
         if message.role in {"system", "developer"}:
             dropped[f"messages[{number}].role"] = None
+        names |= called_names(message)
         content = write_message(message, names, dropped)
         if not content["parts"]:
             continue
@@ -64,9 +65,9 @@ def system_parts(message: Message, dropped: dict[str, None]) -> list[dict[str, A
     return [part for part in written if part is not None]
 
 
-def called_names(messages: tuple[Message, ...]) -> dict[str, str]:
-    """The function's name by the id of its call."""
-    return {part.id: part.name for message in messages for part in message.parts if isinstance(part, ToolCall)}
+def called_names(message: Message) -> dict[str, str]:
+    """The functions' names by the ids of its calls, which may come again in a later message."""
+    return {part.id: part.name for part in message.parts if isinstance(part, ToolCall)}
 
 
 def _last_user(messages: tuple[Message, ...]) -> int:
@@ -76,7 +77,7 @@ def _last_user(messages: tuple[Message, ...]) -> int:
 
 
 def write_message(message: Message, names: dict[str, str], dropped: dict[str, None]) -> dict[str, Any]:
-    """{"role", "parts"}; a message that was written in this dialect keeps its own parts."""
+    """{"role", "parts"}; a message that was written in this dialect keeps its own parts. names: of the calls so far."""
     role = "model" if message.role == "assistant" else "user"
     if message.name:
         dropped["messages.name"] = None
