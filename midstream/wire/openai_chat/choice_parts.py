@@ -94,8 +94,8 @@ class ChoiceParts:
                 self._call(call, out)
             if said.function_call is not None:
                 self._call(Call(index=-1, function=said.function_call), out)
-        word = choice.finish_reason
-        if word is not None and not self.stopped:
+        word = choice.finish_reason  # some servers send an empty one until there is one
+        if word and not self.stopped:
             sequence = choice.stop_reason if isinstance(choice.stop_reason, str) else None
             self._stop((word, choice.native_finish_reason or word, sequence), out)
 
