@@ -140,8 +140,11 @@ def _chat_usage(usage: Json | None) -> tuple[int, int, int] | None:
     cached = inside.get("cached_tokens") or next((usage[name] for name in elsewhere if usage.get(name)), 0)
     output = usage.get("completion_tokens") or 0
     reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
-    if reasoning and usage.get("total_tokens") == usage["prompt_tokens"] + output + reasoning:
-        output += reasoning  # the services that count reasoning beside the completion
+    beside = (usage.get("total_tokens") or 0) - usage["prompt_tokens"] - output
+    if beside > 0 and beside == inside.get("audio_tokens"):  # Mistral counts sound beside the prompt
+        return usage["prompt_tokens"] + beside, output, cached
+    if beside > 0 and reasoning in (0, beside):
+        output += beside  # the services that count reasoning beside the completion, and name it or not
     return usage["prompt_tokens"], output, cached
 
 

@@ -46,7 +46,7 @@ _SEARCHES = st.sampled_from([None, {}, {"web_search_requests": 2}])
         Tokens,
         prompt_tokens=_COUNTS, completion_tokens=_COUNTS, total_tokens=_COUNTS, prompt_cache_hit_tokens=_COUNTS,
         num_cached_tokens=_COUNTS, cached_tokens=_COUNTS, server_tool_use_details=_SEARCHES,
-        prompt_tokens_details=st.none() | st.builds(InDetails, _COUNTS, _COUNTS, _COUNTS, _COUNTS),
+        prompt_tokens_details=st.none() | st.builds(InDetails, *[_COUNTS] * 5),
         completion_tokens_details=st.none() | st.builds(OutDetails, _COUNTS, _COUNTS, _COUNTS),
     )
 )  # fmt: skip
@@ -54,7 +54,9 @@ def test_usage_without_classes_is_what_the_classes_give(tokens: Tokens) -> None:
     assert usage.read_usage(tokens) == usage._classed(tokens)
 
 
-@pytest.mark.parametrize("name", ["cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens"])
+@pytest.mark.parametrize(
+    "name", ["cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens", "video_tokens"]
+)
 def test_any_class_of_input_alone_is_told(name: str) -> None:
     tokens = Tokens(prompt_tokens=3, prompt_tokens_details=InDetails(**{name: 1}))
     assert usage.read_usage(tokens).uncached_in == 2

@@ -12,6 +12,7 @@ from midstream.core.errors import Cut
 from midstream.core.events import (
     Answer,
     Attempted,
+    Done,
     Event,
     Failed,
     Fold,
@@ -54,6 +55,8 @@ def ended(*frames: str) -> Any:
     return events_of(*frames)[-1]
 
 
+CALL = call(index=0, id="a", function={"name": "f", "arguments": "{}"})
+
 # ------------------------------------------------------------------------------------------------------------ sound
 
 
@@ -72,16 +75,32 @@ def test_the_end_of_a_spoken_answer_is_a_natural_one_in_every_dialect(name: str)
     assert choice.stop == "stop"
 
 
+ENDED = {
+    "text": ([ROLE, chunk({"content": "a"}), COUNTED, DONE], ["stop"]),
+    "a call": ([ROLE, chunk(CALL), chunk({"content": ""}, usage=USAGE), DONE], ["tool_calls"]),
+    "a sound": ([ROLE, BEGUN, SOUND, NO_CHOICE, COUNTED, DONE], ["stop"]),
+    "one of two choices": ([chunk({"content": "a"}), chunk({"content": "b"}, choice=1), chunk(finish="length"),
+                            chunk({}, usage=USAGE), chunk({}), DONE], ["length", "stop"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("frames", "stops"), ENDED.values(), ids=ENDED.keys())
+def test_what_is_counted_and_marked_as_done_has_ended_without_a_word_for_it(
+    frames: list[str], stops: list[str]
+) -> None:
+    events = events_of(*frames)
+    assert isinstance(events[-1], Done)
+    assert relayed(events) == "".join(frames).encode()
+    assert [choice.stop for choice in fold(events).choices] == stops
+
+
 NOT_ENDED = {
     "no end mark": [ROLE, BEGUN, SOUND, NO_CHOICE, COUNTED, KEPT],
     "not counted": [ROLE, BEGUN, SOUND, NO_CHOICE, KEPT, DONE],
-    "not kept": [ROLE, BEGUN, SOUND, NO_CHOICE, COUNTED, DONE],
     "nothing said": [ROLE, NO_CHOICE, COUNTED, KEPT, DONE],
-    "only text": [ROLE, chunk({"content": "a"}), COUNTED, DONE],
-    "only a call": [ROLE, chunk(call(index=0, id="a", function={"name": "f", "arguments": "{}"})), COUNTED, DONE],
-    "another choice that says nothing of its end": [ROLE, BEGUN, SOUND, chunk({"content": "a"}, choice=1), COUNTED,
-                                                    KEPT, DONE],
-}  # fmt: skip
+    "more said than counted": [ROLE, chunk({"content": "a"}), COUNTED, chunk({"content": "b"}), DONE],
+    "counted with what is said": [ROLE, chunk({"content": "a"}, usage=USAGE), DONE],
+}
 
 
 @pytest.mark.parametrize("frames", NOT_ENDED.values(), ids=NOT_ENDED.keys())

@@ -80,15 +80,17 @@ def _in_order(choices: list[BodyChoice]) -> list[BodyChoice]:
 def _choice(choice: BodyChoice, answer_id: str, number: int) -> Choice:
     said = choice.message or Said()
     word = choice.finish_reason or ""
+    # Some servers leave the word empty in an answer that is whole (Snowflake's, for Claude).
+    end = "stop" if choice.finish_reason == "" else word
     if choice.logprobs is None and choice.native_finish_reason is None and _is_plain(said):
         stop = choice.stop_reason if isinstance(choice.stop_reason, str) else None
-        return Choice((Text(said.content),), read_reason(word, False), word, stop)  # type: ignore[arg-type]
+        return Choice((Text(said.content),), read_reason(end, False), word, stop)  # type: ignore[arg-type]
     parts = _parts(said, answer_id, number)
     probs = choice.logprobs or {}
     tokens = probs.get("content") or probs.get("refusal")
     return Choice(
         parts=tuple(parts),
-        stop=read_reason(word, any(isinstance(part, ToolCall) for part in parts)),
+        stop=read_reason(end, any(isinstance(part, ToolCall) for part in parts)),
         native_stop=choice.native_finish_reason or word,
         sequence=choice.stop_reason if isinstance(choice.stop_reason, str) else None,
         logprobs=tuple(tokens) if isinstance(tokens, list) else (),
@@ -118,7 +120,7 @@ def _parts(said: Said, answer_id: str, number: int) -> list[Part]:
     if said.refusal:
         parts.append(Refusal(said.refusal))
     parts += [image for item in said.images or () if (image := read_image(item)) is not None]
-    if said.audio is not None and said.audio.data is not None:
+    if said.audio is not None and said.audio.data:
         parts.append(read_sound(said.audio, said.audio.data))
     elif said.audio is not None and said.audio.transcript:
         parts.append(Text(said.audio.transcript))

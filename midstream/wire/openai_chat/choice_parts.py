@@ -94,8 +94,8 @@ class ChoiceParts:
                 self._call(call, out)
             if said.function_call is not None:
                 self._call(Call(index=-1, function=said.function_call), out)
-        word = choice.finish_reason
-        if word is not None and not self.stopped:
+        word = choice.finish_reason  # some servers send an empty one until there is one
+        if word and not self.stopped:
             sequence = choice.stop_reason if isinstance(choice.stop_reason, str) else None
             self._stop((word, choice.native_finish_reason or word, sequence), out)
 
@@ -269,10 +269,8 @@ class ChoiceParts:
         return not self._next and not self._calls and self._sound is None
 
     def may_end(self, counted: bool) -> bool:
-        """Has it said enough of its end for the end mark to be one? OpenAI says of a sound how long it is kept, and
-        never why it ended. counted: the service has told its tokens."""
-        spoken = self._sound is not None and self._sound.expires_at is not None and bool(self._sound_data)
-        return self._reason is not None or (counted and spoken)
+        """Has it said enough for the end mark to be its end? counted: the service has told the tokens of it all."""
+        return self._reason is not None or (counted and bool(self._next or self._calls or self._sound_data))
 
     def end(self, out: list[Event]) -> None:
         """Ends what has come since the last stop."""

@@ -88,22 +88,23 @@ class MessagesReader:
         if refusal:
             parts.append(Refusal(text_at(told, "refusal", path)))
         sound = told.get("audio")
-        if isinstance(sound, dict):
+        if isinstance(sound, dict) and not _empty(sound):
             parts.append(Foreign("audio", State(NAME, sound)))
         calls = told.get("tool_calls")
         calls = [] if calls is None else calls
         if not isinstance(calls, list):
             raise BadRequest(f"{path}.tool_calls must be an array", param=f"{path}.tool_calls")
         parts += [self._call(call, f"{path}.tool_calls[{at}]") for at, call in enumerate(calls)]
-        if told.get("function_call") is not None:
-            parts.append(self._legacy_call(told["function_call"], f"{path}.function_call"))
+        legacy = told.get("function_call")
+        if legacy is not None and not _empty(legacy):
+            parts.append(self._legacy_call(legacy, f"{path}.function_call"))
         return tuple(parts)
 
     def _call(self, call: Any, path: str) -> ToolCall:
         if not isinstance(call, dict):
             raise BadRequest(f"{path} must be an object", param=path)
         own = text_at(call, "id", path)
-        kind = "custom" if call.get("type") == "custom" or "custom" in call else "function"
+        kind = "custom" if call.get("type") == "custom" or ("function" not in call and "custom" in call) else "function"
         named = call.get(kind)
         if not isinstance(named, dict):
             raise BadRequest(f"{path}.{kind} must be an object", param=f"{path}.{kind}")
@@ -124,6 +125,11 @@ class MessagesReader:
         self._legacy[name] = own
         self._legacy_calls += 1
         return ToolCall(own, name, _arguments(call, path))
+
+
+def _empty(member: Any) -> bool:
+    """Does it only name what it could hold? Some servers answer so, and their callers send it back."""
+    return isinstance(member, dict) and bool(member) and not any(member.values())
 
 
 def _arguments(named: dict[str, Any], path: str) -> str:

@@ -195,9 +195,10 @@ def unique_id(given: str | int | None, taken: set[str], answer_id: str, choice: 
 
 def called(call: Call) -> tuple[Named, bool]:
     """(what is called, is it a custom tool?)"""
-    if call.custom is not None:
-        return call.custom, True
-    return call.function or Named(), False
+    custom, function = call.custom, call.function
+    if custom is not None and (custom.name or custom.input or function is None):
+        return custom, True
+    return function or Named(), False
 
 
 def read_call(call: Call, own_id: str) -> ToolCall:

@@ -52,6 +52,7 @@ class InDetails(Struct, gc=False):
     cache_write_tokens: int | None = None
     audio_tokens: int | None = None
     image_tokens: int | None = None
+    video_tokens: int | None = None
 
 
 class OutDetails(Struct, gc=False):

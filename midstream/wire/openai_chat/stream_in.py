@@ -79,6 +79,7 @@ class StreamReader:
         said, size = self._pattern.lead(data[at:])
         if said and self._sse.between:
             out.append(Delta(self._at, said, self._number, data[at : at + size]))
+            self._counted = False
             at += size
         return data[at:]
 
@@ -131,6 +132,7 @@ class StreamReader:
         """Tells what has come together of the open part, if anything has."""
         if texts:
             out.append(Delta(self._at, "".join(texts), self._number, b"".join(raws)))
+            self._counted = False
             texts.clear()
             raws.clear()
 
@@ -266,8 +268,10 @@ class StreamReader:
             parts.read(choice, out)
             self._turn_to(number)
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
+        if len(out) > first:
+            self._counted = False
         if usage is not None:
-            self._counted = True
+            self._counted = len(out) == first
             if chunk.choices and len(out) == first:
                 # Only a chunk without choices may be left out by a face, so this one's bytes go with another event.
                 out.append(Passed())
@@ -290,7 +294,8 @@ class StreamReader:
 
     def _may_end(self) -> bool:
         """The service says that it has: a choice that was announced, and of which nothing came, does not keep the
-        others from their end."""
+        others from their end. Services that never say why an answer ended (OpenAI of a sound, Snowflake of Claude,
+        LiteLLM of a second choice) tell its tokens when all of it has been said."""
         rest = [one for one in self._choices.values() if not one.may_end(self._counted)]
         return len(rest) < len(self._choices) and all(one.silent for one in rest)
 

@@ -81,12 +81,24 @@ def _is_plain(tokens: Tokens) -> bool:
         return False
     inside, outside = tokens.prompt_tokens_details, tokens.completion_tokens_details
     if inside is not None and (
-        inside.cached_tokens or inside.cache_write_tokens or inside.audio_tokens or inside.image_tokens
+        inside.cached_tokens
+        or inside.cache_write_tokens
+        or inside.audio_tokens
+        or inside.image_tokens
+        or inside.video_tokens
     ):
         return False
     if outside is not None and (outside.reasoning_tokens or outside.audio_tokens or outside.image_tokens):
         return False
-    return not tokens.server_tool_use_details
+    return not tokens.server_tool_use_details and not _beside(tokens)
+
+
+def _beside(tokens: Tokens) -> int:
+    """What the total counts that is neither in the prompt nor in the completion."""
+    prompt, completion, total = tokens.prompt_tokens, tokens.completion_tokens, tokens.total_tokens
+    if prompt is None or completion is None or total is None or prompt < 0 or completion < 0:
+        return 0
+    return max(total - prompt - completion, 0)
 
 
 def _classed(tokens: Tokens) -> Usage:
@@ -94,15 +106,19 @@ def _classed(tokens: Tokens) -> Usage:
     odd = prompt < 0 or visible < 0
     prompt, visible = max(prompt, 0), max(visible, 0)
     inside = tokens.prompt_tokens_details or InDetails()
+    beside = _beside(tokens)
+    if beside and inside.audio_tokens == beside:  # Mistral counts sound beside the prompt
+        prompt, beside = prompt + beside, 0
     cached = inside.cached_tokens or tokens.prompt_cache_hit_tokens or tokens.num_cached_tokens or tokens.cached_tokens
     rest, cache_read = _take(prompt, cached)
     rest, cache_write = _take(rest, inside.cache_write_tokens)
     rest, audio_in = _take(rest, inside.audio_tokens)
     rest, image_in = _take(rest, inside.image_tokens)
+    rest, video_in = _take(rest, inside.video_tokens)
     outside = tokens.completion_tokens_details or OutDetails()
     reasoning = max(outside.reasoning_tokens or 0, 0)
-    if reasoning and tokens.total_tokens == prompt + visible + reasoning:  # xAI counts reasoning beside completion
-        out_reasoning = reasoning
+    if beside and reasoning in (0, beside):  # xAI counts thoughts beside the completion, Google in the total alone
+        out_reasoning = beside
     else:
         visible, out_reasoning = _take(visible, reasoning)
     visible, audio_out = _take(visible, outside.audio_tokens)
@@ -114,6 +130,7 @@ def _classed(tokens: Tokens) -> Usage:
         cache_write_5m=cache_write,
         audio_in=audio_in,
         image_in=image_in,
+        video_in=video_in,
         out_text=visible,
         out_reasoning=out_reasoning,
         audio_out=audio_out,
@@ -138,6 +155,8 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     }
     if usage.image_in:
         inside["image_tokens"] = usage.image_in
+    if usage.video_in:
+        inside["video_tokens"] = usage.video_in
     outside = {
         "reasoning_tokens": usage.out_reasoning,
         "audio_tokens": usage.audio_out,
