@@ -9,6 +9,10 @@ class Unusable(Exception):
     """The schema itself is at fault: nothing can be said about values."""
 
 
+class Unfinished(Unusable):
+    """The check would be more work than it may be."""
+
+
 def misfit(schema: dict[str, Any], value: Any) -> str | None:
     """Why a JSON value does not fit, beginning with the path of the field ("items.0.name: ..."); None when it does.
     Nothing fits a schema that cannot be used. Work is bounded and nothing is fetched (see schema_checker)."""
