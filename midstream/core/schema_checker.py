@@ -20,11 +20,11 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from .json_schema import Unfinished, Unusable
+from .json_schema import MAX_WORK, Unfinished, Unusable
 from .schema_shape import misshapen
 
-#: What one check may cost: a keyword or a schema gone into is 1, about ten microseconds; and an empty object's.
-MAX_WORK, EMPTY_WORK = 40_000, 5_000
+#: What the check of an empty object may cost. A keyword or a schema gone into is 1, about ten microseconds.
+EMPTY_WORK = 5_000
 #: Bytes of a schema, characters of an expression in it, and errors of which the best one is told.
 MAX_SCHEMA, MAX_EXPRESSION, MAX_ERRORS = 256 * 1024, 4096, 100
 #: What RE2 says of what is no expression anywhere, and not only unknown to RE2.
