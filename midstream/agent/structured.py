@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -10,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..core.errors import Garbled
-from ..core.json_schema import misfit
+from ..core.json_schema import MAX_WORK, SHORT_WORK, Unfinished, misfit
 from ..core.json_words import object_of, unfenced, value_of
 from ..core.parts import Message, Text, declines, spoken, text_of
 from ..core.serving import Completed
@@ -44,7 +45,7 @@ async def structured(
     """prompt: all that was said before the answer `text`. stop: why that ended. quoting: may an error hold words of an
     answer? Raises Garbled, code response_invalid, when the second answer does not fit either, or the first one was
     ended before it could; and what `ask` raises."""
-    found, value, problem = examined(text, form)
+    found, value, problem = await _examined(text, form)
     if problem is None:
         return Checked(found, value)
     if stop in _ENDED:  # it would end there again, and be paid for
@@ -54,7 +55,7 @@ async def structured(
     parts = choices[0].parts if choices else ()
     if declines(parts):
         return Checked(spoken(parts), None, completed, declined=True)
-    found, value, problem = examined(text_of(parts), form)
+    found, value, problem = await _examined(text_of(parts), form)
     if problem is None:
         return Checked(found, value, completed)
     raise _unfit(_ENDED.get(choices[0].stop if choices else "", problem if quoting else _UNTOLD))
@@ -64,15 +65,22 @@ def _unfit(why: str) -> Garbled:
     return Garbled(f"the model's answer does not have the form that was asked for: {why}", code="response_invalid")
 
 
-def examined(text: str, form: Format) -> tuple[str, Any, str | None]:
-    """The JSON text in an answer, its value, and what is wrong with it."""
+async def _examined(text: str, form: Format) -> tuple[str, Any, str | None]:
+    try:
+        return examined(text, form, SHORT_WORK)
+    except Unfinished:  # few are: others go on meanwhile
+        return await asyncio.to_thread(examined, text, form)
+
+
+def examined(text: str, form: Format, work: int = MAX_WORK) -> tuple[str, Any, str | None]:
+    """The JSON text in an answer, its value, and what is wrong with it. Raises Unfinished, as `misfit` does."""
     found = unfenced(text)
     if form.kind == "text":
         return text, text, None
     if form.kind == "json":
         return found, *object_of(found)
     value, problem = value_of(found)
-    return found, value, problem or misfit(form.schema or {}, value)
+    return found, value, problem or misfit(form.schema or {}, value, work)
 
 
 def repairing(prompt: Prompt, text: str, form: Format, problem: str) -> Prompt:

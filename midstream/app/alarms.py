@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from ..core.errors import LimitReached, NotFound, StoreDown
+from ..core.errors import LimitReached, StoreDown
+from ..core.secret import Secret
 from ..delivery.webhook import Webhook, Webhooks
 from ..metering.alerts import Alarm, Alert, alarms_in, digest, fingerprint, raised, told
 from ..store import Store
@@ -16,7 +17,6 @@ from ..store.database import Statement
 from ..store.ledger import DeliveryAdded, statement
 from ..store.nouns import NounRow
 from ..store.outbox import OutboxRow
-from ..store.secrets import Secrets
 from .clock import Clock
 
 #: Alerts of one org that are looked at, and limits remembered as told before those that are over are forgotten.
@@ -37,23 +37,21 @@ class Telling:
         self._now = now
 
     async def handle(self, row: OutboxRow) -> Iterable[Statement]:
-        org = self._store.org(row.org_id)
-        alerts = [(one, msgspec.convert(one.value(), Alert)) for one in await org.nouns.page("alert", limit=MOST)]
+        found = await self._store.org(row.org_id).nouns.sealed("alert", MOST)
+        alerts = [(noun, msgspec.convert(noun.value(), Alert), secret) for noun, secret in found]
         caused: list[Statement] = []
         for place, alarm in enumerate(alarms_in(row.payload)):
-            for noun, alert in alerts:
+            for noun, alert, secret in alerts:
                 if alert.wants(alarm):
-                    caused += await self._told(noun, alert, alarm, f"{row.id}:{place}", org.secrets)
+                    caused += self._told(noun, alert, secret, alarm, f"{row.id}:{place}")
         return caused
 
-    async def _told(
-        self, noun: NounRow, alert: Alert, alarm: Alarm, occasion: str, secrets: Secrets
+    def _told(
+        self, noun: NounRow, alert: Alert, secret: Secret | None, alarm: Alarm, occasion: str
     ) -> Iterable[Statement]:
         now, org = self._now(), noun.org_id
         id = "dlv_" + digest(noun.id, occasion)
-        headers: dict[str, str] = {}
-        with contextlib.suppress(NotFound):
-            headers = msgspec.json.decode(await secrets.get(noun.id), type=dict[str, str])
+        headers = {} if secret is None else msgspec.json.decode(secret.reveal(), type=dict[str, str])
         target = self._webhooks.sealed(Webhook(alert.webhook.url, headers), org, id)
         message = DeliveryAdded(id, org, "webhook", target, told(noun.id, alert, org, alarm), now, now)
         if not alert.window_seconds:  # the id alone says which occasion it is

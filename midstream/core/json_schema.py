@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+#: What a check may cost (see schema_checker), and one that others on the event loop do not feel.
+MAX_WORK, SHORT_WORK = 40_000, 1_000
+
 
 class Unusable(Exception):
     """The schema itself is at fault: nothing can be said about values."""
 
 
-def misfit(schema: dict[str, Any], value: Any) -> str | None:
+class Unfinished(Unusable):
+    """The check would be more work than it may be."""
+
+
+def misfit(schema: dict[str, Any], value: Any, work: int = MAX_WORK) -> str | None:
     """Why a JSON value does not fit, beginning with the path of the field ("items.0.name: ..."); None when it does.
-    Nothing fits a schema that cannot be used. Work is bounded and nothing is fetched (see schema_checker)."""
+    Nothing fits a schema that cannot be used. Work is bounded and nothing is fetched (see schema_checker). Raises
+    Unfinished where less work is allowed than ever, and that does not do."""
     if isinstance(value, dict) and (not schema or schema == {"type": "object"}):
         return None  # by far the most frequent one needs no library
     from .schema_checker import first_error
 
     try:
-        return first_error(schema, value)
+        return first_error(schema, value, work)
     except Unusable as reason:
+        if work < MAX_WORK and isinstance(reason, Unfinished):
+            raise
         return f"the schema {reason}"
 
 

@@ -28,6 +28,8 @@ _BEGUN = re.compile(
     rb"(?:\\{1,16}(?:u[0-9a-f]{0,4})?){1,2}|(?:%[0-9a-f]{0,2}){1,4}|&#?\w{0,7}|[\xc2-\xf4][\x80-\xbf]{0,2}",
     re.IGNORECASE,
 )
+#: No character is written so wide, nor is what has begun.
+_FAR = 64
 
 
 def masked(data: bytes, secrets: Iterable[str]) -> bytes:
@@ -71,19 +73,38 @@ def _password(token: str) -> str:
 
 
 def _begins(secret: str, data: bytes) -> int:
-    """Where at the end of data the secret begins; its length where it does not."""
-    signs = [re.compile(_sign(one)) for one in secret]
-    first = max(len(data) - _WIDEST * len(secret), 0)
-    for at in range(first, len(data)):
-        last = place = at
-        for sign in signs:
-            found = sign.match(data, place)
+    """Where at the end of data the secret begins; its length where it does not. Each place is looked at once, from the
+    end on: what leads from there to the end is known of those behind it, as bits, one for each place in the secret."""
+    end, any_place = len(data), (2 << len(secret)) - 1
+    places: dict[str, int] = {}
+    for place, one in enumerate(secret):
+        places[one] = places.get(one, 0) | 1 << place
+    signs = {one: re.compile(_sign(one)) for one in places}
+    coded = [one for one in places if not _is_same(one)]
+    leads, breaks, begins = {end: any_place}, {end: 0}, end
+    for at in range(end - 1, max(end - _WIDEST * len(secret), 0) - 1, -1):
+        leads[at], breaks[at] = 0, any_place
+        here = chr(data[at])
+        for one in coded if not _is_same(here) else (here,) if here in places else ():
+            found = signs[one].match(data, at)
             if found is None:
-                break
-            last, place = place, found.end()
-        if place == len(data) or (place > at and (_BEGUN.fullmatch(data, place) or _BEGUN.fullmatch(data, last))):
-            return at
-    return len(data)
+                continue
+            to = found.end()
+            led = leads[to]
+            if end - to < _FAR and (_BEGUN.fullmatch(data, to) or _BEGUN.fullmatch(data, at)):
+                led |= breaks[to]
+            leads[at] |= led >> 1 & places[one]
+            breaks[at] &= ~places[one]
+        leads.pop(at + _FAR, None)
+        breaks.pop(at + _FAR, None)
+        if leads[at] & 1:
+            begins = at
+    return begins
+
+
+def _is_same(sign: str) -> bool:
+    """Is it written the same everywhere?"""
+    return sign.isascii() and sign.isalnum()
 
 
 @lru_cache(maxsize=256)
@@ -104,7 +125,7 @@ def _sign(sign: str) -> bytes:
     """One character as it may be written."""
     octets = sign.encode("utf-8", "replace")
     plain = re.escape(octets)
-    if sign.isascii() and sign.isalnum():
+    if _is_same(sign):
         return plain
     units = sign.encode("utf-16-be", "replace")
     coded = b"".join(rb"\\{1,16}u%02x%02x" % (units[at], units[at + 1]) for at in range(0, len(units), 2))

@@ -7,45 +7,51 @@ takes a tenth of a second to load."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import msgspec
 import re2
 from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.exceptions import UnknownType, best_match
-from msgspec import Struct
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
-from .json_schema import Unusable
+from .json_schema import MAX_WORK, Unfinished, Unusable
 from .schema_shape import misshapen
 
-#: Keywords that one check looks at, bytes of a schema, and characters of an expression in it.
-MAX_WORK, MAX_SCHEMA, MAX_EXPRESSION = 20_000, 256 * 1024, 4096
+#: What the check of an empty object may cost. A keyword or a schema gone into is 1, about ten microseconds.
+EMPTY_WORK = 5_000
+#: Bytes of a schema, characters of an expression in it, and errors of which the best one is told.
+MAX_SCHEMA, MAX_EXPRESSION, MAX_ERRORS = 256 * 1024, 4096, 100
 #: What RE2 says of what is no expression anywhere, and not only unknown to RE2.
 _UNREADABLE = (
     b"missing )", b"unexpected )", b"missing ]", b"invalid character class range", b"no argument for",
     b"bad repetition", b"trailing \\",
 )  # fmt: skip
 
+#: Keywords that give a schema within a name of its own.
+_PLACES = (b'"$id"', b'"$anchor"', b'"$dynamicAnchor"')
+
+_SIZED = (str, list, dict)
+
 Check = Callable[[Any, Any, Any, Any], Iterable[Any] | None]
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class _Checker(Struct):
-    """left: the one element is how much work this check may still do."""
-
-    validator: Any
-    left: list[int]
+#: The one element is how much work this check may still do.
+_left: ContextVar[list[int]] = ContextVar("left")
 
 
-def first_error(schema: Any, value: Any) -> str | None:
+def first_error(schema: Any, value: Any, work: int = MAX_WORK) -> str | None:
     """Why value does not fit. Raises Unusable."""
-    checker = _checker(_text(schema))
-    checker.left[0] = MAX_WORK
+    validator = _validator(_text(schema))
+    _left.set([work])
     try:
-        error = best_match(checker.validator.iter_errors(value))
+        error = best_match(islice(validator.iter_errors(value), MAX_ERRORS))
     except RecursionError:
         raise Unusable("or the value is nested too deeply") from None
     except UnknownType as unknown:
@@ -62,10 +68,11 @@ def examine(schema: Any) -> str | None:
     if not isinstance(schema, dict):
         return "a JSON Schema is an object"
     _text(schema)
+    _left.set([EMPTY_WORK])
     wrong = misshapen(schema, _readable)
     if wrong is not None:
         return _worded(*wrong)
-    first_error(schema, {})
+    first_error(schema, {}, EMPTY_WORK)
     return None
 
 
@@ -89,41 +96,50 @@ def _short(message: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def _checker(text: bytes) -> _Checker:
-    left = [MAX_WORK]
-    keywords: dict[str, Check] = {
-        **Draft202012Validator.VALIDATORS,
-        "pattern": _pattern,
-        "patternProperties": _pattern_properties,
-        "additionalProperties": _additional,
-        "uniqueItems": _unique,
-    }
-    if b'"patternProperties"' in text:
-        del keywords["unevaluatedProperties"]  # the library's own asks the interpreter's engine
-    kind = validators.create(
-        Draft202012Validator.META_SCHEMA,
-        {name: _counted(check, left) for name, check in keywords.items()},
-        type_checker=Draft202012Validator.TYPE_CHECKER,
-        id_of=Draft202012Validator.ID_OF,
-    )
-    kind.evolve = _evolved
-    return _Checker(kind(msgspec.json.decode(text), registry=Registry()), left)
+def _validator(text: bytes) -> Any:
+    schema = msgspec.json.decode(text)
+    kind = _LAX if b'"patternProperties"' in text else _STRICT
+    if not any(word in text for word in _PLACES):
+        return kind(schema, registry=Registry())
+    # What has a name of its own is looked for once: the library would go through all for each reference to it.
+    resource = DRAFT202012.create_resource(schema)
+    id = resource.id() or ""
+    return kind(schema, _resolver=validators.SPECIFICATIONS.with_resource(id, resource).crawl().resolver(id))
 
 
-def _evolved(validator: Any, **changes: Any) -> Any:
+def _evolved(validator: Any, *, schema: Any, _resolver: Any = None) -> Any:
     """For a schema within: the library would go on with checks of its own where that one names a draft."""
-    kept = {"schema": validator.schema, "registry": validator._registry, "_resolver": validator._resolver}
-    return type(validator)(**{**kept, **changes})
+    _spend(1)
+    return type(validator)(schema, registry=validator._registry, _resolver=_resolver or validator._resolver)
 
 
-def _counted(check: Check, left: list[int]) -> Check:
+def _spend(work: int) -> None:
+    left = _left.get()
+    left[0] -= work
+    if left[0] < 0:
+        raise Unfinished("asks for more work than a check may be")
+
+
+def _counted(check: Check) -> Check:
     def counted(validator: Any, word: Any, value: Any, schema: Any) -> Iterator[Any]:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Unusable("asks for more work than a check may be")
-        yield from check(validator, word, value, schema) or ()
+        size = len(word) if isinstance(word, _SIZED) else 0
+        if isinstance(value, _SIZED):
+            size += len(value)
+        _spend(1 + (size >> 6))
+        for error in check(validator, word, value, schema) or ():
+            _spend(len(error.message) >> 8)  # it holds the value
+            yield error
 
     return counted
+
+
+def _compared(check: Check) -> Check:
+    def compared(validator: Any, word: Any, value: Any, schema: Any) -> Iterable[Any] | None:
+        if isinstance(value, list | dict):
+            _spend(len(_encode(value)) >> 6)
+        return check(validator, word, value, schema)
+
+    return compared
 
 
 def _pattern(validator: Any, pattern: Any, value: Any, schema: Any) -> Iterator[Any]:
@@ -133,6 +149,7 @@ def _pattern(validator: Any, pattern: Any, value: Any, schema: Any) -> Iterator[
 
 def _pattern_properties(validator: Any, patterns: Any, value: Any, schema: Any) -> Iterator[Any]:
     if isinstance(value, dict):
+        _spend(len(value) * len(patterns) >> 4)
         for pattern, below in patterns.items():
             for name, one in value.items():
                 if _found(pattern, name, False):
@@ -143,6 +160,7 @@ def _additional(validator: Any, below: Any, value: Any, schema: Any) -> Iterator
     if not isinstance(value, dict):
         return
     known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    _spend(len(value) * len(patterns) >> 4)
     more = [name for name in value if name not in known and not any(_found(one, name, True) for one in patterns)]
     if below is False and more:
         names = ", ".join(map(repr, more[:10]))
@@ -153,30 +171,65 @@ def _additional(validator: Any, below: Any, value: Any, schema: Any) -> Iterator
 
 
 def _unique(validator: Any, word: Any, value: Any, schema: Any) -> Iterator[Any]:
-    if word is True and isinstance(value, list) and len({_encode(item) for item in value}) < len(value):
-        yield ValidationError("the items are not all different")
+    if word is True and isinstance(value, list):
+        items = [_encode(item) for item in value]
+        _spend(sum(map(len, items)) >> 10)
+        if len(set(items)) < len(items):
+            yield ValidationError("the items are not all different")
+
+
+def _kind(without: str = "") -> Any:
+    known = Draft202012Validator.VALIDATORS
+    checks: dict[str, Check] = {
+        **known,
+        "const": _compared(known["const"]),
+        "enum": _compared(known["enum"]),
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional,
+        "uniqueItems": _unique,
+    }
+    kind = validators.create(
+        Draft202012Validator.META_SCHEMA,
+        {name: _counted(check) for name, check in checks.items() if name != without},
+        type_checker=Draft202012Validator.TYPE_CHECKER,
+        id_of=Draft202012Validator.ID_OF,
+    )
+    kind.evolve = _evolved
+    return kind
+
+
+_STRICT = _kind()
+#: The library's own `unevaluatedProperties` asks the interpreter's engine where there are `patternProperties`.
+_LAX = _kind(without="unevaluatedProperties")
 
 
 @lru_cache(maxsize=1024)
 def _expression(pattern: str) -> Any:
-    """Compiled, or why not."""
+    """Compiled, or why not. Some few letters can take long, which is their check's work."""
     if len(pattern) > MAX_EXPRESSION:
         return b"too long to be looked at"
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 1 << 20
+    left = _left.get()
     try:
-        return re2.compile(pattern, options)
+        expression = re2.compile(pattern, options)
+        left[0] -= 3 + (expression.programsize >> 4)
     except re2.error as error:
+        left[0] -= 500 if b"too large" in error.args[0] else 3
         return error.args[0]
+    return expression
 
 
 def _readable(pattern: str) -> bool:
     expression = _expression(pattern)
+    _spend(0)
     return not (isinstance(expression, bytes) and expression.startswith(_UNREADABLE))
 
 
 def _found(pattern: Any, text: str, unknown: bool) -> bool:
     """unknown: what is said of a pattern that RE2 does not know."""
     expression = _expression(pattern) if isinstance(pattern, str) else b""
+    _spend(0)
     return unknown if isinstance(expression, bytes) else expression.search(text) is not None

@@ -64,6 +64,7 @@ _NOUN = f"SELECT {NounRow.COLUMNS} FROM nouns WHERE id = $1 AND org_id = $2 AND 
 _NOUNS = f"""
 SELECT {NounRow.COLUMNS} FROM nouns WHERE org_id = $1 AND kind = $2 AND deleted_at IS NULL
 ORDER BY created_at DESC, id DESC LIMIT $3"""
+_NOUNS_SEALED = f"SELECT * FROM ({_NOUNS}) AS found {WITH_OWNERS} AND substr(name, 1, length($4)) = $4"
 _NOUNS_AFTER = f"""
 SELECT {NounRow.COLUMNS} FROM nouns
 WHERE org_id = $1 AND kind = $2 AND deleted_at IS NULL AND (created_at, id) < ($3, $4)
@@ -134,6 +135,12 @@ class NounStore:
         rows = await self._db.read(_ALL_SEALED, self._org, MOST)
         found = sorted([NounRow(*row) for row in rows if row[6] is not None], key=lambda one: (one.created_at, one.id))
         return _by_kind(found), self._secrets.opened([row for row in rows if row[6] is None])
+
+    async def sealed(self, kind: str, limit: int) -> list[tuple[NounRow, Secret | None]]:
+        """The newest ones, each with its secret of the same moment."""
+        rows = await self._db.read(_NOUNS_SEALED, self._org, kind, limit, KINDS[kind])
+        secrets = self._secrets.opened([row for row in rows if row[6] is None])
+        return [(NounRow(*row), secrets.get(row[0])) for row in rows if row[6] is not None]
 
     async def change(
         self,

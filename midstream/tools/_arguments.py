@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..core.agents import Tool
-from ..core.json_schema import misfit
+from ..core.json_schema import MAX_WORK, misfit
 from ..core.json_words import arguments_in
 
 #: Bytes of one call's arguments.
@@ -35,8 +35,9 @@ def read(text: str, tool: Tool) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in tool.mapped}
 
 
-def complete(given: dict[str, Any], tool: Tool, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that the tool gets. Raises Refused when one is missing or does not fit the schema."""
+def complete(given: dict[str, Any], tool: Tool, variables: Mapping[str, Any], work: int = MAX_WORK) -> dict[str, Any]:
+    """The arguments that the tool gets. Raises Refused when one is missing or does not fit the schema, and Unfinished,
+    as `misfit` does."""
     arguments = dict(given)
     for name, path in tool.mapped.items():
         value = at(variables, path)
@@ -50,7 +51,7 @@ def complete(given: dict[str, Any], tool: Tool, variables: Mapping[str, Any]) ->
         for name, value in arguments.items()
         if name not in tool.mapped or (isinstance(known, dict) and name in known)
     }
-    problem = misfit(tool.parameters, shown)
+    problem = misfit(tool.parameters, shown, work)
     if problem is not None:
         raise Refused(f"the arguments do not fit the tool's schema: {problem}")
     return arguments

@@ -18,6 +18,7 @@ import msgspec
 from ..core.agents import Tool
 from ..core.errors import Bug, MidstreamError, StoreDown, forget_frames
 from ..core.ids import new_id
+from ..core.json_schema import SHORT_WORK, Unfinished
 from ..core.parts import ToolCall
 from ..core.toolbox import IN_DOUBT, ToolAnswer, ToolScope
 from ..store.ledger import storable
@@ -102,7 +103,7 @@ class Tools:
         if scope.write is not None:
             journal = journal.through(scope.write)
         known = {tool.name: tool for tool in reversed(tools)}
-        here = [self._read(round, place, call, known, scope) for place, call in enumerate(calls)]
+        here = [await self._read(round, place, call, known, scope) for place, call in enumerate(calls)]
         running: list[asyncio.Task[None]] = []
         with self._gate(scope.org) as gate:
             try:
@@ -131,7 +132,7 @@ class Tools:
         task.add_done_callback(one.let_go)  # also of one that was cancelled before its first step
         return task
 
-    def _read(self, round: int, place: int, call: ToolCall, known: Mapping[str, Tool], scope: ToolScope) -> _Call:
+    async def _read(self, round: int, place: int, call: ToolCall, known: Mapping[str, Tool], scope: ToolScope) -> _Call:
         """A call that cannot be made is answered here; it is journalled all the same."""
         tool = known.get(call.name, _UNKNOWN)
         written = call.arguments.encode("utf-8", "replace") or b"{}"
@@ -151,7 +152,10 @@ class Tools:
                 raise Refused(f"more than {MAX_CALLS} calls at once: ask again for this one")
             given = read(call.arguments, tool)
             one.queued = msgspec.structs.replace(queued, arguments=msgspec.json.encode(given))
-            one.arguments = complete(given, tool, scope.mappable)
+            try:
+                one.arguments = complete(given, tool, scope.mappable, SHORT_WORK)
+            except Unfinished:  # few are: others go on meanwhile
+                one.arguments = await asyncio.to_thread(complete, given, tool, scope.mappable)
         except Refused as reason:
             one.answer = failed(str(reason), "invalid_arguments")
         return one

@@ -57,6 +57,22 @@ def test_an_answer_that_does_not_fit_is_repaired_by_asking_again_with_what_is_wr
     assert (prompt.tools, prompt.params) == ((), PROMPT.params)
 
 
+def test_a_long_answer_is_checked_while_others_go_on():
+    form = Format("json_schema", {"items": {"properties": {"n": {"type": "integer"}}}})
+    text = json.dumps([{"n": n} for n in range(4_000)])
+
+    async def turns() -> int:
+        task = asyncio.create_task(structured(PROMPT, text, form, Model().ask))
+        count = 0
+        while not task.done():
+            await asyncio.sleep(0)
+            count += 1
+        assert (await task).text == text
+        return count
+
+    assert asyncio.run(turns()) > 3
+
+
 @pytest.mark.parametrize("second", ['{"m": 1}', '{"n": "one"}', "", "no", "[1"])
 def test_a_second_answer_that_does_not_fit_is_an_error_that_says_why(second):
     with pytest.raises(Garbled, match="does not have the form that was asked for") as caught:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from midstream.app.alarms import Bell, Telling
 from midstream.core.errors import LimitReached
@@ -120,6 +121,62 @@ def test_without_a_window_every_occasion_is_told(tmp_path):
         for _ in range(3):
             await rig.happens(ERROR)
         assert len(await rig.told()) == 3
+
+    rigged(tmp_path, do)
+
+
+class Meanwhile:
+    """A database of which something is changed before its so many-th read."""
+
+    def __init__(self, db: Any, left: int, change: Callable[[], Awaitable[None]]) -> None:
+        self._db = db
+        self._left = left
+        self._change = change
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    async def read(self, *asked: Any) -> Any:
+        await self._one_less()
+        return await self._db.read(*asked)
+
+    async def look_up(self, *asked: Any) -> Any:
+        await self._one_less()
+        return await self._db.look_up(*asked)
+
+    async def _one_less(self) -> None:
+        self._left -= 1
+        if not self._left:
+            await self._change()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_what_was_sealed_for_one_address_never_goes_to_another(tmp_path, given: bool):
+    """given: the move brings headers of its own."""
+
+    def at(host: str) -> bytes:
+        return msgspec.json.encode(
+            {"name": "a", "type": "Error", "window_seconds": 0, "webhook": {"url": f"http://{host}.test/"}}
+        )
+
+    async def do(rig: Rig) -> None:
+        nouns, db = rig.store.org("org_a").nouns, rig.store.db
+        row = await nouns.create("alert", "a", at("one"), secret='{"x":"1"}')
+
+        async def move() -> None:
+            await nouns.change(row, "a", at("two"), secret='{"x":"2"}' if given else None, moved=True)
+
+        rig.store.db = Meanwhile(db, 2, move)  # type: ignore[assignment]
+        await rig.happens(ERROR)
+        rig.store.db = db
+        if (await nouns.get("alert", row.id)).body == row.body:
+            await move()
+        await rig.happens(ERROR)
+        rows = await OrgDeliveries(db, "org_a", rig.time.wall).list()
+        hooks = [hook for row in rows if (hook := rig.telling._webhooks.opened(row)) is not None]
+        assert {hook.url: hook.headers for hook in hooks} == {
+            "http://one.test/": {"x": "1"}, "http://two.test/": {"x": "2"} if given else {},
+        }  # fmt: skip
 
     rigged(tmp_path, do)
 

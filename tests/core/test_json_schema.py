@@ -68,6 +68,35 @@ def test_a_schema_within_that_names_its_draft_is_checked_as_safely(draft: str):
     assert misfit(schema, {"a": 1}) == "the schema asks for more work than a check may be"
 
 
+MANY = [f"{n}" for n in range(5_000)]
+THINGS = {"a": [{"b": n} for n in range(5_000)]}
+
+
+def often(schema: Any, times: int = 8_000) -> dict[str, Any]:
+    return {"$defs": {"one": schema}, "allOf": [{"$ref": "#/$defs/one"}] * times}
+
+
+@pytest.mark.parametrize(
+    "schema, value",
+    [
+        (often({"required": MANY}), {"a": 1}),
+        (often({"enum": MANY}), THINGS),
+        (often({"const": THINGS}), THINGS),
+        (often({"properties": {"a": {"uniqueItems": True}}}), THINGS),
+        (often({"properties": {"a": {"items": {}}}}), THINGS),
+        (often({"anyOf": [{"type": "string"}, {"type": "object"}]}), THINGS),
+        (often({"additionalProperties": False, "patternProperties": {name: {} for name in MANY}}), {"a": 1, "b": 2}),
+        ({"patternProperties": {f"\\p{{L}}{n}": {} for n in range(9_000)}}, {"a": 1}),
+        ({**often({"$ref": "#there"}), "properties": {name: {} for name in MANY}, "items": {"$anchor": "there"}}, {}),
+    ],
+    ids=["required", "enum", "const", "uniqueItems", "items", "messages", "names", "expressions", "anchors"],
+)
+def test_what_a_check_costs_is_bounded_whatever_its_keywords_are(schema: dict[str, Any], value: Any):
+    before = time.process_time()
+    misfit(schema, value)
+    assert time.process_time() - before < 6  # each would take from ten seconds to many minutes
+
+
 def test_an_expression_made_to_backtrack_costs_nothing():
     before = time.process_time()
     assert misfit({"properties": {"c": {"pattern": "^(a+)+$"}}}, {"c": "a" * 50_000 + "!"}) is not None

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import html
 import json
+import re
+import time
 from urllib.parse import quote, quote_plus
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from midstream.core import masking
 from midstream.core.masking import credentials, masked, masked_start, masked_text
 
 SECRETS = [
@@ -96,3 +99,42 @@ def test_what_is_secret_of_headers():
         "tok-abcdef", "words-1",
     ]  # fmt: skip
     assert credentials({"authorization": "Basic !"}) == []
+
+
+def begins(secret: str, data: bytes) -> int:
+    """Where at the end of data the secret begins, tried from each place on."""
+    signs = [re.compile(masking._sign(one)) for one in secret]
+    begun = masking._BEGUN.fullmatch
+    for at in range(max(len(data) - masking._WIDEST * len(secret), 0), len(data)):
+        last = place = at
+        for sign in signs:
+            found = sign.match(data, place)
+            if found is None:
+                break
+            last, place = place, found.end()
+        if place == len(data) or (place > at and (begun(data, place) or begun(data, last))):
+            return at
+    return len(data)
+
+
+PIECES = st.sampled_from([*'aab1-"\\%&#; +<\n\x07é🧀', "\\u00", "\\\\", "%2", "&#3", "&quo", "aaaaaaa", '\\"\\'])
+TEXTS = st.lists(PIECES, max_size=8).map("".join)
+
+
+@given(st.data(), st.lists(PIECES, min_size=2, max_size=6).map("".join), TEXTS)
+@settings(max_examples=500, deadline=None)
+def test_where_a_secret_begins_is_where_it_begins_when_all_places_are_tried(
+    data: st.DataObject, secret: str, text: str
+):
+    written = data.draw(st.sampled_from(ways(secret))) * data.draw(st.integers(1, 2))
+    whole = f"{text}{written}".encode()
+    cut = whole[: data.draw(st.integers(0, len(whole)))] + data.draw(TEXTS).encode()[:3]
+    assert masking._begins(secret, cut) == begins(secret, cut)
+
+
+@pytest.mark.parametrize("one", ["a", "-", "\\", "é"])
+def test_a_long_secret_of_one_letter_costs_what_the_text_is_long(one: str):
+    secret, text = one * 4_000 + "b", (one * 3_000 + "c").encode() * 3
+    before = time.process_time()
+    assert masked_start(text, [secret]) == text
+    assert time.process_time() - before < 1

@@ -45,7 +45,7 @@ def schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 @given(st.recursive(st.booleans(), schemas, max_leaves=6))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_it_is_a_schema_where_the_metaschema_says_so(schema: Any):
     assert (misshapen(schema, lambda expression: True) is None) == ORACLE.is_valid(schema)
 
@@ -96,7 +96,7 @@ def test_an_expression_that_only_other_engines_know_is_none_the_less_one(pattern
 def test_a_large_schema_costs_what_it_is_long():
     """By the metaschema the first two took seconds, and the last by the interpreter's engine."""
     before = time.process_time()
-    assert broken({"allOf": [{}] * 15_000}) is None
+    assert broken({"$defs": {"a": {"allOf": [{}] * 15_000}}}) is None
     assert broken({"$defs": {f"{n}": {"type": "object", "properties": {"a": {}}} for n in range(5_000)}}) is None
     assert broken({"pattern": "(?i)" + "[\0-\uffff]" * 20_000}) is None
     assert broken({"pattern": r"\p{L}" * 40_000}) is None

@@ -63,7 +63,8 @@ def test_every_method_is_in_these_tables() -> None:
         "create", "adding", "every", "some", "some_sealed", "named", "is_taken",
     }  # fmt: skip
     assert _public(NounStore) == NOUN_BY_ID.keys() | {
-        "create", "all", "all_sealed", "settings", "change_settings", "put_secret", "drop_secret", "models_number",
+        "create", "all", "all_sealed", "sealed", "settings", "change_settings", "put_secret", "drop_secret",
+        "models_number",
     }  # fmt: skip
 
 
@@ -198,6 +199,9 @@ def test_tools_and_nouns_are_read_with_their_own_secrets_of_the_same_moment(url:
         assert [row.id for row in found["mcp_server"]] == [row.id for row in made]
         assert {name: one.reveal() for name, one in secrets.items()} == await secrets_of(org)
         assert [secrets[row.id].reveal() for row in made] == ["h0", "h1", "h2"]
+        bare = await org.nouns.create("mcp_server", "s3", b"{}")
+        assert await org.nouns.sealed("mcp_server", 2) == [(bare, None), (made[2], secrets[made[2].id])]
+        assert await theirs.nouns.sealed("mcp_server", 2) == []
 
     with_store(url, work)
 

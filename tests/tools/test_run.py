@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import UserDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,6 +84,26 @@ def test_agents_that_call_each_other_do_not_wait_for_each_others_places():
         tools._kinds = {"http": Scripted(None), "agent": Scripted(script)}
         [answer] = await tools.call(1, [call(below=4)], agents, scope())
         assert answer.status == "ok"
+
+    with_store(work)
+
+
+def test_long_arguments_are_checked_while_others_go_on():
+    seen: list[bool] = []
+
+    class Variables(UserDict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            seen.append(threading.current_thread() is threading.main_thread())
+            return super().__getitem__(name)
+
+    async def work(store: Store) -> None:
+        kind = Scripted()
+        look = tool(parameters={"properties": {"all": {"items": {"type": "integer"}}}}, mapped={"who": "who.id"})
+        for size, here in ((10, [True]), (4_000, [True, False])):
+            seen.clear()
+            one = call(id=f"c{size}", all=[*range(size)])
+            [answer] = await tools_of(store, kind).call(size, [one], [look], scope(variables={"who": Variables(id=1)}))
+            assert (answer.status, seen) == ("ok", here)
 
     with_store(work)
 
