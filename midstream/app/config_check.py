@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -91,6 +92,12 @@ def _way_out(egress: EgressConfig, environ: Mapping[str, str], reader: Reader) -
     file = environ.get("SSL_CERT_FILE")
     if file and not Path(file).is_file():
         raise ConfigError("SSL_CERT_FILE", (), f"there is no file {file}")
+    if file:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+        except OSError as error:
+            why = "it holds no certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+            raise ConfigError("SSL_CERT_FILE", (), f"{file} cannot be used: {why}") from None
 
 
 def secret_bytes(text: str) -> bytes:
