@@ -30,6 +30,7 @@ from .config_schema import (
 
 #: Of the key that secrets are sealed with.
 SECRET_BYTES = 32
+NO_KEY = "a key is ASCII text without blanks"
 
 
 def check(config: Config, environ: Mapping[str, str], reader: Reader) -> None:
@@ -136,8 +137,12 @@ def _headers(headers: Mapping[str, str], path: KeyPath, reader: Reader) -> None:
 
 
 def _key(key: Secret, path: KeyPath, reader: Reader) -> None:
-    if any(not "!" <= sign <= "~" for sign in key.reveal()):
-        reader.refuse(path, "a key is ASCII text without blanks")
+    if not can_be_sent(key.reveal()):
+        reader.refuse(path, NO_KEY)
+
+
+def can_be_sent(key: str) -> bool:
+    return all("!" <= sign <= "~" for sign in key)
 
 
 def _mcp_server(server: McpServerConfig, path: KeyPath, reader: Reader) -> None:
