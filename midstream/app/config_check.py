@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from .config_schema import (
 
 #: Of the key that secrets are sealed with.
 SECRET_BYTES = 32
+NO_KEY = "a key is ASCII text without blanks"
 
 
 def check(config: Config, environ: Mapping[str, str], reader: Reader) -> None:
@@ -91,6 +93,12 @@ def _way_out(egress: EgressConfig, environ: Mapping[str, str], reader: Reader) -
     file = environ.get("SSL_CERT_FILE")
     if file and not Path(file).is_file():
         raise ConfigError("SSL_CERT_FILE", (), f"there is no file {file}")
+    if file:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+        except OSError as error:
+            why = "it holds no certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+            raise ConfigError("SSL_CERT_FILE", (), f"{file} cannot be used: {why}") from None
 
 
 def secret_bytes(text: str) -> bytes:
@@ -129,8 +137,12 @@ def _headers(headers: Mapping[str, str], path: KeyPath, reader: Reader) -> None:
 
 
 def _key(key: Secret, path: KeyPath, reader: Reader) -> None:
-    if any(not "!" <= sign <= "~" for sign in key.reveal()):
-        reader.refuse(path, "a key is ASCII text without blanks")
+    if not can_be_sent(key.reveal()):
+        reader.refuse(path, NO_KEY)
+
+
+def can_be_sent(key: str) -> bool:
+    return all("!" <= sign <= "~" for sign in key)
 
 
 def _mcp_server(server: McpServerConfig, path: KeyPath, reader: Reader) -> None:

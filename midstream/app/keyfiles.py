@@ -11,7 +11,7 @@ from ..core.secret import Secret
 from ..store import Store
 from ..store.secrets import SealingKey
 from .config import ServerConfig
-from .config_check import SECRET_BYTES, secret_bytes
+from .config_check import NO_KEY, SECRET_BYTES, can_be_sent, secret_bytes
 
 ADMIN_FILE = "admin.key"
 SECRET_FILE = "secret.key"  # noqa: S105 (the name of a file)
@@ -30,6 +30,8 @@ def admin_key(server: ServerConfig) -> tuple[Secret, Path | None]:
     text = _kept(path, secret("ms-admin-").encode() + b"\n").decode("ascii", "replace").strip()
     if not text:
         raise StoreDown(f"{path} is empty: write an admin key there, or delete it to have one made")
+    if not can_be_sent(text):
+        raise StoreDown(f"{path} holds no key: {NO_KEY}")
     return Secret(text), path
 
 

@@ -9,7 +9,8 @@ It repeats the last user text with a word count. Words in that text change what 
     stall            begin to answer, then say nothing more
 
 Offered tools, it calls each one whose name stands in the text (all at once when several), with arguments made from
-the tool's schema; when the results are there it reports them. `json_schema` is answered with a valid instance."""
+the tool's schema; when the results are there it reports them. `json_schema` is answered with a valid instance. Limits
+of tokens and stop sequences are kept to."""
 
 from __future__ import annotations
 
@@ -69,7 +70,7 @@ async def answer(plan: Plan, emit: Emit) -> None:
             events += [PartStarted(index, call), PartEnded(index)]
         emit((*events, Used(_usage(messages, len(calls))), Stopped("tool_calls"), Done()), 0)
         return
-    await _speak(_WORD.findall(_text(prompt, messages, asked)), asked, plan, emit, messages)
+    await _speak(_text(prompt, messages, asked), asked, plan, emit, messages)
 
 
 def _staged(error: UpstreamError) -> UpstreamError:
@@ -78,11 +79,13 @@ def _staged(error: UpstreamError) -> UpstreamError:
     return error
 
 
-async def _speak(words: list[str], asked: str, plan: Plan, emit: Emit, messages: tuple[Message, ...]) -> None:
+async def _speak(text: str, asked: str, plan: Plan, emit: Emit, messages: tuple[Message, ...]) -> None:
     pace = _PACE.search(asked)
     pause = min(int(pace[1]), MAX_PACE) / 1000 if pace and plan.stream else 0.0
     rules = set(re.findall(r"\b(?:cut|stall)\b", asked))
-    limit = plan.turn.prompt.params.max_tokens
+    params = plan.turn.prompt.params
+    at, sequence = min([(text.find(one), one) for one in params.stop if one and one in text], default=(None, None))
+    words, limit = _WORD.findall(text[:at]), params.max_tokens
     spoken = words if limit is None else words[:limit]
     emit((PartStarted(0, Text("")),), 0)
     for place, word in enumerate(spoken):
@@ -96,8 +99,8 @@ async def _speak(words: list[str], asked: str, plan: Plan, emit: Emit, messages:
             await asyncio.sleep(pause)
         elif place % 500 == 499:
             await asyncio.sleep(0)  # a long answer leaves room for others
-    whole = len(spoken) == len(words)
-    emit((PartEnded(0), Used(_usage(messages, len(spoken))), Stopped("stop" if whole else "length"), Done()), 0)
+    stopped = Stopped("stop", sequence=sequence) if len(spoken) == len(words) else Stopped("length")
+    emit((PartEnded(0), Used(_usage(messages, len(spoken))), stopped, Done()), 0)
 
 
 def _text(prompt: Prompt, messages: tuple[Message, ...], asked: str) -> str:

@@ -62,6 +62,10 @@ _UNABLE = (
     UnknownPostgresError,  # no SQL of ours can cause what the driver has no name for
     TimeoutError,
 )
+#: Nobody may make tables, or there is no place for them.
+_UNMADE = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError, asyncpg.ReadOnlySQLTransactionError)
+#: What a database may be in: SQL_ASCII, which takes every byte as it comes, is what a server made in the locale C has.
+_ENCODINGS = ("UTF8", "SQL_ASCII")
 #: Everything that reading and writing may raise.
 _ANY = (PostgresError, *_GONE, ValueError, OverflowError)
 
@@ -75,6 +79,13 @@ def mapped(error: BaseException) -> BaseException:
     if isinstance(error, asyncpg.DataError | OverflowError | UnicodeEncodeError):
         return BadRequest("a value is larger than the store can hold, or is not text", code="invalid_value")
     return error
+
+
+def _words(error: BaseException) -> str:
+    """Why, for whoever starts a server, in one line. What the driver says of an address may repeat its password."""
+    if isinstance(error, PostgresError):
+        return str(error).partition("\n")[0]
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
 def _bounded() -> str:
@@ -115,7 +126,8 @@ class PostgresDatabase:
 
     @classmethod
     async def connect(cls, dsn: str, *, connections: int = CONNECTIONS) -> PostgresDatabase:
-        """Raises errors.StoreDown when the server cannot be reached or refuses the login."""
+        """Raises errors.StoreDown when the server cannot be reached or refuses the login, and when the database has no
+        place for all text."""
         try:
             pool = await asyncpg.create_pool(  # type: ignore[no-untyped-call]
                 dsn,
@@ -124,9 +136,15 @@ class PostgresDatabase:
                 timeout=CONNECT_TIMEOUT,
                 server_settings={"application_name": "midstream"},
             )
+            async with pool.acquire() as connection:
+                encoding = connection.get_settings().server_encoding
         except _ANY as error:
-            raise StoreDown(f"PostgreSQL cannot be used: {type(error).__name__}") from error
-        return cls(pool, dsn)
+            raise StoreDown(f"PostgreSQL cannot be used: {_words(error)}") from error
+        database = cls(pool, dsn)
+        if encoding not in _ENCODINGS:
+            await database.close()
+            raise StoreDown(f"PostgreSQL cannot be used: the database is in {encoding}: make one with ENCODING 'UTF8'")
+        return database
 
     @asynccontextmanager
     async def _connection(self, seconds: float) -> AsyncIterator[Any]:
@@ -193,10 +211,12 @@ class PostgresDatabase:
         await self._flusher.write(statements)
 
     async def alter(self, statements: Sequence[Statement]) -> None:
-        entry = Entry(statements)
-        await self._commit([entry], "BEGIN", ALTER_TIMEOUT)  # in line behind all others who bring tables to a new form
-        if entry.error is not None:
-            raise entry.error
+        try:  # in line behind all others who bring tables to a new form
+            await self._transact([Entry(statements)], "BEGIN", ALTER_TIMEOUT)
+        except _UNMADE as error:
+            raise StoreDown(f"PostgreSQL makes no tables here: {_words(error)}") from error
+        except _ANY as error:
+            raise mapped(error) from error
 
     async def _commit(self, entries: list[Entry], begin: str = "", seconds: float | None = None) -> None:
         """All in one transaction; when one fails, each in its own."""

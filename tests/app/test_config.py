@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
+import certifi
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -316,6 +317,12 @@ def test_proxies_and_authorities_that_cannot_be_used_are_named_by_their_variable
     socks = refusal("", {"ALL_PROXY": "socks5://127.0.0.1:1080"})
     assert socks == "ALL_PROXY is not an http:// or https:// proxy address"
     assert refusal("", {"SSL_CERT_FILE": "/nope.pem"}) == "SSL_CERT_FILE: there is no file /nope.pem"
+    Path("ca.pem").write_text("-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n")
+    Path("key.pem").write_text("no certificate")
+    for file in ("ca.pem", "key.pem"):
+        said = f"SSL_CERT_FILE: {file} cannot be used: it holds no certificates in PEM"
+        assert refusal("", {"SSL_CERT_FILE": file}) == said
+    assert load(None, {"SSL_CERT_FILE": certifi.where()}, KINDS) == Config()
 
 
 def test_an_empty_variable_counts_as_unset() -> None:

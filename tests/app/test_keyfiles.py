@@ -51,6 +51,13 @@ def test_a_key_file_that_was_emptied_is_not_a_key(tmp_path: Path) -> None:
         secret_key(ServerConfig(data=str(tmp_path)))
 
 
+@pytest.mark.parametrize("text", ["schlüssel", "two words", "two\nlines\n", "\x00"])
+def test_a_key_that_nobody_could_send_is_not_a_key(tmp_path: Path, text: str) -> None:
+    (tmp_path / "admin.key").write_text(text)
+    with pytest.raises(StoreDown, match=r"admin\.key holds no key: a key is ASCII text without blanks"):
+        admin_key(ServerConfig(data=str(tmp_path)))
+
+
 @pytest.mark.parametrize("text", ["ab" * 32, base64.b64encode(b"\xab" * 32).decode()])
 def test_a_secret_key_is_hexadecimal_or_base64(tmp_path: Path, text: str) -> None:
     assert secret_key(ServerConfig(data=str(tmp_path), secret_key=Secret(text))) == b"\xab" * 32

@@ -117,6 +117,21 @@ def test_stall_begins_and_then_says_nothing_more():
     assert not any(isinstance(event, Done | Failed | Stopped) for event in events)
 
 
+def test_a_stop_sequence_ends_it_before_itself_and_is_told():
+    for stop, text, sequence in (
+        ("word3", "word1 word2 ", "word3"),
+        (["never", "rd4", "word3"], "word1 word2 ", "word3"),
+        ("2 w", "word1 word", "2 w"),
+        ("word1", "", "word1"),
+        (["never", ""], "word1 word2 word3 word4 word5", None),
+    ):
+        answer = answer_of("say 5 words", stop=stop)
+        [stopped] = [event for event in events_of("say 5 words", stop=stop) if isinstance(event, Stopped)]
+        assert (text_of(answer.choices[0].parts), stopped.reason, stopped.sequence) == (text, "stop", sequence)
+    short = [event for event in events_of("say 5 words", stop="word4", max_tokens=2) if isinstance(event, Stopped)]
+    assert [(event.reason, event.sequence) for event in short] == [("length", None)]
+
+
 def test_a_limit_of_tokens_ends_it_by_length():
     answer = answer_of("say 10 words", max_completion_tokens=3)
     assert text_of(answer.choices[0].parts).split() == ["word1", "word2", "word3"]
