@@ -51,7 +51,7 @@ def read(task: str, request: Request) -> Turn:
     """A turn of kind "chat" or "embedding". Raises BadRequest."""
     if task == "embedding":
         return _read_embedding(request)
-    fields, members = read_members(request.body)
+    fields, members, messages = read_members(request.body, MESSAGES)
     known = known_of(members, _Known)
     if not known.model:
         raise BadRequest("model: name the model that shall answer", param="model", code="missing_required_parameter")
@@ -72,13 +72,13 @@ def read(task: str, request: Request) -> Turn:
         strict=is_true(request.headers, "x-midstream-strict"),
         include_usage=known.stream_options is not None and known.stream_options.include_usage is True,
         function_call=dialect.offers_functions(fields),
-        fresh=fresh_messages(NAME, known.messages, fields, "messages", begins=conversation == ""),
+        fresh=fresh_messages(NAME, known.messages, messages, begins=conversation == ""),
         headers=request.headers,
     )
 
 
 def _read_embedding(request: Request) -> Turn:
-    fields, members = read_members(request.body)
+    fields, members, _ = read_members(request.body)
     known = known_of(members, _KnownEmbedding)
     if not known.model:
         raise BadRequest("model: name the model that shall embed", param="model", code="missing_required_parameter")

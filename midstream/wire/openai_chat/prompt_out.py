@@ -71,8 +71,9 @@ def _patched(plan: Plan, quirks: Quirks) -> Asked:
             out.append(b',"stream_options":' + _ASKS_USAGE)
     if "model" not in plan.turn.fields:
         out.append(_KEYS["model"] + _encode(plan.model))
-    body = b"".join(out)
-    return Asked(b"{" + body[1:] + b"}", tuple(dropped))
+    out[0] = b"{" + out[0][1:]  # no comma before the first key
+    out.append(b"}")
+    return Asked(b"".join(out), tuple(dropped))
 
 
 def _patch(name: str, raw: Raw, plan: Plan, quirks: Quirks, out: list[Any], dropped: list[str]) -> None:
