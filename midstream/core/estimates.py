@@ -46,7 +46,7 @@ def tokens_asked(turn: Turn, history: Sequence[Message], size: int) -> int:
     before = sum(map(tokens_of, history)) if history else 0
     known = turn.known
     if known is None:
-        return before + _unread(turn.fields, size)
+        return before + (size // BYTES_PER_TOKEN if turn.only_texts else _unread(turn.fields, size))
     if not isinstance(known, Prompt):
         return before + _embedded(known)
     return before + size_of(known) + MESSAGE_TOKENS  # a service ends it with the beginning of an answer

@@ -34,6 +34,10 @@ ROUTES = (
 )
 
 
+#: Roles that every service of this format takes as they are.
+_TEXT_ROLES = ("system", "user", "assistant")
+
+
 class _Known(Struct, frozen=True):
     model: str = ""
     messages: list[Any] | None = None
@@ -73,8 +77,13 @@ def read(task: str, request: Request) -> Turn:
         include_usage=known.stream_options is not None and known.stream_options.include_usage is True,
         function_call=dialect.offers_functions(fields),
         fresh=fresh_messages(NAME, known.messages, messages, begins=conversation == ""),
+        only_texts=all(map(_is_text, known.messages)),
         headers=request.headers,
     )
+
+
+def _is_text(message: dict[str, Any]) -> bool:
+    return len(message) == 2 and type(message.get("content")) is str and message.get("role") in _TEXT_ROLES
 
 
 def _read_embedding(request: Request) -> Turn:

@@ -125,7 +125,7 @@ def _renamed(name: str, raw: Raw, plan: Plan, quirks: Quirks, out: list[Any]) ->
 
 
 def _messages(raw: Raw, plan: Plan, quirks: Quirks, dropped: list[str]) -> Raw | bytes:
-    whole = fitted(raw, quirks, dropped)
+    whole = raw if plan.turn.only_texts else fitted(raw, quirks, dropped)
     if not plan.history:
         return whole
     own = bytes(whole).strip()
