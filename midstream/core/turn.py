@@ -160,7 +160,8 @@ class Turn:
     answer, as its `function_call`.
     embed: what to embed, or how to read it from the fields, for a turn of kind "embedding".
     fresh: the messages this turn adds to its conversation, in the caller's own words (with their roles).
-    only_texts: each message is a role and a text, no more: nobody need look for anything else in them.
+    only_texts: each message is a role and a text, no more: nobody need look for anything else in them. Said where that
+    would take long.
     headers: the caller's, for what a provider may be told of them.
     as_array: the stream shall be one JSON array (Gemini without alt=sse).
     agent: what it asks of an agent; the run is then that agent's turn instead of one model call.

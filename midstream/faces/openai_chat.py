@@ -12,7 +12,7 @@ from ..core.events import Counted, Embedded
 from ..core.turn import EmbedAsk, Turn
 from ..core.web import Request, Route
 from ..wire import openai_chat as dialect
-from ..wire.strict_json import read_members
+from ..wire.strict_json import SHORT, read_members
 from ._known import ConversationRef, StreamOptions, conversation_of, fresh_messages, is_true, known_of, own_body
 
 NAME = "openai_chat"
@@ -77,7 +77,7 @@ def read(task: str, request: Request) -> Turn:
         include_usage=known.stream_options is not None and known.stream_options.include_usage is True,
         function_call=dialect.offers_functions(fields),
         fresh=fresh_messages(NAME, known.messages, messages, begins=conversation == ""),
-        only_texts=all(map(_is_text, known.messages)),
+        only_texts=len(request.body) > SHORT and all(map(_is_text, known.messages)),
         headers=request.headers,
     )
 

@@ -16,8 +16,8 @@ from ..core.errors import BadRequest
 from ..core.json_words import MAX_DEPTH, too_deep
 from ..core.turn import Fields
 
-#: Bytes of a text up to which looking for its pieces costs less than writing them one by one.
-_SHORT = 4096
+#: Bytes of a body up to which looking for something in its text costs less than knowing it from what was read.
+SHORT = 4096
 #: Close together: that many at the beginning of a text.
 _BEGUN, _CLOSE = 1024, 48
 
@@ -39,7 +39,7 @@ def read_members(body: bytes, listed: str = "") -> tuple[dict[str, Raw], dict[st
     value = _decoded(body)
     if type(value) is not dict:
         raise BadRequest("the body must be a JSON object", code="invalid_json")
-    if len(body) > _SHORT:
+    if len(body) > SHORT:
         fields, items = _written(value, listed)
         written = write_object(fields)
         if written == body:  # what we have written is theirs, and need not be looked for in their text
@@ -81,7 +81,7 @@ def _decoded(body: bytes) -> Any:
         value = _anything(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
-    if b"\\u0000" in body and _holds_nul(value):
+    if b"\\" in body and b"\\u0000" in body and _holds_nul(value):
         raise BadRequest("a string holds the character NUL", code="invalid_json", param=_member_with_nul(value))
     few = _how_many(b"{", body) + _how_many(b"[", body) <= MAX_DEPTH
     if not few and too_deep(value):

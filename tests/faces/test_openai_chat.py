@@ -105,6 +105,6 @@ def test_new_messages_of_tools_and_systems_keep_their_role():
     ],
 )
 def test_messages_of_a_role_and_a_text_are_told_from_all_others(message: dict[str, Any], alone: bool):
-    hi = {"role": "user", "content": "hi"}
-    assert read(model="m", messages=[hi, message]).only_texts is alone
-    assert read(model="m", messages=[message, hi]).only_texts is alone
+    long = {"role": "user", "content": "x" * 5000}
+    assert read(model="m", messages=[long, message]).only_texts is alone
+    assert read(model="m", messages=[message, long]).only_texts is alone
