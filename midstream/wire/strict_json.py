@@ -100,7 +100,8 @@ def _surely_unique(body: bytes, written: bytes) -> bool:
     """Cheap and safe: every string takes two quotes, so a key given twice makes the body hold more quotes than its
     value does, which has that key once. A quote inside a string is one more in both, unless it is written \\u0022.
     written: the value as we write it."""
-    return b"\\u0022" not in body and _how_many(b'"', body) == _how_many(b'"', written)
+    coded = b"\\" in body and b"\\u0022" in body
+    return not coded and _how_many(b'"', body) == _how_many(b'"', written)
 
 
 def _refuse_duplicates(body: bytes) -> None:
