@@ -226,6 +226,12 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_since_timer += len(body)
+        held: bytes | bytearray = self.cycle.body
+        # Most bodies come in one piece: what is added to no bytes is not copied.
+        if not held:
+            self.cycle.body = b""  # type: ignore[assignment]
+        elif isinstance(held, bytes):
+            self.cycle.body = bytearray(held)
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -12,6 +12,8 @@ from .turn import EmbedAsk, Fields, Prompt, Turn
 
 #: Rough enough to be called an estimate: bytes of text per token, and tokens of a picture or file.
 BYTES_PER_TOKEN, MEDIA_TOKENS, MESSAGE_TOKENS = 4, 1000, 4
+#: Bytes of a medium, in a body that nobody has read, that would count as more tokens by its size than it does.
+_LEAST = MEDIA_TOKENS * BYTES_PER_TOKEN
 #: How media begin that stand in a body, as an address (`"data:image/png;base64,...`) or as a member (`"data": "...`).
 _BEGINS = b'"data'
 #: No body has more of them: so many beginnings, all but a few of them of something else, are looked at.
@@ -46,6 +48,8 @@ def tokens_asked(turn: Turn, history: Sequence[Message], size: int) -> int:
     before = sum(map(tokens_of, history)) if history else 0
     known = turn.known
     if known is None:
+        if turn.only_texts or size <= _LEAST:
+            return before + size // BYTES_PER_TOKEN
         return before + _unread(turn.fields, size)
     if not isinstance(known, Prompt):
         return before + _embedded(known)
@@ -58,9 +62,7 @@ def _embedded(asked: EmbedAsk) -> int:
 
 
 def _unread(fields: Fields, size: int) -> int:
-    """A medium is looked for only where there is room for one that would count as more than it does."""
-    least = MEDIA_TOKENS * BYTES_PER_TOKEN
-    media = [one for raw in fields.values() for one in _media(bytes(raw)) if one > least] if size > least else []
+    media = [one for raw in fields.values() for one in _media(bytes(raw)) if one > _LEAST]
     return (size - sum(media)) // BYTES_PER_TOKEN + MEDIA_TOKENS * len(media)
 
 

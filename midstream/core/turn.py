@@ -160,6 +160,8 @@ class Turn:
     answer, as its `function_call`.
     embed: what to embed, or how to read it from the fields, for a turn of kind "embedding".
     fresh: the messages this turn adds to its conversation, in the caller's own words (with their roles).
+    only_texts: each message is a role and a text, no more: nobody need look for anything else in them. Said where that
+    would take long.
     headers: the caller's, for what a provider may be told of them.
     as_array: the stream shall be one JSON array (Gemini without alt=sse).
     agent: what it asks of an agent; the run is then that agent's turn instead of one model call.
@@ -169,8 +171,8 @@ class Turn:
 
     __slots__ = (
         "_embed", "_prompt", "_read", "_said", "agent", "amend", "as_array", "conversation", "dialect", "examined",
-        "fields", "fresh", "function_call", "headers", "include_usage", "instead", "kind", "model", "store", "stream",
-        "strict",
+        "fields", "fresh", "function_call", "headers", "include_usage", "instead", "kind", "model", "only_texts",
+        "store", "stream", "strict",
     )  # fmt: skip
 
     def __init__(
@@ -189,6 +191,7 @@ class Turn:
         kind: TurnKind = "chat",
         embed: EmbedAsk | Callable[[Fields], EmbedAsk] | None = None,
         fresh: tuple[tuple[str, Native], ...] = (),
+        only_texts: bool = False,
         headers: Mapping[str, str] | None = None,
         as_array: bool = False,
         agent: AgentAsk | None = None,
@@ -208,6 +211,7 @@ class Turn:
         self.kind = kind
         self._embed = embed
         self.fresh = fresh
+        self.only_texts = only_texts
         self.headers = headers
         self.as_array = as_array
         self.agent = agent

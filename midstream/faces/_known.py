@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,7 +12,6 @@ from ..core.errors import BadRequest
 from ..core.events import Counted, Embedded
 from ..core.misread import place_of
 from ..core.parts import Native
-from ..core.turn import Fields
 
 T = TypeVar("T")
 
@@ -25,9 +25,6 @@ class ConversationRef(Struct, frozen=True, forbid_unknown_fields=True):
 
 class StreamOptions(Struct, frozen=True):
     include_usage: bool | None = None
-
-
-_pieces = msgspec.json.Decoder(list[Raw]).decode
 
 
 def known_of(members: dict[str, Any], kind: type[T]) -> T:
@@ -53,12 +50,11 @@ def misread(error: msgspec.ValidationError) -> BadRequest:
 
 
 def fresh_messages(
-    dialect: str, messages: Any, fields: Fields, path: str, *, begins: bool = False
+    dialect: str, messages: Any, raws: Sequence[bytes | Raw], *, begins: bool = False
 ) -> tuple[tuple[str, Native], ...]:
     """The messages after the model's last one: what this request adds to what was said before. None when they are no
     messages: whoever answers says what is wrong with them.
-    path: the member of fields that holds the messages' exact bytes. begins: nothing was said before, so that all of
-    them are new."""
+    raws: the exact bytes of each. begins: nothing was said before, so that all of them are new."""
     roles: list[str] = []
     if type(messages) is not list:
         return ()
@@ -71,8 +67,8 @@ def fresh_messages(
         roles.append(role)
     if not roles:
         return ()
-    raws = _pieces(fields[path])[-len(roles) :]
-    return tuple([(role, Native(dialect, bytes(raw))) for role, raw in zip(reversed(roles), raws, strict=True)])
+    new = zip(reversed(roles), raws[-len(roles) :], strict=True)
+    return tuple([(role, Native(dialect, bytes(raw))) for role, raw in new])
 
 
 def conversation_of(value: str | ConversationRef | None) -> str | None:

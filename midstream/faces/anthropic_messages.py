@@ -40,7 +40,7 @@ class _Known(Struct, frozen=True):
 
 def read(task: str, request: Request) -> Turn:
     """A turn of kind "chat" or "count_tokens". Raises BadRequest."""
-    fields, members = read_members(request.body)
+    fields, members, messages = read_members(request.body, MESSAGES)
     known = known_of(members, _Known)
     if not known.model:
         raise BadRequest("model: Field required", param="model")
@@ -54,7 +54,7 @@ def read(task: str, request: Request) -> Turn:
         stream=known.stream is True and task == "chat",
         strict=is_true(request.headers, "x-midstream-strict"),
         kind="count_tokens" if task == "count_tokens" else "chat",
-        fresh=fresh_messages(NAME, known.messages, fields, "messages"),
+        fresh=fresh_messages(NAME, known.messages, messages),
         headers=request.headers,
     )
 

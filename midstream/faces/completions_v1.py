@@ -82,7 +82,7 @@ def read(task: str, request: Request) -> Turn:
         model=body.model,
         stream=body.stream is True,
         strict=is_true(request.headers, "x-midstream-strict"),
-        fresh=fresh_messages(NAME, msgspec.json.decode(fields["messages"]), fields, "messages"),
+        fresh=fresh_messages(NAME, msgspec.json.decode(fields["messages"]), body.messages),
         headers=request.headers,
     )
     _ = turn.prompt  # nobody else speaks this format, so it is read in any case: what is wrong is said at once

@@ -52,7 +52,7 @@ class _Known(Struct, frozen=True):
 
 def read(task: str, request: Request) -> Turn:
     """A turn of any kind; the model's name stands in the path. Raises BadRequest."""
-    fields, members = read_members(request.body)
+    fields, members, contents = read_members(request.body, MESSAGES)
     model = request.params["model"]
     strict = is_true(request.headers, "x-midstream-strict")
     if task in ("embedding", "embeddings"):
@@ -75,7 +75,7 @@ def read(task: str, request: Request) -> Turn:
         strict=strict,
         # Without alt=sse Google streams one JSON array.
         as_array=task == "stream" and request.query.get("alt") != "sse",
-        fresh=fresh_messages(NAME, known.contents, fields, "contents"),
+        fresh=fresh_messages(NAME, known.contents, contents),
         headers=request.headers,
     )
 

@@ -12,7 +12,7 @@ from ..core.events import Counted, Embedded
 from ..core.turn import EmbedAsk, Turn
 from ..core.web import Request, Route
 from ..wire import openai_chat as dialect
-from ..wire.strict_json import read_members
+from ..wire.strict_json import SHORT, read_members
 from ._known import ConversationRef, StreamOptions, conversation_of, fresh_messages, is_true, known_of, own_body
 
 NAME = "openai_chat"
@@ -34,6 +34,10 @@ ROUTES = (
 )
 
 
+#: Roles that every service of this format takes as they are.
+_TEXT_ROLES = ("system", "user", "assistant")
+
+
 class _Known(Struct, frozen=True):
     model: str = ""
     messages: list[Any] | None = None
@@ -51,7 +55,7 @@ def read(task: str, request: Request) -> Turn:
     """A turn of kind "chat" or "embedding". Raises BadRequest."""
     if task == "embedding":
         return _read_embedding(request)
-    fields, members = read_members(request.body)
+    fields, members, messages = read_members(request.body, MESSAGES)
     known = known_of(members, _Known)
     if not known.model:
         raise BadRequest("model: name the model that shall answer", param="model", code="missing_required_parameter")
@@ -72,13 +76,18 @@ def read(task: str, request: Request) -> Turn:
         strict=is_true(request.headers, "x-midstream-strict"),
         include_usage=known.stream_options is not None and known.stream_options.include_usage is True,
         function_call=dialect.offers_functions(fields),
-        fresh=fresh_messages(NAME, known.messages, fields, "messages", begins=conversation == ""),
+        fresh=fresh_messages(NAME, known.messages, messages, begins=conversation == ""),
+        only_texts=len(request.body) > SHORT and all(map(_is_text, known.messages)),
         headers=request.headers,
     )
 
 
+def _is_text(message: dict[str, Any]) -> bool:
+    return len(message) == 2 and type(message.get("content")) is str and message.get("role") in _TEXT_ROLES
+
+
 def _read_embedding(request: Request) -> Turn:
-    fields, members = read_members(request.body)
+    fields, members, _ = read_members(request.body)
     known = known_of(members, _KnownEmbedding)
     if not known.model:
         raise BadRequest("model: name the model that shall embed", param="model", code="missing_required_parameter")

@@ -6,7 +6,7 @@ Refused: NaN and infinities, NUL, lone surrogates, invalid UTF-8, nesting deeper
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,11 +16,14 @@ from ..core.errors import BadRequest
 from ..core.json_words import MAX_DEPTH, too_deep
 from ..core.turn import Fields
 
+#: Bytes of a body up to which looking for something in its text costs less than knowing it from what was read.
+SHORT = 4096
 #: Close together: that many at the beginning of a text.
 _BEGUN, _CLOSE = 1024, 48
 
 T = TypeVar("T")
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
+_items = msgspec.json.Decoder(list[Raw]).decode
 _anything = msgspec.json.Decoder().decode
 _compact = msgspec.json.Encoder().encode
 
@@ -30,31 +33,59 @@ def read_object(body: bytes) -> dict[str, Raw]:
     return read_members(body)[0]
 
 
-def read_members(body: bytes) -> tuple[dict[str, Raw], dict[str, Any]]:
-    """The members of the JSON object in body, in order: as their exact bytes, and as plain Python objects. Raises
-    BadRequest."""
-    value = read_value(body)
+def read_members(body: bytes, listed: str = "") -> tuple[dict[str, Raw], dict[str, Any], Sequence[bytes | Raw]]:
+    """The members of the JSON object in body, in order: as their exact bytes, and as plain Python objects. Then the
+    exact bytes of each item of the one that is called `listed`, none where it is no array. Raises BadRequest."""
+    value = _decoded(body)
     if type(value) is not dict:
         raise BadRequest("the body must be a JSON object", code="invalid_json")
-    return _members(body), value
+    if len(body) > SHORT:
+        fields, items = _written(value, listed)
+        written = write_object(fields)
+        if written == body:  # what we have written is theirs, and need not be looked for in their text
+            return fields, value, items
+    else:
+        written = _compact(value)
+    if written != body and not _surely_unique(body, written):
+        _refuse_duplicates(body)
+    fields = _members(body)
+    return fields, value, _items(fields[listed]) if type(value.get(listed)) is list else ()
+
+
+def _written(members: dict[str, Any], listed: str) -> tuple[dict[str, Raw], list[bytes]]:
+    """As read_members has them, in our own writing."""
+    items: list[bytes] = []
+    fields: dict[str, Raw] = {}
+    for name, value in members.items():
+        if name == listed and type(value) is list:
+            items = [_compact(item) for item in value]
+            fields[name] = Raw(b"[%b]" % b",".join(items))
+        else:
+            fields[name] = Raw(_compact(value))
+    return fields, items
 
 
 def read_value(body: bytes) -> Any:
     """The value of body as plain Python objects, or BadRequest saying what is wrong with it."""
+    value = _decoded(body)
+    written = _compact(value)
+    # Most clients write JSON as we would: that has each key once. What they write else is counted.
+    if written != body and not _surely_unique(body, written):
+        _refuse_duplicates(body)
+    return value
+
+
+def _decoded(body: bytes) -> Any:
+    """Likewise, but for keys that occur twice."""
     try:
         value = _anything(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
-    coded = b"\\" in body and b"\\u" in body
-    if coded and b"\\u0000" in body and _holds_nul(value):
+    if b"\\" in body and b"\\u0000" in body and _holds_nul(value):
         raise BadRequest("a string holds the character NUL", code="invalid_json", param=_member_with_nul(value))
     few = _how_many(b"{", body) + _how_many(b"[", body) <= MAX_DEPTH
     if not few and too_deep(value):
         raise BadRequest(f"nested deeper than {MAX_DEPTH}", code="invalid_json")
-    written = _compact(value)
-    # Most clients write JSON as we would: that has each key once. What they write else is counted.
-    if written != body and not _surely_unique(body, written, coded):
-        _refuse_duplicates(body)
     return value
 
 
@@ -65,13 +96,12 @@ def _how_many(letter: bytes, text: bytes) -> int:
     return len(text) - len(text.translate(None, letter) if close else text.replace(letter, b""))
 
 
-def _surely_unique(body: bytes, written: bytes, coded: bool) -> bool:
+def _surely_unique(body: bytes, written: bytes) -> bool:
     """Cheap and safe: every string takes two quotes, so a key given twice makes the body hold more quotes than its
     value does, which has that key once. A quote inside a string is one more in both, unless it is written \\u0022.
-    written: the value as we write it. coded: a character may be written so."""
-    if coded and b"\\u0022" in body:
-        return False
-    return _how_many(b'"', body) == _how_many(b'"', written)
+    written: the value as we write it."""
+    coded = b"\\" in body and b"\\u0022" in body
+    return not coded and _how_many(b'"', body) == _how_many(b'"', written)
 
 
 def _refuse_duplicates(body: bytes) -> None:
@@ -122,4 +152,9 @@ def read_field(fields: Fields, name: str, kind: type[T], default: T) -> T:
 
 def write_object(fields: Fields) -> bytes:
     """The object whose members are these, values byte for byte."""
-    return b"{" + b",".join([_compact(name) + b":" + bytes(raw) for name, raw in fields.items()]) + b"}"
+    out: list[bytes | Raw] = []
+    for name, raw in fields.items():
+        out += (b",", _compact(name), b":", raw)
+    out[:1] = (b"{",)
+    out.append(b"}")
+    return b"".join(out)

@@ -140,6 +140,17 @@ def test_a_request_in_one_piece_and_one_in_single_bytes_are_the_same():
     listening(test)
 
 
+def test_a_body_is_put_together_of_all_its_pieces():
+    head = HEAD.replace(b"content-length: 5", b"transfer-encoding: chunked")
+
+    async def test(server: Listening) -> None:
+        for pieces in ([b"one"], [b"one", b"two"], [b"%d" % at for at in range(9000)]):
+            chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+            assert await asked(server, head + chunks + b"0\r\n\r\n") == (200, b"".join(pieces))
+
+    listening(test)
+
+
 @pytest.mark.parametrize(
     "head, status",
     [

@@ -65,6 +65,12 @@ def test_what_stands_in_a_text_is_text(text: str):
     assert tokens_asked(turn, (), size) == size // 4
 
 
+def test_where_there_are_only_texts_no_medium_is_looked_for():
+    text = b'"data:image/png;base64,%b"' % DATA.encode()
+    turn = Turn("d", {"messages": Raw(text)}, lambda fields: Prompt(()), model="m", only_texts=True)
+    assert tokens_asked(turn, (), len(text)) == len(text) // 4
+
+
 def test_a_prompt_is_estimated_by_all_that_its_model_is_shown():
     said = asked(SAID)
     assert 100 < said < 120

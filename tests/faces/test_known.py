@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from midstream.core.errors import BadRequest
 from midstream.faces._known import fresh_messages, is_true, known_of
@@ -51,15 +51,15 @@ def test_where_nothing_was_said_before_all_of_it_is_new_also_what_the_model_has_
 
 def new(*messages: bytes, begins: bool = False) -> list[tuple[str, bytes]]:
     raw = b"[" + b", ".join(messages) + b"]"
-    fresh = fresh_messages("d", msgspec.json.decode(raw), {"m": Raw(raw)}, "m", begins=begins)
+    fresh = fresh_messages("d", msgspec.json.decode(raw), messages, begins=begins)
     return [(role, native.raw) for role, native in fresh]
 
 
 @pytest.mark.parametrize("message", [7, "user", None, {"role": 7}, []])
 def test_what_are_no_messages_adds_nothing(message: Any):
     said = [{"role": "user"}, message]
-    assert fresh_messages("d", said, {"m": Raw(msgspec.json.encode(said))}, "m") == ()
-    assert fresh_messages("d", message, {"m": Raw(msgspec.json.encode(message))}, "m") == ()
+    assert fresh_messages("d", said, [msgspec.json.encode(one) for one in said]) == ()
+    assert fresh_messages("d", message, ()) == ()
 
 
 @pytest.mark.parametrize("word, true", [("1", True), ("Yes", True), ("true", True), ("no", False), ("2", False)])

@@ -85,3 +85,26 @@ def test_new_messages_of_tools_and_systems_keep_their_role():
     said = [*HI, {"role": "assistant", "content": "x"}, {"role": "tool", "tool_call_id": "1", "content": "r"},
             {"role": "system", "content": "s"}]  # fmt: skip
     assert [role for role, _ in read(model="m", messages=said).fresh] == ["tool", "system"]
+
+
+@pytest.mark.parametrize(
+    ("message", "alone"),
+    [
+        ({"role": "user", "content": "developer"}, True),
+        ({"content": "", "role": "system"}, True),
+        ({"role": "assistant", "content": "x"}, True),
+        ({"role": "developer", "content": "x"}, False),
+        ({"role": "tool", "content": "x"}, False),
+        ({"role": ["user"], "content": "x"}, False),
+        ({"role": "user"}, False),
+        ({"role": "user", "content": None}, False),
+        ({"role": "user", "content": [{"type": "text", "text": "x"}]}, False),
+        ({"role": "assistant", "content": "x", "refusal": None}, False),
+        ({"role": "assistant", "tool_calls": []}, False),
+        ({}, False),
+    ],
+)
+def test_messages_of_a_role_and_a_text_are_told_from_all_others(message: dict[str, Any], alone: bool):
+    long = {"role": "user", "content": "x" * 5000}
+    assert read(model="m", messages=[long, message]).only_texts is alone
+    assert read(model="m", messages=[message, long]).only_texts is alone

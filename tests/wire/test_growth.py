@@ -106,7 +106,7 @@ REQUESTS = [
 
 
 def asked(asker: ModuleType, body: dict[str, Any]) -> Plan:
-    fields, _ = read_members(json.dumps({"model": "m", "max_tokens": 9, **body}).encode())
+    fields, *_ = read_members(json.dumps({"model": "m", "max_tokens": 9, **body}).encode())
     return Plan(Turn(asker.NAME, fields, asker.read_ask, model="m"), "m", False)
 
 

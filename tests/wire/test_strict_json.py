@@ -6,6 +6,7 @@ import contextlib
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from msgspec import Raw
 
 from midstream.core.errors import BadRequest
 from midstream.wire import strict_json
-from midstream.wire.strict_json import MAX_DEPTH, read_field, read_object, read_value, write_object
+from midstream.wire.strict_json import MAX_DEPTH, read_field, read_members, read_object, read_value, write_object
 
 REFUSED = {
     "NaN": b'{"a":NaN}',
@@ -137,6 +138,26 @@ def test_a_key_is_refused_when_it_occurs_twice_and_only_then(value: Pairs, style
         assert read_value(body) == json.loads(body)
 
 
+@given(_OBJECTS | _PLAIN_OBJECTS, st.integers(0, 5), st.booleans())
+def test_the_members_of_a_body_and_the_items_of_one_are_its_own_bytes_however_long_it_is(
+    value: Pairs, style: int, long: bool
+) -> None:
+    whole = Pairs([("beside", "x" * 5000 * long), ("list", [value, 1, value]), ("last", value)])
+    body = _written(whole, style).encode()
+    if _has_twice(value):
+        with pytest.raises(BadRequest):
+            read_members(body, "list")
+        return
+    fields, members, items = read_members(body, "list")
+    assert members == json.loads(body)
+    raws = msgspec.json.decode(body, type=dict[str, Raw])
+    assert [(name, bytes(raw)) for name, raw in fields.items()] == [(name, bytes(raw)) for name, raw in raws.items()]
+    listed = msgspec.json.decode(raws["list"], type=list[Raw])
+    assert [bytes(item) for item in items] == [bytes(item) for item in listed]
+    assert not read_members(body, "last")[2]
+    assert not read_members(body, "none")[2]
+
+
 @given(st.binary(max_size=40))
 def test_any_bytes_give_a_value_or_a_bad_request(body: bytes) -> None:
     with contextlib.suppress(BadRequest):
@@ -163,6 +184,17 @@ def test_a_field_of_the_wrong_type_is_named() -> None:
 def test_ordinary_bodies_are_cleared_without_the_slow_search(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strict_json, "_refuse_duplicates", lambda body: pytest.fail("searched"))
     read_value(ACCEPTED[name])
+    read_members(ACCEPTED[name])
+
+
+def test_a_long_body_written_as_we_would_is_not_read_for_its_members(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(strict_json, "_members", lambda body: pytest.fail("read again"))
+    text = 'a "text" of lines\\n and \u00e9' * 500
+    body = msgspec.json.encode({"model": "m", "messages": [{"content": text}, {"content": "x"}], "n": 1.5})
+    fields, _, (first, second) = read_members(body, "messages")
+    assert write_object(fields) == body
+    assert msgspec.json.decode(first) == {"content": text}
+    assert second == b'{"content":"x"}'
 
 
 def test_the_member_that_holds_nul_is_named():

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from .quirks import Quirks
 
@@ -21,17 +21,7 @@ _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _list = msgspec.json.Decoder(list[Raw]).decode
 _texts = msgspec.json.Decoder(str | None).decode
 _NOTHING = frozenset({b"null", b"[]", b'""'})
-#: Bytes up to which looking for every word costs less than reading the messages' shape.
-_SHORT = 1024
 _SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
-
-
-class _Plain(Struct, forbid_unknown_fields=True):
-    role: Literal["system", "user", "assistant"]
-    content: Raw
-
-
-_plain = msgspec.json.Decoder(list[_Plain]).decode
 
 
 def short_id(call_id: str) -> str:
@@ -55,15 +45,7 @@ def fitted(raw: Raw, quirks: Quirks, dropped: list[str]) -> Raw | bytes:
 
 def _may_misfit(raw: bytes, quirks: Quirks) -> bool:
     marks = _marks(quirks.developer_role, quirks.short_ids, quirks.refuses)
-    return bool(marks) and not (len(raw) > _SHORT and _only_texts(raw)) and any(map(raw.__contains__, marks))
-
-
-def _only_texts(raw: bytes) -> bool:
-    """Of a long prompt that is quicker to see than that none of many words stands in it."""
-    try:
-        return all(memoryview(message.content)[0] == ord('"') for message in _plain(raw))
-    except msgspec.ValidationError:
-        return False
+    return any(map(raw.__contains__, marks))
 
 
 @cache

@@ -71,8 +71,9 @@ def _patched(plan: Plan, quirks: Quirks) -> Asked:
             out.append(b',"stream_options":' + _ASKS_USAGE)
     if "model" not in plan.turn.fields:
         out.append(_KEYS["model"] + _encode(plan.model))
-    body = b"".join(out)
-    return Asked(b"{" + body[1:] + b"}", tuple(dropped))
+    out[0] = b"{" + out[0][1:]  # no comma before the first key
+    out.append(b"}")
+    return Asked(b"".join(out), tuple(dropped))
 
 
 def _patch(name: str, raw: Raw, plan: Plan, quirks: Quirks, out: list[Any], dropped: list[str]) -> None:
@@ -124,7 +125,7 @@ def _renamed(name: str, raw: Raw, plan: Plan, quirks: Quirks, out: list[Any]) ->
 
 
 def _messages(raw: Raw, plan: Plan, quirks: Quirks, dropped: list[str]) -> Raw | bytes:
-    whole = fitted(raw, quirks, dropped)
+    whole = raw if plan.turn.only_texts else fitted(raw, quirks, dropped)
     if not plan.history:
         return whole
     own = bytes(whole).strip()
