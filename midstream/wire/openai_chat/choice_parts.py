@@ -54,7 +54,7 @@ class ChoiceParts:
 
     __slots__ = (
         "_answer_id", "_by_given", "_by_key", "_calls", "_cited", "_details", "_listed", "_next", "_reason", "_sound",
-        "_sound_data", "_taken", "_text_index", "number", "open", "open_index", "stopped",
+        "_sound_data", "_taken", "_text_index", "_wordless", "number", "open", "open_index", "stopped",
     )  # fmt: skip
 
     def __init__(self, number: int, answer_id: str) -> None:
@@ -66,7 +66,7 @@ class ChoiceParts:
         self._reason: tuple[str, str, str | None] | None = None
         self._answer_id = answer_id
         self._next = 0
-        self._listed = self._cited = False
+        self._listed = self._cited = self._wordless = False
         self._text_index = -1
         self._calls: list[_Calling] = []
         #: The last call of each index, and of each id that the service gave.
@@ -96,7 +96,9 @@ class ChoiceParts:
                 self._call(call, out)
             if said.function_call is not None:
                 self._call(Call(index=-1, function=said.function_call), out)
-        word = choice.finish_reason  # some servers send an empty one until there is one
+        word = choice.finish_reason
+        if word == "":  # some servers send it until there is one, or never another one
+            self._wordless = True
         if word and not self.stopped:
             if sources:
                 self._cite(read_sources(*sources), out)
@@ -281,7 +283,8 @@ class ChoiceParts:
 
     def may_end(self, counted: bool) -> bool:
         """Has it said enough for the end mark to be its end? counted: the service has told the tokens of it all."""
-        return self._reason is not None or (counted and bool(self._next or self._calls or self._sound_data))
+        told = bool(self._next or self._calls or self._sound_data)
+        return self._reason is not None or (told and (counted or self._wordless))
 
     def end(self, out: list[Event]) -> None:
         """Ends what has come since the last stop."""
