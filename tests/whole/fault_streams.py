@@ -254,9 +254,14 @@ async def _finish_unknown(wire: Wire) -> None:
     await wire.good(wire.body.replace(b'"finish_reason":"stop"', b'"finish_reason":"enough"'))
 
 
-@fault("finish_missing", {"chat": "broken"}, "", TIMED)
+@fault("finish_missing", CHAT_ONLY, "")
 async def _finish_missing(wire: Wire) -> None:
     await wire.good(*(frame for at, frame in wire.frames if at != "finish"))
+
+
+@fault("finish_and_usage_missing", {"chat": "broken"}, "", TIMED)
+async def _finish_and_usage_missing(wire: Wire) -> None:
+    await wire.good(*(frame for at, frame in wire.frames if at not in ("finish", "usage")))
 
 
 _NEGATIVE = {

@@ -183,3 +183,13 @@ def test_what_openrouter_alone_understands_reaches_it_and_is_named_elsewhere() -
             sent, dropped = written(openai_chat.NAME, target, body)
             assert set(dropped) == {"models", "provider", "usage"}
             assert b"a/b" not in sent
+
+
+@pytest.mark.parametrize("target", [openai_chat.NAME, openai_responses.NAME])
+def test_a_sound_that_cannot_be_sent_is_not_named_as_the_voice_that_was_asked_for(target: str) -> None:
+    sound = {"fileData": {"mimeType": "audio/mpeg", "fileUri": "gs://bucket/a.mp3"}}
+    body = {"contents": [{"role": "user", "parts": [{"text": "hi"}, sound]}]}
+    assert written(gemini.NAME, target, body)[1] == ("audio",)
+    voice = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}}
+    _, dropped = written(gemini.NAME, openai_responses.NAME, body | {"generationConfig": {"speechConfig": voice}})
+    assert dropped == ("audio", "speechConfig")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from midstream.core.events import Done, Stopped, fold
+from midstream.core.events import Done, Failed, Stopped, fold
 from midstream.core.parts import Text, ToolCall
 from midstream.core.turn import Plan, Turn
 from midstream.wire import anthropic_messages, openai_chat
@@ -60,6 +60,13 @@ def test_an_empty_word_in_a_stream_is_none() -> None:
     assert [event.reason for event in events if isinstance(event, Stopped)] == ["length"]
     assert isinstance(events[-1], Done)
     assert fold(events).choices[0].parts == (Text("ab"),)
+
+
+def test_a_stream_that_has_no_other_word_ends_with_its_mark() -> None:
+    events = events_of(ROLE, chunk({"content": "a"}, finish=""), DONE)
+    assert isinstance(events[-1], Done)
+    assert fold(events).choices[0].stop == "stop"
+    assert isinstance(events_of(ROLE, chunk({"content": "a"}, finish=""))[-1], Failed)
 
 
 def test_a_call_in_a_stream_is_a_function_when_the_custom_one_is_empty() -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from ...core.errors import Garbled
 from ...core.events import Answer, Choice
-from ...core.parts import Foreign, Native, Part, Reasoning, Refusal, State, Text, ToolCall
+from ...core.parts import Citation, Foreign, Native, Part, Reasoning, Refusal, State, Text, ToolCall
 from ...core.usage import Usage
 from ..half_pairs import mended
 from .errors import error_in_reply
@@ -21,6 +21,7 @@ from .parts_in import (
     read_content_item,
     read_image,
     read_sound,
+    read_sources,
     thought_of,
     unique_id,
     whole_arguments,
@@ -45,11 +46,14 @@ def read_answer(body: bytes) -> Answer:
     choices = reply.choices if len(reply.choices) == 1 else _in_order(reply.choices)
     # A list is Mistral's way, which clients of this dialect do not read: such a reply is written anew for them.
     as_lists = list in [type(one.message.content) for one in choices if one.message is not None]
+    told = [_choice(choice, answer_id, at) for at, choice in enumerate(choices)]
+    if reply.search_results or reply.citations:
+        told[0] = _sourced(told[0], read_sources(reply.search_results, reply.citations))
     return Answer(
         id=answer_id,
         model=reply.model or "",
         created=int(reply.created or 0),
-        choices=tuple([_choice(choice, answer_id, at) for at, choice in enumerate(choices)]),
+        choices=tuple(told),
         usage=read_usage(reply.usage) if reply.usage is not None else Usage(),
         native=None if as_lists else Native(NAME, body),
         tier=read_tier(reply.service_tier, reply.usage),
@@ -149,8 +153,18 @@ def _content(said: Said) -> list[Part]:
     return parts
 
 
+def _sourced(choice: Choice, sources: tuple[Citation, ...]) -> Choice:
+    """With sources that are told beside it, where it cites none itself."""
+    if any(isinstance(part, Text) and part.citations for part in choice.parts):
+        return choice
+    return msgspec.structs.replace(choice, parts=tuple(_with_citations(list(choice.parts), sources)))
+
+
 def _cited(parts: list[Part], annotations: list[Any]) -> list[Part]:
-    citations = read_citations(annotations)
+    return _with_citations(parts, read_citations(annotations))
+
+
+def _with_citations(parts: list[Part], citations: tuple[Citation, ...]) -> list[Part]:
     for at in range(len(parts) - 1, -1, -1):
         part = parts[at]
         if isinstance(part, Text):

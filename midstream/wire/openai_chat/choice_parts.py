@@ -7,7 +7,7 @@ import binascii
 from typing import Any
 
 from ...core.events import Delta, Event, Marked, PartEnded, PartStarted, Passed, Stopped
-from ...core.parts import Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall
+from ...core.parts import Citation, Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall
 from .parts_in import (
     Details,
     arguments_text,
@@ -20,6 +20,7 @@ from .parts_in import (
     read_content_item,
     read_image,
     read_sound,
+    read_sources,
     thought_of,
     unique_id,
     whole_arguments,
@@ -52,8 +53,8 @@ class ChoiceParts:
     stopped: nothing of the answer has come since it was last said why it ended."""
 
     __slots__ = (
-        "_answer_id", "_by_given", "_by_key", "_calls", "_details", "_listed", "_next", "_reason", "_sound",
-        "_sound_data", "_taken", "_text_index", "number", "open", "open_index", "stopped",
+        "_answer_id", "_by_given", "_by_key", "_calls", "_cited", "_details", "_listed", "_next", "_reason", "_sound",
+        "_sound_data", "_taken", "_text_index", "_wordless", "number", "open", "open_index", "stopped",
     )  # fmt: skip
 
     def __init__(self, number: int, answer_id: str) -> None:
@@ -65,7 +66,7 @@ class ChoiceParts:
         self._reason: tuple[str, str, str | None] | None = None
         self._answer_id = answer_id
         self._next = 0
-        self._listed = False
+        self._listed = self._cited = self._wordless = False
         self._text_index = -1
         self._calls: list[_Calling] = []
         #: The last call of each index, and of each id that the service gave.
@@ -76,8 +77,9 @@ class ChoiceParts:
         self._sound: Sound | None = None
         self._sound_data: list[str] = []
 
-    def read(self, choice: ChunkChoice, out: list[Event]) -> None:
-        """Appends the events of one chunk. Some services say after each of several calls why they stop."""
+    def read(self, choice: ChunkChoice, out: list[Event], sources: tuple[Any, ...] = ()) -> None:
+        """Appends the events of one chunk. Some services say after each of several calls why they stop.
+        sources: what is told beside the choices, see read_sources."""
         said = choice.delta
         if said is not None:
             listed = type(said.content) is list
@@ -94,8 +96,12 @@ class ChoiceParts:
                 self._call(call, out)
             if said.function_call is not None:
                 self._call(Call(index=-1, function=said.function_call), out)
-        word = choice.finish_reason  # some servers send an empty one until there is one
+        word = choice.finish_reason
+        if word == "":  # some servers send it until there is one, or never another one
+            self._wordless = True
         if word and not self.stopped:
+            if sources:
+                self._cite(read_sources(*sources), out)
             sequence = choice.stop_reason if isinstance(choice.stop_reason, str) else None
             self._stop((word, choice.native_finish_reason or word, sequence), out)
 
@@ -129,6 +135,7 @@ class ChoiceParts:
     def _marks(self, said: Said, choice: ChunkChoice, out: list[Event]) -> None:
         citations = read_citations(said.annotations) if said.annotations else ()
         if citations:
+            self._cited = True
             if self.open is not Text and not self.stopped:
                 self._begin(Text(""), out)
             out.append(Marked(max(self._text_index, 0), citations=citations, choice=self.number))
@@ -136,6 +143,12 @@ class ChoiceParts:
         tokens = (probs.get("content") or probs.get("refusal")) if probs else None
         if isinstance(tokens, list) and tokens:
             out.append(Marked(max(self.open_index, 0), logprobs=tuple(tokens), choice=self.number))
+
+    def _cite(self, citations: tuple[Citation, ...], out: list[Event]) -> None:
+        """Sources that are told beside the choices, where it has cited none itself."""
+        if citations and not self._cited and self._text_index >= 0:
+            self._cited = True
+            out.append(Marked(self._text_index, citations=citations, choice=self.number))
 
     def _media(self, said: Said, out: list[Event]) -> None:
         for item in said.images or ():
@@ -270,7 +283,8 @@ class ChoiceParts:
 
     def may_end(self, counted: bool) -> bool:
         """Has it said enough for the end mark to be its end? counted: the service has told the tokens of it all."""
-        return self._reason is not None or (counted and bool(self._next or self._calls or self._sound_data))
+        told = bool(self._next or self._calls or self._sound_data)
+        return self._reason is not None or (told and (counted or self._wordless))
 
     def end(self, out: list[Event]) -> None:
         """Ends what has come since the last stop."""

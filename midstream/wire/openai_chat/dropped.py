@@ -61,6 +61,10 @@ class Dropped:
         """name: a neutral parameter's, or a caller's own field."""
         self._dropped[self.word(name)] = None
 
+    def add_part(self, kind: str) -> None:
+        """A part of this kind, which may have the name of a parameter (audio)."""
+        self._dropped[kind] = None
+
     def word(self, name: str) -> str:
         """The caller's word for it."""
         return self._names.get(name) or _OURS.get(name, name)

@@ -208,14 +208,14 @@ class MessagesWriter:
                     self._dropped.add(unread(part))
                     return {"type": "text", "text": words_for(part).text}
                 if item is None:
-                    self._dropped.add(part.kind)
+                    self._dropped.add_part(part.kind)
                     return None
                 return self._mark(item | own_members(part.state), part.cache)
             case Foreign():
                 payload = own(part.state)
                 if isinstance(payload, dict) and "type" in payload:
                     return dict(payload)
-                self._dropped.add(part.kind)
+                self._dropped.add_part(part.kind)
         return None
 
     def media(self, media: Media) -> dict[str, Any] | None:

@@ -79,6 +79,17 @@ def read_citations(annotations: list[Any]) -> tuple[Citation, ...]:
     return tuple(_citation(item) for item in annotations if isinstance(item, dict))
 
 
+def read_sources(results: Any, addresses: Any) -> tuple[Citation, ...]:
+    """What a service that searches (Perplexity, xAI) tells beside its choices: results, or no more than addresses."""
+    found = results if isinstance(results, list) and results else addresses
+    listed = [{"url": one} if isinstance(one, str) else one for one in found] if isinstance(found, list) else []
+    return tuple(
+        Citation(url=one["url"], title=_of(one, "title", str), quote=_of(one, "snippet", str))
+        for one in listed
+        if isinstance(one, dict) and isinstance(one.get("url"), str)
+    )
+
+
 def _citation(item: dict[str, Any]) -> Citation:
     cited = item.get("url_citation")
     if item.get("type") != "url_citation" or not isinstance(cited, dict):

@@ -96,6 +96,8 @@ class Chunk(Struct, gc=False):
     error: Any = None
     x_groq: Groq | None = None
     service_tier: Any = None
+    search_results: Any = None
+    citations: Any = None
 
 
 class FirstChunk(Chunk, gc=False):
@@ -149,3 +151,5 @@ class Body(Struct, gc=False):
     model: str | None = None
     created: int | float | None = None
     service_tier: Any = None
+    search_results: Any = None
+    citations: Any = None

@@ -34,7 +34,8 @@ class StreamReader:
     """skipped: data lines that could not be read."""
 
     __slots__ = (
-        "_at", "_choices", "_counted", "_decode", "_ended", "_id", "_kind", "_number", "_pattern", "_sse", "skipped",
+        "_at", "_choices", "_counted", "_decode", "_ended", "_id", "_kind", "_number", "_pattern", "_sources", "_sse",
+        "skipped",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class StreamReader:
         self._pattern = Pattern()
         self._id: str | None = None
         self._ended = self._counted = False
+        self._sources: tuple[Any, ...] = ()
         self.skipped = 0
 
     def feed(self, data: bytes) -> list[Event]:
@@ -259,13 +261,15 @@ class StreamReader:
             self._refused(chunk.error, frame, out)
             return
         first = len(out)
+        if chunk.search_results or chunk.citations:
+            self._sources = (chunk.search_results, chunk.citations)
         for position, choice in enumerate(chunk.choices or ()):
             self._start(chunk, out)
             number = choice.index if choice.index is not None and choice.index >= 0 else position
             parts = self._choices.get(number)
             if parts is None:
                 parts = self._choices[number] = ChoiceParts(number, self._id or "")
-            parts.read(choice, out)
+            parts.read(choice, out, self._sources if number == 0 else ())
             self._turn_to(number)
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
         if len(out) > first:

@@ -54,8 +54,9 @@ def _fits(value: Any, kind: type[Struct]) -> bool:
 
 
 def read_billed(tokens: Tokens | None) -> str:
-    """What the service says that the call costs, decimal USD, as OpenRouter does; "" when it does not."""
+    """What the service says that the call costs, decimal USD, as OpenRouter and Perplexity do; "" when it does not."""
     cost = tokens.cost if tokens is not None else None
+    cost = cost.get("total_cost") if isinstance(cost, dict) else cost
     if not isinstance(cost, int | float) or isinstance(cost, bool) or not 0 <= cost < MAX_COST:
         return ""
     return f"{Decimal(str(cost)):f}"

@@ -125,7 +125,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
     said = (*plan.history, *rest)
     body["input"] = [*_json_word(prompt.params.format, said), *writer.write(said)]
     check_left(prompt.messages, lambda one: media(one) is not None)
-    dropped = list(writer.dropped)
+    dropped: list[str] = []
     if plan.stream:
         body["stream"] = True
     if quirks.stores:
@@ -148,15 +148,15 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
     for name in sorted(refused & body.keys()):
         del body[name]
         dropped.append(name)
-    return Asked(_encode(body), _in_callers_words(dropped, plan))
+    return Asked(_encode(body), _in_callers_words(writer.dropped, dropped, plan))
 
 
-def _in_callers_words(dropped: list[str], plan: Plan) -> tuple[str, ...]:
-    """Each once, by the name that the caller gave it."""
+def _in_callers_words(parts: list[str], dropped: list[str], plan: Plan) -> tuple[str, ...]:
+    """Each once, parameters by the name that the caller gave them."""
     words = dict(_CALLERS_WORDS.get(plan.turn.dialect, {}))
     if "max_completion_tokens" in plan.turn.fields:
         words["max_tokens"] = "max_completion_tokens"
-    return tuple(dict.fromkeys([words.get(name, name) for name in dropped]))
+    return tuple(dict.fromkeys([*parts, *[words.get(name, name) for name in dropped]]))
 
 
 def _is_marked(prompt: Prompt) -> bool:
