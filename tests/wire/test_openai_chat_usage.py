@@ -41,6 +41,13 @@ def test_sound_within_the_prompt_is_not_counted_twice() -> None:
     assert read(told) == Usage(uncached_in=9, audio_in=375, out_text=248)
 
 
+@pytest.mark.parametrize("written", [0, 20])
+def test_what_a_cache_holds_beside_the_prompt_is_no_thought(written: int) -> None:
+    """Where a server hands on Anthropic's numbers, whose prompt is without it."""
+    told = counts(9, 5, 114 + written, prompt_tokens_details={"cached_tokens": 100, "cache_write_tokens": written})
+    assert read(told) == Usage(uncached_in=9, cache_read=100, cache_write_5m=written, out_text=5)
+
+
 def test_video_is_a_class_of_its_own() -> None:
     told = counts(300, 2, 302, prompt_tokens_details={"video_tokens": 258})
     used = Usage(uncached_in=42, video_in=258, out_text=2)

@@ -108,11 +108,13 @@ def _classed(tokens: Tokens) -> Usage:
     prompt, visible = max(prompt, 0), max(visible, 0)
     inside = tokens.prompt_tokens_details or InDetails()
     beside = _beside(tokens)
-    if beside and inside.audio_tokens == beside:  # Mistral counts sound beside the prompt
-        prompt, beside = prompt + beside, 0
     cached = inside.cached_tokens or tokens.prompt_cache_hit_tokens or tokens.num_cached_tokens or tokens.cached_tokens
+    written = inside.cache_write_tokens
+    # Mistral counts sound beside the prompt, and Anthropic's way is to count so what the cache has to do with.
+    if beside and beside in (inside.audio_tokens, (cached or 0) + (written or 0)):
+        prompt, beside = prompt + beside, 0
     rest, cache_read = _take(prompt, cached)
-    rest, cache_write = _take(rest, inside.cache_write_tokens)
+    rest, cache_write = _take(rest, written)
     rest, audio_in = _take(rest, inside.audio_tokens)
     rest, image_in = _take(rest, inside.image_tokens)
     rest, video_in = _take(rest, inside.video_tokens)
