@@ -84,13 +84,13 @@ class Edge:
         self._prefixes = dict(sorted(prefixes.items(), key=lambda pair: -len(pair[0])))
         self._roots = {_root(route.path): face for face in reversed([*faces]) for route in face.ROUTES}
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """No coroutine of its own: it would live as long as each stream."""
-        if scope["type"] == "http":
-            return self._http(scope, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            return _lifespan(receive, send)
-        return self._live(scope, receive, send)
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await self._live(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._services.clock.steady(), self._pulse)

@@ -104,7 +104,6 @@ async def serve(config: Config, admin_key: str, greet: Callable[[str, int], None
     process = await open_process(config, admin_key, Clock())
     settings = uvicorn.Config(
         process.application,
-        interface="asgi3",
         http=functools.partial(EdgeProtocol, wave=Wave(asyncio.get_running_loop())),  # type: ignore[arg-type]
         ws=websocket,  # type: ignore[arg-type]  # it is only called
         ws_max_size=4096,  # those who listen have nothing to say
