@@ -570,7 +570,7 @@ def test_a_chatbots_thread_hears_of_turns_that_were_accepted_and_then_refused(ag
     bot = agents.agent(type="chatbot", settings={"titles": False})
     queue = {"type": "queue", "cred": {"name": "refused"}}
     with hearing(agents.serving, channel) as connection:
-        body = {"agent_id": bot, "user": "pace 300 say 5 words", "thread_id": channel, "response_format": queue}
+        body = {"agent_id": bot, "user": "pace 700 say 5 words", "thread_id": channel, "response_format": queue}
         first, second = (agents.serving.ask("POST", ASK, body).json["message_id"] for _ in range(2))
         third = later(agents, channel, "say 1 words", agent_id=bot, thread_id=channel)
         agents.serving.ask("POST", f"/v1/admin/agents/{bot}/pause", {})
