@@ -46,8 +46,7 @@ def read_members(body: bytes, listed: str = "") -> tuple[dict[str, Raw], dict[st
             return fields, value, items
     else:
         written = _compact(value)
-    if written != body and not _surely_unique(body, written):
-        _refuse_duplicates(body)
+    _check_keys(body, written)
     fields = _members(body)
     return fields, value, _items(fields[listed]) if type(value.get(listed)) is list else ()
 
@@ -68,10 +67,7 @@ def _written(members: dict[str, Any], listed: str) -> tuple[dict[str, Raw], list
 def read_value(body: bytes) -> Any:
     """The value of body as plain Python objects, or BadRequest saying what is wrong with it."""
     value = _decoded(body)
-    written = _compact(value)
-    # Most clients write JSON as we would: that has each key once. What they write else is counted.
-    if written != body and not _surely_unique(body, written):
-        _refuse_duplicates(body)
+    _check_keys(body, _compact(value))
     return value
 
 
@@ -96,10 +92,16 @@ def _how_many(letter: bytes, text: bytes) -> int:
     return len(text) - len(text.translate(None, letter) if close else text.replace(letter, b""))
 
 
+def _check_keys(body: bytes, written: bytes) -> None:
+    """Raises BadRequest for a key that occurs twice in an object. Most clients write JSON as we would: that has each
+    key once. What they write else is counted. written: the value as we write it."""
+    if written != body and not _surely_unique(body, written):
+        _refuse_duplicates(body)
+
+
 def _surely_unique(body: bytes, written: bytes) -> bool:
     """Cheap and safe: every string takes two quotes, so a key given twice makes the body hold more quotes than its
-    value does, which has that key once. A quote inside a string is one more in both, unless it is written \\u0022.
-    written: the value as we write it."""
+    value does, which has that key once. A quote inside a string is one more in both, unless it is written \\u0022."""
     coded = b"\\" in body and b"\\u0022" in body
     return not coded and _how_many(b'"', body) == _how_many(b'"', written)
 
