@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 from collections.abc import Generator
 from contextlib import closing
 from typing import Any
@@ -12,12 +13,15 @@ import msgspec
 from .serving import ADMIN_KEY, Reply, Serving
 
 
+#: Those of all tests, so that tests of one server do not meet.
+_MADE = itertools.count(1)
+
+
 class Agents:
-    """serving: a running server. slug: of the next agent, so that tests do not meet."""
+    """serving: a running server."""
 
     def __init__(self, serving: Serving) -> None:
         self.serving = serving
-        self._made = 0
 
     def tool(self, name: str, url: str, **more: Any) -> str:
         properties = more.pop("properties", {"city": {"type": "string"}})
@@ -35,12 +39,12 @@ class Agents:
         return str(made["id"])
 
     def agent(self, *, publish: bool = True, configuration: dict[str, Any] | None = None, **more: Any) -> str:
-        self._made += 1
+        number = next(_MADE)
         made = self.post(
             "/v1/admin/agents",
             {
-                "name": f"agent {self._made}",
-                "slug": f"agent-{id(self)}-{self._made}",
+                "name": f"agent {number}",
+                "slug": f"agent-{number}",
                 "service": "midstream",
                 "configuration": {"model": "rehearsal", **(configuration or {})},
                 **more,

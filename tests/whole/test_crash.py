@@ -313,14 +313,14 @@ class Load:
         self._threads = [threading.Thread(target=self._ask, args=(client,)) for client in range(CLIENTS)]
 
     def run_for(self, seconds: float) -> None:
-        """At their end, with a call surely under way, the server is killed."""
+        """At their end, with something answered and a call surely under way, the server is killed."""
         for thread in self._threads:
             thread.start()
         time.sleep(seconds)
         held = self._name("stream", HELD, 0)
         deadline = time.monotonic() + 30
-        while not any(name_of(asked) == held for asked in list(self._upstream.asked)):
-            assert time.monotonic() < deadline, "the provider never heard the call that it is to hold"
+        while not self.acked or not any(name_of(asked) == held for asked in list(self._upstream.asked)):
+            assert time.monotonic() < deadline, "nothing is answered, or the provider never heard the call to hold"
             time.sleep(0.01)
         self._serving.kill()
         for thread in self._threads:

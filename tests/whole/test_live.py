@@ -84,7 +84,7 @@ def hearing(
         yield connection
 
 
-def said(connection: ClientConnection, seconds: float = 20) -> dict[str, Any]:
+def said(connection: ClientConnection, seconds: float = 60) -> dict[str, Any]:
     """The next message that is not there only to show that the server is."""
     deadline = time.monotonic() + seconds
     while True:

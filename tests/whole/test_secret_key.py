@@ -30,7 +30,7 @@ def refused(serving: Serving) -> str:
 
 
 def backed_up(serving: Serving, to: Path) -> None:
-    to.mkdir(mode=0o700)
+    to.mkdir(mode=0o700, exist_ok=True)
     with (
         contextlib.closing(sqlite3.connect(serving.data / "midstream.db")) as live,
         contextlib.closing(sqlite3.connect(to / "midstream.db")) as copy,
