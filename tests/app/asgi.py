@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ import msgspec
 from midstream.app.clock import Clock
 from midstream.app.compose import Process, open_process
 from midstream.app.config_schema import Config, LimitsConfig, ServerConfig
-from midstream.metering.prices import price_table, table_name
+
+from ..price_list import put_price_list
 
 KEY = "ms-admin-key-of-these-tests"
 MODEL = "midstream/rehearsal"
@@ -107,21 +106,9 @@ class Here:
         return self.begin("POST", "/v1/chat/completions", {"model": MODEL, "messages": messages, **more})
 
 
-@cache
-def _prices() -> bytes:
-    """Compiled once for all tests."""
-    with tempfile.TemporaryDirectory() as folder:
-        return price_table(Path(folder))
-
-
-def priced(folder: Path) -> None:
-    """Puts the price list where a process with this data directory looks for it."""
-    (folder / table_name()).write_bytes(_prices())
-
-
 @asynccontextmanager
 async def opened(folder: Path, *, org_in_flight: int = 4096, **server: Any) -> AsyncIterator[Here]:
-    priced(folder)
+    put_price_list(folder)
     limits = LimitsConfig(org_in_flight=org_in_flight)
     config = Config(server=ServerConfig(data=str(folder), **server), limits=limits)
     process = await open_process(config, KEY, Clock())

@@ -16,7 +16,8 @@ from midstream.app.compose import open_process
 from midstream.app.config_schema import Config, ProviderConfig, ServerConfig
 from midstream.app.protocol import EdgeProtocol
 
-from .asgi import KEY, Here, priced
+from ..price_list import put_price_list
+from .asgi import KEY, Here
 
 WHOLE = msgspec.json.encode(
     {
@@ -115,7 +116,7 @@ def loopback(tmp_path: Path, test: Callable[[Loopback], Awaitable[None]]) -> Non
         provider = Provider()
         upstream = await asyncio.start_server(provider, "127.0.0.1", 0, limit=64 * 1024 * 1024)
         port = upstream.sockets[0].getsockname()[1]
-        priced(tmp_path)
+        put_price_list(tmp_path)
         config = Config(
             server=ServerConfig(data=str(tmp_path)),
             providers={

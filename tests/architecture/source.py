@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -47,12 +48,13 @@ def module(name: str, text: str, *, package: bool = False) -> Module:
     return Module(name, path, text, ast.parse(text, path), package)
 
 
-def package_modules(root: Path = ROOT) -> list[Module]:
-    return [_read(root, path) for path in sorted((root / PACKAGE).rglob("*.py"))]
+@cache
+def package_modules() -> list[Module]:
+    return [_read(path) for path in sorted((ROOT / PACKAGE).rglob("*.py"))]
 
 
-def _read(root: Path, path: Path) -> Module:
-    parts = path.relative_to(root).with_suffix("").parts
+def _read(path: Path) -> Module:
+    parts = path.relative_to(ROOT).with_suffix("").parts
     package = parts[-1] == "__init__"
     return module(".".join(parts[:-1] if package else parts), path.read_text(), package=package)
 

@@ -109,21 +109,13 @@ def serve():
     return Upstream
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _frozen():
-    """What the test session itself holds need not be walked by every collection below."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request):
     """Runs a coroutine function; afterwards no task is left and nothing complained to the loop."""
 
     def runner(scenario):
         complaints = []
+        gc.freeze()  # what the tests before hold need not be walked by the collection below
 
         async def watched():
             loop = asyncio.get_running_loop()

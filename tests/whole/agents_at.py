@@ -12,7 +12,6 @@ import msgspec
 
 from .serving import ADMIN_KEY, Reply, Serving
 
-
 #: Those of all tests, so that tests of one server do not meet.
 _MADE = itertools.count(1)
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from ..price_list import put_price_list
+
 START = "from midstream.app.cli import main; main()"
 ADMIN_KEY = "ms-admin-test-0123456789abcdef"
 #: Of servers that share a database.
@@ -42,6 +44,7 @@ class Serving:
         self.process: subprocess.Popen[bytes] | None = None
         self.environ = environ
         (folder / "midstream.toml").write_text(toml)
+        put_price_list(self.data)
 
     @property
     def url(self) -> str:
