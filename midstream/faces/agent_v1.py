@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -139,7 +140,7 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return encode({"embeddings": result.vectors, "usage": usage_v1(result.usage, None)})
 
 
-def write_models(ids: list[str]) -> bytes:
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return encode({"models": [{"id": id} for id in ids]})
 
 

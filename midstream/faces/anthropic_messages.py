@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -68,8 +69,8 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return own_body(NAME, result) or dialect.write_count(result.tokens)
 
 
-def write_models(ids: list[str]) -> bytes:
-    return dialect.write_models(ids)
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
+    return dialect.write_models(ids, query)
 
 
 def write_model(id: str) -> bytes:

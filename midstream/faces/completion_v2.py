@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -227,7 +227,7 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return encode(_reply(vectors_of(result), Say("", 0, "")))
 
 
-def write_models(ids: list[str]) -> bytes:
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return encode({"success": True, "data": [{"id": id} for id in ids]})
 
 

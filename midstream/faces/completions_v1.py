@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -256,7 +256,7 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return encode({"embeddings": result.vectors, "usage": _usage(result.usage), "model": result.model})
 
 
-def write_models(ids: list[str]) -> bytes:
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return encode({"models": [{"id": id} for id in ids]})
 
 

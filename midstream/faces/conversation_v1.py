@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from typing import Any
 from uuid import UUID
 
@@ -213,7 +213,7 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return vectors_v1(vectors_of(result))
 
 
-def write_models(ids: list[str]) -> bytes:
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return encode({"models": [{"id": id} for id in ids]})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -90,8 +91,8 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return dialect.write_embedded(result, "requests" in turn.fields)
 
 
-def write_models(ids: list[str]) -> bytes:
-    return dialect.write_models(ids)
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
+    return dialect.write_models(ids, query)
 
 
 def write_model(id: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -106,7 +107,7 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return own_body(NAME, result) or dialect.write_embedded(result, turn.embed or EmbedAsk(()))
 
 
-def write_models(ids: list[str]) -> bytes:
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return dialect.write_models(ids)
 
 

@@ -205,10 +205,10 @@ def test_a_result_is_written_in_the_faces_own_words(name: str, route: Route):
 @pytest.mark.parametrize("name", FACES)
 def test_models_and_errors_are_json(name: str):
     face = FACES[name]
-    assert "p/m" in face.write_models(["p/m", "q"]).decode()
+    assert "p/m" in face.write_models(["p/m", "q"], {}).decode()
     assert "p/m" in face.write_model("p/m").decode()
     for written in (
-        face.write_models(["p/m"]), face.write_model("p/m"), face.DIALECT.write_error(NotFound("gone"), "req_1")
+        face.write_models(["p/m"], {}), face.write_model("p/m"), face.DIALECT.write_error(NotFound("gone"), "req_1")
     ):  # fmt: skip
         assert isinstance(msgspec.json.decode(written), dict)
 
