@@ -15,7 +15,7 @@ from ..core.events import Answer, Counted, Embedded, Opened
 from ..core.outcome import Outcome
 from ..core.turn import Fields, Prompt, Turn
 from ..core.web import Request, Route
-from ._known import is_true
+from ._known import is_strict
 from ._messages_v1 import read_messages
 from ._own import (
     CALLS_V1,
@@ -83,7 +83,7 @@ def read(task: str, request: Request) -> Turn:
         tools=tuple(body.tools or ()),
         tool_choice=body.tool_choice,
         variables=body.context or {},
-        strict=is_true(request.headers, "x-midstream-strict"),
+        strict=is_strict(request.headers),
         calls=CALLS_V1,
     )
 

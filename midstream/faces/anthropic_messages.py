@@ -14,7 +14,7 @@ from ..core.turn import Turn
 from ..core.web import Request, Route
 from ..wire import anthropic_messages as dialect
 from ..wire.strict_json import read_members
-from ._known import fresh_messages, is_true, known_of, own_body
+from ._known import fresh_messages, is_strict, known_of, own_body
 
 NAME = "anthropic_messages"
 DIALECT = dialect
@@ -53,7 +53,7 @@ def read(task: str, request: Request) -> Turn:
         dialect.read_ask,
         model=known.model,
         stream=known.stream is True and task == "chat",
-        strict=is_true(request.headers, "x-midstream-strict"),
+        strict=is_strict(request.headers),
         kind="count_tokens" if task == "count_tokens" else "chat",
         fresh=fresh_messages(NAME, known.messages, messages),
         headers=request.headers,

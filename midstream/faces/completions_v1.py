@@ -35,7 +35,7 @@ from ..core.unread import at_places, places_of
 from ..core.usage import Usage
 from ..core.web import Request, Route
 from ..wire.ndjson import write_line
-from ._known import fresh_messages, is_true
+from ._known import fresh_messages, is_strict
 from ._messages_v1 import read_choice, read_messages, read_tools
 from ._own import OwnDialect, encode, error_v1, finish_word, line_of, message_v1, read_body
 
@@ -81,7 +81,7 @@ def read(task: str, request: Request) -> Turn:
         read_ask,
         model=body.model,
         stream=body.stream is True,
-        strict=is_true(request.headers, "x-midstream-strict"),
+        strict=is_strict(request.headers),
         fresh=fresh_messages(NAME, msgspec.json.decode(fields["messages"]), body.messages),
         headers=request.headers,
     )

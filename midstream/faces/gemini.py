@@ -15,7 +15,7 @@ from ..core.turn import Turn
 from ..core.web import Request, Route
 from ..wire import gemini as dialect
 from ..wire.strict_json import read_members
-from ._known import fresh_messages, is_true, known_of, own_body
+from ._known import fresh_messages, is_strict, known_of, own_body
 
 NAME = "gemini"
 DIALECT = dialect
@@ -55,7 +55,7 @@ def read(task: str, request: Request) -> Turn:
     """A turn of any kind; the model's name stands in the path. Raises BadRequest."""
     fields, members, contents = read_members(request.body, MESSAGES)
     model = request.params["model"]
-    strict = is_true(request.headers, "x-midstream-strict")
+    strict = is_strict(request.headers)
     if task in ("embedding", "embeddings"):
         if (batch := task == "embeddings") != ("requests" in fields):
             path = "requests" if batch else "content"

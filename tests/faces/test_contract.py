@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from midstream.app.faces import AgentFace, Face, all_faces
 from midstream.core.dialect import Dialect, FaceDialect, Say
-from midstream.core.errors import MidstreamError, NotFound
+from midstream.core.errors import BadRequest, MidstreamError, NotFound
 from midstream.core.events import Concluded, Counted, Delta, Done, Embedded, Failed, Opened, PartStarted
 from midstream.core.outcome import Outcome
 from midstream.core.parts import Text
@@ -174,6 +174,15 @@ def test_a_caller_may_ask_to_be_refused_rather_than_half_understood(name: str, r
     headers = {"x-midstream-strict": word} if word else {}
     turn = face.read(route.task, request_of(route, body_of(face, route), **headers))
     assert turn.strict is strict
+
+
+@posts
+def test_a_request_that_does_not_say_whether_to_be_strict_is_refused_by_the_headers_name(name: str, route: Route):
+    face = FACES[name]
+    with pytest.raises(BadRequest) as refused:
+        face.read(route.task, request_of(route, body_of(face, route), **{"x-midstream-strict": "on"}))
+    assert refused.value.param == "x-midstream-strict"
+    assert "x-midstream-strict" in face.DIALECT.write_error(refused.value, "req_1").decode()
 
 
 @posts
