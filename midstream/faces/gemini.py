@@ -54,7 +54,7 @@ class _Known(Struct, frozen=True):
 def read(task: str, request: Request) -> Turn:
     """A turn of any kind; the model's name stands in the path. Raises BadRequest."""
     fields, members, contents = read_members(request.body, MESSAGES)
-    model = request.params["model"]
+    model = _model(request)
     strict = is_strict(request.headers)
     if task in ("embedding", "embeddings"):
         if (batch := task == "embeddings") != ("requests" in fields):
@@ -79,6 +79,14 @@ def read(task: str, request: Request) -> Turn:
         fresh=fresh_messages(NAME, known.contents, contents),
         headers=request.headers,
     )
+
+
+def _model(request: Request) -> str:
+    """Raises BadRequest where its place is empty: what stands before it is then taken for the name."""
+    model = request.params["model"]
+    if model.strip("/") in ("", "models"):
+        raise BadRequest("model: missing in the path, which is /v1beta/models/MODEL:generateContent", param="model")
+    return model
 
 
 def writer(turn: Turn, say: Say) -> AnswerWriter:

@@ -36,6 +36,16 @@ def test_a_page_that_cannot_be_is_refused_in_the_grammar_of_who_asks(
     here(tmp_path, test)
 
 
+@pytest.mark.parametrize("path", ["/v1beta/models/:generateContent", "/v1beta/models:streamGenerateContent"])
+def test_who_names_no_model_in_geminis_path_is_told_so(tmp_path: Path, path: str):
+    async def test(app: Here) -> None:
+        reply = await app.ask("POST", path, {"contents": [{"parts": [{"text": "hi"}]}]})
+        assert (reply.status, reply.json["error"]["status"]) == (400, "INVALID_ARGUMENT")
+        assert "missing in the path" in reply.json["error"]["message"]
+
+    here(tmp_path, test)
+
+
 def test_openais_list_has_no_pages(tmp_path: Path):
     async def test(app: Here) -> None:
         assert (await app.ask("GET", "/v1/models?limit=0&after=x")).json == (await app.ask("GET", "/v1/models")).json
