@@ -47,7 +47,7 @@ def variables(written: Mapping[str, Any], environ: Mapping[str, str], kinds: Map
     found: dict[KeyPath, str] = {}
     for name, kind in kinds.items():
         table = written.get(name, {})
-        if not isinstance(table, dict) or table.get("kind", name) != name or table.get("base_url"):
+        if not isinstance(table, dict) or table.get("kind", name) != name or _says_where(table):
             continue
         if environ.get(kind.key_env) and "api_key" not in table:
             found["providers", name, "api_key"] = kind.key_env
@@ -74,7 +74,7 @@ def _completed(
         missing = "" if "kind" in table else "kind is missing, and the name is none: "
         reader.refuse(at, f"{missing}expected one of {', '.join(known)}{more}")
     kind = kinds[word]
-    if table.get("base_url"):
+    if _says_where(table):
         return dict(table)
     found = _from_environment(table, kind, environ) if name == word else dict(table)
     if not found.get("base_url") and not kind.base_url:
@@ -83,6 +83,12 @@ def _completed(
         hint = f", or set the environment variable {kind.key_env}" if kind.key_env and name == word else ""
         reader.refuse((*path, "api_key"), f"no key: write it here{hint}")
     return found
+
+
+def _says_where(table: Mapping[str, Any]) -> bool:
+    """Also by what is no text, as whoever reads it says then."""
+    said: object = table.get("base_url", "")
+    return said != ""
 
 
 def _from_environment(table: Mapping[str, Any], kind: Kind, environ: Mapping[str, str]) -> dict[str, Any]:

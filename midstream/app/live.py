@@ -28,6 +28,7 @@ from ..store.keys import Keys
 from .clock import Clock
 from .operations import plain_error
 from .protocol import LIVE
+from .query_names import check_names
 from .supervisor import Supervisor
 
 #: Seconds: of silence before listeners are told that the server is there, and that a connection may last.
@@ -106,10 +107,7 @@ class LiveChannels:
         bearer = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
         given = bearer[7:].strip() if bearer[:7].lower() == "bearer " else query.get("token", "")
         token = read_token(self._key, given, self._clock.wall())
-        unknown = next((name for name, _ in asked if name not in KNOWN), None)
-        if unknown is not None:  # it may have been meant as `after`
-            told = f"{unknown}: unknown query parameter; known here: {', '.join(KNOWN)}"
-            raise BadRequest(told, param=unknown, code="unknown_parameter")
+        check_names((name for name, _ in asked), [*KNOWN])  # any of them may have been meant as `after`
         if query.get("channel", token.channel) != token.channel:
             raise Forbidden("this token opens another channel", param="channel")
         after = query.get("after")

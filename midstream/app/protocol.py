@@ -21,6 +21,7 @@ from .direct import Direct, Wave, until_close
 logger = logging.getLogger("midstream.protocol")
 MAX_HEADERS, MAX_HEADER_BYTES, MAX_URL = 100, 32 * 1024, 16 * 1024
 TOO_LARGE = (431, f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them")
+VERSIONS = ("1.1", "1.0")
 HEAD_SECONDS, BODY_SECONDS, STALL_SECONDS = 10.0, 30.0, 30.0
 #: Where a request may become a WebSocket.
 LIVE = "/v1/live"
@@ -195,8 +196,11 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._head_read > MAX_HEADER_BYTES and self._are_too_large():  # else no need to look at each
             self._refuse(*TOO_LARGE)
-        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
+        version = self.parser.get_http_version()
+        if self._hosts != 1 and (self._hosts or version != "1.0"):
             self._refuse(400, "exactly one Host header is required")
+        if version not in VERSIONS:
+            self._refuse(505, f"HTTP/{version} is not spoken here: ask by HTTP/1.1")
         self._in_head, self._in_body = False, not self.parser.should_upgrade()
         if self._timer is not None:
             self._disarm()

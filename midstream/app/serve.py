@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..core.errors import BadRequest, MidstreamError
+from ..core.errors import MidstreamError
 from ..core.turn import Turn
 from ..core.web import Caller, Request, Route
 from .exchange import Exchange
 from .faces import Face
 from .places import Standing
+from .query_names import check_names
 from .replies import Reading, whole, written
 from .services import Services
 
@@ -23,7 +24,7 @@ async def serve(services: Services, face: Face, route: Route, request: Request, 
     services.limits.enter(caller, route.scope)
     try:
         if face.OURS:
-            take_no_query(request)
+            check_names(request.query)  # all that our own formats know stands in the body
         await _run(services, caller, face, route.task, request, exchange)
     finally:
         services.limits.leave(caller)
@@ -67,12 +68,6 @@ async def _run(services: Services, caller: Caller, face: Face, task: str, reques
         finally:
             follower.leave()
             await services.runs.ended(run)  # a conversation's next turn sees all of this one
-
-
-def take_no_query(request: Request) -> None:
-    """All that our own formats know stands in the body: what an address says would go unheard. Raises BadRequest."""
-    for name in request.query:
-        raise BadRequest(f"{name}: unknown query parameter; there are none here", param=name, code="unknown_parameter")
 
 
 def stream_form(face: Face, turn: Turn) -> tuple[str, bytes]:

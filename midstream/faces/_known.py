@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +14,8 @@ from ..core.misread import place_of
 from ..core.parts import Native
 
 T = TypeVar("T")
+STRICT = "x-midstream-strict"
+_STRICT_WORDS = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 
 
 class ConversationRef(Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,8 +80,12 @@ def conversation_of(value: str | ConversationRef | None) -> str | None:
     return value.id if isinstance(value, ConversationRef) else value
 
 
-def is_true(headers: Any, name: str) -> bool:
-    return str(headers.get(name, "")).lower() in ("1", "true", "yes")
+def is_strict(headers: Mapping[str, str]) -> bool:
+    """Shall what cannot be honoured be refused? Raises BadRequest for a word that does not say."""
+    word = headers.get(STRICT, "").lower()
+    if word not in _STRICT_WORDS:
+        raise BadRequest(f"{STRICT}: expected true or false (1 or 0, yes or no)", param=STRICT)
+    return _STRICT_WORDS[word]
 
 
 def own_body(dialect: str, result: Counted | Embedded) -> bytes | None:

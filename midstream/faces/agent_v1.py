@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from ..core.events import Answer, Counted, Embedded, Opened
 from ..core.outcome import Outcome
 from ..core.turn import Fields, Prompt, Turn
 from ..core.web import Request, Route
-from ._known import is_true
+from ._known import is_strict
 from ._messages_v1 import read_messages
 from ._own import (
     CALLS_V1,
@@ -82,7 +83,7 @@ def read(task: str, request: Request) -> Turn:
         tools=tuple(body.tools or ()),
         tool_choice=body.tool_choice,
         variables=body.context or {},
-        strict=is_true(request.headers, "x-midstream-strict"),
+        strict=is_strict(request.headers),
         calls=CALLS_V1,
     )
 
@@ -139,7 +140,7 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return encode({"embeddings": result.vectors, "usage": usage_v1(result.usage, None)})
 
 
-def write_models(ids: list[str]) -> bytes:
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return encode({"models": [{"id": id} for id in ids]})
 
 

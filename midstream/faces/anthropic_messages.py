@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from ..core.turn import Turn
 from ..core.web import Request, Route
 from ..wire import anthropic_messages as dialect
 from ..wire.strict_json import read_members
-from ._known import fresh_messages, is_true, known_of, own_body
+from ._known import fresh_messages, is_strict, known_of, own_body
 
 NAME = "anthropic_messages"
 DIALECT = dialect
@@ -52,7 +53,7 @@ def read(task: str, request: Request) -> Turn:
         dialect.read_ask,
         model=known.model,
         stream=known.stream is True and task == "chat",
-        strict=is_true(request.headers, "x-midstream-strict"),
+        strict=is_strict(request.headers),
         kind="count_tokens" if task == "count_tokens" else "chat",
         fresh=fresh_messages(NAME, known.messages, messages),
         headers=request.headers,
@@ -68,8 +69,8 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return own_body(NAME, result) or dialect.write_count(result.tokens)
 
 
-def write_models(ids: list[str]) -> bytes:
-    return dialect.write_models(ids)
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
+    return dialect.write_models(ids, query)
 
 
 def write_model(id: str) -> bytes:

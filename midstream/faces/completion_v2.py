@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from ..core.turn import Turn
 from ..core.usage import Usage
 from ..core.web import Request, Route
 from ._ask_v2 import Body, ask_of
-from ._known import is_true
+from ._known import is_strict
 from ._own import (
     HEARTBEAT,
     SSE,
@@ -58,7 +58,7 @@ def read(task: str, request: Request) -> Turn:
     """A turn of an agent; of task "embedding", with configuration {"type": "embedding"}. Raises BadRequest."""
     fields, body = read_body(_body, request.body)
     ask = ask_of(body, request.params.get("bridge_id", ""), task == "playground")
-    ask = replace(ask, strict=is_true(request.headers, "x-midstream-strict"))
+    ask = replace(ask, strict=is_strict(request.headers))
     if task == "embedding":
         ask = replace(ask, configuration={**ask.configuration, "type": "embedding"})
     fields.pop("apikey", None)  # it is in the ask, as a secret
@@ -227,7 +227,7 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return encode(_reply(vectors_of(result), Say("", 0, "")))
 
 
-def write_models(ids: list[str]) -> bytes:
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return encode({"success": True, "data": [{"id": id} for id in ids]})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -35,7 +35,7 @@ from ..core.unread import at_places, places_of
 from ..core.usage import Usage
 from ..core.web import Request, Route
 from ..wire.ndjson import write_line
-from ._known import fresh_messages, is_true
+from ._known import fresh_messages, is_strict
 from ._messages_v1 import read_choice, read_messages, read_tools
 from ._own import OwnDialect, encode, error_v1, finish_word, line_of, message_v1, read_body
 
@@ -81,7 +81,7 @@ def read(task: str, request: Request) -> Turn:
         read_ask,
         model=body.model,
         stream=body.stream is True,
-        strict=is_true(request.headers, "x-midstream-strict"),
+        strict=is_strict(request.headers),
         fresh=fresh_messages(NAME, msgspec.json.decode(fields["messages"]), body.messages),
         headers=request.headers,
     )
@@ -256,7 +256,7 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return encode({"embeddings": result.vectors, "usage": _usage(result.usage), "model": result.model})
 
 
-def write_models(ids: list[str]) -> bytes:
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return encode({"models": [{"id": id} for id in ids]})
 
 

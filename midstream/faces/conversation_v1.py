@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from ..core.outcome import Outcome
 from ..core.parts import Media
 from ..core.turn import Turn
 from ..core.web import Request, Route
-from ._known import is_true
+from ._known import is_strict
 from ._media import media_of
 from ._own import (
     CALLS_V1,
@@ -121,7 +121,7 @@ def read(task: str, request: Request) -> Turn:
         emptied=_emptied(document_ids=body.document_ids, variables=body.variables),
         variables=body.variables or {},
         document_ids=tuple(body.document_ids or ()),
-        strict=is_true(request.headers, "x-midstream-strict"),
+        strict=is_strict(request.headers),
         calls=CALLS_V1,
     )
     return Turn(
@@ -213,7 +213,7 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return vectors_v1(vectors_of(result))
 
 
-def write_models(ids: list[str]) -> bytes:
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return encode({"models": [{"id": id} for id in ids]})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..core.turn import Turn
 from ..core.web import Request, Route
 from ..wire import gemini as dialect
 from ..wire.strict_json import read_members
-from ._known import fresh_messages, is_true, known_of, own_body
+from ._known import fresh_messages, is_strict, known_of, own_body
 
 NAME = "gemini"
 DIALECT = dialect
@@ -53,8 +54,8 @@ class _Known(Struct, frozen=True):
 def read(task: str, request: Request) -> Turn:
     """A turn of any kind; the model's name stands in the path. Raises BadRequest."""
     fields, members, contents = read_members(request.body, MESSAGES)
-    model = request.params["model"]
-    strict = is_true(request.headers, "x-midstream-strict")
+    model = _model(request)
+    strict = is_strict(request.headers)
     if task in ("embedding", "embeddings"):
         if (batch := task == "embeddings") != ("requests" in fields):
             path = "requests" if batch else "content"
@@ -80,6 +81,14 @@ def read(task: str, request: Request) -> Turn:
     )
 
 
+def _model(request: Request) -> str:
+    """Raises BadRequest where its place is empty: what stands before it is then taken for the name."""
+    model = request.params["model"]
+    if model.strip("/") in ("", "models"):
+        raise BadRequest("model: missing in the path, which is /v1beta/models/MODEL:generateContent", param="model")
+    return model
+
+
 def writer(turn: Turn, say: Say) -> AnswerWriter:
     return dialect.answer_writer(say, as_array=turn.as_array)
 
@@ -90,8 +99,8 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return dialect.write_embedded(result, "requests" in turn.fields)
 
 
-def write_models(ids: list[str]) -> bytes:
-    return dialect.write_models(ids)
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
+    return dialect.write_models(ids, query)
 
 
 def write_model(id: str) -> bytes:

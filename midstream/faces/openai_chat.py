@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from ..core.turn import EmbedAsk, Turn
 from ..core.web import Request, Route
 from ..wire import openai_chat as dialect
 from ..wire.strict_json import SHORT, read_members
-from ._known import ConversationRef, StreamOptions, conversation_of, fresh_messages, is_true, known_of, own_body
+from ._known import ConversationRef, StreamOptions, conversation_of, fresh_messages, is_strict, known_of, own_body
 
 NAME = "openai_chat"
 DIALECT = dialect
@@ -73,7 +74,7 @@ def read(task: str, request: Request) -> Turn:
         stream=known.stream is True,
         conversation=conversation,
         store=known.store,
-        strict=is_true(request.headers, "x-midstream-strict"),
+        strict=is_strict(request.headers),
         include_usage=known.stream_options is not None and known.stream_options.include_usage is True,
         function_call=dialect.offers_functions(fields),
         fresh=fresh_messages(NAME, known.messages, messages, begins=conversation == ""),
@@ -93,7 +94,7 @@ def _read_embedding(request: Request) -> Turn:
         raise BadRequest("model: name the model that shall embed", param="model", code="missing_required_parameter")
     return Turn(
         NAME, fields, dialect.read_ask, model=known.model, kind="embedding", embed=dialect.read_embed_ask,
-        strict=is_true(request.headers, "x-midstream-strict"), headers=request.headers,
+        strict=is_strict(request.headers), headers=request.headers,
     )  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return own_body(NAME, result) or dialect.write_embedded(result, turn.embed or EmbedAsk(()))
 
 
-def write_models(ids: list[str]) -> bytes:
+def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return dialect.write_models(ids)
 
 

@@ -40,7 +40,7 @@ SERVICE = Service(
     headers=(("anthropic-version", "2023-06-01"),),
     forwards=("anthropic-beta",),
     counting=Counting(lambda model: "/v1/messages/count_tokens", _write_count, anthropic_messages.read_count),
-    models_path="/v1/models",
+    models_path="/v1/models?limit=1000",  # else it tells twenty
     read_models=anthropic_messages.read_models,
     fetches=fetches_papers,
     vendor="anthropic",

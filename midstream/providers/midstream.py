@@ -35,8 +35,10 @@ from ..core.events import (
 from ..core.parts import Media, Message, Text, ToolCall, ToolResult, text_of
 from ..core.serving import Emit
 from ..core.turn import Plan, Prompt, Tool, ToolChoice
+from ..core.unread import check_honoured
 from ..core.usage import Usage
 from ..wire import openai_chat
+from ..wire.openai_chat.dropped import Dropped
 from ._instance import instance_of
 from ._service import Service
 
@@ -62,7 +64,10 @@ async def answer(plan: Plan, emit: Emit) -> None:
     if refusal:
         status = int(refusal[1])
         raise _staged(Refused(f"rehearsed failure {status}", status=status, code=f"rehearsed_{status}"))
-    emit((Attempted("midstream", ""), Started(model=MODEL)), 0)
+    dropped = _unmet(plan)
+    if plan.turn.strict:
+        check_honoured("midstream", dropped)
+    emit((Attempted("midstream", "", dropped=dropped), Started(model=MODEL)), 0)
     calls = _tool_calls(prompt, messages, asked)
     if calls:
         events: list[Event] = []
@@ -71,6 +76,21 @@ async def answer(plan: Plan, emit: Emit) -> None:
         emit((*events, Used(_usage(messages, len(calls))), Stopped("tool_calls"), Done()), 0)
         return
     await _speak(_text(prompt, messages, asked), asked, plan, emit, messages)
+
+
+def _unmet(plan: Plan) -> tuple[str, ...]:
+    """What its answers would have to show and do not. Whatever else is asked for, they are the same each time."""
+    params, dropped = plan.turn.prompt.params, Dropped(plan.turn.dialect)
+    asked = {
+        "logprobs": params.logprobs,
+        "top_logprobs": params.top_logprobs,
+        "modalities": set(params.modalities) - {"text"},
+        "audio": params.audio,
+    }
+    for name, wanted in asked.items():
+        if wanted:
+            dropped.add(name)
+    return dropped.names()
 
 
 def _staged(error: UpstreamError) -> UpstreamError:

@@ -417,6 +417,23 @@ def test_a_name_in_the_query_that_a_route_does_not_know_is_refused(tmp_path: Pat
     here(tmp_path, test)
 
 
+def test_a_query_parameter_that_is_given_twice_is_refused_by_name(tmp_path: Path):
+    async def test(app: Here) -> None:
+        for path, name in (
+            ("/v1/admin/agents?limit=1&limit=2", "limit"),
+            ("/v1/admin/attempts?run_id=run_1&limit=1&run_id=run_1", "run_id"),
+            ("/v1/admin/usage?group_by=model&group_by=org", "group_by"),
+            ("/api/v1/conversation/chat-history?agentId=agt_1&agentId=", "agentId"),
+            ("/v1/queues/q?limit=1&limit=1", "limit"),
+        ):
+            reply = await app.ask("GET", path)
+            assert reply.status == 400, (path, reply.body)
+            assert f"{name}: given twice in the query" in reply.body.decode()
+        assert (await app.ask("GET", "/v1/admin/agents?limit=1&limit=2", key="ms-nobodys")).status == 401
+
+    here(tmp_path, test)
+
+
 def test_a_tool_that_is_moved_elsewhere_takes_no_sealed_credential_along(tmp_path: Path):
     async def test(app: Here) -> None:
         headers = {"authorization": "Bearer hush-hush", "x-token": "also-hush"}

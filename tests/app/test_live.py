@@ -115,7 +115,8 @@ def test_who_leaves_frees_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     "query, status",
     [("", 401), ("token=", 401), ("token=%ff", 401), ("token={}&after=x", 400), ("token={}&after=", 101),
      ("token={}&after=%c2%b2", 400), ("token={}&after=9007199254740992", 400), ("token={}&after=9007199254740991", 101),
-     ("token={}&channel=d", 403), ("token={}&channel=c", 101), ("token={}&token={}", 101), ("x=1&token={}", 400),
+     ("token={}&channel=d", 403), ("token={}&channel=c", 101), ("token={}&token={}", 400), ("x=1&token={}", 400),
+     ("token={}&after=1&after=2", 400),
      ("token={}&After=1", 400), ("token={}&x", 400), ("token={}&after=1&x=", 400), ("x=1", 401)],
 )  # fmt: skip
 def test_what_is_asked_for_is_read_or_refused(tmp_path: Path, query: str, status: int):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from midstream.app.faces import AgentFace, Face, all_faces
 from midstream.core.dialect import Dialect, FaceDialect, Say
-from midstream.core.errors import MidstreamError, NotFound
+from midstream.core.errors import BadRequest, MidstreamError, NotFound
 from midstream.core.events import Concluded, Counted, Delta, Done, Embedded, Failed, Opened, PartStarted
 from midstream.core.outcome import Outcome
 from midstream.core.parts import Text
@@ -177,6 +177,15 @@ def test_a_caller_may_ask_to_be_refused_rather_than_half_understood(name: str, r
 
 
 @posts
+def test_a_request_that_does_not_say_whether_to_be_strict_is_refused_by_the_headers_name(name: str, route: Route):
+    face = FACES[name]
+    with pytest.raises(BadRequest) as refused:
+        face.read(route.task, request_of(route, body_of(face, route), **{"x-midstream-strict": "on"}))
+    assert refused.value.param == "x-midstream-strict"
+    assert "x-midstream-strict" in face.DIALECT.write_error(refused.value, "req_1").decode()
+
+
+@posts
 def test_only_what_was_said_since_the_model_last_spoke_is_new(name: str, route: Route):
     face = FACES[name]
     if route.task not in ("chat", "stream") or name in ASKS:
@@ -205,10 +214,10 @@ def test_a_result_is_written_in_the_faces_own_words(name: str, route: Route):
 @pytest.mark.parametrize("name", FACES)
 def test_models_and_errors_are_json(name: str):
     face = FACES[name]
-    assert "p/m" in face.write_models(["p/m", "q"]).decode()
+    assert "p/m" in face.write_models(["p/m", "q"], {}).decode()
     assert "p/m" in face.write_model("p/m").decode()
     for written in (
-        face.write_models(["p/m"]), face.write_model("p/m"), face.DIALECT.write_error(NotFound("gone"), "req_1")
+        face.write_models(["p/m"], {}), face.write_model("p/m"), face.DIALECT.write_error(NotFound("gone"), "req_1")
     ):  # fmt: skip
         assert isinstance(msgspec.json.decode(written), dict)
 

@@ -26,6 +26,14 @@ def test_the_model_stands_in_the_path_with_all_of_its_name():
     assert read("chat", model="up/some-model", contents=HI).model == "up/some-model"
 
 
+@pytest.mark.parametrize("task", ["chat", "stream", "count_tokens", "embedding"])
+@pytest.mark.parametrize("model", ["models/", "models", "/", "models//"])
+def test_a_path_without_a_model_is_said_to_miss_it(task: str, model: str):
+    with pytest.raises(BadRequest, match="missing in the path") as refused:
+        read(task, model=model, contents=HI, content={"parts": HI[0]["parts"]})
+    assert refused.value.param == "model"
+
+
 @pytest.mark.parametrize(
     "task, query, stream, as_array",
     [

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Struct
 
 from midstream.core.errors import BadRequest
-from midstream.faces._known import fresh_messages, is_true, known_of
+from midstream.faces._known import fresh_messages, is_strict, known_of
 
 
 class Inner(Struct):
@@ -62,7 +62,17 @@ def test_what_are_no_messages_adds_nothing(message: Any):
     assert fresh_messages("d", message, ()) == ()
 
 
-@pytest.mark.parametrize("word, true", [("1", True), ("Yes", True), ("true", True), ("no", False), ("2", False)])
-def test_a_switch_in_a_header(word: str, true: bool):
-    assert is_true({"x": word}, "x") is true
-    assert not is_true({}, "x")
+@pytest.mark.parametrize(
+    "word, strict",
+    [("1", True), ("Yes", True), ("true", True), ("no", False), ("0", False), ("FALSE", False), ("", False)],
+)
+def test_strict_is_what_its_header_says(word: str, strict: bool):
+    assert is_strict({"x-midstream-strict": word}) is strict
+    assert not is_strict({})
+
+
+@pytest.mark.parametrize("word", ["2", "on", "strict", "true, true", "tru"])
+def test_a_word_that_does_not_say_whether_to_be_strict_is_refused(word: str):
+    with pytest.raises(BadRequest, match="x-midstream-strict: expected true or false") as refused:
+        is_strict({"x-midstream-strict": word})
+    assert refused.value.param == "x-midstream-strict"

@@ -174,6 +174,20 @@ def test_what_the_caller_says_of_tools_holds(more: dict[str, Any], names: list[s
     assert [call.name for call in calls("weather and time", tools=[WEATHER, TIME], **more)] == names
 
 
+@pytest.mark.parametrize(
+    "more, names",
+    [
+        ({"logprobs": True, "top_logprobs": 3}, ("logprobs", "top_logprobs")),
+        ({"logprobs": True, "top_logprobs": 0}, ("logprobs",)),
+        ({"modalities": ["text", "audio"], "audio": {"voice": "ash"}}, ("modalities", "audio")),
+        ({"logprobs": False, "modalities": ["text"], "temperature": 0.5, "seed": 1}, ()),
+    ],
+)
+def test_what_its_answers_cannot_show_is_named(more: dict[str, Any], names: tuple[str, ...]):
+    [begun] = [event for event in events_of("Hello", **more) if isinstance(event, Attempted)]
+    assert begun.dropped == names
+
+
 def test_a_required_tool_is_called_though_none_is_named():
     assert [call.name for call in calls("hello", tools=[TIME, WEATHER], tool_choice="required")] == ["time"]
 

@@ -57,6 +57,20 @@ def test_it_calls_every_tool_that_is_named_and_reports_the_results(serving: Serv
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_log_probabilities_that_it_does_not_have_are_named_or_refused(serving: Serving, stream: bool):
+    wanted = {"logprobs": True, "top_logprobs": 2, "stream": stream}
+    reply = say(serving, "Hello", **wanted)
+    assert reply.status == 200
+    assert reply.headers["x-midstream-dropped-params"] == "logprobs,top_logprobs"
+    body = {"model": "midstream/rehearsal", "messages": [{"role": "user", "content": "Hello"}], **wanted}
+    refused = serving.ask("POST", "/v1/chat/completions", body, x_midstream_strict="true")
+    assert (refused.status, refused.json["error"]["param"]) == (400, "logprobs")
+    body = {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"responseLogprobs": True, "logprobs": 2}}
+    reply = serving.ask("POST", "/v1beta/models/midstream/rehearsal:generateContent", body)
+    assert reply.headers["x-midstream-dropped-params"] == "responseLogprobs,logprobs"
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_who_offers_functions_gets_one_function_call_and_sends_its_result_back(serving: Serving, stream: bool):
     client = OpenAI(base_url=f"{serving.url}/v1", api_key=ADMIN_KEY, max_retries=0)
     functions: Any = [{"name": name, "parameters": WEATHER} for name in ("get_weather", "get_time")]

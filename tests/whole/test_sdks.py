@@ -325,6 +325,24 @@ def test_models_are_listed_and_found(voices: Any, face: str):
             assert client.models.retrieve(name).id == name
 
 
+def test_the_sdks_read_a_list_of_models_page_by_page_to_its_end(voices: Any):
+    everything = [*(f"{kind}/listed-{kind}" for kind in KINDS), "midstream/rehearsal"]
+    claude, google = voices["messages"].client, voices["gemini"].client
+    for size in (1, 2, 4, 9, 20):
+        assert [model.id for model in claude.models.list(limit=size)] == everything
+        assert [model.name.removeprefix("models/") for model in google.models.list(config={"page_size": size})] == (
+            everything
+        )
+    backwards = claude.models.list(limit=2, before_id=everything[5])
+    pages = [[model.id for model in page.data] for page in backwards.iter_pages()]
+    assert pages == [everything[3:5], everything[1:3], everything[:1]]
+    assert [model.id for model in voices["chat"].client.models.list(extra_query={"limit": 1})] == everything
+    with pytest.raises(anthropic.BadRequestError, match="limit"):
+        claude.models.list(limit=1001)
+    with pytest.raises(errors.ClientError, match="pageToken"):
+        google.models.list(config={"page_token": "none"})
+
+
 def test_a_model_that_is_not_there_is_the_error_that_each_sdk_knows(voices: Any):
     for face, missing, kind in (
         ("chat", openai.NotFoundError, "invalid_request_error"),

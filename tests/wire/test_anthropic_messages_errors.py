@@ -61,10 +61,10 @@ def test_an_error_that_is_only_a_message_is_told_in_its_words() -> None:
 
 
 def test_models_and_counts_there_and_back() -> None:
-    assert dialect.read_models(dialect.write_models(["a", "b"])) == ["a", "b"]
-    page = json.loads(dialect.write_models(["a", "b"]))
+    assert dialect.read_models(dialect.write_models(["a", "b"], {})) == ["a", "b"]
+    page = json.loads(dialect.write_models(["a", "b"], {}))
     assert (page["first_id"], page["last_id"], page["has_more"]) == ("a", "b", False)
-    assert json.loads(dialect.write_models([]))["first_id"] is None
+    assert json.loads(dialect.write_models([], {}))["first_id"] is None
     assert json.loads(dialect.write_model("a")) == page["data"][0]
     assert page["data"][0]["lifecycle"] == "active"
     assert dialect.read_count(dialect.write_count(12)) == 12

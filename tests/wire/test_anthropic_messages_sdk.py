@@ -214,7 +214,7 @@ def test_errors_raise_as_the_clients_own(client: anthropic.Anthropic, error: Any
 
 
 def test_lists_and_counts(client: anthropic.Anthropic) -> None:
-    answer_with(dialect.write_models(["a", "b"]))
+    answer_with(dialect.write_models(["a", "b"], {}))
     assert [model.id for model in client.models.list()] == ["a", "b"]
     answer_with(dialect.write_model("a"))
     assert client.models.retrieve("a").display_name == "a"

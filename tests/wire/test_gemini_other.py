@@ -271,14 +271,14 @@ def test_a_count_of_nothing_is_refused() -> None:
 
 def test_counts_and_models_read_back() -> None:
     assert gemini.read_count(gemini.write_count(12)) == 12
-    assert gemini.read_models(gemini.write_models(["a", "b/c"])) == ["a", "b/c"]
+    assert gemini.read_models(gemini.write_models(["a", "b/c"], {})) == ["a", "b/c"]
     for read in (gemini.read_count, gemini.read_models):
         with pytest.raises(Garbled):
             read(b"[5")
 
 
 def test_one_model_is_described_like_those_of_the_list() -> None:
-    assert json.loads(gemini.write_models(["a"]))["models"] == [json.loads(gemini.write_model("a"))]
+    assert json.loads(gemini.write_models(["a"], {}))["models"] == [json.loads(gemini.write_model("a"))]
 
 
 def test_a_stream_of_white_space_ends_before_it_costs_anything() -> None:

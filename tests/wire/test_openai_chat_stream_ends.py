@@ -25,7 +25,7 @@ from midstream.core.events import (
 from midstream.core.parts import Media, Reasoning, State, Text, ToolCall
 from midstream.core.usage import Usage
 from midstream.wire import anthropic_messages, gemini, openai_responses
-from midstream.wire.openai_chat import NAME, StreamReader, answer_writer
+from midstream.wire.openai_chat import NAME, StreamReader, answer_writer, read_answer
 
 from .test_openai_chat_stream_in import DONE, ROLE, STOP, USAGE, call, chunk, events_of
 
@@ -225,3 +225,35 @@ def test_text_goes_on_at_once_after_a_stop() -> None:
         assert any(visible(event) for event in events)
     folding.extend(reader.feed(STOP.encode()))
     assert folding.answer().choices[0].parts == (Text("a"), Text("bcd"))
+
+
+@pytest.mark.parametrize(
+    "details, stop",
+    [
+        ({"type": "stop", "stop": "<|fim_suffix|>"}, "stop"),
+        ({"type": "max_tokens"}, "length"),
+        ({"type": "invented"}, "error"),
+    ],
+)
+def test_the_details_of_an_end_count_where_no_reason_is_told(details: dict[str, str], stop: str):
+    """As gpt-4-vision-preview told it, streamed and not."""
+    end = chunk(choices=[{"index": 0, "delta": {}, "finish_details": details}])
+    answer = fold(events_of(ROLE, chunk({"content": "a cat"}), end, DONE))
+    assert (answer.choices[0].stop, answer.choices[0].native_stop) == (stop, details["type"])
+    last = chunk(
+        choices=[{"index": 0, "delta": {"content": "a cat"}, "finish_reason": None, "finish_details": details}]
+    )
+    assert fold(events_of(ROLE, chunk({"content": "look: "}), last, DONE)).choices[0].stop == stop
+    one = {"index": 0, "message": {"role": "assistant", "content": "a cat"}, "finish_details": details}
+    whole = read_answer(json.dumps({"id": "c1", "choices": [one]}).encode())
+    assert (whole.choices[0].stop, whole.choices[0].native_stop) == (stop, details["type"])
+    told = {**one, "finish_reason": "length", "finish_details": {"type": "stop"}}
+    assert read_answer(json.dumps({"choices": [told]}).encode()).choices[0].stop == "length"
+
+
+@pytest.mark.parametrize("details", [None, "stop", {}, {"type": 7}])
+def test_details_that_tell_no_end_end_nothing(details: object):
+    end = chunk(choices=[{"index": 0, "delta": {}, "finish_details": details}])
+    last = events_of(ROLE, chunk({"content": "a cat"}), end, DONE)[-1]
+    assert isinstance(last, Failed)
+    assert isinstance(last.error, Cut)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from ...core.errors import Garbled
+from ...core.errors import BadRequest, Garbled
+
+#: Models on a page where no limit is asked for, and at most.
+USUAL, MOST = 20, 1000
+_LIMIT = re.compile(r"[0-9]{1,4}")
 
 
 class _Model(Struct):
@@ -32,16 +37,43 @@ def write_model(id: str) -> bytes:
     return _encode(_model(id))
 
 
-def write_models(ids: Sequence[str]) -> bytes:
-    """All models as one page of GET /v1/models."""
+def write_models(ids: Sequence[str], query: Mapping[str, str]) -> bytes:
+    """The page of GET /v1/models that the query asks for. Raises BadRequest."""
+    limit = _limit(query)
+    after, before = query.get("after_id"), query.get("before_id")
+    if after and before:
+        raise BadRequest("before_id: give it or after_id, not both", param="before_id", code="contradictory")
+    if before:
+        end = _place(ids, before, "before_id")
+        start = max(0, end - limit)
+        more = start > 0  # in the direction that was asked for
+    else:
+        start = _place(ids, after, "after_id") + 1 if after else 0
+        end = start + limit
+        more = end < len(ids)
+    page = ids[start:end]
     return _encode(
         {
-            "data": [_model(id) for id in ids],
-            "has_more": False,
-            "first_id": ids[0] if ids else None,
-            "last_id": ids[-1] if ids else None,
+            "data": [_model(id) for id in page],
+            "has_more": more,
+            "first_id": page[0] if page else None,
+            "last_id": page[-1] if page else None,
         }
     )
+
+
+def _limit(query: Mapping[str, str]) -> int:
+    told = query.get("limit", str(USUAL))
+    limit = int(told) if _LIMIT.fullmatch(told) else 0
+    if not 1 <= limit <= MOST:
+        raise BadRequest(f"limit: must be a whole number from 1 to {MOST}", param="limit")
+    return limit
+
+
+def _place(ids: Sequence[str], id: str, param: str) -> int:
+    if id not in ids:
+        raise BadRequest(f"{param}: there is no model {id!r} in the list", param=param)
+    return ids.index(id)
 
 
 def _model(id: str) -> dict[str, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from ...core.errors import Garbled
+from ...core.errors import BadRequest, Garbled
 from ...core.turn import Fields, Plan, Prompt
 from ..strict_json import write_object
 from .ask_in import read_ask
@@ -77,9 +80,36 @@ class _Models(Struct):
 _METHODS = ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"]
 
 
-def write_models(ids: Iterable[str]) -> bytes:
-    """The body of a models list."""
-    return _encode({"models": [_described(name) for name in ids]})
+#: Models on a page where no size is asked for, and at most: who asks for more gets these, as from Google.
+USUAL, MOST = 50, 1000
+_SIZE = re.compile(r"[0-9]{1,10}")
+
+
+def write_models(ids: Sequence[str], query: Mapping[str, str]) -> bytes:
+    """The page of the models list that the query asks for. Raises BadRequest."""
+    told = {camel(name): value for name, value in query.items()}
+    size, token = _size(told.get("pageSize", "0")), told.get("pageToken")
+    start = _place_after(ids, token) if token else 0
+    page = ids[start : start + size]
+    listed: dict[str, Any] = {"models": [_described(name) for name in page]}
+    if start + size < len(ids):
+        listed["nextPageToken"] = base64.urlsafe_b64encode(page[-1].encode()).decode()
+    return _encode(listed)
+
+
+def _size(told: str) -> int:
+    if _SIZE.fullmatch(told) is None:
+        raise BadRequest("pageSize: must be a whole number, 0 or more", param="pageSize")
+    return min(int(told) or USUAL, MOST)
+
+
+def _place_after(ids: Sequence[str], token: str) -> int:
+    """A token is the last model of the page before: a list that has become longer goes on where it was left."""
+    try:
+        last = base64.b64decode(token, altchars=b"-_", validate=True).decode()
+        return ids.index(last) + 1
+    except (binascii.Error, ValueError):  # also a model that is gone
+        raise BadRequest("pageToken: is none of this list; begin again without it", param="pageToken") from None
 
 
 def write_model(id: str) -> bytes:

@@ -27,7 +27,7 @@ from .parts_in import (
     whole_arguments,
 )
 from .quirks import NAME
-from .reasons import read_reason
+from .reasons import read_reason, word_of
 from .shapes import Body, BodyChoice, Said
 from .usage import read_billed, read_tier, read_usage, readable
 
@@ -83,9 +83,9 @@ def _in_order(choices: list[BodyChoice]) -> list[BodyChoice]:
 
 def _choice(choice: BodyChoice, answer_id: str, number: int) -> Choice:
     said = choice.message or Said()
-    word = choice.finish_reason or ""
+    word = word_of(choice.finish_reason, choice.finish_details)
     # Some servers leave the word empty in an answer that is whole (Snowflake's, for Claude).
-    end = "stop" if choice.finish_reason == "" else word
+    end = "stop" if not word and choice.finish_reason == "" else word
     if choice.logprobs is None and choice.native_finish_reason is None and _is_plain(said):
         stop = choice.stop_reason if isinstance(choice.stop_reason, str) else None
         return Choice((Text(said.content),), read_reason(end, False), word, stop)  # type: ignore[arg-type]

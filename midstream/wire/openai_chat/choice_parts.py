@@ -26,7 +26,7 @@ from .parts_in import (
     whole_arguments,
 )
 from .quirks import NAME
-from .reasons import read_reason
+from .reasons import read_reason, word_of
 from .shapes import Call, ChunkChoice, Said, Sound
 
 _KINDS: dict[type[Part], Part] = {Text: Text(""), Reasoning: Reasoning(""), Refusal: Refusal("")}
@@ -96,8 +96,8 @@ class ChoiceParts:
                 self._call(call, out)
             if said.function_call is not None:
                 self._call(Call(index=-1, function=said.function_call), out)
-        word = choice.finish_reason
-        if word == "":  # some servers send it until there is one, or never another one
+        word = word_of(choice.finish_reason, choice.finish_details)
+        if choice.finish_reason == "":  # some servers send it until there is one, or never another one
             self._wordless = True
         if word and not self.stopped:
             if sources:

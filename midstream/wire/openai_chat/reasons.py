@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...core.outcome import StopReason
 
 _NEUTRAL: dict[str, StopReason] = {
@@ -34,6 +36,14 @@ _WORD = {
     "error": "content_filter",
     "pause": "length",
 }
+
+
+def word_of(reason: str | None, details: Any) -> str:
+    """Why a choice ended, "" where it does not say. details: what the first models of OpenAI's that see pictures say in
+    its place."""
+    if not reason and isinstance(details, dict) and isinstance(details.get("type"), str):
+        return str(details["type"])
+    return reason or ""
 
 
 def read_reason(word: str, has_calls: bool) -> StopReason:

@@ -13,7 +13,7 @@ from ...core.parts import Native, Part, ToolCall
 from ...core.usage import Usage
 from ..counts import counted
 from ..half_pairs import forgiving
-from .contents import logprobs_of, parts_of
+from .contents import logprobs_of, offered_in, parts_of
 from .failures import failure_of
 from .grammar import NAME, count, member, objects, text
 
@@ -38,8 +38,8 @@ def read_answer(body: bytes) -> Answer:
         raise Garbled("the response has no list `output`")
     if value.get("status") == "failed":
         raise _failed(value)
-    items = objects(value["output"])
-    parts: list[Part] = [part for item in items for part in parts_of(item)]
+    items, offered = objects(value["output"]), offered_in(value)
+    parts: list[Part] = [part for item in items for part in parts_of(item, offered)]
     stop = stop_of(value, any(type(part) is ToolCall for part in parts))
     logprobs = tuple([token for item in items for token in logprobs_of(item)])
     choice = Choice(tuple(parts), stop.reason, stop.native_reason, None, logprobs)

@@ -12,6 +12,7 @@ from ...core.events import Delta, Done, Event, Failed, Passed, Started, Used
 from ..half_pairs import mended
 from ..sse import Frame, SSEReader
 from .answer import identity_of, stop_of, tier_of, usage_of
+from .contents import offered_in
 from .failures import failure_of
 from .grammar import count, member, objects, text
 from .open_items import Opened
@@ -114,6 +115,7 @@ class ResponsesReader:
     def _start(self, response: dict[str, Any], made: list[Event]) -> None:
         if not self._started:
             self._started = True
+            self._opened.offered = offered_in(response)
             made.append(Started(*identity_of(response)))
 
     def _failed(self, event: dict[str, Any], made: list[Event]) -> None:

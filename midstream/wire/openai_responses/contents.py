@@ -10,6 +10,10 @@ from .grammar import NAME, PARAGRAPH, objects, state_of, text
 _URL_CITATION = {"type", "url", "title", "start_index", "end_index"}
 
 
+#: Types of tools that the caller runs.
+_CALLERS = frozenset({"function", "custom", "namespace"})
+
+
 def citation_of(annotation: dict[str, Any]) -> Citation:
     """Any annotation. Only a plain url_citation needs no state to be written again as it was."""
     plain = annotation.get("type") == "url_citation" and annotation.keys() == _URL_CITATION
@@ -64,6 +68,24 @@ def call_of(item: dict[str, Any]) -> ToolCall:
     )
 
 
+def offered_in(response: dict[str, Any]) -> frozenset[str] | None:
+    """The names of what its caller offered, where the response says that the service has tools of its own besides; None
+    where it does not."""
+    tools = objects(response.get("tools"))
+    if all(text(tool.get("type")) in _CALLERS for tool in tools):
+        return None
+    within = [one for tool in tools for one in objects(tool.get("tools"))]
+    return frozenset([text(tool.get("name")) for tool in (*tools, *within)])
+
+
+def is_own(item: dict[str, Any], offered: frozenset[str] | None) -> bool:
+    """Does the item tell what the service itself has done? xAI tells its searches of X as custom calls, of names that
+    nobody offered: there is nothing to answer. offered: as offered_in has it."""
+    if item.get("type") != "custom_tool_call" or offered is None:
+        return False
+    return text(item.get("name")) not in {"", *offered}
+
+
 def image_of(item: dict[str, Any]) -> Media | None:
     """The image that an image_generation_call made, when it is there. Its data stands in the part alone."""
     if not text(item.get("result")):
@@ -73,13 +95,13 @@ def image_of(item: dict[str, Any]) -> Media | None:
     return Media("image", mime=f"image/{form}", data=item["result"], state=State(NAME, rest))
 
 
-def parts_of(item: dict[str, Any]) -> list[Part]:
-    """The parts of one complete output item, in order."""
+def parts_of(item: dict[str, Any], offered: frozenset[str] | None = None) -> list[Part]:
+    """The parts of one complete output item, in order. offered: as offered_in has it."""
     kind = item.get("type")
     if kind == "message":
         state = state_of(item)
         return [said_part(part, state) for part in objects(item.get("content"))]
-    if kind in ("function_call", "custom_tool_call"):
+    if kind in ("function_call", "custom_tool_call") and not is_own(item, offered):
         return [call_of(item)]
     if kind == "reasoning":
         return [reasoning_of(item)]

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ...core.events import Delta, Event, Marked, PartEnded, PartStarted
 from ...core.parts import Foreign, Part, Reasoning, Refusal, State, Text
-from .contents import call_of, citation_of, image_of, parts_of, reasoning_of
+from .contents import call_of, citation_of, image_of, is_own, parts_of, reasoning_of
 from .grammar import NAME, PARAGRAPH, objects, state_of, text
 from .places import CALLS, MESSAGE, REASONING, Placed, Places, Where
 
@@ -44,12 +44,14 @@ class OpenPart:
 
 class OpenItem(Placed):
     """part: of every kind but message, whose parts are texts. source, paragraph: which list of a reasoning item its
-    text comes from, and how far it is. told: its paragraphs that have been told in full."""
+    text comes from, and how far it is. told: its paragraphs that have been told in full. own: a call that the service
+    itself has made."""
 
-    __slots__ = ("paragraph", "part", "source", "texts", "told")
+    __slots__ = ("own", "paragraph", "part", "source", "texts", "told")
 
     def __init__(self, kind: str, item: dict[str, Any], where: Where) -> None:
         super().__init__(kind, item, where)
+        self.own = False
         self.part: OpenPart | None = None
         self.texts: dict[int, OpenPart] = {}
         self.source = ""
@@ -58,11 +60,12 @@ class OpenItem(Placed):
 
 
 class Opened:
-    """quick: parts of which a delta has come, by all that it said of its place."""
+    """quick: parts of which a delta has come, by all that it said of its place. offered: as offered_in has it."""
 
     def __init__(self) -> None:
         self.quick: dict[tuple[int | None, int | None, str], OpenPart] = {}
         self.has_calls = False
+        self.offered: frozenset[str] | None = None
         self._places: Places[OpenItem] = Places()
         self._ids: set[str] = set()
         self._next = 0
@@ -95,10 +98,11 @@ class Opened:
         self.quick.clear()  # who was told nothing of this item may have meant another until now
         self._start_waiting(made)
         opened = self._places.add(OpenItem(kind, item, where))
+        opened.own = is_own(item, self.offered)
         if kind == "message":
             for number, part in enumerate(objects(item.get("content"))):
                 self._text(opened, number, part, made)
-        elif kind in CALLS:
+        elif kind in CALLS and not opened.own:
             self.has_calls = True
             call = call_of(item)
             if call.id in self._ids:  # an id used twice would answer two calls with one result
@@ -138,7 +142,7 @@ class Opened:
             self._end_reasoning(opened, item, made)
         elif opened.kind == "image_generation_call" and opened.part is None:
             opened.part = self._start(image_of(item) or parts_of(item)[0], made)
-        elif opened.kind in CALLS:
+        elif opened.kind in CALLS and not opened.own:
             call = call_of(item)
             self.catch_up(opened.part, call.arguments, made)
             self._mark_state(opened.part, call.state, made)
@@ -222,7 +226,7 @@ class Opened:
 
     def call_part(self, where: Where) -> OpenPart | None:
         item = self._places.spoken_of(CALLS, where)
-        return item.part if item is not None else None
+        return item.part if item is not None and not item.own else None
 
     def more(self, part: OpenPart | None, delta: str, made: list[Event]) -> None:
         if part is None or not part.open or part.whole or not delta:
