@@ -71,8 +71,7 @@ class Conversations:
             yield await self._load(caller, turn.conversation, turn)
 
     async def _create(self, caller: Caller, title: str) -> Opened:
-        row = await self._store.org(caller.org).create_conversation(title=title)
-        return Opened(row.id, title)
+        return Opened(await self._store.org(caller.org).create_conversation(title=title), title)
 
     async def _load(self, caller: Caller, id: str, turn: Turn) -> Opened:
         threads = self._store.org(caller.org).threads

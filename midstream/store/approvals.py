@@ -14,7 +14,6 @@ _APPROVE = """
 INSERT INTO mcp_approvals (org_id, server, tool, hash, created_at)
 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (org_id, server, tool) DO UPDATE SET hash = $4, created_at = $5"""
 _OF_SERVER = "SELECT tool, hash FROM mcp_approvals WHERE org_id = $1 AND server = $2"
-_FORGET = "DELETE FROM mcp_approvals WHERE org_id = $1 AND server = $2"
 
 
 class Approvals:
@@ -43,9 +42,6 @@ class Approvals:
     async def changed(self) -> None:
         """Some tool is no longer what it was: every server of ours is to look."""
         await self._db.write([changes.mcp_raised(self._org)])
-
-    async def forget(self, server: str) -> None:
-        await self._db.write([(_FORGET, (self._org, server))])
 
     def _rows(self, sql: str, server: str, hashes: Mapping[str, str]) -> list[Statement]:
         now = self._clock()

@@ -96,7 +96,6 @@ DELETE FROM deliveries WHERE id = $1 AND org_id = $2
 _FORGET_SAID = (
     "DELETE FROM deliveries WHERE status = 'waiting' AND kind = 'live' AND endpoint = '' AND available_at < $1"
 )
-_FORGET = "DELETE FROM deliveries WHERE status <> 'waiting' AND ended_at < $1"
 
 
 def unsaid_unless_titled(id: str, org: str, conversation: str, title: str) -> Statement:
@@ -168,10 +167,6 @@ class Deliveries:
         """When the next one is due. full: endpoints that nothing more is sent to for now."""
         found = [due for endpoint, due in await self._db.read(_ENDPOINTS, kind) if endpoint not in full]
         return float(found[0]) if found else None
-
-    async def forget(self, before: float) -> None:
-        """Of what ended before that time nothing is kept."""
-        await self._db.write([(_FORGET, (before,))])
 
     async def forget_said(self) -> None:
         """What live channels need not keep any more."""

@@ -115,7 +115,6 @@ UPDATE jobs SET status = 'queued', worker = NULL WHERE status = 'running' AND wo
     AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.run_id = jobs.run_id AND attempts.status = 'started')"""
 _ONE = f"SELECT {_COLUMNS} FROM jobs WHERE id = $1 AND org_id = $2"
 _OF_BATCH = f"SELECT {_COLUMNS} FROM jobs WHERE batch_id = $1 AND org_id = $2 ORDER BY created_at, id"
-_NEXT = "SELECT min(available_at) FROM jobs WHERE status = 'queued'"
 
 
 class Jobs:
@@ -224,11 +223,6 @@ class Jobs:
     async def requeue(self) -> None:
         """Jobs of workers that are no longer there are due again."""
         await self._db.write([(_AGAIN, (self._worker,))])
-
-    async def next_at(self) -> float | None:
-        """When the next one is due, unix seconds."""
-        [(at,)] = await self._db.look_up(_NEXT)
-        return None if at is None else float(at)
 
 
 class OrgJobs:

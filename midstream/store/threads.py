@@ -162,11 +162,9 @@ class Page(Struct, frozen=True):
     more: bool
 
 
-def better_title(
-    org: str, conversation: str, title: str, instead_of: str, said: tuple[str, str] = ("", "")
-) -> Statement:
-    """For those who write it beside statements of their own; see ThreadStore.name. said: ids of the messages that it is
-    made of; once one of them is deleted, nothing is changed."""
+def better_title(org: str, conversation: str, title: str, instead_of: str, said: tuple[str, str]) -> Statement:
+    """In place of the one that was made of its first words; what a user has written stays. said: ids of the messages
+    that it is made of; once one of them is deleted, nothing is changed."""
     return _NAME, (conversation, org, title, instead_of, *said)
 
 
@@ -371,10 +369,6 @@ class ThreadStore:
         await self.thread(id)
         await self._db.write([(_RENAME, (id, self._org, title, self._clock()))])
         return await self.thread(id)
-
-    async def name(self, id: str, title: str, *, instead_of: str) -> None:
-        """A better title than the one that was made of its first words; what a user has written stays."""
-        await self._db.write([better_title(self._org, id, title, instead_of)])
 
     async def delete(self, id: str) -> None:
         """It is no longer found, with what it has asked other agents on its thread, whose memory is forgotten; the rows

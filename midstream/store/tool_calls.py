@@ -23,7 +23,7 @@ from ..core.parts import Message
 from ..core.toolbox import IN_DOUBT, ToolAnswer
 from .database import Database, Statement
 from .ledger import CallsLeft, storable
-from .reading import missing, run_of
+from .reading import Accounts, missing
 
 CallStatus: TypeAlias = Literal["queued", "running", "ok", "failed", "timeout", "in_doubt", "denied"]
 
@@ -197,7 +197,7 @@ class ToolCalls:
             row = await self.one(after)
             place = (row.created_at, row.id)
         if run_id:
-            await run_of(self._db, self._org, run_id)
+            await Accounts(self._db, self._org).run(run_id)
         if run_id is None:
             rows = await self._db.read(_PAGE, self._org, *place, limit)
         else:
@@ -231,12 +231,3 @@ def _queued(call: CallQueued, org_id: str, now: float, running: bool) -> Stateme
 
 def new_call_id() -> str:
     return new_id("call_")
-
-
-def finished(rows: Sequence[CallRow], round: int, calls: int) -> tuple[ToolAnswer, ...] | None:
-    """The answers of a whole round in the order of its calls, or None when one of them has not ended for good."""
-    ended = {row.place: row for row in rows if row.round == round and row.ended and row.error != CANCELLED}
-    answers = [row.answer() for _, row in sorted(ended.items())]
-    if len(answers) < calls or None in answers:
-        return None
-    return tuple(answer for answer in answers if answer is not None)
