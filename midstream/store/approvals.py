@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from . import changes
-from .database import Database, Statement
+from .database import Statement
+from .owned import Owned
 
 _PIN = """
 INSERT INTO mcp_approvals (org_id, server, tool, hash, created_at)
@@ -16,15 +17,8 @@ VALUES ($1, $2, $3, $4, $5) ON CONFLICT (org_id, server, tool) DO UPDATE SET has
 _OF_SERVER = "SELECT tool, hash FROM mcp_approvals WHERE org_id = $1 AND server = $2"
 
 
-class Approvals:
+class Approvals(Owned):
     """One org's. server: the id of an MCP server."""
-
-    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
-        self._clock = clock
 
     async def of(self, server: str) -> dict[str, str]:
         """Hash by name of tool; empty for a server that was never listed."""

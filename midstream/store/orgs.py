@@ -12,7 +12,6 @@ from .agents import AgentStore
 from .database import Database
 from .nouns import NounStore
 from .reading import Accounts, missing
-from .retention import forget
 from .rows import MessageRow, OrgRow
 from .secrets import SealingKey, Secrets
 from .threads import ThreadStore
@@ -93,10 +92,6 @@ class AllOrgs(Accounts):
     def __init__(self, db: Database, clock: Clock) -> None:
         super().__init__(db, None)
         self._clock = clock
-
-    async def forget(self, before: float) -> int:
-        """See store.retention."""
-        return await forget(self._db, before)
 
     async def create_org(self, name: str) -> OrgRow:
         if not name:

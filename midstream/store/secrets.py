@@ -17,6 +17,7 @@ from ..core.errors import StoreDown
 from ..core.ids import new_id
 from ..core.secret import Secret
 from .database import Database, Row, Statement, Value
+from .owned import Owned
 
 _NONCE = 12
 _REPLACES = """
@@ -93,16 +94,12 @@ async def settle(db: Database, key: SealingKey) -> str:
     return str(settled)
 
 
-class Secrets:
+class Secrets(Owned):
     """One org's secrets by name."""
 
     def __init__(self, db: Database, org_id: str, key: SealingKey, clock: Callable[[], float]) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
+        super().__init__(db, org_id, clock)
         self._key = key
-        self._clock = clock
 
     def putting(self, name: str, value: str) -> Statement:
         """Replaces what had this name, within a transaction of the caller's."""

@@ -23,7 +23,8 @@ from ..core.parts import Message
 from ..core.toolbox import IN_DOUBT, ToolAnswer
 from .database import Database, Statement
 from .ledger import CallsLeft, storable
-from .reading import Accounts, missing
+from .owned import Owned
+from .reading import Accounts
 
 CallStatus: TypeAlias = Literal["queued", "running", "ok", "failed", "timeout", "in_doubt", "denied"]
 
@@ -135,16 +136,12 @@ VALUES ($1, $2, $3, $4, $5) ON CONFLICT (run_id, number) DO NOTHING"""
 _ROUNDS = "SELECT reply FROM rounds WHERE run_id = $1 AND org_id = $2 ORDER BY number"
 
 
-class ToolCalls:
+class ToolCalls(Owned):
     """One org's journal. Every statement may be committed twice and changes the store once.
     write: in place of the database's own, for whoever has more to write with it."""
 
     def __init__(self, db: Database, org_id: str, clock: Callable[[], float], write: Write | None = None) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
-        self._clock = clock
+        super().__init__(db, org_id, clock)
         self._write = write or db.write
 
     def through(self, write: Write) -> ToolCalls:
@@ -184,11 +181,7 @@ class ToolCalls:
         return {row.place: row for row in rows}
 
     async def one(self, id: str) -> CallRow:
-        """Raises errors.NotFound."""
-        rows = await self._db.look_up(_ONE, id, self._org)
-        if not rows:
-            raise missing("tool call", id)
-        return CallRow(*rows[0])
+        return CallRow(*await self._found("tool call", _ONE, id))
 
     async def page(self, *, after: str | None = None, limit: int = PAGE, run_id: str | None = None) -> list[CallRow]:
         """Oldest first. run_id: only that run's; "" = those outside of a run. Raises errors.NotFound."""
