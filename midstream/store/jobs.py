@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from .database import Database, Row, Statement, Value, with_place
+from .database import Database, Statement, Value, with_place
 from .ledger import JobEnded, Record, statement
 from .reading import missing
 from .recovery import given_up
@@ -176,7 +176,7 @@ class Jobs:
         except BaseException:
             self._unknown += ids
             raise
-        return [_job(rows[0]) for rows in taken if rows]
+        return [Job(*rows[0]) for rows in taken if rows]
 
     async def _give_back(self) -> None:
         if self._unknown:
@@ -239,15 +239,11 @@ class OrgJobs:
         rows = await self._db.look_up(_ONE, id, self._org)
         if not rows:
             raise missing("message", id)
-        return _job(rows[0])
+        return Job(*rows[0])
 
     async def of_batch(self, batch_id: str) -> list[Job]:
         """In the order of the batch."""
-        return [_job(row) for row in await self._db.read(_OF_BATCH, batch_id, self._org)]
-
-
-def _job(row: Row) -> Job:
-    return Job(*row)
+        return [Job(*row) for row in await self._db.read(_OF_BATCH, batch_id, self._org)]
 
 
 def _values(job: Job) -> tuple[Value, ...]:
