@@ -14,8 +14,6 @@ from ..core.errors import LimitReached, StoreDown
 from ..store import Store
 from ..store.points import KeptPoints, Point, PointRows, Spent, Window
 
-AGENT, THREAD = 100, 20
-WINDOW = 60.0
 #: Seconds between two clearings of windows that are over.
 CLEARING = 60.0
 #: Windows kept in process before those that are over are forgotten.
@@ -140,9 +138,9 @@ class Points:
         steady: Callable[[], float],
         wall: Callable[[], float],
         *,
-        agent: int = AGENT,
-        thread: int = THREAD,
-        window: float = WINDOW,
+        agent: int,
+        thread: int,
+        window: float,
     ) -> None:
         self._spending: Spending = (
             PointRows(store.db, round(window * 1000))

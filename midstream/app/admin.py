@@ -13,7 +13,7 @@ from ..access.identify import OPERATOR
 from ..core.usage import Usage
 from ..core.web import Caller
 from ..store.ledger import AttemptStatus, RunStatus
-from ..store.reading import UsageGroup
+from ..store.reading import Accounts, UsageGroup
 from ..store.rows import AttemptRow, RunRow, UsageRow
 from .admin_agents import agents_router
 from .admin_cases import cases_router
@@ -99,7 +99,7 @@ def _add_accounts(app: FastAPI, services: Services) -> None:
         return page(told[: limit + 1], limit, "sequence")
 
 
-def _reader(services: Services, caller: Caller) -> Any:
+def _reader(services: Services, caller: Caller) -> Accounts:
     """The operator sees every org; an org's own admin key sees that org."""
     return services.store.all_orgs() if caller.key_id == OPERATOR else services.store.org(caller.org)
 

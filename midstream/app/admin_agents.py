@@ -40,12 +40,6 @@ class _Agents:
         self.services = services
         self.scope = Scope(services)
 
-    async def at(self, caller: Caller, agent_id: str, org_id: str | None) -> tuple[OrgStore, AgentRow]:
-        """The agent of any spelling of its id, or of its slug. Raises errors.NotFound."""
-        org = await self.scope.of(caller, org_id)
-        id = spelled("agt_", agent_id)
-        return org, await org.agents.named(id, agent_id) or await org.agents.get(id)
-
     async def key_hint(self, org: OrgStore, spec: Spec) -> str | None:
         """Of the org's key that a turn sends; None where it sends none of the org's, or is refused."""
         model = model_of(spec.configuration)
@@ -103,13 +97,13 @@ def _add_making(router: APIRouter, agents: _Agents) -> None:
 
     @router.post("/{agent_id}/duplicate", status_code=201, summary="Make an agent that is a copy of this one")
     async def duplicate(caller: Who, agent_id: str, new: Copy, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         spec = spec_of(await agents.chosen(org, agent, new.version_id))
         return await agents.create(org, new.name or f"{agent.name[:190]} (copy)", new.slug, spec)
 
     @router.get("/{agent_id}/export", summary="The agent as one file, with its tools and without secrets")
     async def export(caller: Who, agent_id: str, version_id: OrgId = None, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         version = await agents.chosen(org, agent, version_id)
         spec = spec_of(version)
         tools = await org.tools.some(dict.fromkeys((*spec.tool_ids, *(one.tool_id for one in spec.pre_tools))))
@@ -125,19 +119,19 @@ def _add_agents(router: APIRouter, agents: _Agents) -> None:
 
     @router.get("/{agent_id}", summary="One agent, as it is published; before that, as it was drafted last")
     async def get(caller: Who, agent_id: str, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         return json_reply(shown_agent(agent, await agents.there(org, agent, None)))
 
     @router.patch("/{agent_id}", summary="Change an agent's name or slug")
     async def change(caller: Who, agent_id: str, new: AgentChange, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         agent = await org.agents.change(agent.id, name=new.name, slug=new.slug)
         agents.changed(org)
         return json_reply(shown_agent(agent))
 
     @router.delete("/{agent_id}", summary="Delete an agent")
     async def delete(caller: Who, agent_id: str, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         await org.agents.delete(agent.id)
         agents.changed(org)
         return json_reply({"id": agent.id, "deleted": True})
@@ -151,7 +145,7 @@ def _add_agents(router: APIRouter, agents: _Agents) -> None:
         return await set_status(caller, agent_id, org_id, "active")
 
     async def set_status(caller: Caller, agent_id: str, org_id: str | None, status: str) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         agent = await org.agents.change(agent.id, status=status)
         agents.changed(org)
         return json_reply(shown_agent(agent))
@@ -162,7 +156,7 @@ def _add_versions(router: APIRouter, agents: _Agents) -> None:
 
     @router.post(path, status_code=201, summary="Draft a new version")
     async def draft(caller: Who, agent_id: str, new: NewVersion, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         old = await agents.there(org, agent, new.from_version)
         spec = spec_from(Spec() if old is None else spec_of(old), new.given())
         row = await org.agents.draft(agent.id, msgspec.json.encode(spec))
@@ -177,18 +171,18 @@ def _add_versions(router: APIRouter, agents: _Agents) -> None:
         after: Annotated[int, Query(ge=1, description="the number of the last one seen")] = 2**31,
         limit: Limit = 100,
     ) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         rows = await org.agents.versions(agent.id, before=after, limit=limit + 1)
         return page([shown_version(row) for row in rows], limit, "number")
 
     @router.get(path + "/{version_id}", summary="One version")
     async def version(caller: Who, agent_id: str, version_id: str, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         return json_reply(shown_version(await agents.chosen(org, agent, version_id)))
 
     @router.patch(path + "/{version_id}", summary="Change a draft")
     async def change(caller: Who, agent_id: str, version_id: str, new: VersionFields, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         row = await agents.chosen(org, agent, version_id)
         row = await org.agents.change_draft(row, msgspec.json.encode(spec_from(spec_of(row), new.given())))
         agents.changed(org)
@@ -197,7 +191,7 @@ def _add_versions(router: APIRouter, agents: _Agents) -> None:
     @router.delete(path + "/{version_id}", summary="Discard a version that is not published")
     @router.post(path + "/{version_id}/discard", summary="Discard a version that is not published")
     async def discard(caller: Who, agent_id: str, version_id: str, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         id = spelled("ver_", version_id)
         await org.agents.discard(agent.id, id)
         agents.changed(org)
@@ -209,7 +203,7 @@ def _add_publishing(router: APIRouter, agents: _Agents) -> None:
 
     @router.post("/{agent_id}/publish", summary="Let a version answer from now on")
     async def publish(caller: Who, agent_id: str, new: Chosen, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         row = await agents.chosen(org, agent, new.version_id)
         await services.loader.ready(org.org_id)
         problems = await services.checks.problems(org, agent, spec_of(row))
@@ -231,14 +225,14 @@ def _add_publishing(router: APIRouter, agents: _Agents) -> None:
         other: Annotated[str, Query(alias="to")],
         org_id: OrgId = None,
     ) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         first, second = [await agents.chosen(org, agent, id) for id in (one, other)]
         changes = differences(*(msgspec.json.decode(row.body) for row in (first, second)))
         return json_reply({"agent_id": agent.id, "from": first.id, "to": second.id, "changes": changes})
 
     @router.get("/{agent_id}/resolved", summary="What a turn of this agent is made from")
     async def resolve(caller: Who, agent_id: str, version_id: OrgId = None, org_id: OrgId = None) -> Response:
-        org, agent = await agents.at(caller, agent_id, org_id)
+        org, agent = await agents.scope.agent(caller, agent_id, org_id)
         version = await agents.chosen(org, agent, version_id)
         loaded = await services.loader.resolved(org.org_id, agent, version)
         documents = await org.agents.documents(loaded.spec.doc_ids)

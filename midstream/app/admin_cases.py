@@ -17,6 +17,7 @@ from ..core.ids import new_id, spelled
 from ..core.toolbox import ToolScope
 from ..core.web import Caller
 from ..store.cases import CaseRow, Cases
+from ..store.orgs import OrgStore
 from .admin_fields import Body, Chosen, JsonObject, ModelChoice, Text
 from .admin_scope import OrgId, Scope, check_model
 from .nouns import Who, json_reply
@@ -41,27 +42,27 @@ class NewCase(Body):
 
 def cases_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/v1/admin/agents/{agent_id}", tags=["agents"])
-    found, scorer = _Found(services), Scorer(services.models, services.runs)
+    scorer = Scorer(services.models, services.runs)
 
     @router.post("/test_cases", status_code=201, summary="Say what an agent should answer")
     async def add(caller: Who, agent_id: str, new: NewCase, org_id: OrgId = None) -> Response:
-        at = await found.at(caller, agent_id, org_id)
+        at = await _found(services, caller, agent_id, org_id)
         await _check(services, at, new)
         return json_reply(_shown(await at.cases.add(msgspec.json.encode(new.model_dump()))), 201)
 
     @router.get("/test_cases", summary="An agent's test cases, oldest first")
     async def listing(caller: Who, agent_id: str, org_id: OrgId = None) -> Response:
-        cases = (await found.at(caller, agent_id, org_id)).cases
+        cases = (await _found(services, caller, agent_id, org_id)).cases
         return json_reply({"data": [_shown(row) for row in await cases.all()]})
 
     @router.delete("/test_cases/{id}", summary="Delete a test case")
     async def delete(caller: Who, agent_id: str, id: str, org_id: OrgId = None) -> Response:
-        await (await found.at(caller, agent_id, org_id)).cases.delete(id)
+        await (await _found(services, caller, agent_id, org_id)).cases.delete(id)
         return json_reply({"id": id, "deleted": True})
 
     @router.post("/test_runs", status_code=201, summary="Try a version with every test case")
     async def run(caller: Who, agent_id: str, chosen: Chosen, http: HttpRequest, org_id: OrgId = None) -> Response:
-        at = await found.at(caller, agent_id, org_id)
+        at = await _found(services, caller, agent_id, org_id)
         version = await at.version(chosen.version_id)
         loaded = await services.loader.load(at.org.org_id, AgentAsk(agent=at.agent, version=version))
         embedding = (await at.org.nouns.settings()).get("embedding")
@@ -84,7 +85,7 @@ def cases_router(services: Services) -> APIRouter:
     async def compare(
         caller: Who, agent_id: str, versions: Annotated[str, Query(max_length=2000)], org_id: OrgId = None
     ) -> Response:
-        at = await found.at(caller, agent_id, org_id)
+        at = await _found(services, caller, agent_id, org_id)
         ids = [await at.version(id) for id in dict.fromkeys(versions.split(","))]
         latest = {id: await at.cases.latest(id) for id in ids}
         data = []
@@ -101,27 +102,20 @@ def cases_router(services: Services) -> APIRouter:
 class _At:
     """An agent of an org, and its cases."""
 
-    def __init__(self, services: Services, org: Any, agent: str) -> None:
+    def __init__(self, services: Services, org: OrgStore, agent: str) -> None:
         self.org = org
         self.agent = agent
         self.cases = Cases(services.store.db, org.org_id, agent, services.clock.wall)
 
     async def version(self, id: str) -> str:
         """Raises errors.NotFound."""
-        return str((await self.org.agents.version(self.agent, spelled("ver_", id.strip()))).id)
+        return (await self.org.agents.version(self.agent, spelled("ver_", id.strip()))).id
 
 
-class _Found:
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._scope = Scope(services)
-
-    async def at(self, caller: Caller, agent_id: str, org_id: str | None) -> _At:
-        """By any spelling of the id, or by its slug. Raises errors.NotFound."""
-        org = await self._scope.of(caller, org_id)
-        id = spelled("agt_", agent_id)
-        agent = await org.agents.named(id, agent_id) or await org.agents.get(id)
-        return _At(self._services, org, agent.id)
+async def _found(services: Services, caller: Caller, agent_id: str, org_id: str | None) -> _At:
+    """By any spelling of the agent's id, or by its slug. Raises errors.NotFound."""
+    org, agent = await Scope(services).agent(caller, agent_id, org_id)
+    return _At(services, org, agent.id)
 
 
 async def _check(services: Services, at: _At, new: NewCase) -> None:

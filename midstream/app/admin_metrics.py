@@ -59,7 +59,7 @@ def _add_metrics(router: APIRouter, services: Services) -> None:
             if found is None:
                 raise NotFound(f"no such agent: {agent}", code="agent_not_found", param="agent_id")
             id = found.id
-        return _period(since, until, id)
+        return Period(since, float(LAST) if until is None else until, id)
 
     @router.get("/metrics", tags=["accounts"], summary="Agents' turns, summed by group and time bucket")
     async def metrics(
@@ -133,10 +133,6 @@ def _add_memories(router: APIRouter, services: Services) -> None:
         else:
             await kept.forget(agent, thread_id)
         return json_reply({"agent_id": agent, "thread_id": thread_id, "deleted": True})
-
-
-def _period(since: float, until: float | None, agent: str) -> Period:
-    return Period(since, float(LAST) if until is None else until, agent)
 
 
 def _sum(row: MetricsRow) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from fastapi import Query
 
 from ..access.identify import OPERATOR
 from ..core.errors import BadRequest, CallerError
+from ..core.ids import spelled
 from ..core.web import Caller
+from ..store.agents import AgentRow
 from ..store.orgs import DEFAULT_ORG, OrgStore
 from ..store.reading import missing
 from .services import Services
@@ -43,6 +45,12 @@ class Scope:
         if org_id is not None and caller.key_id == OPERATOR:
             await self._services.store.all_orgs().org(org_id)
         return self._services.store.org(org)
+
+    async def agent(self, caller: Caller, agent_id: str, org_id: str | None) -> tuple[OrgStore, AgentRow]:
+        """The org and its agent of any spelling of the id, or of the slug. Raises errors.NotFound."""
+        org = await self.of(caller, org_id)
+        id = spelled("agt_", agent_id)
+        return org, await org.agents.named(id, agent_id) or await org.agents.get(id)
 
 
 def hidden(text: str) -> str:

@@ -37,7 +37,7 @@ def tools_router(services: Services) -> APIRouter:
         fields = new.given()
         fields.pop("org_id", None)
         tool, secrets = sealed(tool_from(Tool(new_id("tool_"), ""), fields))
-        row = await org.tools.create(tool.name, tool.kind, body_of(tool), id=tool.id, secrets=secrets)
+        row = await org.tools.create(tool.name, tool.kind, msgspec.json.encode(tool), id=tool.id, secrets=secrets)
         services.loader.forget(org.org_id)
         return json_reply(shown_tool(row), 201)
 
@@ -58,7 +58,7 @@ def tools_router(services: Services) -> APIRouter:
         old = tool_of(row)
         tool, secrets = sealed(tool_from(old, new.given()))
         moved = old.http is None or tool.http is None or not same_origin(old.http.url, tool.http.url)
-        row = await org.tools.change(row, tool.name, tool.kind, body_of(tool), secrets=secrets, moved=moved)
+        row = await org.tools.change(row, tool.name, tool.kind, msgspec.json.encode(tool), secrets=secrets, moved=moved)
         services.loader.forget(org.org_id)
         return json_reply(shown_tool(row))
 
@@ -125,10 +125,6 @@ def sealed(tool: Tool) -> tuple[Tool, dict[str, str]]:
             value = f"{{{{secret:{secret}}}}}"
         headers[name] = value
     return replace(tool, http=replace(tool.http, headers=headers)), secrets
-
-
-def body_of(tool: Tool) -> bytes:
-    return msgspec.json.encode(tool)
 
 
 def shown_tool(row: ToolRow) -> dict[str, Any]:

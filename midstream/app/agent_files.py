@@ -23,9 +23,9 @@ from ..store.orgs import OrgStore
 from ..store.tools import ToolRow
 from ..tools.http import owner_of
 from .admin_fields import Body, Name, NewTool, Slug, VersionFields, Word
-from .admin_tools import body_of, sealed, tool_from
+from .admin_tools import sealed, tool_from
 from .agent_checks import Checks, Problem
-from .agent_specs import spec_from
+from .agent_specs import spec_from, spec_of
 from .agents import tool_of
 
 FORMAT = "midstream.agent"
@@ -69,7 +69,7 @@ def written(
     agent: AgentRow, version: VersionRow, tools: Mapping[str, ToolRow], keys: Mapping[str, NounRow]
 ) -> dict[str, Any]:
     """keys: the org's, by id."""
-    spec = msgspec.json.decode(version.body, type=Spec)
+    spec = spec_of(version)
     said = [_tool_written(tool_of(row)) for row in tools.values()]
     used = [keys[id] for id in dict.fromkeys(spec.keys.values()) if id in keys]
     body = {name: one for name, one in msgspec.json.decode(version.body).items() if name != "keys"}
@@ -119,7 +119,7 @@ async def read(
         made = _tools(file, free)
         ids = {old: tool.id for old, tool in made}
         fields = file.agent.given()
-        name, slug, wanted = fields.pop("name"), fields.pop("slug"), _agent_id(fields.pop("id", None))
+        name, slug, wanted = fields.pop("name"), fields.pop("slug"), spelled("agt_", fields.pop("id", None) or "")
         spec = spec_from(Spec(), fields)
         renamed = {**ids, **{spelled("tool_", old): new for old, new in ids.items()}}
         spec = _renamed(spec, renamed)
@@ -139,17 +139,9 @@ async def read(
 
 async def _free(org: OrgStore, file: AgentFile) -> frozenset[str]:
     """Ids of the file that nobody has yet."""
-    agent, tools = _agent_id(file.agent.id), dict.fromkeys(_tool_id(tool.id) for tool in file.tools)
+    agent, tools = spelled("agt_", file.agent.id or ""), dict.fromkeys(spelled("tool_", tool.id) for tool in file.tools)
     free = [] if not _is_id("agt_", agent) or await org.agents.is_taken(agent) else [agent]
     return frozenset([*free, *[id for id in tools if _is_id("tool_", id) and not await org.tools.is_taken(id)]])
-
-
-def _agent_id(given: str | None) -> str:
-    return spelled("agt_", given or "")
-
-
-def _tool_id(given: str) -> str:
-    return spelled("tool_", given)
 
 
 def _is_id(prefix: str, id: str) -> bool:
@@ -163,7 +155,7 @@ def _tools(file: AgentFile, free: Set[str]) -> list[tuple[str, Tool]]:
     for tool in file.tools:
         fields = tool.given()
         fields.pop("org_id", None)
-        wanted = _tool_id(fields.pop("id"))
+        wanted = spelled("tool_", fields.pop("id"))
         id = wanted if wanted in left else new_id("tool_")
         left.discard(wanted)
         _rename_own_secrets(fields, wanted, id)
@@ -174,7 +166,7 @@ def _tools(file: AgentFile, free: Set[str]) -> list[tuple[str, Tool]]:
 def _adding(org: OrgStore, tool: Tool) -> list[Statement]:
     """A credential that stands in a file is sealed as one that comes in by itself."""
     tool, secrets = sealed(tool)
-    return org.tools.adding(tool.id, tool.name, tool.kind, body_of(tool), secrets)
+    return org.tools.adding(tool.id, tool.name, tool.kind, msgspec.json.encode(tool), secrets)
 
 
 def _rename_own_secrets(fields: dict[str, Any], old: str, new: str) -> None:

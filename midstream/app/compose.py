@@ -113,7 +113,7 @@ async def open_process(config: Config, admin_key: str, clock: Clock) -> Process:
     stash = Stash()
     metrics = Metrics()
     runs = Runs(
-        store.ledger, completing(providers), prices, clock, random.random, metrics, stash.answered, store.presence
+        store.ledger, completing(providers), prices, clock, random.random, metrics, store.presence, stash.answered
     )  # fmt: skip
     catalog = Catalog(served, {name: alias.targets for name, alias in config.models.items()})
     models = Models(catalog, served, all_services(), providers)

@@ -17,29 +17,9 @@ from .config_environ import VARIABLES, Expansion, from_variables, overlay
 from .config_lines import KeyPath, key_lines
 from .config_providers import Kind, complete, variables
 from .config_read import ConfigError, Reader
-from .config_schema import (
-    AliasConfig,
-    AuthConfig,
-    Config,
-    EgressConfig,
-    IssuerConfig,
-    LimitsConfig,
-    McpConfig,
-    McpServerConfig,
-    ProviderConfig,
-    S3Config,
-    SandboxConfig,
-    SearchConfig,
-    ServerConfig,
-    TelemetryConfig,
-    ToolsConfig,
-)
+from .config_schema import Config, LimitsConfig, ProviderConfig, ServerConfig
 
-__all__ = [
-    "AliasConfig", "AuthConfig", "Config", "ConfigError", "EgressConfig", "IssuerConfig", "Kind", "LimitsConfig",
-    "McpConfig", "McpServerConfig", "ProviderConfig", "S3Config", "SandboxConfig", "SearchConfig", "ServerConfig",
-    "TelemetryConfig", "ToolsConfig", "load",
-]  # fmt: skip
+__all__ = ["Config", "ConfigError", "LimitsConfig", "ProviderConfig", "ServerConfig", "load"]
 
 DEFAULT_FILE = "midstream.toml"
 FILE_VARIABLE = "MIDSTREAM_CONFIG"

@@ -48,12 +48,11 @@ class Conversations:
         store: Store,
         faces: Mapping[str, Face],
         unsettled: Callable[[str], bool],
-        turns: Turnstile | None = None,
     ) -> None:
         self._store = store
         self._unsettled = unsettled
         self._by_dialect = {face.NAME: face for face in faces.values()}
-        self.turns = Turnstile() if turns is None else turns
+        self.turns = Turnstile()
 
     def open(
         self, caller: Caller, turn: Turn, keep: bool, waiting: Waiting = nullcontext
@@ -71,15 +70,14 @@ class Conversations:
             yield await self._load(caller, turn.conversation, turn)
 
     async def _create(self, caller: Caller, title: str) -> Opened:
-        row = await self._store.org(caller.org).create_conversation(title=title)
-        return Opened(row.id, title)
+        return Opened(await self._store.org(caller.org).create_conversation(title=title), title)
 
     async def _load(self, caller: Caller, id: str, turn: Turn) -> Opened:
         threads = self._store.org(caller.org).threads
         conversation = await threads.thread(id)
         if self._unsettled(id):  # its answer would be missing, and this turn would take the answer's place
             raise StoreDown
-        line = await threads.line(conversation, HISTORY, detailed=True)
+        line = await threads.line(conversation, HISTORY)
         history: list[Message] = []
         for row in line.shown():
             history.extend(of_before(self.read(row.spoken())))

@@ -60,7 +60,7 @@ class Exchange:
 
     async def body(self, limit: int) -> bytes:
         """Raises TooLarge, and Cancelled when the client goes away in the middle."""
-        if self._declared() > limit:
+        if int(self.headers.get("content-length", "0")) > limit:
             raise TooLarge(f"the body is larger than {limit} bytes")
         message = await self._receive()
         body: bytes = message.get("body", b"")
@@ -80,9 +80,6 @@ class Exchange:
             if size > limit:
                 raise TooLarge(f"the body is larger than {limit} bytes")
         return b"".join(pieces)
-
-    def _declared(self) -> int:
-        return int(self.headers.get("content-length", "0"))
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """callback is called once if the client goes away before its answer is complete."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..store import Store
+from ..store import Store, retention
 from .clock import Clock
 from .supervisor import Round
 
@@ -18,7 +18,7 @@ def forgetting(store: Store, clock: Clock, days: float) -> Round:
     """May be ended at any moment. Of several servers each may do it."""
 
     async def forget() -> float:
-        gone = await store.all_orgs().forget(clock.wall() - days * DAY)
+        gone = await retention.forget(store.db, clock.wall() - days * DAY)
         if gone:
             logger.info("let go of %d conversations and messages older than %g days", gone, days)
         return EVERY

@@ -402,7 +402,7 @@ class Threads:
     async def _line(self, store: ThreadStore, row: ThreadRow, before: ThreadMessage | None, history: int) -> Line:
         """What was said up to where this turn begins."""
         if before is None:
-            line = await store.line(row, history, detailed=True, shown=True)
+            line = await store.line(row, history, shown=True)
         else:
             line = await self._line_before(store, row, before, history)
         told = not line.more or any(one.role == "assistant" and not one.says_nothing() for one in line.shown())
@@ -411,7 +411,7 @@ class Threads:
         return await self._line(store, row, before, HISTORY)  # to tell whether anything has been answered at all
 
     async def _line_before(self, store: ThreadStore, row: ThreadRow, before: ThreadMessage, history: int) -> Line:
-        line = await store.line(row, max(history, 1) + 1, upto=before.id, detailed=True, shown=True, seq=before.seq)
+        line = await store.line(row, max(history, 1) + 1, upto=before.id, shown=True, seq=before.seq)
         shown = line.messages[:-1]
         head = before.parent_id if before.parent_id is not None else (shown[-1].id if shown else "")
         return Line(shown if history else (), await store.next_number(row), head, line.hidden, line.more)

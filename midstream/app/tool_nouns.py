@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
+from msgspec.structs import asdict
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..core.agents import Tool
@@ -16,7 +17,6 @@ from ..core.parts import ToolCall
 from ..core.secret import Secret
 from ..core.toolbox import ToolScope
 from ..core.web import Caller
-from ..store.documents import DocumentRow
 from ..store.tool_calls import CallRow
 from ..tools._mcp_content import content_of
 from ..tools.mcp import Offered, digest_of
@@ -123,17 +123,17 @@ def _add_documents(router: APIRouter, services: Services, rooms: ToolRooms, scop
     @router.post("/documents", status_code=201, summary="Give agents a document to search in")
     async def add(caller: Who, new: NewDocument) -> Response:
         row = await rooms.knowledge.add(await org_of(caller, new.org_id), new.name, new.text)
-        return json_reply(_shown_document(row), 201)
+        return json_reply(asdict(row), 201)
 
     @router.get("/documents", summary="An org's documents, newest first")
     async def listing(caller: Who, org_id: OrgId = None, after: After = None, limit: Limit = 100) -> Response:
         documents = services.store.documents(await org_of(caller, org_id))
-        return page([_shown_document(row) for row in await documents.page(after=after, limit=limit + 1)], limit)
+        return page([asdict(row) for row in await documents.page(after=after, limit=limit + 1)], limit)
 
     @router.get("/documents/{document_id}", summary="One document")
     async def get(caller: Who, document_id: str, org_id: OrgId = None) -> Response:
         documents = services.store.documents(await org_of(caller, org_id))
-        return json_reply(_shown_document(await documents.one(document_id)))
+        return json_reply(asdict(await documents.one(document_id)))
 
     @router.delete("/documents/{document_id}", summary="Delete a document: it is found no more")
     async def delete(caller: Who, document_id: str, org_id: OrgId = None) -> Response:
@@ -211,7 +211,3 @@ def _shown_call(row: CallRow) -> dict[str, Any]:
         "started_at": row.started_at,
         "ended_at": row.ended_at,
     }
-
-
-def _shown_document(row: DocumentRow) -> dict[str, Any]:
-    return msgspec.structs.asdict(row)

@@ -20,7 +20,6 @@ from ..delivery.live import Hub
 from ..runs.run import Runs
 from ..store import Store
 from ..store.ledger import Record
-from ..store.tool_calls import ToolCalls
 from ..tools.mcp import Mcp
 from .agents import AgentLoader, search_of, tool_of
 from .alarms import Bell
@@ -51,9 +50,6 @@ class TurnRooms:
     bell: Bell
     hub: Hub
     built_in: tuple[Tool, ...] = ()
-
-    def journal(self, org: str) -> ToolCalls:
-        return self.store.tool_calls(org)
 
     async def offered(self, loaded: Loaded, ask: AgentAsk) -> Loaded:
         """The agent with the search of its documents, the tools of the MCP servers that it names, and those that the

@@ -152,7 +152,7 @@ class TurnWork:
             return self._outcome(models, Ended(Answer(), None, 0, 0), refused)
         # What may still be refused or mended is not shown before it has passed.
         ask = self._asking(desk, prepared, models, quiet=checks.judges_output)
-        journal = self._rooms.journal(self._asker.org)
+        journal = self._rooms.store.tool_calls(self._asker.org)
         ended = await loop(
             prepared.prompt,
             ask,

@@ -61,7 +61,8 @@ class Alert(Struct, frozen=True):
         return self.type == alarm.type and (not agents or alarm.agent in agents)
 
 
-_alarms = msgspec.json.Decoder(list[Alarm]).decode
+#: What a row of the topic says. Raises msgspec.DecodeError.
+alarms_in = msgspec.json.Decoder(list[Alarm]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -90,11 +91,6 @@ def alarms_of(turn: TurnAccount, searches: Iterable[Step] = ()) -> list[Alarm]:
 def raised(id: str, org: str, alarms: Sequence[Alarm], now: float) -> tuple[OutboxAdded, ...]:
     """Into the outbox, under an id that says which occasion it is: the same one is there once."""
     return (OutboxAdded(f"{ALERT}:{id}", org, ALERT, _encode(alarms), now, now),) if alarms else ()
-
-
-def alarms_in(payload: bytes) -> list[Alarm]:
-    """Raises msgspec.DecodeError."""
-    return _alarms(payload)
 
 
 def fingerprint(alarm: Alarm) -> str:

@@ -15,7 +15,8 @@ from ..store.outbox import OutboxRow
 #: Topics of the outbox: an agent's turn has ended; a model call has.
 TURN, TRANSACTION = "turn", "transaction"
 
-_account = msgspec.json.Decoder(TurnAccount).decode
+#: What a row of the topic "turn" says. Raises msgspec.DecodeError.
+account_in = msgspec.json.Decoder(TurnAccount).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -33,14 +34,9 @@ def after_turn(turn: TurnAccount, now: float, topics: Iterable[str] = (TURN,)) -
     return tuple(OutboxAdded(f"{topic}:{turn.run}", turn.org, topic, payload, now, now) for topic in topics)
 
 
-def account_in(payload: bytes) -> TurnAccount:
-    """Raises msgspec.DecodeError."""
-    return _account(payload)
-
-
 async def count_turn(row: OutboxRow) -> list[Statement]:
     """The topic "turn": raw row and sums."""
-    return turn_counted(_account(row.payload))
+    return turn_counted(account_in(row.payload))
 
 
 async def keep_transaction(row: OutboxRow) -> list[Statement]:

@@ -108,8 +108,8 @@ class Runs:
         clock: Clock,
         jitter: Callable[[], float],
         observer: Observer,
+        presence: Presence,
         answered: Callable[[Order, Answer], None] = lambda order, answer: None,
-        presence: Presence | None = None,
     ) -> None:
         self._observer = observer
         self._answered = answered
@@ -124,8 +124,7 @@ class Runs:
         self.settling = Settling(ledger)
         self.draining = False
         self.presence = presence
-        if presence is not None:
-            presence.missed = self._missed
+        presence.missed = self._missed
 
     @property
     def active(self) -> int:
@@ -168,7 +167,7 @@ class Runs:
     async def _missed(self) -> None:
         """This server was silent for so long that others may have ended what it has under way."""
         under_way = {run.id: run for run in self._active}
-        if self.presence is not None and under_way:
+        if under_way:
             for id in await self.presence.taken_over([*under_way]):
                 under_way[id].lose()
 
@@ -240,7 +239,7 @@ class _Owner:
         except asyncio.CancelledError:
             end = Failed(run.why or (Cancelled("cancelled") if run.unwanted else _bug(run)))
         run.ended = True
-        if run.lost is not None or (runs.presence is not None and runs.presence.in_doubt):
+        if run.lost is not None or runs.presence.in_doubt:
             end = await self._caught(self._owned(end))
         end = await self._caught(self._closed(end))
         if not self._over:  # a bug in that: so it ends in it
@@ -275,8 +274,7 @@ class _Owner:
             attempt, _ = await self._answered(order.turn, order.targets)
             return attempt.ended or Done()
         await self.write()
-        presence = self._runs.presence
-        if order.act.again and presence is not None and not await presence.owns(run.id, order.act.job):
+        if order.act.again and not await self._runs.presence.owns(run.id, order.act.job):
             raise run.taken()
         await order.act.work(self)
         return Done()
@@ -284,7 +282,7 @@ class _Owner:
     async def _owned(self, end: Event) -> Event:
         """Its end, unless another server has ended it before, which has to be known: what is told is what is kept."""
         run = self._run
-        if run.lost is None and self._runs.presence is not None:
+        if run.lost is None:
             try:
                 await self._runs.presence.renew()
             except StoreDown:

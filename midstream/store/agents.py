@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -12,8 +12,9 @@ from msgspec import Struct
 from ..core.errors import Conflict, NotFound
 from ..core.ids import new_id
 from . import changes
-from .database import Database, DialectName, Statement
-from .reading import missing
+from .database import DialectName, Statement
+from .owned import Owned
+from .reading import LAST
 
 PAGE = 100
 #: How often a version's number is asked for anew when another server took it.
@@ -66,9 +67,6 @@ _BY_NAME = f"""
 SELECT {AgentRow.COLUMNS} FROM agents a
 WHERE a.org_id = $1 AND a.deleted_at IS NULL AND (a.id = $2 OR a.slug = $3)"""
 _AGENTS = f"""
-SELECT {AgentRow.COLUMNS} FROM agents a WHERE a.org_id = $1 AND a.deleted_at IS NULL
-ORDER BY a.created_at DESC, a.id DESC LIMIT $2"""
-_AGENTS_AFTER = f"""
 SELECT {AgentRow.COLUMNS} FROM agents a
 WHERE a.org_id = $1 AND a.deleted_at IS NULL AND (a.created_at, a.id) < ($2, $3)
 ORDER BY a.created_at DESC, a.id DESC LIMIT $4"""
@@ -80,7 +78,7 @@ WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"""
 _DELETE = "UPDATE agents SET deleted_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
 _VERSION = f"""
 SELECT {VersionRow.COLUMNS} FROM agent_versions v
-WHERE v.id = $1 AND v.agent_id = $2 AND v.org_id = $3 AND v.deleted_at IS NULL"""
+WHERE v.id = $1 AND v.org_id = $2 AND v.agent_id = $3 AND v.deleted_at IS NULL"""
 _VERSIONS = f"""
 SELECT {VersionRow.COLUMNS} FROM agent_versions v
 WHERE v.agent_id = $1 AND v.org_id = $2 AND v.deleted_at IS NULL AND v.number < $3 ORDER BY v.number DESC LIMIT $4"""
@@ -127,13 +125,8 @@ def listed(ids: Iterable[str]) -> str:
     return msgspec.json.encode(list(ids)).decode()
 
 
-class AgentStore:
-    """One org's agents. An id of another org raises the same errors.NotFound as one that does not exist."""
-
-    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
-        self._db = db
-        self._org = org_id
-        self._clock = clock
+class AgentStore(Owned):
+    """One org's agents."""
 
     async def _write(self, *statements: Statement) -> None:
         await self._db.write([*statements, changes.raised(self._org)])
@@ -153,15 +146,12 @@ class AgentStore:
                 *also,
             )
         except Conflict:  # or the commit was made again after it had been lost with its connection, and met itself
-            if not await self._db.look_up(_VERSION, version_id, agent_id, self._org):
+            if not await self._db.look_up(_VERSION, version_id, self._org, agent_id):
                 raise _slug_taken(slug) from None
         return await self.get(agent_id), await self.version(agent_id, version_id)
 
     async def get(self, id: str) -> AgentRow:
-        rows = await self._db.look_up(_AGENT, id, self._org)
-        if not rows:
-            raise missing("agent", id)
-        return AgentRow(*rows[0])
+        return AgentRow(*await self._found("agent", _AGENT, id))
 
     async def named(self, id: str, slug: str) -> AgentRow | None:
         """By id, else by slug."""
@@ -170,12 +160,11 @@ class AgentStore:
 
     async def page(self, *, after: str | None = None, limit: int = PAGE) -> list[AgentRow]:
         """Newest first."""
-        if after is None:
-            rows = await self._db.read(_AGENTS, self._org, limit)
-        else:
+        place: tuple[float, str] = (float(LAST), "")
+        if after is not None:
             last = await self.get(after)
-            rows = await self._db.read(_AGENTS_AFTER, self._org, last.created_at, last.id, limit)
-        return [AgentRow(*row) for row in rows]
+            place = (last.created_at, last.id)
+        return [AgentRow(*row) for row in await self._db.read(_AGENTS, self._org, *place, limit)]
 
     async def is_taken(self, id: str) -> bool:
         """By any org's agent, a deleted one too: such an id is not given again."""
@@ -214,10 +203,7 @@ class AgentStore:
 
     async def version(self, agent_id: str, id: str) -> VersionRow:
         await self.get(agent_id)
-        rows = await self._db.look_up(_VERSION, id, agent_id, self._org)
-        if not rows:
-            raise missing("version", id)
-        return VersionRow(*rows[0])
+        return VersionRow(*await self._found("version", _VERSION, id, agent_id))
 
     async def versions(self, agent_id: str, *, before: int = 2**62, limit: int = PAGE) -> list[VersionRow]:
         """Newest first, from the one before number `before`."""

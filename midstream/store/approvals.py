@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from . import changes
-from .database import Database, Statement
+from .database import Statement
+from .owned import Owned
 
 _PIN = """
 INSERT INTO mcp_approvals (org_id, server, tool, hash, created_at)
@@ -14,18 +15,10 @@ _APPROVE = """
 INSERT INTO mcp_approvals (org_id, server, tool, hash, created_at)
 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (org_id, server, tool) DO UPDATE SET hash = $4, created_at = $5"""
 _OF_SERVER = "SELECT tool, hash FROM mcp_approvals WHERE org_id = $1 AND server = $2"
-_FORGET = "DELETE FROM mcp_approvals WHERE org_id = $1 AND server = $2"
 
 
-class Approvals:
+class Approvals(Owned):
     """One org's. server: the id of an MCP server."""
-
-    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
-        self._clock = clock
 
     async def of(self, server: str) -> dict[str, str]:
         """Hash by name of tool; empty for a server that was never listed."""
@@ -43,9 +36,6 @@ class Approvals:
     async def changed(self) -> None:
         """Some tool is no longer what it was: every server of ours is to look."""
         await self._db.write([changes.mcp_raised(self._org)])
-
-    async def forget(self, server: str) -> None:
-        await self._db.write([(_FORGET, (self._org, server))])
 
     def _rows(self, sql: str, server: str, hashes: Mapping[str, str]) -> list[Statement]:
         now = self._clock()

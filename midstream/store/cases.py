@@ -13,6 +13,7 @@ from msgspec import Struct
 from ..core.errors import Conflict
 from ..core.ids import new_id
 from .database import Database, in_turn
+from .owned import Owned
 from .reading import missing
 
 #: Cases of one agent, and scores of one version that are looked at.
@@ -68,16 +69,12 @@ SELECT {ScoreRow.COLUMNS} FROM test_scores WHERE org_id = $1 AND agent_id = $2 A
 ORDER BY created_at DESC, id DESC LIMIT $4"""
 
 
-class Cases:
-    """One agent's; one org's only. An id of another raises the same errors.NotFound as one that does not exist."""
+class Cases(Owned):
+    """One agent's. An id of another agent's is as unknown as one of another org's."""
 
     def __init__(self, db: Database, org_id: str, agent_id: str, clock: Callable[[], float]) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
+        super().__init__(db, org_id, clock)
         self._agent = agent_id
-        self._clock = clock
 
     async def add(self, body: bytes) -> CaseRow:
         """Raises errors.Conflict when there are MOST already."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ..core.ids import new_id
 from .database import Database, Statement
-from .reading import missing
+from .owned import Owned
 
 DeliveryStatus: TypeAlias = Literal["waiting", "delivered", "dead"]
 PAGE = 100
@@ -96,7 +96,6 @@ DELETE FROM deliveries WHERE id = $1 AND org_id = $2
 _FORGET_SAID = (
     "DELETE FROM deliveries WHERE status = 'waiting' AND kind = 'live' AND endpoint = '' AND available_at < $1"
 )
-_FORGET = "DELETE FROM deliveries WHERE status <> 'waiting' AND ended_at < $1"
 
 
 def unsaid_unless_titled(id: str, org: str, conversation: str, title: str) -> Statement:
@@ -169,31 +168,16 @@ class Deliveries:
         found = [due for endpoint, due in await self._db.read(_ENDPOINTS, kind) if endpoint not in full]
         return float(found[0]) if found else None
 
-    async def forget(self, before: float) -> None:
-        """Of what ended before that time nothing is kept."""
-        await self._db.write([(_FORGET, (before,))])
-
     async def forget_said(self) -> None:
         """What live channels need not keep any more."""
         await self._db.write([(_FORGET_SAID, (self._clock(),))])
 
 
-class OrgDeliveries:
+class OrgDeliveries(Owned):
     """One org's messages, for those who look after them."""
 
-    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
-        self._clock = clock
-
     async def one(self, id: str) -> DeliveryRow:
-        """Raises errors.NotFound."""
-        rows = await self._db.look_up(_ONE, id, self._org)
-        if not rows:
-            raise missing("delivery", id)
-        return DeliveryRow(*rows[0])
+        return DeliveryRow(*await self._found("delivery", _ONE, id))
 
     async def exists(self, id: str) -> bool:
         return bool(await self._db.look_up(_ONE, id, self._org))
@@ -207,7 +191,7 @@ class OrgDeliveries:
         return [DeliveryRow(*row) for row in await self._db.read(_LIST, self._org, status, *place, limit)]
 
     async def again(self, id: str) -> DeliveryRow:
-        """A dead one is tried anew from now on. Raises errors.NotFound."""
+        """A dead one is tried anew from now on."""
         await self.one(id)
         await self._db.write([(_AGAIN, (id, self._org, self._clock()))])
         return await self.one(id)

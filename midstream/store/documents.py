@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
 from ..core.ids import new_id
 from .cjk import apart
-from .database import Database, DialectName
-from .reading import LAST, missing
+from .database import DialectName
+from .owned import Owned
+from .reading import LAST
 
 PAGE = 100
 #: Pieces that are written at once: other writes wait for no more of a large document than that.
@@ -89,15 +90,8 @@ ORDER BY score DESC, p.document_id, p.place LIMIT $4""",
 _SEARCH = {dialect: sql.replace("@among", _AMONG[dialect]) for dialect, sql in _SEARCH.items()}
 
 
-class Documents:
-    """One org's. An id of another org raises the same errors.NotFound as one that does not exist."""
-
-    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
-        self._clock = clock
+class Documents(Owned):
+    """One org's."""
 
     async def add(self, name: str, pieces: Sequence[Piece]) -> DocumentRow:
         """All of it is found afterwards, or nothing: its pieces come first, and none is found without it. Texts hold no
@@ -113,10 +107,7 @@ class Documents:
         return row
 
     async def one(self, id: str) -> DocumentRow:
-        rows = await self._db.look_up(_ONE, id, self._org)
-        if not rows:
-            raise missing("document", id)
-        return _row(*rows[0])
+        return _row(*await self._found("document", _ONE, id))
 
     async def page(self, *, after: str | None = None, limit: int = PAGE) -> list[DocumentRow]:
         """Newest first."""

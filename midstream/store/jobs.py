@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from .database import Database, Row, Statement, Value, with_place
+from .database import Database, Statement, Value, with_place
 from .ledger import JobEnded, Record, statement
 from .reading import missing
 from .recovery import given_up
@@ -115,7 +115,6 @@ UPDATE jobs SET status = 'queued', worker = NULL WHERE status = 'running' AND wo
     AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.run_id = jobs.run_id AND attempts.status = 'started')"""
 _ONE = f"SELECT {_COLUMNS} FROM jobs WHERE id = $1 AND org_id = $2"
 _OF_BATCH = f"SELECT {_COLUMNS} FROM jobs WHERE batch_id = $1 AND org_id = $2 ORDER BY created_at, id"
-_NEXT = "SELECT min(available_at) FROM jobs WHERE status = 'queued'"
 
 
 class Jobs:
@@ -177,7 +176,7 @@ class Jobs:
         except BaseException:
             self._unknown += ids
             raise
-        return [_job(rows[0]) for rows in taken if rows]
+        return [Job(*rows[0]) for rows in taken if rows]
 
     async def _give_back(self) -> None:
         if self._unknown:
@@ -225,11 +224,6 @@ class Jobs:
         """Jobs of workers that are no longer there are due again."""
         await self._db.write([(_AGAIN, (self._worker,))])
 
-    async def next_at(self) -> float | None:
-        """When the next one is due, unix seconds."""
-        [(at,)] = await self._db.look_up(_NEXT)
-        return None if at is None else float(at)
-
 
 class OrgJobs:
     """One org's jobs, for those who ask what became of them."""
@@ -245,15 +239,11 @@ class OrgJobs:
         rows = await self._db.look_up(_ONE, id, self._org)
         if not rows:
             raise missing("message", id)
-        return _job(rows[0])
+        return Job(*rows[0])
 
     async def of_batch(self, batch_id: str) -> list[Job]:
         """In the order of the batch."""
-        return [_job(row) for row in await self._db.read(_OF_BATCH, batch_id, self._org)]
-
-
-def _job(row: Row) -> Job:
-    return Job(*row)
+        return [Job(*row) for row in await self._db.read(_OF_BATCH, batch_id, self._org)]
 
 
 def _values(job: Job) -> tuple[Value, ...]:

@@ -114,13 +114,12 @@ class MessageWords(Struct, frozen=True, gc=False):
 
 
 class ConversationAdded(Struct, frozen=True, gc=False):
-    """metadata: JSON text of an object. thread_id, sub_thread_id: what its agent's callers call it."""
+    """thread_id, sub_thread_id: what its agent's callers call it."""
 
     id: str
     org_id: str
     created_at: float
     title: str | None = None
-    metadata: bytes | None = None
     agent_id: str | None = None
     thread_id: str | None = None
     sub_thread_id: str | None = None
@@ -149,16 +148,6 @@ class ConversationTouched(Struct, frozen=True, gc=False):
     updated_at: float
     seq: int = -1
     since: int = -1
-
-
-class EventLogged(Struct, frozen=True, gc=False):
-    """seq: from 0 within its run, without gaps."""
-
-    run_id: str
-    seq: int
-    org_id: str
-    type: str
-    data: bytes
 
 
 class OutboxAdded(Struct, frozen=True, gc=False):
@@ -216,7 +205,6 @@ Record: TypeAlias = (
     | ConversationAdded
     | ConversationMoved
     | ConversationTouched
-    | EventLogged
     | OutboxAdded
     | CallsLeft
     | JobEnded
@@ -262,8 +250,8 @@ _MESSAGE_WORDS = """
 INSERT INTO message_texts (message_id, org_id, conversation_id, text, folded)
 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (message_id) DO NOTHING"""
 _CONVERSATION_ADDED = """
-INSERT INTO conversations (id, org_id, created_at, updated_at, title, metadata, agent_id, thread_id, sub_thread_id)
-VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"""
+INSERT INTO conversations (id, org_id, created_at, updated_at, title, agent_id, thread_id, sub_thread_id)
+VALUES ($1, $2, $3, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"""
 _CONVERSATION_MOVED = """
 UPDATE conversations SET updated_at = $4,
     current_id = CASE WHEN COALESCE(reset_seq, -1) = $6
@@ -274,8 +262,6 @@ _CONVERSATION_TOUCHED = """
 UPDATE conversations SET updated_at = CASE WHEN updated_at < $3 THEN $3 ELSE updated_at END,
     reset_seq = CASE WHEN COALESCE(reset_seq, -1) = $5 OR $4 < reset_seq THEN reset_seq ELSE $4 + 1 END
 WHERE id = $1 AND org_id = $2"""
-_EVENT_LOGGED = """
-INSERT INTO events (run_id, seq, org_id, type, data) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (run_id, seq) DO NOTHING"""
 _OUTBOX_ADDED = """
 INSERT INTO outbox (id, org_id, topic, payload, created_at, available_at)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING"""
@@ -366,7 +352,6 @@ _STATEMENTS: dict[type, Callable[..., Statement]] = {
     ConversationAdded: _plain(_CONVERSATION_ADDED),
     ConversationMoved: _plain(_CONVERSATION_MOVED),
     ConversationTouched: _plain(_CONVERSATION_TOUCHED),
-    EventLogged: _plain(_EVENT_LOGGED),
     OutboxAdded: _plain(_OUTBOX_ADDED),
     CallsLeft: _calls_left,
     JobEnded: _plain(_JOB_ENDED),

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from msgspec import Struct
 
-from .database import Database, Statement
+from .database import Statement
 from .ledger import storable
+from .owned import Owned
 from .reading import missing
 
 #: Seconds that it is known when a thread was forgotten: longer than a turn from before takes to be remembered.
@@ -124,15 +123,8 @@ def forgotten(org: str, conversation: str, agent: str, thread: str) -> Statement
     return _FORGET_THREAD, (conversation, org, thread, agent)
 
 
-class Memories:
+class Memories(Owned):
     """One org's."""
-
-    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
-        self._clock = clock
 
     async def get(self, agent: str, thread: str) -> Memory | None:
         rows = await self._db.look_up(_ONE, self._org, agent, thread)

@@ -16,7 +16,8 @@ from ..core.secret import Secret
 from . import changes
 from .agents import PAGE, TRIES
 from .database import Database, Statement, Value, in_turn
-from .reading import missing
+from .owned import Owned
+from .reading import LAST, missing
 from .secrets import WITH_OWNERS, Owner, Secrets
 
 #: Prefix of the ids, by kind.
@@ -62,13 +63,12 @@ WHERE (SELECT COUNT(*) FROM nouns WHERE org_id = $2 AND deleted_at IS NULL) < $7
 ON CONFLICT (id) DO NOTHING"""
 _NOUN = f"SELECT {NounRow.COLUMNS} FROM nouns WHERE id = $1 AND org_id = $2 AND kind = $3 AND deleted_at IS NULL"
 _NOUNS = f"""
-SELECT {NounRow.COLUMNS} FROM nouns WHERE org_id = $1 AND kind = $2 AND deleted_at IS NULL
-ORDER BY created_at DESC, id DESC LIMIT $3"""
-_NOUNS_SEALED = f"SELECT * FROM ({_NOUNS}) AS found {WITH_OWNERS} AND substr(name, 1, length($4)) = $4"
-_NOUNS_AFTER = f"""
 SELECT {NounRow.COLUMNS} FROM nouns
 WHERE org_id = $1 AND kind = $2 AND deleted_at IS NULL AND (created_at, id) < ($3, $4)
 ORDER BY created_at DESC, id DESC LIMIT $5"""
+_NOUNS_SEALED = f"SELECT * FROM ({_NOUNS}) AS found {WITH_OWNERS} AND substr(name, 1, length($6)) = $6"
+#: The place of the newest.
+_NEWEST = (float(LAST), "")
 _ALL = f"""
 SELECT {NounRow.COLUMNS} FROM nouns WHERE org_id = $1 AND deleted_at IS NULL
 ORDER BY created_at, id LIMIT $2"""
@@ -83,15 +83,13 @@ _SETTINGS = "SELECT COALESCE(settings, $2) FROM orgs WHERE id = $1"
 _SET = "UPDATE orgs SET settings = $2 WHERE id = $1 AND COALESCE(settings, $4) = $3"
 
 
-class NounStore:
-    """One org's nouns. An id of another org or another kind raises the same errors.NotFound as one that does not
-    exist. A noun's secret stands among the org's secrets under the noun's id."""
+class NounStore(Owned):
+    """One org's nouns. An id of another kind is as unknown as one of another org. A noun's secret stands among the
+    org's secrets under the noun's id."""
 
     def __init__(self, db: Database, secrets: Secrets, org_id: str, clock: Callable[[], float]) -> None:
-        self._db = db
+        super().__init__(db, org_id, clock)
         self._secrets = secrets
-        self._org = org_id
-        self._clock = clock
 
     async def create(
         self, kind: str, name: str, body: bytes, *, secret: str | None = None, seen: int | None = None
@@ -112,19 +110,15 @@ class NounStore:
         return NounRow(*rows[0])
 
     async def get(self, kind: str, id: str) -> NounRow:
-        rows = await self._db.look_up(_NOUN, id, self._org, kind)
-        if not rows:
-            raise missing(kind.replace("_", " "), id)
-        return NounRow(*rows[0])
+        return NounRow(*await self._found(kind.replace("_", " "), _NOUN, id, kind))
 
     async def page(self, kind: str, *, after: str | None = None, limit: int = PAGE) -> list[NounRow]:
         """Newest first."""
-        if after is None:
-            rows = await self._db.read(_NOUNS, self._org, kind, limit)
-        else:
+        place = _NEWEST
+        if after is not None:
             last = await self.get(kind, after)
-            rows = await self._db.read(_NOUNS_AFTER, self._org, kind, last.created_at, last.id, limit)
-        return [NounRow(*row) for row in rows]
+            place = (last.created_at, last.id)
+        return [NounRow(*row) for row in await self._db.read(_NOUNS, self._org, kind, *place, limit)]
 
     async def all(self) -> dict[str, list[NounRow]]:
         """By kind, oldest first, in one read."""
@@ -138,7 +132,7 @@ class NounStore:
 
     async def sealed(self, kind: str, limit: int) -> list[tuple[NounRow, Secret | None]]:
         """The newest ones, each with its secret of the same moment."""
-        rows = await self._db.read(_NOUNS_SEALED, self._org, kind, limit, KINDS[kind])
+        rows = await self._db.read(_NOUNS_SEALED, self._org, kind, *_NEWEST, limit, KINDS[kind])
         secrets = self._secrets.opened([row for row in rows if row[6] is None])
         return [(NounRow(*row), secrets.get(row[0])) for row in rows if row[6] is not None]
 

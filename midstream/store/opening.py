@@ -25,7 +25,7 @@ from .presence import Presence
 from .reading import Scope
 from .recovery import Estimate, unpriced
 from .searches import Searches
-from .secrets import SealingKey, Secrets, key_of, settle
+from .secrets import SealingKey, key_of, settle
 from .sqlite import SqliteDatabase
 from .tool_calls import ToolCalls
 
@@ -81,10 +81,6 @@ class Store:
     def all_orgs(self) -> AllOrgs:
         """For the operator only."""
         return AllOrgs(self.db, self._clock)
-
-    def secrets(self, org_id: str, key: bytes, *, before: bytes | None = None) -> Secrets:
-        """key: 32 bytes. before: the key that was used until now, for `rotate`."""
-        return Secrets(self.db, org_id, SealingKey(key), self._clock, before=SealingKey(before) if before else None)
 
     async def behind(self) -> str:
         """See store.migrate.behind."""

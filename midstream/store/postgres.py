@@ -218,10 +218,10 @@ class PostgresDatabase:
         except _ANY as error:
             raise mapped(error) from error
 
-    async def _commit(self, entries: list[Entry], begin: str = "", seconds: float | None = None) -> None:
+    async def _commit(self, entries: list[Entry]) -> None:
         """All in one transaction; when one fails, each in its own."""
         try:
-            await self._transact(entries, begin or _bounded(), PATIENCE if seconds is None else seconds)
+            await self._transact(entries, _bounded(), PATIENCE)
         except _ANY as error:
             shown = mapped(error)
             one_of_them = isinstance(error, asyncpg.LockNotAvailableError) or not isinstance(shown, StoreDown)

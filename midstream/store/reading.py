@@ -14,11 +14,12 @@ from ..core.usage import Usage
 from .database import Database, DialectName, Row, Value
 from .exact import plain
 from .ledger import AttemptStatus, RunStatus
-from .rows import USAGE_COLUMNS, AttemptRow, EventRow, RunRow, UsageRow
+from .rows import USAGE_COLUMNS, AttemptRow, RunRow, UsageRow
 
 Scope: TypeAlias = str | None
 UsageGroup: TypeAlias = Literal["model", "provider", "org", "key", "agent", "day"]
 
+PAGE = 100
 #: Beyond every row's number, every message's place and every time.
 LAST = 2**62
 
@@ -49,9 +50,6 @@ _RUN_PLACE = Question("SELECT seq FROM runs WHERE @scope AND id = $2")
 _RUNS = Question(f"SELECT {RunRow.COLUMNS} FROM runs WHERE @scope AND seq < $2 ORDER BY seq DESC LIMIT $3")
 _RUNS_OF_STATUS = Question(
     f"SELECT {RunRow.COLUMNS} FROM runs WHERE @scope AND seq < $2 AND status = $4 ORDER BY seq DESC LIMIT $3"
-)
-_EVENTS = Question(
-    f"SELECT {EventRow.COLUMNS} FROM events WHERE @scope AND run_id = $2 AND seq > $3 ORDER BY seq LIMIT $4"
 )
 _ATTEMPT_PLACE = Question("SELECT seq FROM attempts WHERE @scope AND id = $2")
 #: By what they are chosen: a run, a status.
@@ -100,71 +98,72 @@ _USAGE_BY = {
 }
 
 
-async def run_of(db: Database, scope: Scope, id: str) -> RunRow:
-    """Raises errors.NotFound."""
-    rows = await _RUN.look_up(db, scope, id)
-    if not rows:
-        raise missing("run", id)
-    return RunRow(*rows[0])
+class Accounts:
+    """Runs, attempts and usage of a scope. Lists go on after the id `after`, and raise errors.NotFound when there is no
+    such row, as everything does that is asked of a run."""
 
+    def __init__(self, db: Database, scope: Scope) -> None:
+        self._db = db
+        self._scope = scope
 
-async def runs_page(
-    db: Database, scope: Scope, after: str | None, limit: int, status: RunStatus | None
-) -> list[RunRow]:
-    """Newest first; status: only those. Raises errors.NotFound for `after`."""
-    place = LAST if after is None else await _place(_RUN_PLACE, db, scope, "run", after)
-    if status is None:
-        rows = await _RUNS.read(db, scope, place, limit)
-    else:
-        rows = await _RUNS_OF_STATUS.read(db, scope, place, limit, status)
-    return [RunRow(*row) for row in rows]
+    async def run(self, id: str) -> RunRow:
+        rows = await _RUN.look_up(self._db, self._scope, id)
+        if not rows:
+            raise missing("run", id)
+        return RunRow(*rows[0])
 
+    async def runs(
+        self, *, after: str | None = None, limit: int = PAGE, status: RunStatus | None = None
+    ) -> list[RunRow]:
+        """Newest first; status: only those."""
+        place = LAST if after is None else await self._place(_RUN_PLACE, "run", after)
+        if status is None:
+            rows = await _RUNS.read(self._db, self._scope, place, limit)
+        else:
+            rows = await _RUNS_OF_STATUS.read(self._db, self._scope, place, limit, status)
+        return [RunRow(*row) for row in rows]
 
-async def run_events(db: Database, scope: Scope, id: str, after: int, limit: int) -> list[EventRow]:
-    """Raises errors.NotFound."""
-    await run_of(db, scope, id)
-    return [EventRow(*row) for row in await _EVENTS.read(db, scope, id, after, limit)]
+    async def attempts(
+        self,
+        *,
+        after: str | None = None,
+        limit: int = PAGE,
+        run_id: str | None = None,
+        status: AttemptStatus | None = None,
+    ) -> list[AttemptRow]:
+        """Oldest first; run_id, status: only those."""
+        place = 0 if after is None else await self._place(_ATTEMPT_PLACE, "attempt", after)
+        if run_id is not None:
+            await self.run(run_id)
+        chosen = [value for value in (run_id, status) if value is not None]
+        question = _ATTEMPTS[run_id is not None, status is not None]
+        return [AttemptRow.of(row) for row in await question.read(self._db, self._scope, place, limit, *chosen)]
 
+    async def attempts_below(self, run_id: str) -> list[AttemptRow]:
+        """Of the runs that this one has called, and those that these have called, oldest first."""
+        place = await self._place(_RUN_PLACE, "run", run_id)
+        return [AttemptRow.of(row) for row in await _ATTEMPTS_BELOW.read(self._db, self._scope, run_id, place)]
 
-async def attempts_page(
-    db: Database, scope: Scope, after: str | None, limit: int, run_id: str | None, status: AttemptStatus | None
-) -> list[AttemptRow]:
-    """Oldest first; run_id, status: only those. Raises errors.NotFound for `after` and `run_id`."""
-    place = 0 if after is None else await _place(_ATTEMPT_PLACE, db, scope, "attempt", after)
-    if run_id is not None:
-        await run_of(db, scope, run_id)
-    chosen = [value for value in (run_id, status) if value is not None]
-    rows = await _ATTEMPTS[run_id is not None, status is not None].read(db, scope, place, limit, *chosen)
-    return [AttemptRow.of(row) for row in rows]
+    async def _place(self, question: Question, what: str, id: str) -> int:
+        """The rising number of a row."""
+        rows = await question.look_up(self._db, self._scope, id)
+        if not rows:
+            raise missing(what, id)
+        return int(rows[0][0])
 
-
-async def attempts_below(db: Database, scope: Scope, run_id: str) -> list[AttemptRow]:
-    """Of the runs that this one has called, and those that these have called, oldest first. Raises errors.NotFound."""
-    place = await _place(_RUN_PLACE, db, scope, "run", run_id)
-    return [AttemptRow.of(row) for row in await _ATTEMPTS_BELOW.read(db, scope, run_id, place)]
-
-
-async def _place(question: Question, db: Database, scope: Scope, what: str, id: str) -> int:
-    """The rising number of a row."""
-    rows = await question.look_up(db, scope, id)
-    if not rows:
-        raise missing(what, id)
-    return int(rows[0][0])
-
-
-async def usage_sums(
-    db: Database, scope: Scope, since: float | None, until: float | None, group_by: UsageGroup
-) -> list[UsageRow]:
-    """Attempts begun in [since, until), unix seconds."""
-    begin, end = 0.0 if since is None else float(since), float(LAST) if until is None else float(until)
-    rows = await _USAGE_BY[db.dialect, group_by].read(db, scope, begin, end)
-    return [
-        UsageRow(
-            group=group,
-            attempts=int(attempts),
-            unpriced=int(unpriced),
-            usage=Usage(*(*counts, bool(estimated))),
-            cost=plain(Decimal(cost or 0)),
-        )
-        for group, attempts, unpriced, cost, estimated, *counts in rows
-    ]
+    async def usage(
+        self, *, since: float | None = None, until: float | None = None, group_by: UsageGroup = "model"
+    ) -> list[UsageRow]:
+        """Attempts begun in [since, until), unix seconds, in the order of their groups."""
+        begin, end = 0.0 if since is None else float(since), float(LAST) if until is None else float(until)
+        rows = await _USAGE_BY[self._db.dialect, group_by].read(self._db, self._scope, begin, end)
+        return [
+            UsageRow(
+                group=group,
+                attempts=int(attempts),
+                unpriced=int(unpriced),
+                usage=Usage(*(*counts, bool(estimated))),
+                cost=plain(Decimal(cost or 0)),
+            )
+            for group, attempts, unpriced, cost, estimated, *counts in rows
+        ]

@@ -34,19 +34,6 @@ class OrgRow(Struct, frozen=True):
     created_at: float
 
 
-class ConversationRow(Struct, frozen=True):
-    """metadata: JSON text of an object, or None."""
-
-    id: str
-    org_id: str
-    title: str | None
-    metadata: bytes | None
-    created_at: float
-    updated_at: float
-
-    COLUMNS = "id, org_id, title, metadata, created_at, updated_at"
-
-
 class MessageRow(Struct, frozen=True):
     """content: as stored; once [retention] has let go of what a deleted one said, empty. dialect: "" for a core
     message, else the wire format of the caller's own words."""
@@ -189,15 +176,6 @@ class RunRow(Struct, frozen=True):
         "id, org_id, key_id, kind, face, model, conversation_id, request_id, status, error_code, error_message, "
         "created_at, ended_at, worker"
     )
-
-
-class EventRow(Struct, frozen=True):
-    run_id: str
-    seq: int
-    type: str
-    data: bytes
-
-    COLUMNS = "run_id, seq, type, data"
 
 
 class AttemptRow(Struct, frozen=True):

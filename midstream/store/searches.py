@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from .database import Database
+from .owned import Owned
 
 #: Kept at most per org; older ones go.
 MOST = 1000
@@ -18,15 +16,8 @@ DELETE FROM search_cache WHERE org_id = $1 AND created_at < (
     SELECT created_at FROM search_cache WHERE org_id = $1 ORDER BY created_at DESC LIMIT 1 OFFSET $2)"""
 
 
-class Searches:
+class Searches(Owned):
     """One org's."""
-
-    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
-        self._clock = clock
 
     async def find(self, query: str) -> tuple[bytes, float] | None:
         """What was found, and how many seconds ago."""

@@ -17,7 +17,7 @@ from ..core.errors import StoreDown
 from ..core.ids import new_id
 from ..core.secret import Secret
 from .database import Database, Row, Statement, Value
-from .reading import missing
+from .owned import Owned
 
 _NONCE = 12
 _REPLACES = """
@@ -39,10 +39,6 @@ WITH_OWNERS = """
 UNION ALL SELECT id, org_id, key_id, name, sealed, created_at, NULL FROM secrets WHERE org_id = $1"""
 _SETTLED = "SELECT key_id FROM sealing_key"
 _SETTLE = "INSERT INTO sealing_key (place, key_id) VALUES (1, $1) ON CONFLICT (place) DO NOTHING"
-#: From $1 to $2, once nothing of any org is sealed with another one.
-_SUCCEED = """
-UPDATE sealing_key SET key_id = $2
-WHERE key_id = $1 AND NOT EXISTS (SELECT 1 FROM secrets WHERE key_id <> $2)"""
 
 
 class Owner(Struct, frozen=True):
@@ -98,33 +94,15 @@ async def settle(db: Database, key: SealingKey) -> str:
     return str(settled)
 
 
-class Secrets:
-    """One org's secrets by name. before: the key in use until now, still able to open what it sealed."""
+class Secrets(Owned):
+    """One org's secrets by name."""
 
-    def __init__(
-        self,
-        db: Database,
-        org_id: str,
-        key: SealingKey,
-        clock: Callable[[], float],
-        *,
-        before: SealingKey | None = None,
-    ) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
+    def __init__(self, db: Database, org_id: str, key: SealingKey, clock: Callable[[], float]) -> None:
+        super().__init__(db, org_id, clock)
         self._key = key
-        self._clock = clock
-        self._before = before
-        self._keys = {sealing.id: sealing for sealing in (before, key) if sealing is not None}
-
-    async def put(self, name: str, value: str) -> None:
-        """Replaces what had this name."""
-        await self._db.write([self.putting(name, value)])
 
     def putting(self, name: str, value: str) -> Statement:
-        """`put` within a transaction of the caller's."""
+        """Replaces what had this name, within a transaction of the caller's."""
         return _PUT, self._sealed(name, value)
 
     def putting_of(self, owner: Owner, name: str, value: str) -> Statement:
@@ -150,42 +128,8 @@ class Secrets:
 
     def opened(self, rows: Iterable[Row]) -> dict[str, Secret]:
         """By name. rows: id, org, key, name and sealed text of each, as `WITH_OWNERS` reads them."""
-        return {name: Secret(self._open(id, key, sealed).decode()) for id, _, key, name, sealed, *_ in rows}
-
-    async def get(self, name: str) -> str:
-        """Raises errors.NotFound."""
-        sql = "SELECT id, key_id, sealed FROM secrets WHERE org_id = $1 AND name = $2"
-        rows = await self._db.look_up(sql, self._org, name)
-        if not rows:
-            raise missing("secret", name)
-        return self._open(*rows[0]).decode()
+        return {name: Secret(self._key.open(sealed, self._org, id).decode()) for id, _, _, name, sealed, *_ in rows}
 
     async def names(self) -> list[str]:
         rows = await self._db.read("SELECT name FROM secrets WHERE org_id = $1 ORDER BY name", self._org)
         return [row[0] for row in rows]
-
-    async def delete(self, name: str) -> None:
-        """Raises errors.NotFound."""
-        sql = "SELECT 1 FROM secrets WHERE org_id = $1 AND name = $2"
-        if not await self._db.look_up(sql, self._org, name):
-            raise missing("secret", name)
-        await self._db.write([self.dropping(name)])
-
-    async def rotate(self) -> int:
-        """Seals with the present key whatever another one sealed; how many there were. With the last org that has any
-        the database is used with this key (see `key_of`). Idempotent."""
-        sql = "SELECT id, key_id, sealed FROM secrets WHERE org_id = $1 AND key_id <> $2"
-        update = "UPDATE secrets SET key_id = $4, sealed = $5 WHERE id = $1 AND org_id = $2 AND key_id = $3"
-        work: list[Statement] = []
-        for id, key_id, sealed in await self._db.read(sql, self._org, self._key.id):
-            again = self._key.seal(self._open(id, key_id, sealed), self._org, id)
-            work.append((update, (id, self._org, key_id, self._key.id, again)))
-        count = len(work)
-        if self._before is not None:
-            work.append((_SUCCEED, (self._before.id, self._key.id)))
-        if work:
-            await self._db.write(work)
-        return count
-
-    def _open(self, id: str, key_id: str, sealed: bytes) -> bytes:
-        return self._keys.get(key_id, self._key).open(sealed, self._org, id)

@@ -6,7 +6,7 @@ A conversation's branch in use is the chain that ends in its current message."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -26,9 +26,10 @@ from .branches import (
     number_behind,
     parents_of,
 )
-from .database import Database, Statement, with_clock, with_place
+from .database import Statement, with_clock, with_place
 from .given import GivenBefore
 from .memories import forgotten
+from .owned import Owned
 from .reading import LAST, missing
 from .rows import FoundMessage, ThreadMessage, ThreadRow
 from .searching import OF_A_CALL, search_messages
@@ -69,12 +70,11 @@ _PLACE = "SELECT seq FROM conversations WHERE id = $1 AND org_id = $2"
 _THREADS = f"""
 SELECT {ThreadRow.COLUMNS} FROM conversations
 WHERE org_id = $1 AND deleted_at IS NULL AND seq < $2 AND (CAST($4 AS TEXT) = '' OR agent_id = $4)
-    AND CASE CAST($5 AS TEXT) WHEN '' THEN COALESCE(thread_id, '') NOT {OF_A_CALL} ELSE thread_id = $5 END
+    AND COALESCE(thread_id, '') NOT {OF_A_CALL}
 ORDER BY seq DESC LIMIT $3"""
 _BEFORE = """
 WHERE conversation_id = $1 AND org_id = $2 AND seq >= $3 AND seq <= $4 AND (seq < $4 OR id < $5)
 ORDER BY seq DESC, id DESC LIMIT $6"""
-_NEWEST = f"SELECT {ThreadMessage.COLUMNS}, CASE WHEN role = 'user' THEN detail END FROM messages {_BEFORE}"
 _DETAILED = f"SELECT {ThreadMessage.COLUMNS}, detail FROM messages {_BEFORE}"
 _LAST = """
 SELECT role, seq, detail IS NOT NULL FROM messages
@@ -162,27 +162,15 @@ class Page(Struct, frozen=True):
     more: bool
 
 
-def better_title(
-    org: str, conversation: str, title: str, instead_of: str, said: tuple[str, str] = ("", "")
-) -> Statement:
-    """For those who write it beside statements of their own; see ThreadStore.name. said: ids of the messages that it is
-    made of; once one of them is deleted, nothing is changed."""
+def better_title(org: str, conversation: str, title: str, instead_of: str, said: tuple[str, str]) -> Statement:
+    """In place of the one that was made of its first words; what a user has written stays. said: ids of the messages
+    that it is made of; once one of them is deleted, nothing is changed."""
     return _NAME, (conversation, org, title, instead_of, *said)
 
 
-class ThreadStore:
-    """An id of another org raises the same errors.NotFound as one that does not exist."""
-
-    def __init__(self, db: Database, org_id: str, clock: Callable[[], float]) -> None:
-        self._db = db
-        self._org = org_id
-        self._clock = clock
-
+class ThreadStore(Owned):
     async def thread(self, id: str) -> ThreadRow:
-        rows = await self._db.look_up(_THREAD, id, self._org)
-        if not rows:
-            raise missing("conversation", id)
-        return ThreadRow(*rows[0])
+        return ThreadRow(*await self._found("conversation", _THREAD, id))
 
     async def found_or_made(self, agent: str, thread: str, sub_thread: str, title: str = "") -> ThreadRow:
         """The one conversation of this sub-thread; of any number who ask at once, all get the same."""
@@ -194,26 +182,18 @@ class ThreadStore:
             await self._db.write([(_MAKE, values)])
         raise missing("thread", thread)  # deleted again and again in between
 
-    async def threads(
-        self, *, after: str | None = None, limit: int = PAGE, agent: str = "", thread: str = ""
-    ) -> list[ThreadRow]:
+    async def threads(self, *, after: str | None = None, limit: int = PAGE, agent: str = "") -> list[ThreadRow]:
         """Newest first, from the one after `after`: what is made meanwhile moves nothing. Those that agents have with
-        each other stand there only if their thread is named."""
+        each other do not stand there."""
         place = LAST
         if after is not None:
-            rows = await self._db.look_up(_PLACE, after, self._org)
-            if not rows:
-                raise missing("conversation", after)
-            place = rows[0][0]
-        return [ThreadRow(*row) for row in await self._db.read(_THREADS, self._org, place, limit, agent, thread)]
+            [place] = await self._found("conversation", _PLACE, after)
+        return [ThreadRow(*row) for row in await self._db.read(_THREADS, self._org, place, limit, agent)]
 
     # messages
 
     async def message(self, conversation: str, id: str) -> ThreadMessage:
-        rows = await self._db.look_up(_MESSAGE, id, self._org, conversation)
-        if not rows:
-            raise missing("message", id)
-        return ThreadMessage(*rows[0])
+        return ThreadMessage(*await self._found("message", _MESSAGE, id, conversation))
 
     async def any_deleted(self, conversation: str, message: str, other: str) -> bool:
         """Was one of these two messages deleted?"""
@@ -225,19 +205,17 @@ class ThreadStore:
         limit: int,
         *,
         upto: str | None = None,
-        detailed: bool = False,
         shown: bool = False,
         seq: int = LAST,
     ) -> Line:
         """The last `limit` messages of the branch in use; upto: of the one that ends in that message ("" = nothing).
-        detailed: with their details, and with what a model is not shown of them; shown: that does not count among them.
+        shown: what a model is not shown of them does not count among them.
         seq: looks no further than to there, which says nothing of the number of the conversation's next message."""
-        sql = _DETAILED if detailed else _NEWEST
         first, place = thread.reset_seq or 0, (seq + 1, "")
         rows: list[ThreadMessage] = []
         wanted, step = max(limit, 1), STEP
         while True:
-            found = await self._db.read(sql, thread.id, self._org, first, *place, wanted)
+            found = await self._db.read(_DETAILED, thread.id, self._org, first, *place, wanted)
             rows = [ThreadMessage(*row) for row in reversed(found)] + rows
             head = head_of(rows, thread.current_id) if upto is None else upto
             chain, complete = chain_of(rows, head)
@@ -273,7 +251,7 @@ class ThreadStore:
         elif after:
             rows = await self._behind(thread, place, limit + 1)
         else:
-            line = await self.line(thread, limit + 2, upto=before or None, detailed=True, seq=place[0])
+            line = await self.line(thread, limit + 2, upto=before or None, seq=place[0])
             rows = [row for row in line.messages if row.id != before][-limit - 1 :]
         shown = rows[:limit] if after else rows[-limit:]
         first = 0 if every else thread.reset_seq or 0
@@ -307,10 +285,8 @@ class ThreadStore:
 
     async def _seq(self, conversation: str, id: str) -> int:
         """Of a message, also of one that was deleted."""
-        rows = await self._db.look_up(_SEQ, id, self._org, conversation)
-        if not rows:
-            raise missing("message", id)
-        return int(rows[0][0])
+        [seq] = await self._found("message", _SEQ, id, conversation)
+        return int(seq)
 
     async def _after_what_is_there(
         self, conversation: str, rows: Sequence[ThreadMessage], first: int
@@ -371,10 +347,6 @@ class ThreadStore:
         await self.thread(id)
         await self._db.write([(_RENAME, (id, self._org, title, self._clock()))])
         return await self.thread(id)
-
-    async def name(self, id: str, title: str, *, instead_of: str) -> None:
-        """A better title than the one that was made of its first words; what a user has written stays."""
-        await self._db.write([better_title(self._org, id, title, instead_of)])
 
     async def delete(self, id: str) -> None:
         """It is no longer found, with what it has asked other agents on its thread, whose memory is forgotten; the rows

@@ -23,7 +23,8 @@ from ..core.parts import Message
 from ..core.toolbox import IN_DOUBT, ToolAnswer
 from .database import Database, Statement
 from .ledger import CallsLeft, storable
-from .reading import missing, run_of
+from .owned import Owned
+from .reading import Accounts
 
 CallStatus: TypeAlias = Literal["queued", "running", "ok", "failed", "timeout", "in_doubt", "denied"]
 
@@ -135,16 +136,12 @@ VALUES ($1, $2, $3, $4, $5) ON CONFLICT (run_id, number) DO NOTHING"""
 _ROUNDS = "SELECT reply FROM rounds WHERE run_id = $1 AND org_id = $2 ORDER BY number"
 
 
-class ToolCalls:
+class ToolCalls(Owned):
     """One org's journal. Every statement may be committed twice and changes the store once.
     write: in place of the database's own, for whoever has more to write with it."""
 
     def __init__(self, db: Database, org_id: str, clock: Callable[[], float], write: Write | None = None) -> None:
-        if not org_id:
-            raise ValueError("an org is needed")
-        self._db = db
-        self._org = org_id
-        self._clock = clock
+        super().__init__(db, org_id, clock)
         self._write = write or db.write
 
     def through(self, write: Write) -> ToolCalls:
@@ -184,11 +181,7 @@ class ToolCalls:
         return {row.place: row for row in rows}
 
     async def one(self, id: str) -> CallRow:
-        """Raises errors.NotFound."""
-        rows = await self._db.look_up(_ONE, id, self._org)
-        if not rows:
-            raise missing("tool call", id)
-        return CallRow(*rows[0])
+        return CallRow(*await self._found("tool call", _ONE, id))
 
     async def page(self, *, after: str | None = None, limit: int = PAGE, run_id: str | None = None) -> list[CallRow]:
         """Oldest first. run_id: only that run's; "" = those outside of a run. Raises errors.NotFound."""
@@ -197,7 +190,7 @@ class ToolCalls:
             row = await self.one(after)
             place = (row.created_at, row.id)
         if run_id:
-            await run_of(self._db, self._org, run_id)
+            await Accounts(self._db, self._org).run(run_id)
         if run_id is None:
             rows = await self._db.read(_PAGE, self._org, *place, limit)
         else:
@@ -231,12 +224,3 @@ def _queued(call: CallQueued, org_id: str, now: float, running: bool) -> Stateme
 
 def new_call_id() -> str:
     return new_id("call_")
-
-
-def finished(rows: Sequence[CallRow], round: int, calls: int) -> tuple[ToolAnswer, ...] | None:
-    """The answers of a whole round in the order of its calls, or None when one of them has not ended for good."""
-    ended = {row.place: row for row in rows if row.round == round and row.ended and row.error != CANCELLED}
-    answers = [row.answer() for _, row in sorted(ended.items())]
-    if len(answers) < calls or None in answers:
-        return None
-    return tuple(answer for answer in answers if answer is not None)

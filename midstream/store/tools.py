@@ -14,7 +14,8 @@ from ..core.secret import Secret
 from . import changes
 from .agents import PAGE, among, listed
 from .database import Database, Statement
-from .reading import missing
+from .owned import Owned
+from .reading import LAST
 from .secrets import WITH_OWNERS, Owner, Secrets
 
 
@@ -40,9 +41,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $6)"""
 _INSERT = f"{_ADD} ON CONFLICT (id) DO NOTHING"
 _TOOL = f"SELECT {ToolRow.COLUMNS} FROM tools WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
 _TOOLS = f"""
-SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL
-ORDER BY created_at DESC, id DESC LIMIT $2"""
-_TOOLS_AFTER = f"""
 SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL AND (created_at, id) < ($2, $3)
 ORDER BY created_at DESC, id DESC LIMIT $4"""
 _SOME = f"SELECT {ToolRow.COLUMNS} FROM tools WHERE org_id = $1 AND deleted_at IS NULL AND id IN @listed"
@@ -57,14 +55,12 @@ WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL AND body = $7"""
 _DELETE = "UPDATE tools SET deleted_at = $3 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL"
 
 
-class ToolStore:
-    """One org's tools. An id of another org raises the same errors.NotFound as one that does not exist."""
+class ToolStore(Owned):
+    """One org's tools."""
 
     def __init__(self, db: Database, secrets: Secrets, org_id: str, clock: Callable[[], float]) -> None:
-        self._db = db
+        super().__init__(db, org_id, clock)
         self._secrets = secrets
-        self._org = org_id
-        self._clock = clock
 
     async def create(
         self, name: str, kind: str, body: bytes, *, id: str | None = None, secrets: Mapping[str, str] | None = None
@@ -81,28 +77,23 @@ class ToolStore:
         return [(_ADD, (id, self._org, name, kind, body, self._clock())), *self._putting(secrets)]
 
     async def get(self, id: str) -> ToolRow:
-        rows = await self._db.look_up(_TOOL, id, self._org)
-        if not rows:
-            raise missing("tool", id)
-        return ToolRow(*rows[0])
+        return ToolRow(*await self._found("tool", _TOOL, id))
 
     async def page(self, *, after: str | None = None, limit: int = PAGE) -> list[ToolRow]:
         """Newest first."""
-        if after is None:
-            rows = await self._db.read(_TOOLS, self._org, limit)
-        else:
+        place: tuple[float, str] = (float(LAST), "")
+        if after is not None:
             last = await self.get(after)
-            rows = await self._db.read(_TOOLS_AFTER, self._org, last.created_at, last.id, limit)
-        return [ToolRow(*row) for row in rows]
+            place = (last.created_at, last.id)
+        return [ToolRow(*row) for row in await self._db.read(_TOOLS, self._org, *place, limit)]
 
     async def every(self) -> list[ToolRow]:
         """Newest first, read in pieces."""
-        rows = await self._db.read(_TOOLS, self._org, MANY)
-        found = [ToolRow(*row) for row in rows]
+        found = rows = await self.page(limit=MANY)
         while len(rows) == MANY:
-            last = found[-1]
-            rows = await self._db.read(_TOOLS_AFTER, self._org, last.created_at, last.id, MANY)
-            found += [ToolRow(*row) for row in rows]
+            place = (rows[-1].created_at, rows[-1].id)
+            rows = [ToolRow(*row) for row in await self._db.read(_TOOLS, self._org, *place, MANY)]
+            found = found + rows
         return found
 
     async def some(self, ids: Iterable[str]) -> dict[str, ToolRow]:

@@ -153,9 +153,8 @@ class _Answered(Garbled):
     """Ends a stream whose answer has come: what a sink may raise is an error of this server."""
 
 
-class HttpLink:
-    """session: the server's name for our session, sent with everything after it was given.
-    bearer: gives a token (True: a new one), or None."""
+class _OverHttp:
+    """bearer: gives a token (True: a new one), or None."""
 
     def __init__(self, server: McpServer, send: Send, bearer: Callable[[bool], Awaitable[str]] | None) -> None:
         self._server = server
@@ -163,6 +162,29 @@ class HttpLink:
         self._bearer = bearer
         self._ears = Ears(server)
         self._replies = _Replies()
+
+    async def _exchanged(
+        self, method: str, url: str, headers: dict[str, str], body: bytes, timeouts: Timeouts, redirects: int = 0
+    ) -> Incoming:
+        """Asks once more with a new token when the server does not take the one that it is sent."""
+        sent = {**headers, "content-type": "application/json"} if body else headers
+        for anew in (False, True):
+            if self._bearer is not None:
+                self._ears.token = await self._bearer(anew)
+                sent = {**sent, "authorization": f"Bearer {self._ears.token}"}
+            asked = Outgoing(method, url, tuple(sent.items()), body, self._server.trusted, timeouts, redirects)
+            incoming = await self._send(asked)
+            if incoming.status != 401 or self._bearer is None or anew:
+                return incoming
+            incoming.close()
+        raise AssertionError("the last try returns or raises")
+
+
+class HttpLink(_OverHttp):
+    """session: the server's name for our session, sent with everything after it was given."""
+
+    def __init__(self, server: McpServer, send: Send, bearer: Callable[[bool], Awaitable[str]] | None) -> None:
+        super().__init__(server, send, bearer)
         self._lost = False
         self.session = ""
 
@@ -207,27 +229,12 @@ class HttpLink:
     async def _exchange(
         self, method: str, body: bytes, headers: dict[str, str], *, seconds: float | None = None
     ) -> Incoming:
-        incoming = await self._sent(method, body, headers, False, seconds)
-        if incoming.status == 401 and self._bearer is not None:
-            incoming.close()
-            incoming = await self._sent(method, body, headers, True, seconds)
-        return incoming
-
-    async def _sent(
-        self, method: str, body: bytes, headers: dict[str, str], anew: bool, seconds: float | None
-    ) -> Incoming:
         sent = {"accept": "application/json, text/event-stream", **plain(self._server.headers), **headers}
-        if self._bearer is not None:
-            self._ears.token = await self._bearer(anew)
-            sent["authorization"] = f"Bearer {self._ears.token}"
         if self.session:
             sent["mcp-session-id"] = self.session
-        if body:
-            sent["content-type"] = "application/json"
         total = seconds or self._server.seconds
         timeouts = Timeouts(first_byte=total, between=total, total=total)
-        server = self._server
-        return await self._send(Outgoing(method, server.url, tuple(sent.items()), body, server.trusted, timeouts, 2))
+        return await self._exchanged(method, self._server.url, sent, body, timeouts, 2)
 
     async def _refused(self, incoming: Incoming, call: Call) -> Fault:
         if incoming.status == 404 and self.session:
@@ -330,18 +337,14 @@ def _answer_among(messages: list[Message], id: Id, heard: Heard, asked: Callable
     raise _Missing("the MCP server's answer holds no answer")
 
 
-class SseLink:
+class SseLink(_OverHttp):
     """One stream from the server, opened by `open`; what we say is posted to the address that it names."""
 
     def __init__(self, server: McpServer, send: Send, bearer: Callable[[bool], Awaitable[str]] | None) -> None:
-        self._server = server
-        self._send = send
-        self._bearer = bearer
-        self._ears = Ears(server)
+        super().__init__(server, send, bearer)
         self._pending = Pending()
         self._reader = SSEReader(MAX_ANSWER)
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._replies = _Replies()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -404,22 +407,9 @@ class SseLink:
             raise Refused(f"the MCP server {self._server.name} answered with HTTP {incoming.status}", status=502)
 
     async def _exchange(self, method: str, url: str, body: bytes, accept: str) -> Incoming:
-        incoming = await self._sent(method, url, body, accept, False)
-        if incoming.status == 401 and self._bearer is not None:
-            incoming.close()
-            incoming = await self._sent(method, url, body, accept, True)
-        return incoming
-
-    async def _sent(self, method: str, url: str, body: bytes, accept: str, anew: bool) -> Incoming:
-        sent = {"accept": accept, **plain(self._server.headers)}
-        if self._bearer is not None:
-            self._ears.token = await self._bearer(anew)
-            sent["authorization"] = f"Bearer {self._ears.token}"
-        if body:
-            sent["content-type"] = "application/json"
         seconds = self._server.seconds
         timeouts = Timeouts(first_byte=min(seconds, 15.0), between=seconds, total=seconds)
-        return await self._send(Outgoing(method, url, tuple(sent.items()), body, self._server.trusted, timeouts))
+        return await self._exchanged(method, url, {"accept": accept, **plain(self._server.headers)}, body, timeouts)
 
     async def close(self) -> None:
         await self._replies.close()

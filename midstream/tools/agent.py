@@ -11,8 +11,6 @@ from ..core.agents import Tool
 from ..core.toolbox import RunAgent, ToolAnswer, ToolScope
 from ._answers import failed
 
-MAX_DEPTH = 8
-
 #: What a tool of this kind that says no schema of its own asks for.
 PARAMETERS: dict[str, Any] = {
     "type": "object",
@@ -33,7 +31,7 @@ class AgentTool:
     """run_agent: given the agent's id or slug (`agt_…`, or `agt_…@ver_…` for a version), the message, and the scope
     that the other agent runs under, with the other arguments in it; a slug of one in its path is its `circle`."""
 
-    def __init__(self, run_agent: RunAgent, max_depth: int = MAX_DEPTH) -> None:
+    def __init__(self, run_agent: RunAgent, max_depth: int) -> None:
         self._run_agent = run_agent
         self._max_depth = max_depth
 

@@ -21,11 +21,14 @@ class Time:
         return self.now
 
 
+USUAL = {"agent": 100, "thread": 20, "window": 60.0}
+
+
 def with_points(work: Callable[[Points, Time], Awaitable[None]], **most: float) -> None:
     async def run() -> None:
         store, time = await open_store("sqlite://:memory:", worker="test"), Time()
         try:
-            await work(Points(store, time, time, **most), time)  # type: ignore[arg-type]
+            await work(Points(store, time, time, **USUAL | most), time)  # type: ignore[arg-type]
         finally:
             await store.close()
 
@@ -142,7 +145,7 @@ def test_the_next_server_goes_on_with_the_points_that_are_left_whatever_its_stea
         """How many pass at a server that is started for them and gone at once."""
         store = await open_store(f"sqlite:///{tmp_path}/m.db", worker="test")
         try:
-            found = Points(store, lambda: steady, wall)
+            found = Points(store, lambda: steady, wall, agent=100, thread=20, window=60.0)
             await found.load()
             return await passed(found, limit, "agt_1", "t")
         finally:

@@ -8,6 +8,7 @@ import pytest
 
 from midstream.core.ids import as_uuid
 
+from ..store.sealed import secret_of
 from .agent_things import WEATHER, agent, http_tool, made, other_org, post, published
 from .asgi import Here, here
 
@@ -560,7 +561,7 @@ def test_a_credential_that_stands_in_a_file_is_sealed(tmp_path: Path):
         [tool] = (await made(app, "/agents/import", file))["tool_ids"]
         shown = await app.ask("GET", f"/v1/admin/tools/{tool}")
         assert shown.json["http"]["headers"] == {"authorization": f"{{{{secret:{tool}.authorization}}}}"}
-        assert await app.services.store.org("org_default").secrets.get(f"{tool}.authorization") == "Bearer hush"
+        assert await secret_of(app.services.store.org("org_default").secrets, f"{tool}.authorization") == "Bearer hush"
 
     here(tmp_path, test)
 

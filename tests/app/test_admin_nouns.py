@@ -12,6 +12,7 @@ from midstream.app.config import load
 from midstream.app.tool_rooms import configured_servers
 from midstream.store.orgs import DEFAULT_ORG
 
+from ..store.sealed import secret_of
 from .agent_things import agent, http_tool, made, other_org, post, published
 from .asgi import Here, here
 
@@ -460,7 +461,9 @@ def test_a_tool_that_is_moved_elsewhere_takes_no_sealed_credential_along(tmp_pat
             assert await moved("https://weather.example.org/{city}") == needed
             assert await moved("https://weather.example.org/{city}", **headers) == []
         assert await moved("https://evil.example.org/", authorization="Bearer theirs") == needed[1:]
-        assert (await app.services.store.org(DEFAULT_ORG).secrets.get(f"{tool}.authorization")) == "Bearer theirs"
+        assert (
+            await secret_of(app.services.store.org(DEFAULT_ORG).secrets, f"{tool}.authorization")
+        ) == "Bearer theirs"
         # Nor by the way round of another kind.
         builtin = {"kind": "builtin", "builtin": {"name": "python"}}
         assert (await post(app, f"/tools/{tool}", builtin, method="PATCH")).status == 200
@@ -482,7 +485,7 @@ def test_an_mcp_server_that_is_moved_elsewhere_has_its_headers_no_more(tmp_path:
 
         for same in ({"url": "https://mcp.example.org:443/other"}, {"transport": "sse"}):
             assert (await post(app, f"/mcp_servers/{server}", same, method="PATCH")).status == 200
-        assert "Bearer hush" in await secrets.get(server)
+        assert "Bearer hush" in await secret_of(secrets, server)
         assert await problems() == []
         moved = await post(app, f"/mcp_servers/{server}", {"url": "https://evil.example.org/mcp"}, method="PATCH")
         assert moved.json["header_names"] == ["authorization"]
@@ -491,7 +494,7 @@ def test_an_mcp_server_that_is_moved_elsewhere_has_its_headers_no_more(tmp_path:
         assert await problems() == [{"path": "mcp_servers.0", "message": why}]
         new = {"url": "https://more.example.org/mcp", "headers": {"x-token": "theirs"}}
         assert (await post(app, f"/mcp_servers/{server}", new, method="PATCH")).json["header_names"] == ["x-token"]
-        assert await secrets.get(server) == '{"x-token":"theirs"}'
+        assert await secret_of(secrets, server) == '{"x-token":"theirs"}'
         assert await problems() == []
 
     here(tmp_path, test)

@@ -16,8 +16,7 @@ async def say(app: Here, text: str, conversation: Any, **more: Any) -> Any:
 
 
 async def rows(app: Here, id: str) -> list[tuple[str, int]]:
-    found = await app.services.store.org(DEFAULT_ORG).last_messages(id, 100)
-    return [(row.role, row.seq) for row in found]
+    return [(row.role, row.seq) for row in await app.services.store.org(DEFAULT_ORG).threads.all_messages(id)]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -20,6 +20,8 @@ from midstream.runs.order import Order
 from midstream.runs.run import Run, Runs
 from midstream.store.ledger import Ledger
 from midstream.store.migrate import migrate
+from midstream.store.presence import Presence
+from midstream.store.recovery import unpriced
 from midstream.store.sqlite import SqliteDatabase
 
 Step = Callable[[Plan, Emit], Awaitable[None]]
@@ -87,6 +89,7 @@ class Bench:
             Clock(),
             lambda: 0.0,
             Metrics(),
+            Presence(db, "w1", unpriced),
         )
 
     def start(

@@ -17,8 +17,8 @@ from midstream.core.turn import Prompt, Turn
 from midstream.core.usage import Usage
 from midstream.runs import settling
 from midstream.runs.order import Act, Spent, spent_by
-from midstream.store import reading
 from midstream.store.ledger import OutboxAdded, Record
+from midstream.store.reading import Accounts
 
 from .scripted import Bench, Scripted, answer, everything, on_bench, raises, says
 
@@ -399,7 +399,7 @@ def test_a_call_that_never_left_or_was_refused_costs_nothing_whatever_its_model_
         assert failed
         assert set(failed) == {("failed", "0.000000000")}
         assert answered == ("ok", "0.5")
-        [used] = await reading.usage_sums(bench.db, "org_default", None, None, "org")
+        [used] = await Accounts(bench.db, "org_default").usage(group_by="org")
         assert (used.unpriced, used.cost) == (0, "0.5")
 
     on_bench(Scripted(one=[says(answer())], unpriced=[raises(error)]), test)
@@ -428,7 +428,7 @@ def test_what_a_run_has_spent_is_known_as_far_as_there_are_prices():
         _, follower = bench.start(act=Act(work, run="run_before"))
         await everything(follower)
         assert seen == [("0", None), (None, None), (None, "0.5"), (None, "0.5")]
-        rows = await reading.attempts_page(bench.db, "org_default", None, 100, "run_before", None)
+        rows = await Accounts(bench.db, "org_default").attempts(run_id="run_before")
         before = spent_by(rows)
         assert (before.attempts, before.cost, before.priced) == (3, None, "0.5")
         await bench.db.write([("UPDATE runs SET status = 'failed', error_code = 'interrupted'", ())])

@@ -58,7 +58,7 @@ def with_messages(url: str, records: Sequence[Record], test: Callable[[ThreadSto
 
 
 async def line(threads: ThreadStore, limit: int) -> Line:
-    return await threads.line(await threads.thread(C), limit, detailed=True, shown=True)
+    return await threads.line(await threads.thread(C), limit, shown=True)
 
 
 async def found(threads: ThreadStore, limit: int = 2) -> list[str]:
@@ -197,7 +197,7 @@ def test_what_a_model_is_not_shown_does_not_count_among_the_messages_of_a_line(u
         assert [one.id for one in end.shown() if not one.says_nothing()] == shown[-limit:]
         assert (end.head, end.seq) == ("a4", 10)
         assert end.more is (limit < len(shown))
-        whole = await threads.line(await threads.thread(C), limit, detailed=True)
+        whole = await threads.line(await threads.thread(C), limit)
         assert len(whole.messages) == min(limit, 10)
 
     with_messages(url, records, test)
@@ -253,7 +253,7 @@ def test_on_any_tree_it_is_what_the_whole_branch_holds_before_the_line(url: str,
         hidden = hidden_in(chain)
         there = [one for one in chain if one.deleted_at is None]
         counted = [one.id for one in there if one.id not in hidden and not one.says_nothing()]
-        end = await threads.line(row, limit, detailed=True, shown=True)
+        end = await threads.line(row, limit, shown=True)
         got = [one.id for one in end.messages]
         assert [id for id in counted if id in got] == counted[-limit:]
         assert got == [one.id for one in there][len(there) - len(got) :]

@@ -18,7 +18,6 @@ from midstream.store.ledger import (
     AttemptSettled,
     ConversationAdded,
     ConversationTouched,
-    EventLogged,
     MessageAdded,
     OutboxAdded,
     Record,
@@ -62,18 +61,17 @@ def test_a_turn_reads_back_as_it_was_written(any_url: str) -> None:
 def test_every_record_may_be_committed_twice(url: str) -> None:
     async def work(store: Store) -> None:
         other: list[Record] = [
-            ConversationAdded(id="conv_1", org_id=ORG, created_at=NOW, title="t", metadata=b"{}"),
+            ConversationAdded(id="conv_1", org_id=ORG, created_at=NOW, title="t"),
             ConversationTouched(id="conv_1", org_id=ORG, updated_at=NOW + 5),
-            EventLogged(run_id="run_1", seq=0, org_id=ORG, type="delta", data=b"{}"),
             OutboxAdded(id="out_1", org_id=ORG, topic="t", payload=b"p", created_at=NOW, available_at=NOW),
         ]
         for _ in range(2):
             await store.ledger.commit(*begin(), *other)
             await store.ledger.commit(*end())
-        for table in ("runs", "attempts", "conversations", "events", "outbox"):
+        for table in ("runs", "attempts", "conversations", "outbox"):
             assert await store.db.read(f"SELECT count(*) FROM {table}") == [(1,)], table
         assert await store.db.read("SELECT count(*) FROM messages") == [(2,)]
-        assert (await store.org(ORG).conversation("conv_1")).updated_at == NOW + 5
+        assert (await store.org(ORG).threads.thread("conv_1")).updated_at == NOW + 5
 
     with_store(url, work)
 
@@ -110,13 +108,11 @@ def test_content_and_error_texts_hold_any_character(url: str) -> None:
                 id="att_1", status="failed", usage=Usage(), ended_at=NOW, error_code="c", error_message=nasty
             ),
             RunEnded(id="run_1", status="failed", ended_at=NOW, error_message=nasty),
-            EventLogged(run_id="run_1", seq=0, org_id=ORG, type="delta", data=b"\x00"),
         )
         await store.db.write([("UPDATE messages SET content = $1", (content,))])
         [attempt] = await store.org(ORG).attempts()
         assert attempt.error_message == "a\ufffdb?c\N{SNOWMAN}"
         assert (await store.org(ORG).run_messages("run_1"))[0].content == content
-        assert (await store.org(ORG).events("run_1"))[0].data == b"\x00"
 
     with_store(url, work)
 
@@ -128,19 +124,6 @@ def test_a_number_too_large_for_the_store_is_the_callers_error(url: str) -> None
             await store.ledger.commit(attempt_settled(usage=Usage(out_text=2**70)))
         [attempt] = await store.org(ORG).attempts()
         assert attempt.status == "started"
-
-    with_store(url, work)
-
-
-def test_messages_of_a_conversation_come_in_order(url: str) -> None:
-    async def work(store: Store) -> None:
-        org = store.org(ORG)
-        conversation = (await org.create_conversation()).id
-        await store.ledger.commit(*(message(str(n), n, conversation=conversation) for n in (2, 0, 1, 3)))
-        assert [m.seq for m in await org.messages(conversation)] == [0, 1, 2, 3]
-        assert [m.seq for m in await org.messages(conversation, after=1, limit=1)] == [2]
-        assert [m.seq for m in await org.last_messages(conversation, 2)] == [2, 3]
-        assert await org.next_seq(conversation) == 4
 
     with_store(url, work)
 

@@ -13,6 +13,7 @@ from midstream.store.nouns import NounRow, NounStore, every_model
 from midstream.store.orgs import OrgStore
 from midstream.store.tools import ToolStore
 
+from .sealed import secret_of
 from .turns import ORG, with_store
 
 OTHER = "org_other"
@@ -51,7 +52,7 @@ def _ended(ends: list[object]) -> list[str]:
 
 
 async def secrets_of(org: OrgStore) -> dict[str, str]:
-    return {name: await org.secrets.get(name) for name in await org.secrets.names()}
+    return {name: await secret_of(org.secrets, name) for name in await org.secrets.names()}
 
 
 def _public(kind: type) -> set[str]:
@@ -87,7 +88,7 @@ def test_another_orgs_tool_and_noun_are_as_unknown_as_none_and_stay_as_they_are(
         assert (await theirs.nouns.all())["service_key"] == []
         assert await mine.tools.get(tool.id) == tool
         assert await mine.nouns.get(noun.kind, noun.id) == noun
-        assert await mine.secrets.get(noun.id) == "sk-1"
+        assert await secret_of(mine.secrets, noun.id) == "sk-1"
 
     with_store(url, work)
 
@@ -98,7 +99,7 @@ def test_tools_are_changed_read_together_and_deleted(url: str) -> None:
         made = [await tools.create(f"t{n}", "http", b"{}") for n in range(3)]
         changed = await tools.change(made[0], "new", "mcp", b'{"n":1}', secrets={"tool.auth": "s"})
         assert (changed.name, changed.kind, changed.body) == ("new", "mcp", b'{"n":1}')
-        assert (await store.org(ORG).secrets.get("tool.auth")) == "s"
+        assert (await secret_of(store.org(ORG).secrets, "tool.auth")) == "s"
         with pytest.raises(Conflict):
             await tools.change(made[0], "old", "http", b'{"n":2}')
         await tools.delete(made[1].id)
@@ -121,19 +122,19 @@ def test_a_change_that_is_refused_leaves_the_secrets_as_they_are(url: str) -> No
             for more in ({"secret": "loser"}, {"moved": True}, {"secret": "loser", "moved": True}):
                 with pytest.raises(Conflict):
                     await org.nouns.change(row, "n", b'{"url":"c"}', **more)  # type: ignore[arg-type]
-            assert await org.secrets.get(row.id) == "winner"
+            assert await secret_of(org.secrets, row.id) == "winner"
         tool = await org.tools.create("t", "http", b'{"url":"a"}')
         name = f"{tool.id}.authorization"
         await org.tools.change(tool, "t", "http", b'{"url":"b"}', secrets={name: "winner"})
         with pytest.raises(Conflict):
             await org.tools.change(tool, "t", "http", b'{"url":"c"}', secrets={name: "loser"}, moved=True)
-        assert await org.secrets.get(name) == "winner"
+        assert await secret_of(org.secrets, name) == "winner"
         bodies = [b'{"n":%d}' % n for n in range(8)]
         tool = await org.tools.get(tool.id)
         changes = [org.tools.change(tool, "t", "http", one, secrets={name: one.decode()}) for one in bodies]
         ends = await asyncio.gather(*changes, return_exceptions=True)
         assert len([one for one in ends if isinstance(one, Conflict)]) == 7
-        assert (await org.secrets.get(name)).encode() == (await org.tools.get(tool.id)).body
+        assert (await secret_of(org.secrets, name)).encode() == (await org.tools.get(tool.id)).body
 
     with_store(url, work)
 
@@ -174,7 +175,7 @@ def test_what_is_moved_keeps_none_of_its_own_secrets_but_those_that_come_with_th
         tool = await org.tools.change(tool, "t", "http", b"[2]", secrets={f"{tool.id}.b": "new"}, moved=True)
         await org.nouns.change(server, "s", b"[2]", moved=True)
         assert await secrets_of(org) == {f"{tool.id}.b": "new", f"{other.id}.a": "others", "SHARED": "s"}
-        assert await store.org(OTHER).secrets.get(f"{tool.id}.a") == "of another org"
+        assert await secret_of(store.org(OTHER).secrets, f"{tool.id}.a") == "of another org"
 
     with_store(url, work)
 
@@ -225,15 +226,15 @@ def test_a_nouns_secret_is_sealed_replaced_and_gone_with_it(url: str) -> None:
         assert b"sk-first" not in sealed
         assert await secrets_of(org) == {row.id: "sk-first"}
         row = await org.nouns.change(row, "k2", b'{"service":"y"}', secret="sk-second")
-        assert await org.secrets.get(row.id) == "sk-second"
+        assert await secret_of(org.secrets, row.id) == "sk-second"
         row = await org.nouns.change(row, "k3", b"{}")
-        assert await org.secrets.get(row.id) == "sk-second"
+        assert await secret_of(org.secrets, row.id) == "sk-second"
         await org.nouns.delete("service_key", row.id)
         assert await org.secrets.names() == []
         await org.nouns.put_secret("TOKEN", "t")
         store.seal_with(b"x" * 32)
         with pytest.raises(StoreDown):
-            await store.org(ORG).secrets.get("TOKEN")
+            await secret_of(store.org(ORG).secrets, "TOKEN")
 
     with_store(url, work)
 
@@ -284,7 +285,7 @@ def test_an_org_has_one_mcp_server_of_a_name_however_many_make_it_at_once(url: s
                 )
                 assert _ended(made) == ["NounRow"] + ["already_exists"] * 5
                 [row] = [one for one in made if isinstance(one, NounRow)]
-                assert await store.org(ORG).secrets.get(row.id) == row.body.decode()
+                assert await secret_of(store.org(ORG).secrets, row.id) == row.body.decode()
                 assert len(await store.org(ORG).secrets.names()) == number + 1
                 await store.org(OTHER).nouns.create("mcp_server", f"s{number}", b"{}")
                 await store.org(ORG).nouns.create("template", f"s{number}", b"{}")
@@ -301,7 +302,7 @@ def test_a_name_is_free_again_when_its_mcp_server_is_renamed_or_deleted(url: str
             await org.nouns.change(other, "wiki", b"3", secret="third")
         assert (refused.value.code, refused.value.param) == ("already_exists", "name")
         assert await org.nouns.get("mcp_server", other.id) == other
-        assert await org.secrets.get(other.id) == "second"
+        assert await secret_of(org.secrets, other.id) == "second"
         await org.nouns.change(wiki, "team", b"4")
         await org.nouns.change(other, "wiki", b"5")
         await org.nouns.delete("mcp_server", other.id)

@@ -552,7 +552,7 @@ def _asked(run: str, seq: int, *, conversation: str = CUT, detail: bytes | None 
 
 async def _said(store: Store, conversation: str = CUT) -> list[tuple[str, str]]:
     threads = store.org(ORG).threads
-    line = await threads.line(await threads.thread(conversation), 10, detailed=True)
+    line = await threads.line(await threads.thread(conversation), 10)
     return [
         (one.id, msgspec.json.decode(one.detail, type=MessageDetail).error.get("code", ""))
         for one in line.messages

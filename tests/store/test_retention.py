@@ -41,7 +41,7 @@ def test_what_was_said_goes_from_jobs_batches_and_messages_to_elsewhere_once_the
         await store.db.write(
             [(ended, ("sent", "delivered", OLD)), (ended, ("given_up", "dead", OLD)), (ended, ("late", "dead", NEW))]
         )
-        await store.all_orgs().forget(BEFORE)
+        await forget(store.db, BEFORE)
         assert await ids(store, "jobs") == ["item_2", "new", "open"]
         assert await ids(store, "batches") == ["batch_open"]
         assert await ids(store, "deliveries") == ["late", "waiting"]
@@ -56,7 +56,7 @@ def test_what_nobody_took_out_of_a_queue_goes_too(url: str):
             DeliveryAdded("webhook", ORG, "webhook", b"t", b"said", OLD, OLD),
             DeliveryAdded("live", ORG, "live", b"t", b"said", OLD, OLD),
         )
-        await store.all_orgs().forget(BEFORE)
+        await forget(store.db, BEFORE)
         assert await ids(store, "deliveries") == ["live", "new", "webhook"]
 
     with_store(url, work)
@@ -84,7 +84,7 @@ def test_what_tools_said_goes_and_a_memory_goes_with_its_thread(url: str):
             )
             await store.ledger.commit(made)
         await store.ledger.commit(ConversationMoved("conv_used", ORG, "m", NEW))
-        assert await store.all_orgs().forget(BEFORE) == 1
+        assert await forget(store.db, BEFORE) == 1
         assert await ids(store, "tool_calls") == ["new", "runs"]
         assert await ids(store, "rounds") == ["run_new"]
         assert await ids(store, "memories") == ["new", "used"]
@@ -126,7 +126,7 @@ def test_what_an_agent_remembers_stays_while_its_thread_goes_on_whoever_has_begu
                 ("UPDATE memories SET updated_at = $1", (OLD,)),
             ]
         )
-        await store.all_orgs().forget(BEFORE)
+        await forget(store.db, BEFORE)
         assert await ids(store, "memories") == ["conv_plain", "named", "nobody's"]
 
     with_store(url, work)
@@ -164,7 +164,7 @@ def test_what_deleted_messages_said_goes_and_what_follows_them_stays(url: str):
                 ("a3", True, b"{}"), ("q1", False, b"{}"), ("q3", False, None),
                 ("refused", False, b'{"unchecked":true}'),
             ]  # fmt: skip
-        line = await threads.line(await threads.thread("conv_1"), 9, detailed=True, shown=True)
+        line = await threads.line(await threads.thread("conv_1"), 9, shown=True)
         assert [row.id for row in line.messages] == ["a1", "q2"]
         assert [row.id for row in line.shown()] == ["a1"]  # its refusal is empty, and is one still
         assert (line.head, line.seq) == ("a3", 6)
@@ -177,7 +177,7 @@ def test_what_searches_found_goes(url: str):
         for query in ("old", "new"):
             await store.searches(ORG).keep(query, b"found")
         await store.db.write([("UPDATE search_cache SET created_at = $1 WHERE query = 'old'", (OLD,))])
-        await store.all_orgs().forget(BEFORE)
+        await forget(store.db, BEFORE)
         assert [query for (query,) in await store.db.read("SELECT query FROM search_cache")] == ["new"]
 
     with_store(url, work)

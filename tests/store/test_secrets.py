@@ -6,29 +6,32 @@ import pytest
 
 from midstream.core.errors import NotFound, StoreDown
 from midstream.store import Store, migrate, open_store
-from midstream.store.secrets import SealingKey
+from midstream.store.secrets import SealingKey, Secrets
 
+from .sealed import put, secret_of
 from .turns import ORG, with_store
 
 KEY, NEXT = b"k" * 32, b"n" * 32
 VALUE = "sk-canary-5f2a\N{SNOWMAN}"
 
 
+def sealed_by(store: Store, org: str, key: bytes) -> Secrets:
+    return Secrets(store.db, org, SealingKey(key), lambda: 1.0)
+
+
 def test_a_secret_comes_back_and_is_nowhere_in_the_clear(url: str) -> None:
     async def work(store: Store) -> None:
-        secrets = store.secrets(ORG, KEY)
-        await secrets.put("openai", "old")
-        await secrets.put("openai", VALUE)
-        assert await secrets.get("openai") == VALUE
+        secrets = sealed_by(store, ORG, KEY)
+        await put(secrets, "openai", "old")
+        await put(secrets, "openai", VALUE)
+        assert await secret_of(secrets, "openai") == VALUE
         assert await secrets.names() == ["openai"]
         [(sealed,)] = await store.db.read("SELECT sealed FROM secrets")
         assert b"canary" not in sealed
-        await secrets.put("openai", VALUE)
+        await put(secrets, "openai", VALUE)
         assert await store.db.read("SELECT sealed FROM secrets") != [(sealed,)]  # never the same nonce
-        await secrets.delete("openai")
-        for ask in (secrets.get, secrets.delete):
-            with pytest.raises(NotFound):
-                await ask("openai")
+        await store.db.write([secrets.dropping("openai")])
+        assert await secrets.names() == []
 
     with_store(url, work)
 
@@ -36,11 +39,11 @@ def test_a_secret_comes_back_and_is_nowhere_in_the_clear(url: str) -> None:
 @pytest.mark.parametrize("column", ["org_id", "id"])
 def test_a_secret_moved_to_another_org_or_row_does_not_open(url: str, column: str) -> None:
     async def work(store: Store) -> None:
-        await store.secrets(ORG, KEY).put("openai", VALUE)
+        await put(sealed_by(store, ORG, KEY), "openai", VALUE)
         sql = {"org_id": "UPDATE secrets SET org_id = 'moved'", "id": "UPDATE secrets SET id = 'moved'"}[column]
         await store.db.write([(sql, ())])
         with pytest.raises(StoreDown) as refused:
-            await store.secrets("moved" if column == "org_id" else ORG, KEY).get("openai")
+            await secret_of(sealed_by(store, "moved" if column == "org_id" else ORG, KEY), "openai")
         assert "canary" not in str(refused.value)
 
     with_store(url, work)
@@ -48,30 +51,13 @@ def test_a_secret_moved_to_another_org_or_row_does_not_open(url: str, column: st
 
 def test_another_orgs_secret_is_as_unknown_as_none(url: str) -> None:
     async def work(store: Store) -> None:
-        await store.secrets(ORG, KEY).put("openai", VALUE)
-        other = store.secrets("org_other", KEY)
+        await put(sealed_by(store, ORG, KEY), "openai", VALUE)
+        other = sealed_by(store, "org_other", KEY)
         assert await other.names() == []
-        for ask in (other.get, other.delete):
-            with pytest.raises(NotFound, match="no such secret: openai"):
-                await ask("openai")
-        await other.put("openai", "theirs")
-        assert await store.secrets(ORG, KEY).get("openai") == VALUE
-
-    with_store(url, work)
-
-
-def test_after_a_rotation_only_the_next_key_opens(url: str) -> None:
-    async def work(store: Store) -> None:
-        before = store.secrets(ORG, KEY)
-        for name in "abc":
-            await before.put(name, VALUE + name)
-        rotating = store.secrets(ORG, NEXT, before=KEY)
-        assert await rotating.get("a") == VALUE + "a"
-        assert [await rotating.rotate(), await rotating.rotate()] == [3, 0]
-        after = store.secrets(ORG, NEXT)
-        assert [await after.get(name) for name in "abc"] == [VALUE + name for name in "abc"]
-        with pytest.raises(StoreDown):
-            await before.get("a")
+        with pytest.raises(NotFound, match="no such secret: openai"):
+            await store.org("org_other").nouns.drop_secret("openai")
+        await put(other, "openai", "theirs")
+        assert await secret_of(sealed_by(store, ORG, KEY), "openai") == VALUE
 
     with_store(url, work)
 
@@ -109,38 +95,9 @@ def test_the_key_of_a_database_from_before_is_the_one_that_most_of_its_secrets_a
         for sql in ("DROP TABLE sealing_key", "DELETE FROM schema_version WHERE name = 'sealing_key'"):
             await store.db.write([(sql, ())])
         for name, key in (("a", NEXT), ("b", KEY), ("c", KEY)):
-            await store.secrets(ORG, key).put(name, VALUE)
+            await put(sealed_by(store, ORG, key), name, VALUE)
         await migrate.migrate(store.db)
         assert await store.key_id() == SealingKey(KEY).id
-
-    with_store(url, work)
-
-
-def test_the_next_key_is_the_databases_once_the_last_org_was_rotated(url: str) -> None:
-    async def work(store: Store) -> None:
-        store.seal_with(KEY)
-        await store.settle_key()
-        orgs = [ORG, "org_other"]
-        for org in orgs:
-            await store.secrets(org, KEY).put("openai", VALUE)
-        ids = []
-        for org in orgs:
-            await store.secrets(org, NEXT, before=KEY).rotate()
-            ids.append(await store.key_id())
-        assert ids == [SealingKey(KEY).id, SealingKey(NEXT).id]
-        with pytest.raises(StoreDown):  # from a key that the database is not used with any more
-            await store.secrets(ORG, b"x" * 32, before=KEY).rotate()
-        assert await store.key_id() == SealingKey(NEXT).id
-
-    with_store(url, work)
-
-
-def test_a_key_that_nothing_is_sealed_with_yet_is_rotated_too(url: str) -> None:
-    async def work(store: Store) -> None:
-        store.seal_with(KEY)
-        await store.settle_key()
-        assert await store.secrets(ORG, NEXT, before=KEY).rotate() == 0
-        assert await store.key_id() == SealingKey(NEXT).id
 
     with_store(url, work)
 

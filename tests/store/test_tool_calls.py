@@ -7,7 +7,7 @@ from midstream.core.parts import Message, Text, ToolCall
 from midstream.core.toolbox import ToolAnswer
 from midstream.store import Store, tool_calls
 from midstream.store.rows import MessageDetail, detail_in
-from midstream.store.tool_calls import CANCELLED, CallEnded, CallQueued, CallRow, finished, left_behind
+from midstream.store.tool_calls import CANCELLED, CallEnded, CallQueued, CallRow, left_behind
 
 from .turns import NOW, ORG, run_started, with_store
 
@@ -139,22 +139,6 @@ def test_rounds_keep_what_the_model_said_first(any_url: str):
         assert await store.tool_calls("org_2").rounds("run_1") == []
 
     with_store(any_url, work)
-
-
-def test_a_round_is_finished_when_every_call_of_it_has_ended_for_good():
-    async def work(store: Store) -> None:
-        journal = store.tool_calls(ORG)
-        await journal.queue([queued(place) for place in (1, 0)])
-        await journal.end(CallEnded("call_run_1_1_1", DONE))
-        assert finished(await journal.of_run("run_1"), 1, 2) is None
-        await journal.end(CallEnded("call_run_1_1_0", ToolAnswer("failed", "no", error="http_500")))
-        rows = await journal.of_run("run_1")
-        answers = finished(rows, 1, 2)
-        assert answers is not None
-        assert [answer.status for answer in answers] == ["failed", "ok"]
-        assert finished(rows, 1, 3) is finished(rows, 2, 1) is None
-
-    with_store("sqlite://:memory:", work)
 
 
 @pytest.mark.parametrize("depth", [65, 900, 985, 5000])

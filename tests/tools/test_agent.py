@@ -21,7 +21,7 @@ class Agents:
     def __init__(self, **calls: str) -> None:
         self.asked: list[tuple[str, str, dict[str, Any], ToolScope]] = []
         self.calls = calls
-        self.kind = AgentTool(self)
+        self.kind = AgentTool(self, 8)
 
     async def __call__(self, agent: str, text: str, scope: ToolScope) -> ToolAnswer:
         self.asked.append((agent, text, scope.arguments, scope))

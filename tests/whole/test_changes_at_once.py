@@ -13,6 +13,7 @@ from midstream.store import open_store
 from midstream.store.orgs import DEFAULT_ORG
 
 from ..postgres import private_postgres
+from ..store.sealed import secret_of
 from .serving import Serving
 
 KEY = b"secret-key-of-two-servers-012345"
@@ -37,7 +38,7 @@ def kept(database: str, secret: str) -> str:
         store = await open_store(database, worker="test")
         store.seal_with(KEY)
         try:
-            return await store.org(DEFAULT_ORG).secrets.get(secret)
+            return await secret_of(store.org(DEFAULT_ORG).secrets, secret)
         finally:
             await store.close()
 

@@ -167,7 +167,7 @@ async def _conversation(url: str) -> str:
     store = await open_store(url, worker="test")
     made = await store.org(DEFAULT_ORG).create_conversation()
     await store.close()
-    return made.id
+    return made
 
 
 async def _recovered(url: str) -> dict[str, list[dict[str, Any]]]:
