@@ -29,6 +29,7 @@ REPLY: dict[str, Any] = {
     "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
     "zz_vendor": {"b": 1, "a": [1.0, 2e3]},
 }
+EMBEDDED = {"object": "list", "model": "b", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}]}
 
 
 def chunk(content: str | None = None, finish: str | None = None, **more: Any) -> bytes:
@@ -251,6 +252,14 @@ def test_an_alias_falls_back_to_its_next_target(serving: Serving, upstream: Upst
     reply = ask(serving, model="two")
     assert reply.json["choices"][0]["message"]["content"] == "Hello!"
     assert upstream.asked[0].json["model"] == "b"
+
+
+def test_what_the_first_target_of_an_alias_cannot_do_the_next_one_is_asked_for(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: whole(REPLY if "messages" in asked.json else EMBEDDED)
+    assert ask(serving, model="single", n=2).status == 200
+    assert serving.ask("POST", "/v1/embeddings", {"model": "single", "input": "a"}).status == 200
+    assert [asked.json["model"] for asked in upstream.asked] == ["b", "b"]
+    assert ask(serving, model="claude/a", n=2).json["error"]["code"] == "unsupported"
 
 
 def test_a_conversation_is_continued_from_the_store_and_named_in_the_reply(serving: Serving, upstream: Upstream):
