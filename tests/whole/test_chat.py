@@ -461,3 +461,13 @@ def test_strict_refuses_what_cannot_be_honoured_before_anything_is_called_or_rec
     assert refused.headers["x-midstream-attempts"] == "0"
     assert not upstream.asked
     assert len(serving.attempts()) == made
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [("/chat/completions", "/v1/chat/completions"), ("/v1/v1/messages", "/v1/messages"), ("/elsewhere", "")],
+)
+def test_who_has_a_wrong_base_url_is_told_the_path(serving: Serving, path: str, near: str):
+    reply = serving.ask("POST", path, {"model": "up/x", "messages": HI})
+    assert (reply.status, reply.json["error"]["code"]) == (404, "unknown_path")
+    assert reply.json["error"]["message"] == f"no such path: {path}" + (f"; did you mean {near}?" if near else "")
