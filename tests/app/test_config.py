@@ -288,6 +288,36 @@ def test_the_name_of_a_provider_that_is_not_there_is_not_given_to_another_withou
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "path", "said"),
+    [
+        ("anthropic", "/v1", "ends in /v1, which every call puts behind it again: leave that out"),
+        ("anthropic", "/v1beta/", "ends in /v1beta, which every call puts behind it again: leave that out"),
+        ("anthropic", "/v1/messages", "ends in /messages, which every call puts behind it again: leave that out"),
+        ("anthropic", "/team", ""),
+        ("anthropic", "", ""),
+        ("openai_compatible", "/v1/chat/completions",
+         "ends in /chat/completions, which every call puts behind it again: leave that out"),
+        ("openai_compatible", "/v1", ""),
+        ("openai_compatible", "", ""),
+        ("openai", "/", "has no path, and no call adds one: /v1 is usual"),
+        ("openai", "/openai", ""),
+    ],
+)  # fmt: skip
+def test_an_address_that_leads_nowhere_by_the_look_of_it_is_warned_of(kind: str, path: str, said: str) -> None:
+    text = f"[providers.x]\nkind = '{kind}'\napi_key = 'sk-1'\nbase_url = 'https://x.example{path}'"
+    assert warned(text)[1] == ([f"midstream.toml:4: providers.x.base_url: {said}"] if said else [])
+
+
+def test_an_address_of_the_environment_is_warned_of_by_its_variable() -> None:
+    warnings: list[str] = []
+    environ = {"ANTHROPIC_API_KEY": "sk-1", "ANTHROPIC_BASE_URL": "https://x.example/v1"}
+    load(None, environ, KINDS, warn=warnings.append)
+    assert [warning.partition(" ends in ")[0] for warning in warnings] == [
+        "ANTHROPIC_BASE_URL: providers.anthropic.base_url:"
+    ]
+
+
 def test_variables_have_defaults_and_their_signs_can_be_written() -> None:
     text = "[server]\nhost = '${H:-0.0.0.0}'\nport = '${P:-81}'\ndata = '$${x}${E:-}$'"
     config = loaded(text, {"H": ""})
