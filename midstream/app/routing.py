@@ -54,7 +54,9 @@ class Routes(Generic[T]):
         """The known path that this one is with another beginning, as a wrong base URL gives it; "" = none."""
         parts = [part for part in path.split("/") if part][-_NEAR_PARTS:]
         tails = ["/" + "/".join(parts[place:]) for place in range(len(parts))]
-        return next((version + tail for tail in tails for version in _VERSIONS if self._has(method, version + tail)), "")
+        return next(
+            (version + tail for tail in tails for version in _VERSIONS if self._has(method, version + tail)), ""
+        )
 
     def _has(self, method: str, path: str) -> bool:
         if path in self._literal:

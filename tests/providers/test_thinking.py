@@ -52,7 +52,15 @@ def test_a_model_of_openai_that_does_not_reason_is_not_told_how_much(model: str)
 
 @pytest.mark.parametrize(
     ("budget", "word"),
-    [(1, "low"), (2048, "low"), (2049, "medium"), (10000, "medium"), (12288, "medium"), (12289, "high"), (31999, "high")],
+    [
+        (1, "low"),
+        (2048, "low"),
+        (2049, "medium"),
+        (10000, "medium"),
+        (12288, "medium"),
+        (12289, "high"),
+        (31999, "high"),
+    ],
 )
 def test_a_number_of_tokens_is_the_same_effort_in_both_formats_of_openai(budget: int, word: str) -> None:
     assert effort("gpt-5.1", {"thinking": {"type": "enabled", "budget_tokens": budget}}) == (word, set())
