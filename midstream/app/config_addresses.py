@@ -1,5 +1,5 @@
-"""Addresses of providers that are well-formed and probably lead nowhere: what each call adds to them is there already, or
-what none adds is missing. A warning, since a proxy may have any paths."""
+"""Addresses of providers that are well-formed and probably lead nowhere: what each call adds to them is there already,
+or what none adds is missing. A warning, since a proxy may have any paths."""
 
 from __future__ import annotations
 
