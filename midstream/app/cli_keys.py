@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from ..access.scopes import SCOPES
-from ..core.errors import StoreDown
+from ..core.errors import StoreDown, Unreachable
 from ..store import Store, file_of, visited
 from ..store.keys import ApiKey
 from ..store.orgs import DEFAULT_ORG
@@ -134,6 +134,15 @@ async def _behind(url: str) -> str:
         return await store.behind()
 
 
+async def _at_the_server(config: Config, there: Callable[[Config], Awaitable[T]]) -> T:
+    try:
+        return await there(config)
+    except Unreachable:
+        at = base_url(config.server)
+        problem = f"a server uses this data directory, but none answers at {at}: say where it listens"
+        raise Unreachable(f"{problem} (MIDSTREAM_PORT, MIDSTREAM_HOST)") from None
+
+
 async def _either(config: Config, here: Callable[[Store], Awaitable[T]], there: Callable[[Config], Awaitable[T]]) -> T:
     """In the store itself; through the running server when that one holds the data directory. Raises StoreDown when
     there is no database: what is made for a server had better be found by it."""
@@ -147,7 +156,7 @@ async def _either(config: Config, here: Callable[[Store], Awaitable[T]], there: 
         except StoreDown as error:
             if file is None or "in use" not in error.message:
                 raise
-            return await there(config)
+            return await _at_the_server(config, there)
         if store is None:
             raise StoreDown(behind)
         if file is not None and await answers(base_url(config.server)):

@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from .config_addresses import check_addresses
 from .config_aliases import check_aliases
 from .config_check import check
 from .config_environ import VARIABLES, Expansion, from_variables, overlay
@@ -56,6 +57,7 @@ def load(
         places.named.update(variables(providers, environ, kinds))
     config: Config = reader.table(Config, tables, ())
     check(config, environ, reader)
+    check_addresses(config, kinds, reader)
     check_aliases(config, kinds, reader)
     return config
 

@@ -71,7 +71,8 @@ def _server(server: ServerConfig, reader: Reader) -> None:
     for key, allowed in schemes.items():
         text = getattr(server, key).reveal()
         if text and text.partition("://")[0] not in allowed:
-            reader.refuse(("server", key), f"expected an address that begins with {' or '.join(allowed)}://")
+            begins = " or ".join(f"{scheme}://" for scheme in allowed)
+            reader.refuse(("server", key), f"expected an address that begins with {begins}")
     if server.secret_key and len(secret_bytes(server.secret_key.reveal())) != SECRET_BYTES:
         problem = f"expected {SECRET_BYTES} bytes as {2 * SECRET_BYTES} hexadecimal digits or as base64"
         reader.refuse(("server", "secret_key"), problem)

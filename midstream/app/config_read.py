@@ -139,7 +139,8 @@ class Reader:
         if isinstance(value, str):
             return (self.value(kind, value, path),)
         if not isinstance(value, list):
-            self._wrong(path, "a list", value)
+            bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+            self._wrong(path, "a text or a list", value, hide=bare is Secret)
         return tuple(self.value(kind, item, (*path, place)) for place, item in enumerate(value))
 
     def _one_of(self, words: tuple[Any, ...], value: Any, path: KeyPath) -> Any:

@@ -128,7 +128,7 @@ class Edge:
                     await self._give(noun, scope, receive, send, exchange, MAX_BODY)
                     return
                 face = self._face_for(path, headers)
-                raise not_built(path) or error from None
+                raise not_built(path) or self._with_near(error, method, path) from None
             query = _query(scope["query_string"])
             request = Request(route.method, path, query, headers, params, request_id)
             if route.method == "GET":  # a list of models, which several vendors have at the same path
@@ -184,6 +184,10 @@ class Edge:
             return
         write_error = face.DIALECT.write_error if face is not None else write_error
         await exchange.reply(Reply(write_error(error, request_id), error.status, error_headers(error)))
+
+    def _with_near(self, error: MidstreamError, method: str, path: str) -> MidstreamError:
+        near = self.routes.near(method, path) if isinstance(error, NotFound) else ""
+        return NotFound(f"{error.message}; did you mean {near}?", code=error.code) if near else error
 
     def _face_for(self, path: str, headers: Headers) -> Face | None:
         """Whose grammar an error about this path is written in, also when no route fits."""

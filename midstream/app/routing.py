@@ -11,6 +11,10 @@ from ..core.web import Route
 
 T = TypeVar("T")
 _PARAM = re.compile(r"\{(\w+)(:rest)?\}")
+#: What base URLs end in, and clients put in front of a path once too often or not at all.
+_VERSIONS = ("", "/v1", "/v1beta")
+#: So many parts of a path, from its end, are looked at for a known one.
+_NEAR_PARTS = 8
 
 
 class Routes(Generic[T]):
@@ -45,6 +49,19 @@ class Routes(Generic[T]):
         if allowed:
             raise MethodNotAllowed.of(method, allowed)
         raise NotFound(f"no such path: {path}", code="unknown_path")
+
+    def near(self, method: str, path: str) -> str:
+        """The known path that this one is with another beginning, as a wrong base URL gives it; "" = none."""
+        parts = [part for part in path.split("/") if part][-_NEAR_PARTS:]
+        tails = ["/" + "/".join(parts[place:]) for place in range(len(parts))]
+        return next(
+            (version + tail for tail in tails for version in _VERSIONS if self._has(method, version + tail)), ""
+        )
+
+    def _has(self, method: str, path: str) -> bool:
+        if path in self._literal:
+            return method in self._literal[path]
+        return any(wanted == method and pattern.fullmatch(path) for pattern, wanted, _, _ in self._patterns)
 
 
 def _compile(path: str) -> re.Pattern[str]:

@@ -11,8 +11,8 @@ from .errors import BadRequest, Unhonoured
 from .media_types import is_text
 from .parts import Media, MediaKind, Message, Text, ToolResult, has_media, media_in
 
-#: Codes of what cannot be sent to one service, and perhaps to another.
-UNSENT = frozenset({"unsupported_media", "invalid_media"})
+#: Codes of what one service cannot be sent or asked for, and perhaps another.
+UNSENT = frozenset({"unsupported_media", "invalid_media", "unsupported"})
 #: They are known by what they are, not by what they say.
 _WORDS: dict[MediaKind, Text] = {
     kind: Text(f"({kind}: you cannot read what stands here)") for kind in get_args(MediaKind)

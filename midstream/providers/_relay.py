@@ -79,6 +79,7 @@ class Relay:
     def _is_stream(self, lead: bytearray) -> bool:
         """Known by its first byte: one piece is an object. White space alone tells nothing yet."""
         first = lead[: _MAX_BLANK + 1].lstrip(_BLANK)[:1]
+        _check_is_no_page(first)
         if first == b"{" and len(lead) > MAX_WHOLE:
             raise Garbled(f"the answer is larger than {MAX_WHOLE} bytes")
         return first != b"{" if first else len(lead) > _MAX_BLANK
@@ -111,6 +112,7 @@ def whole_of(body: bytes, new_reader: Callable[[], AnswerReader], read_whole: Re
     """The answer in a body that should be one piece, and may be a stream all the same. Raises as read_answer, and Cut
     for a stream that is not complete."""
     lead = body[: _MAX_BLANK + 1].lstrip(_BLANK)
+    _check_is_no_page(lead)
     if not lead.startswith((*_OF_EVENTS, b"[")):
         return read_whole(body)
     reader = new_reader()
@@ -126,3 +128,9 @@ def whole_of(body: bytes, new_reader: Callable[[], AnswerReader], read_whole: Re
     if error is not None:
         raise error
     return folding.answer()
+
+
+def _check_is_no_page(lead: bytes | bytearray) -> None:
+    """As a wrong address leads to, or a proxy that wants a login."""
+    if lead[:1] == b"<":
+        raise Garbled("the provider sent a page, not an answer: its base_url may lead to something else")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 
 from ..core.errors import MidstreamError, Refused, Unauthenticated, UpstreamError
+from ..core.serving import Target
+
+logger = logging.getLogger("midstream.runs")
 
 OPEN_AFTER = 5
 #: Or this share of at least `WINDOW_CALLS` calls failed within `WINDOW_SECONDS`.
@@ -29,11 +33,12 @@ def refuses_key(error: MidstreamError) -> bool:
 class Circuit:
     """One (provider, key, model). Closed: calls pass. Open: none until `PROBE_AFTER`, then one probe decides, by the
     first sign that the provider is there.
-    key_refused: the last call was refused because of its key."""
+    key_refused: the last call was refused because of its key. logged: the trouble that the log has told of."""
 
-    __slots__ = ("_calls", "_failed_in_a_row", "_opened_at", "_probing", "key_refused", "not_before")
+    __slots__ = ("_calls", "_failed_in_a_row", "_opened_at", "_probing", "key_refused", "logged", "not_before")
 
     def __init__(self) -> None:
+        self.logged = ""
         self.not_before = 0.0
         self.key_refused = False
         self._opened_at: float | None = None
@@ -91,6 +96,11 @@ class Circuit:
         if self._opened_at is not None or self._failed_in_a_row >= OPEN_AFTER or self._mostly_failing(now):
             self._opened_at = now
 
+    @property
+    def trouble(self) -> str:
+        """Why no call passes: key | open; "" = calls pass."""
+        return "key" if self.key_refused else "open" if self._opened_at is not None else ""
+
     def _mostly_failing(self, now: float) -> bool:
         recent = [ok for at, ok in self._calls if now - at <= WINDOW_SECONDS]
         return len(recent) >= WINDOW_CALLS and recent.count(False) >= OPEN_SHARE * len(recent)
@@ -115,6 +125,25 @@ class Health:
                 del self._circuits[next(iter(self._circuits))]
             circuit = self._circuits[name] = Circuit()
         return circuit
+
+    def record(self, circuit: Circuit, target: Target, key: str, error: MidstreamError | None) -> None:
+        """What a call has come to: None = an answer. The log is told once of each trouble and of its end; keys that
+        were lent for a call, and what becomes of calls with them, are the affair of who lent them."""
+        if error is None:
+            circuit.succeed(self.clock())
+        else:
+            circuit.fail(error, self.clock())
+        if circuit.trouble == circuit.logged or not key.isdecimal():
+            return
+        circuit.logged = circuit.trouble
+        if error is None:
+            logger.info("provider %r answers at model %r again", target.provider, target.model)
+        elif circuit.key_refused:
+            said = "provider %r refuses its key %d at model %r (status %d): it is left alone for %g s"
+            logger.warning(said, target.provider, int(key) + 1, target.model, error.status, KEY_REST)
+        elif circuit.trouble:
+            said = "provider %r fails at model %r (%s): it is asked again every %g s"
+            logger.warning(said, target.provider, target.model, error.code, PROBE_AFTER)
 
     def enter(self, provider: str, retry: bool) -> None:
         self._in_flight[provider] = self._in_flight.get(provider, 0) + 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from ..core.errors import Busy, MidstreamError, Refused
+from ..core.errors import Busy, MidstreamError, Refused, Unhonoured
 from ..core.serving import Target
 from ..core.unread import UNSENT
 from .health import Health, refuses_key
@@ -76,10 +76,11 @@ class Route:
 
     def passing(self, error: MidstreamError) -> Next:
         """The next try when this target cannot be asked such a thing at all: that is told only of the first one. What
-        the first cannot be sent another one may take."""
+        the first cannot be sent or asked for another one may take; what it would leave out is refused, not tried."""
         failed = self._last or self.passed_over
         if failed is None:
-            if error.code not in UNSENT or self._at + 1 == len(self._targets):
+            another_may = error.code in UNSENT and not isinstance(error, Unhonoured)
+            if not another_may or self._at + 1 == len(self._targets):
                 raise error
             self.passed_over = error
         self._last = failed

@@ -409,11 +409,7 @@ class _Owner:
         finally:
             if probes:
                 circuit.abandon()
-        seen = failure or attempt.error
-        if seen is None:
-            circuit.succeed(runs._clock.steady())
-        else:
-            circuit.fail(seen, runs._clock.steady())
+        runs._health.record(circuit, target, chosen.key, failure or attempt.error)
         if attempt.left:
             self._settle_attempt(attempt)
         return attempt, failure

@@ -10,6 +10,8 @@ _FIXED_SAMPLING = re.compile(r"(?:^|[/:])(?:o\d|gpt-5(?![.\d])(?!.*-chat))")
 #: All words of effort, weakest first.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _THREE = ("low", "medium", "high")
+#: Budgets in tokens up to which an effort is meant.
+_BUDGETS = ((0, "none"), (2048, "low"), (12288, "medium"))
 #: Which of them a model knows, by the first of these that its name fits. Those before GPT-5.1 cannot stop reasoning,
 #: nor can the models for code and the pro ones.
 _KNOWN = tuple(
@@ -48,6 +50,13 @@ def efforts_of(model: str) -> tuple[str, ...]:
     """The words of effort that the model knows, weakest first: none when it does not reason, all when its name does
     not tell."""
     return next((words for names, words in _KNOWN if names.search(model)), EFFORTS)
+
+
+def effort_of(budget: int | None) -> str | None:
+    """The word for a number of thinking tokens, where only words are understood; None when the model decides."""
+    if budget is None or budget < 0:
+        return None
+    return next((word for most, word in _BUDGETS if budget <= most), "high")
 
 
 def nearest_effort(effort: str, known: tuple[str, ...]) -> str:

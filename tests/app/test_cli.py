@@ -239,6 +239,17 @@ def test_a_server_that_is_ready_can_be_ended_in_order_at_once() -> None:
         assert server.process.returncode == 0
 
 
+def test_a_server_that_listens_elsewhere_is_not_said_to_be_none(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDSTREAM_PORT", "1")
+    result = run("keys", "create", "app")
+    assert result.exit_code == 1
+    assert "a server uses this data directory, but none answers at http://127.0.0.1:1" in result.stderr
+    assert "MIDSTREAM_PORT" in result.stderr
+    assert "serve" not in result.stderr.replace("server", "")
+
+
 def test_the_first_start_makes_a_key_that_only_the_owner_can_read(serving: Serving) -> None:
     file = Path("midstream-data/admin.key")
     key = file.read_text().strip()

@@ -150,6 +150,8 @@ def test_nothing_at_all_is_a_configuration() -> None:
         ("[server]\nport = 70000", "2: server.port: expected a number of at most 65535, found 70000"),
         ("[server]\nstore = 'nmed'", '2: server.store: expected one of all, named, none, found the text "nmed" (did you mean named?)'),
         ("server = 3", "1: server: expected a table, found the number 3"),
+        ("[server]\ncors_origins = 3", "2: server.cors_origins: expected a text or a list, found the number 3"),
+        ("[server]\ndatabase_url = 'mysql://x'", "2: server.database_url: expected an address that begins with postgresql:// or postgres:// or sqlite://"),
         ("[server]\ncors_origins = ['https://a.b', 3]", "2: server.cors_origins[1]: expected a text, found the number 3"),
         ("[server]\ncors_origins = [\n 'https://a.b',\n 'https://a.b/x',\n]", "4: server.cors_origins[1]: an origin is scheme, host and port, without a path"),
         ("[server]\ncors_origins = ['https://b\u00fccher.example']", "2: server.cors_origins[0]: browsers say an origin in ASCII: write the host's xn-- form"),
@@ -192,7 +194,7 @@ def test_a_mistake_is_one_line_with_its_place_its_key_and_the_cure(text: str, li
         ('base_url = "http://x/v1\\n"', "base_url: it holds a space, a backslash or a control character"),
         ("base_url = 'http://a,b/v1'", "base_url: its host name cannot be read"),
         ("api_key = ''", "api_key: is empty"),
-        ("api_key = 5", "api_key: expected a list, found the number 5"),
+        ("api_key = 5550123", "api_key: expected a text or a list, found a number"),
         ("headers = { 'a b' = 'x' }", 'headers."a b": is not a header\'s name'),
         ('headers = { a = "x\\r\\ny" }', "headers.a: a header's value is one line of ASCII text"),
         ("headers = { Content-Length = '5' }", "headers.Content-Length: the server itself writes this header"),
@@ -288,6 +290,36 @@ def test_the_name_of_a_provider_that_is_not_there_is_not_given_to_another_withou
     meanwhile = "; until then another one is asked for openai/gpt-4o"
     assert warned(f"{ANY}[models.fast]\ntargets = ['openai/gpt-4o']")[1] == [
         f"midstream.toml:5: models.fast.targets[0]: {said}{meanwhile}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "said"),
+    [
+        ("anthropic", "/v1", "ends in /v1, which every call puts behind it again: leave that out"),
+        ("anthropic", "/v1beta/", "ends in /v1beta, which every call puts behind it again: leave that out"),
+        ("anthropic", "/v1/messages", "ends in /messages, which every call puts behind it again: leave that out"),
+        ("anthropic", "/team", ""),
+        ("anthropic", "", ""),
+        ("openai_compatible", "/v1/chat/completions",
+         "ends in /chat/completions, which every call puts behind it again: leave that out"),
+        ("openai_compatible", "/v1", ""),
+        ("openai_compatible", "", ""),
+        ("openai", "/", "has no path, and no call adds one: /v1 is usual"),
+        ("openai", "/openai", ""),
+    ],
+)  # fmt: skip
+def test_an_address_that_leads_nowhere_by_the_look_of_it_is_warned_of(kind: str, path: str, said: str) -> None:
+    text = f"[providers.x]\nkind = '{kind}'\napi_key = 'sk-1'\nbase_url = 'https://x.example{path}'"
+    assert warned(text)[1] == ([f"midstream.toml:4: providers.x.base_url: {said}"] if said else [])
+
+
+def test_an_address_of_the_environment_is_warned_of_by_its_variable() -> None:
+    warnings: list[str] = []
+    environ = {"ANTHROPIC_API_KEY": "sk-1", "ANTHROPIC_BASE_URL": "https://x.example/v1"}
+    load(None, environ, KINDS, warn=warnings.append)
+    assert [warning.partition(" ends in ")[0] for warning in warnings] == [
+        "ANTHROPIC_BASE_URL: providers.anthropic.base_url:"
     ]
 
 

@@ -48,6 +48,19 @@ def test_no_other_path_is_known(path: str):
 
 
 @pytest.mark.parametrize(
+    "path, near",
+    [("/chat", "/v1/chat"), ("/v1/v1/chat", "/v1/chat"), ("/openai/v1/chat", "/v1/chat"), ("//v1/chat", "/v1/chat"),
+     ("/v1/chat/", "/v1/chat"), ("/openai/deployments/x/chat", "/v1/chat"),
+     ("/models/a/b:ask", "/v1beta/models/a/b:ask"), ("/v1beta/v1beta/models/x:ask", "/v1beta/models/x:ask"),
+     ("/chats", ""), ("/list", ""), ("/", ""), ("/chat/" + "x/" * 8, ""), ("/x" * 9 + "/chat", "/v1/chat")],
+)  # fmt: skip
+def test_a_path_of_a_wrong_base_url_is_known_by_its_end(path: str, near: str):
+    known = (("POST", "/v1/chat"), ("GET", "/v1/list"), ("POST", "/v1beta/models/{model:rest}:ask"))
+    routes: Routes[str] = Routes((Route(method, path, "task", "Says"), path) for method, path in known)
+    assert routes.near("POST", path) == near
+
+
+@pytest.mark.parametrize(
     "method, path, allowed", [("PUT", "/a", "GET, HEAD, POST"), ("POST", "/a/1", "DELETE, GET, HEAD")]
 )
 def test_a_known_path_says_which_methods_it_has(method: str, path: str, allowed: str):

@@ -51,6 +51,22 @@ def test_a_model_of_openai_that_does_not_reason_is_not_told_how_much(model: str)
 
 
 @pytest.mark.parametrize(
+    ("budget", "word"),
+    [
+        (1, "low"),
+        (2048, "low"),
+        (2049, "medium"),
+        (10000, "medium"),
+        (12288, "medium"),
+        (12289, "high"),
+        (31999, "high"),
+    ],
+)
+def test_a_number_of_tokens_is_the_same_effort_in_both_formats_of_openai(budget: int, word: str) -> None:
+    assert effort("gpt-5.1", {"thinking": {"type": "enabled", "budget_tokens": budget}}) == (word, set())
+
+
+@pytest.mark.parametrize(
     ("model", "word"),
     [("o3", "low"), ("o1", "low"), ("o4-mini-2025-04-16", "low"), ("gpt-5", "minimal"), ("gpt-5-nano", "minimal"),
      ("gpt-5-codex", "low"), ("gpt-5.1-codex", "low"), ("gpt-5.3-codex", "low"), ("gpt-5-pro", "high"),

@@ -159,6 +159,13 @@ def test_a_call_that_may_have_been_worked_on_costs_its_prompt_by_estimate(error:
     assert Tried(error=error).attempt.usage == Usage(uncached_in=PROMPT, estimated=True)
 
 
+def test_what_was_counted_before_a_refusal_is_billed_and_nothing_else():
+    started = [Attempted("one", ""), Started("id"), Used(Usage(uncached_in=7, out_text=1))]
+    overloaded = Failed(Refused("overloaded", status=529))
+    assert Tried([*started, overloaded]).attempt.usage == Usage(uncached_in=7, out_text=1)
+    assert Tried([*started[:2], overloaded]).attempt.usage == Usage()
+
+
 def test_what_only_a_refusal_says_it_has_used_is_what_it_cost():
     error = Refused("boom", status=500)
     error.used = Usage(uncached_in=30, out_text=5)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midstream.core.errors import BadRequest, Busy, Cut, MidstreamError, Refused, TimedOut, Unreachable
+from midstream.core.errors import BadRequest, Busy, Cut, MidstreamError, Refused, TimedOut, Unhonoured, Unreachable
 from midstream.core.serving import Target
 from midstream.runs.health import Health
 from midstream.runs.route import MAX_BACKOFF, TRIES_PER_TARGET, Next, Route
@@ -232,7 +232,7 @@ def test_a_target_that_cannot_be_asked_is_passed_over_and_the_others_failure_is_
         first.route.passing(refusal)
 
 
-@pytest.mark.parametrize("code", ["unsupported_media", "invalid_media"])
+@pytest.mark.parametrize("code", ["unsupported_media", "invalid_media", "unsupported"])
 def test_what_the_first_cannot_be_sent_another_is_asked(code: str):
     first, second = BadRequest("no sound here", code=code), BadRequest("nor here", code=code)
     way = Way([ONE, TWO])
@@ -245,6 +245,13 @@ def test_what_the_first_cannot_be_sent_another_is_asked(code: str):
     alone.first()
     with pytest.raises(BadRequest):
         alone.route.passing(first)
+
+
+def test_what_the_first_would_leave_out_of_a_strict_request_is_refused():
+    way = Way([ONE, TWO])
+    way.first()
+    with pytest.raises(Unhonoured):
+        way.route.passing(Unhonoured("one", ("seed",)))
 
 
 def test_one_that_fails_after_another_could_not_be_asked_says_why_it_failed():

@@ -79,6 +79,30 @@ def test_a_refused_key_gives_way_to_the_next_key_at_once():
     on_bench(Scripted(one=[raises(Refused("bad key", status=401)), says(answer())]), test)
 
 
+def test_what_is_left_alone_and_answers_again_is_in_the_log_once(caplog):
+    """Who watches the log learns of it; what callers bring themselves is their own affair."""
+    caplog.set_level("INFO", "midstream.runs")
+
+    async def test(bench: Bench) -> None:
+        for name in ("one", "two", "one", "two"):
+            _, follower = bench.start(Target(name, "m", "v", keys=("0", "1")))
+            await everything(follower)
+        _, follower = bench.start(Target("three", "m", "v", keys=("lent-1",)))
+        await everything(follower)
+        bench.runs._health.circuit("two", "0", "m")._opened_at = -1e9  # long ago
+        _, follower = bench.start(Target("two", "m", "v"))
+        await everything(follower)
+        assert [record.message for record in caplog.records] == [
+            "provider 'one' refuses its key 1 at model 'm' (status 401): it is left alone for 300 s",
+            "provider 'two' fails at model 'm' (upstream_unreachable): it is asked again every 15 s",
+            "provider 'two' answers at model 'm' again",
+        ]
+
+    refused, gone = raises(Refused("no", status=401)), raises(Unreachable("no"))
+    script = Scripted(one=[refused, says(answer())], two=[gone] * 5 + [says(answer())], three=[refused])
+    on_bench(script, test)
+
+
 def test_a_long_retry_after_moves_on_to_the_next_target_instead_of_waiting():
     async def test(bench: Bench) -> None:
         _, follower = bench.start(Target("one", "m", "v"), Target("two", "m", "v"))

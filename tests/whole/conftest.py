@@ -31,6 +31,8 @@ kind = "openai_compatible"
 base_url = "http://127.0.0.1:9/v1"
 [models.two]
 targets = ["gone/a", "up/b"]
+[models.single]
+targets = ["claude/a", "up/b"]
 """
 
 

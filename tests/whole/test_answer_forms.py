@@ -74,3 +74,13 @@ def test_an_error_sent_as_a_stream_keeps_its_words(serving: Serving, upstream: U
     upstream.answer = lambda asked: Said([error], content_type="text/event-stream")
     reply = ask(serving, stream=True)
     assert (reply.status, reply.json["error"]["message"]) == (404, "no such model")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["up/page", "claude/page", "flash/page", "answers/page"])
+def test_a_page_in_place_of_an_answer_is_told_as_one(serving: Serving, upstream: Upstream, model: str, stream: bool):
+    page = b"\n<!doctype html><html><title>Chat with us</title></html>"
+    upstream.answer = lambda asked: Said([page[:1], page[1:]], content_type="text/html")
+    reply = ask(serving, stream, model)
+    assert (reply.status, reply.json["error"]["code"]) == (502, "upstream_garbled")
+    assert "a page, not an answer" in reply.json["error"]["message"]

@@ -29,6 +29,7 @@ REPLY: dict[str, Any] = {
     "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
     "zz_vendor": {"b": 1, "a": [1.0, 2e3]},
 }
+EMBEDDED = {"object": "list", "model": "b", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}]}
 
 
 def chunk(content: str | None = None, finish: str | None = None, **more: Any) -> bytes:
@@ -253,6 +254,14 @@ def test_an_alias_falls_back_to_its_next_target(serving: Serving, upstream: Upst
     assert upstream.asked[0].json["model"] == "b"
 
 
+def test_what_the_first_target_of_an_alias_cannot_do_the_next_one_is_asked_for(serving: Serving, upstream: Upstream):
+    upstream.answer = lambda asked: whole(REPLY if "messages" in asked.json else EMBEDDED)
+    assert ask(serving, model="single", n=2).status == 200
+    assert serving.ask("POST", "/v1/embeddings", {"model": "single", "input": "a"}).status == 200
+    assert [asked.json["model"] for asked in upstream.asked] == ["b", "b"]
+    assert ask(serving, model="claude/a", n=2).json["error"]["code"] == "unsupported"
+
+
 def test_a_conversation_is_continued_from_the_store_and_named_in_the_reply(serving: Serving, upstream: Upstream):
     upstream.answer = lambda asked: whole(REPLY)
     first = ask(serving, conversation={}, messages=[{"role": "user", "content": "my name is Ada", "zz": 1}])
@@ -452,3 +461,13 @@ def test_strict_refuses_what_cannot_be_honoured_before_anything_is_called_or_rec
     assert refused.headers["x-midstream-attempts"] == "0"
     assert not upstream.asked
     assert len(serving.attempts()) == made
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [("/chat/completions", "/v1/chat/completions"), ("/v1/v1/messages", "/v1/messages"), ("/elsewhere", "")],
+)
+def test_who_has_a_wrong_base_url_is_told_the_path(serving: Serving, path: str, near: str):
+    reply = serving.ask("POST", path, {"model": "up/x", "messages": HI})
+    assert (reply.status, reply.json["error"]["code"]) == (404, "unknown_path")
+    assert reply.json["error"]["message"] == f"no such path: {path}" + (f"; did you mean {near}?" if near else "")

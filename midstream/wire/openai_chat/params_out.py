@@ -10,15 +10,13 @@ import msgspec
 from ...core.json_words import JSON_ONLY, speaks_of_json
 from ...core.parts import Message
 from ...core.turn import Format, Params, Prompt, Thinking, Tool
-from ..openai_models import nearest_effort
+from ..openai_models import effort_of, nearest_effort
 from .dropped import Dropped
 from .parts_out import own, own_members
 from .quirks import Quirks
 
 _encode = msgspec.json.Encoder().encode
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
-#: Budgets in tokens up to which an effort is meant, where only words are understood.
-_BUDGETS = ((0, "none"), (2048, "low"), (8192, "medium"))
 
 
 def write_tools(prompt: Prompt, quirks: Quirks, dropped: Dropped) -> list[dict[str, Any]]:
@@ -184,7 +182,7 @@ def _write_thinking(thinking: Thinking, body: dict[str, Any], quirks: Quirks, dr
     if quirks.reasoning == "reasoning":
         body["reasoning"] = _wide(thinking)
         return
-    effort = "none" if thinking.off else thinking.effort or _effort_of(thinking.budget)
+    effort = "none" if thinking.off else thinking.effort or effort_of(thinking.budget)
     if quirks.reasoning == "thinking":
         if effort is not None or thinking.budget is not None:
             body["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
@@ -221,9 +219,3 @@ def _wide(thinking: Thinking) -> dict[str, Any]:
     if thinking.summary is not None:
         wide["summary"] = thinking.summary
     return wide
-
-
-def _effort_of(budget: int | None) -> str | None:
-    if budget is None or budget < 0:
-        return None
-    return next((word for most, word in _BUDGETS if budget <= most), "high")

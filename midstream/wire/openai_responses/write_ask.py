@@ -14,7 +14,7 @@ from ...core.json_words import JSON_ONLY, speaks_of_json
 from ...core.parts import Message, Text
 from ...core.turn import Asked, Fields, Format, Plan, Prompt, Thinking, Tool, ToolChoice
 from ...core.unread import check_left
-from ..openai_models import efforts_of, nearest_effort, reasons, samples_at_will
+from ..openai_models import effort_of, efforts_of, nearest_effort, reasons, samples_at_will
 from ..stranded import stranded
 from ..strict_json import write_object
 from .grammar import ENCRYPTED, LOGPROBS, NAME, own
@@ -313,15 +313,6 @@ def _reasoning(thinking: Thinking, known: tuple[str, ...]) -> dict[str, Any]:
     if summary is not None:
         said["summary"] = summary
     return said
-
-
-def effort_of(budget: int | None) -> str | None:
-    """The nearest word for a number of thinking tokens; None when the model decides."""
-    if budget is None or budget < 0:
-        return None
-    if budget == 0:
-        return "none"
-    return "low" if budget <= 2048 else "medium" if budget <= 12288 else "high"
 
 
 def _write_extras(extras: Mapping[str, Any], body: dict[str, Any], dropped: list[str]) -> None:
