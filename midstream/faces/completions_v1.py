@@ -34,7 +34,6 @@ from ..core.turn import Fields, Params, Prompt, Turn
 from ..core.unread import at_places, places_of
 from ..core.usage import Usage
 from ..core.web import Request, Route
-from ..wire.ndjson import write_line
 from ._known import fresh_messages, is_true
 from ._messages_v1 import read_choice, read_messages, read_tools
 from ._own import OwnDialect, encode, error_v1, finish_word, line_of, message_v1, read_body
@@ -148,7 +147,7 @@ def _usage(usage: Usage) -> dict[str, int]:
 
 
 def _line(kind: str, **facts: Any) -> bytes:
-    return write_line(line_of({"type": kind, **facts}))
+    return line_of({"type": kind, **facts}) + b"\n"
 
 
 class Lines:
@@ -186,7 +185,7 @@ class Lines:
             started = _line("tool_call_start", id=part.id, name=part.name)
             return started + (self._delta(Delta(index, part.arguments)) if part.arguments else b"")
         if isinstance(part, Media):
-            return write_line(line_of(_media(part)))
+            return line_of(_media(part)) + b"\n"
         if not isinstance(part, Text | Refusal):
             return b""
         self._open[index] = Text("")

@@ -9,9 +9,9 @@ from .failures import read_error, write_error
 from .grammar import NAME
 from .read_ask import read_ask
 from .response_object import Echo, echo_of
-from .write_ask import Quirks, write_ask
+from .write_ask import write_ask
 
 __all__ = [
-    "NAME", "Echo", "Quirks", "answer_reader", "answer_writer", "echo_of", "read_answer", "read_ask", "read_error",
+    "NAME", "Echo", "answer_reader", "answer_writer", "echo_of", "read_answer", "read_ask", "read_error",
     "write_answer", "write_ask", "write_error",
 ]  # fmt: skip
