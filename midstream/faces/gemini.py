@@ -90,9 +90,4 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return dialect.write_embedded(result, "requests" in turn.fields)
 
 
-def write_models(ids: list[str]) -> bytes:
-    return dialect.write_models(ids)
-
-
-def write_model(id: str) -> bytes:
-    return dialect.write_model(id)
+write_models, write_model = dialect.write_models, dialect.write_model

@@ -5,8 +5,6 @@ whose native is b"". Members of blocks and tools without a neutral word travel a
 
 from __future__ import annotations
 
-from ...core.dialect import Say
-from ...core.turn import Fields, Prompt
 from .answer import read_answer, write_answer
 from .ask_read import read_ask
 from .ask_write import write_ask, write_count_ask
@@ -26,7 +24,6 @@ __all__ = [
     "read_answer",
     "read_ask",
     "read_count",
-    "read_count_ask",
     "read_error",
     "read_models",
     "write_answer",
@@ -38,15 +35,4 @@ __all__ = [
     "write_models",
 ]
 
-
-def answer_reader() -> MessagesReader:
-    return MessagesReader()
-
-
-def answer_writer(say: Say) -> MessagesWriter:
-    return MessagesWriter(say)
-
-
-def read_count_ask(fields: Fields) -> Prompt:
-    """POST /v1/messages/count_tokens asks like a message, without max_tokens."""
-    return read_ask(fields)
+answer_reader, answer_writer = MessagesReader, MessagesWriter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .answer_in import read_answer
-from .answer_out import Writer, answer_writer, write_answer
+from .answer_out import Writer, write_answer
 from .ask_in import read_ask
 from .ask_out import write_ask
 from .contents_out import PLACEHOLDER
@@ -11,7 +11,7 @@ from .counting import read_count, read_count_ask, read_models, write_count, writ
 from .embeddings import embeds_several, read_embed_ask, read_embedded, write_embed_ask, write_embedded
 from .refusals import read_error, write_error
 from .shape import NAME
-from .stream_in import Reader, answer_reader
+from .stream_in import Reader
 
 __all__ = [
     "NAME",
@@ -39,3 +39,5 @@ __all__ = [
     "write_model",
     "write_models",
 ]
+
+answer_reader, answer_writer = Reader, Writer

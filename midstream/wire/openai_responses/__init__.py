@@ -3,8 +3,8 @@
 Fields that need state (store, previous_response_id, conversation, background) are left to the face that keeps it."""
 
 from .answer import read_answer
-from .answer_reader import answer_reader
-from .answer_writer import answer_writer, write_answer
+from .answer_reader import ResponsesReader
+from .answer_writer import ResponsesWriter, write_answer
 from .failures import read_error, write_error
 from .grammar import NAME
 from .read_ask import read_ask
@@ -15,3 +15,5 @@ __all__ = [
     "NAME", "Echo", "answer_reader", "answer_writer", "echo_of", "read_answer", "read_ask", "read_error",
     "write_answer", "write_ask", "write_error",
 ]  # fmt: skip
+
+answer_reader, answer_writer = ResponsesReader, ResponsesWriter

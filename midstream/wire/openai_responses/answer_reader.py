@@ -34,10 +34,6 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NOT_PLAIN = (*_UNREADABLE, KeyError)
 
 
-def answer_reader() -> ResponsesReader:
-    return ResponsesReader()
-
-
 class ResponsesReader:
     """Bytes to events. Frames that are not JSON are skipped (Passed without bytes); everything after the terminal
     event, `[DONE]` included, is ignored."""
