@@ -36,7 +36,7 @@ from ..core.usage import Usage
 from ..core.web import Request, Route
 from ._known import fresh_messages, is_true
 from ._messages_v1 import read_choice, read_messages, read_tools
-from ._own import OwnDialect, encode, error_v1, finish_word, line_of, message_v1, read_body
+from ._own import OwnDialect, encode, error_v1, finish_word, line_of, message_v1, model_v1, models_v1, read_body
 
 NAME = "completions_v1"
 ID_PREFIX = "cmpl_"
@@ -255,12 +255,5 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return encode({"embeddings": result.vectors, "usage": _usage(result.usage), "model": result.model})
 
 
-def write_models(ids: list[str]) -> bytes:
-    return encode({"models": [{"id": id} for id in ids]})
-
-
-def write_model(id: str) -> bytes:
-    return encode({"id": id})
-
-
+write_models, write_model = models_v1, model_v1
 DIALECT = OwnDialect(NAME, read_ask, write_answer, Lines, partial(error_v1, names=CALLED))
