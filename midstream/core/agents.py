@@ -21,7 +21,6 @@ _BEGINNING = re.compile(r"^[^.\[\]]+")
 ToolKind: TypeAlias = Literal["http", "mcp", "agent", "knowledge", "builtin"]
 #: What running a call a second time means. pure: nothing. idempotent: nothing, with the same key. unsafe: harm.
 Effect: TypeAlias = Literal["pure", "idempotent", "unsafe"]
-ResponseType: TypeAlias = Literal["text", "json", "json_schema"]
 
 
 class HttpTool(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -14,7 +13,7 @@ from ..core.agents import TWO_AGENTS, AgentAsk, Delivery, Effect, HttpTool, Tool
 from ..core.errors import BadRequest
 from ..core.http import HEADER_NAME, HEADER_VALUE, OWN_HEADERS
 from ..core.ids import spelled
-from ..core.json_schema import broken
+from ..core.json_schema import broken_text
 from ..core.parts import Media
 from ..core.secret import NAMING, Secret
 from ..core.turn import MODES
@@ -266,14 +265,8 @@ def _unusable(told: _Extra, name: str, url: str, parameters: dict[str, Any]) -> 
             yield f"headers.{header}", "is written by the server itself"
     if parameters.get("type", "object") != "object":
         yield "parameters", "must be the JSON Schema of an object"
-    elif (problem := _broken(msgspec.json.encode(parameters))) is not None:
+    elif (problem := broken_text(msgspec.json.encode(parameters))) is not None:
         yield "parameters", problem
-
-
-@lru_cache(maxsize=1024)
-def _broken(schema: bytes) -> str | None:
-    """An application sends the same tools with each of its requests."""
-    return broken(msgspec.json.decode(schema))
 
 
 def _check_headers(guardrails: Any, path: str) -> None:
