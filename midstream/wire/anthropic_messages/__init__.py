@@ -11,13 +11,12 @@ from .ask_write import write_ask, write_count_ask
 from .faults import read_error, write_error
 from .lists import read_count, read_models, write_count, write_model, write_models
 from .names import NAME
-from .quirks import Quirks, quirks_of
-from .stream_read import MessagesReader
-from .stream_write import MessagesWriter
+from .quirks import quirks_of
+from .stream_read import MessagesReader as answer_reader
+from .stream_write import MessagesWriter as answer_writer
 
 __all__ = [
     "NAME",
-    "Quirks",
     "answer_reader",
     "answer_writer",
     "quirks_of",
@@ -34,5 +33,3 @@ __all__ = [
     "write_model",
     "write_models",
 ]
-
-answer_reader, answer_writer = MessagesReader, MessagesWriter

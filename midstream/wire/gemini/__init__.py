@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .answer_in import read_answer
-from .answer_out import Writer, write_answer
+from .answer_out import Writer as answer_writer
+from .answer_out import write_answer
 from .ask_in import read_ask
 from .ask_out import write_ask
 from .contents_out import PLACEHOLDER
@@ -11,13 +12,11 @@ from .counting import read_count, read_count_ask, read_models, write_count, writ
 from .embeddings import embeds_several, read_embed_ask, read_embedded, write_embed_ask, write_embedded
 from .refusals import read_error, write_error
 from .shape import NAME
-from .stream_in import Reader
+from .stream_in import Reader as answer_reader
 
 __all__ = [
     "NAME",
     "PLACEHOLDER",
-    "Reader",
-    "Writer",
     "answer_reader",
     "answer_writer",
     "embeds_several",
@@ -39,5 +38,3 @@ __all__ = [
     "write_model",
     "write_models",
 ]
-
-answer_reader, answer_writer = Reader, Writer

@@ -169,9 +169,7 @@ class MessagesWriter:
                 "type": "function",
                 "function": {"name": call.name, "arguments": _input_object(call.arguments)},
             }
-        if call.cache is not None:
-            self._mark(written, call.cache)
-        return written
+        return self._mark(written, call.cache)
 
     def _id(self, call_id: str) -> str:
         return short_id(call_id) if self._quirks.short_ids else call_id
@@ -274,15 +272,10 @@ def _merged(messages: Iterable[Message]) -> Iterator[Message]:
         yield last
 
 
-def _with_next(messages: Iterator[Message], then: Sequence[Message]) -> Iterator[tuple[Message, Message | None]]:
+def _with_next(messages: Iterable[Message], then: Sequence[Message]) -> Iterable[tuple[Message, Message | None]]:
     """Each of the messages, and the one behind it."""
-    last = next(messages, None)
-    for message in messages:
-        if last is not None:
-            yield last, message
-        last = message
-    if last is not None:
-        yield last, then[0] if then else None
+    listed = [*messages]
+    return zip(listed, [*listed[1:], then[0] if then else None], strict=False)
 
 
 def _by_name(message: Message | None) -> bool:
