@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from ..core.errors import BadRequest
-from ..core.json_schema import broken
+from ..core.json_schema import broken_text
 from ..core.turn import Format
 
 _KINDS = {"text": "text", "default": "text", "json": "json", "json_object": "json", "json_schema": "json_schema"}
@@ -53,15 +52,9 @@ def _schema(schema: Any, path: str) -> Format:
         )
     else:
         form = Format("json_schema", dict(schema), _text(schema.get("title")) or "answer")
-    if (problem := _broken(msgspec.json.encode(form.schema))) is not None:
+    if (problem := broken_text(msgspec.json.encode(form.schema))) is not None:
         raise _invalid(path, problem)
     return form
-
-
-@lru_cache(maxsize=256)
-def _broken(schema: bytes) -> str | None:
-    """A version's schema is examined once, not in each of its turns."""
-    return broken(msgspec.json.decode(schema))
 
 
 def _text(value: Any) -> str | None:

@@ -140,23 +140,19 @@ def unchecked(rails: Guardrails, message: Message) -> str | None:
     if rails.on_failure == "pass":
         return None
     for part in message.parts:
-        if isinstance(part, Media) and part.data is not None and _says_text(part) and not _readings(part):
+        if isinstance(part, Media) and part.data is not None and is_text(part.mime) and not _readings(part):
             return f"a check could not be made: {part.name or 'a text file'} is no text in UTF-8 or UTF-16"[:MAX_REASON]
     return None
 
 
 def _written_in(media: Media) -> str:
     """The text of a file, whatever its type says, when it is one. Of a type that says so, as much of it as is UTF-8."""
-    if media.data is None or not (_says_text(media) or media.kind == "file"):
+    if media.data is None or not (is_text(media.mime) or media.kind == "file"):
         return ""
     readings = _readings(media)
-    if not readings and _says_text(media):
+    if not readings and is_text(media.mime):
         readings = [_bytes(media).decode("utf-8", "replace")]
     return "\n\n".join(readings)
-
-
-def _says_text(media: Media) -> bool:
-    return is_text(media.mime)
 
 
 def _readings(media: Media) -> list[str]:
@@ -167,7 +163,7 @@ def _readings(media: Media) -> list[str]:
         found = [data.decode("utf-16", "replace")]
     else:
         found = _decoded(data, "utf-8-sig")
-        if _CONTROL.search(data) is not None and (found or _says_text(media)):
+        if _CONTROL.search(data) is not None and (found or is_text(media.mime)):
             found += _decoded(data, "utf-16-le") + _decoded(data, "utf-16-be")
     return [*dict.fromkeys((*found, *(text.replace("\0", "") for text in found)))]
 

@@ -18,10 +18,10 @@ CHATBOT: AgentType = "chatbot"
 #: Why a request that names an agent by an id and a slug may be refused, where it is read or where the agent is found.
 TWO_AGENTS = "agent_id: two different agents are named"
 _BEGINNING = re.compile(r"^[^.\[\]]+")
+HttpMethod: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 ToolKind: TypeAlias = Literal["http", "mcp", "agent", "knowledge", "builtin"]
 #: What running a call a second time means. pure: nothing. idempotent: nothing, with the same key. unsafe: harm.
 Effect: TypeAlias = Literal["pure", "idempotent", "unsafe"]
-ResponseType: TypeAlias = Literal["text", "json", "json_schema"]
 
 
 class HttpTool(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -29,7 +29,7 @@ class HttpTool(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tr
     query and body: argument name -> place there; None = all arguments that stand nowhere else go to the body (or the
     query, for GET and DELETE). response_path: dotted path of the part of the answer that the model sees."""
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    method: HttpMethod = "POST"
     url: str = ""
     headers: dict[str, str] = {}
     query: dict[str, Any] | None = None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 #: What a check may cost (see schema_checker), and one that others on the event loop do not feel.
 MAX_WORK, SHORT_WORK = 40_000, 1_000
@@ -40,3 +43,10 @@ def broken(schema: Any) -> str | None:
         return examine(schema)
     except Unusable as reason:
         return f"the schema {reason}"
+
+
+@lru_cache(maxsize=1024)
+def broken_text(schema: bytes) -> str | None:
+    """The same of its JSON text, once: a version's schema comes with each of its turns, an application's tools with
+    each of its requests."""
+    return broken(msgspec.json.decode(schema))

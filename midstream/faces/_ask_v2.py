@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
 
-from ..core.agents import TWO_AGENTS, AgentAsk, Delivery, Effect, HttpTool, Tool, webhook_headers
+from ..core.agents import TWO_AGENTS, AgentAsk, Delivery, Effect, HttpMethod, HttpTool, Tool, webhook_headers
 from ..core.errors import BadRequest
 from ..core.http import HEADER_NAME, HEADER_VALUE, OWN_HEADERS
 from ..core.ids import spelled
-from ..core.json_schema import broken
+from ..core.json_schema import broken_text
 from ..core.parts import Media
 from ..core.secret import NAMING, Secret
 from ..core.turn import MODES
 from ._media import media_of
+from ._messages_v1 import Offered
 from ._own import decode
 
-Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 #: What a caller names a way of answering -> what it is.
 _WAYS: dict[str, Literal["default", "webhook", "live", "queue"]] = {
     "default": "default", "webhook": "webhook", "rtlayer": "live", "queue": "queue",
@@ -47,23 +46,11 @@ class _Place(Struct, frozen=True, forbid_unknown_fields=True):
     name: str | None = None
 
 
-class _Function(Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
+class _Extra(Offered, frozen=True, forbid_unknown_fields=True):
+    """A whole tool, with the address that is called."""
 
-
-class _Extra(Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole tool: as OpenAI writes it (type, function), or plain; with the address that is called."""
-
-    name: str | None = None
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    type: Literal["function"] = "function"
-    function: _Function | None = None
     url: str | None = None
-    method: Method = "POST"
+    method: HttpMethod = "POST"
     headers: dict[str, str] | None = None
     response_path: str = ""
     effect: Effect = "unsafe"
@@ -266,14 +253,8 @@ def _unusable(told: _Extra, name: str, url: str, parameters: dict[str, Any]) -> 
             yield f"headers.{header}", "is written by the server itself"
     if parameters.get("type", "object") != "object":
         yield "parameters", "must be the JSON Schema of an object"
-    elif (problem := _broken(msgspec.json.encode(parameters))) is not None:
+    elif (problem := broken_text(msgspec.json.encode(parameters))) is not None:
         yield "parameters", problem
-
-
-@lru_cache(maxsize=1024)
-def _broken(schema: bytes) -> str | None:
-    """An application sends the same tools with each of its requests."""
-    return broken(msgspec.json.decode(schema))
 
 
 def _check_headers(guardrails: Any, path: str) -> None:

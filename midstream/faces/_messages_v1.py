@@ -67,19 +67,21 @@ class _Said(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     openai_call_id: str | None = msgspec.field(name="tool_call_id", default=None)
 
 
-class _Function(Struct, frozen=True, forbid_unknown_fields=True):
+class Function(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class _Offered(Struct, frozen=True, forbid_unknown_fields=True):
+class Offered(Struct, frozen=True, forbid_unknown_fields=True):
+    """A tool, plain or as OpenAI writes it (type, function)."""
+
     name: str | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
     type: Literal["function"] = "function"
-    function: _Function | None = None
+    function: Function | None = None
 
 
 class _Named(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,7 +96,7 @@ class _Chosen(Struct, frozen=True, forbid_unknown_fields=True):
 
 _said = msgspec.json.Decoder(_Said)
 _piece = msgspec.json.Decoder(_Piece)
-_tool = msgspec.json.Decoder(_Offered)
+_tool = msgspec.json.Decoder(Offered)
 _chosen = msgspec.json.Decoder(_Chosen)
 
 

@@ -236,10 +236,10 @@ class Words(Struct, frozen=True):
 class AgentStream:
     """An agent's turn as it is told. What it came to is told last, once all of it is settled."""
 
-    __slots__ = ("_outcome", "_spoken", "_words")
+    __slots__ = ("_outcome", "_spoken", "words")
 
     def __init__(self, words: Words) -> None:
-        self._words = words
+        self.words = words
         self._spoken: set[int] = set()
         self._outcome: Outcome | None = None
 
@@ -249,7 +249,7 @@ class AgentStream:
             kind = type(event)
             if kind is Delta:
                 if event.index in self._spoken and not event.choice and event.text:  # type: ignore[union-attr]
-                    out.append(self._words.text(event.text))  # type: ignore[union-attr]
+                    out.append(self.words.text(event.text))  # type: ignore[union-attr]
             elif (told := _TOLD.get(kind)) is not None:
                 out.append(told(self, event))
         return b"".join(out)
@@ -263,46 +263,39 @@ class AgentStream:
         if event.choice or not isinstance(part, Text | Refusal):
             return b""
         self._spoken.add(event.index)
-        return self._words.text(part.text) if part.text else b""
+        return self.words.text(part.text) if part.text else b""
 
     def _whole(self, event: Whole) -> bytes:
         return self.write(unfold(event.answer))
-
-    def _opened(self, event: Opened) -> bytes:
-        return self._words.opened(event)
-
-    def _called(self, event: ToolStarted) -> bytes:
-        return self._words.tool_call(event)
-
-    def _noted(self, event: ToolNoted) -> bytes:
-        return self._words.tool_noted(event)
-
-    def _answered(self, event: ToolEnded) -> bytes:
-        return self._words.tool_result(event)
 
     def _concluded(self, event: Concluded) -> bytes:
         self._outcome = event.outcome
         return b""
 
     def _done(self, event: Done) -> bytes:
-        return self._words.concluded(self._outcome) if self._outcome is not None else b""
-
-    def _failed(self, event: Failed) -> bytes:
-        return self._words.failed(event.error)
+        return self.words.concluded(self._outcome) if self._outcome is not None else b""
 
 
 _TOLD: dict[type[Event], Callable[[AgentStream, Any], bytes]] = {
     Attempted: AgentStream._attempted,
     PartStarted: AgentStream._part,
     Whole: AgentStream._whole,
-    Opened: AgentStream._opened,
-    ToolStarted: AgentStream._called,
-    ToolNoted: AgentStream._noted,
-    ToolEnded: AgentStream._answered,
+    Opened: lambda stream, event: stream.words.opened(event),
+    ToolStarted: lambda stream, event: stream.words.tool_call(event),
+    ToolNoted: lambda stream, event: stream.words.tool_noted(event),
+    ToolEnded: lambda stream, event: stream.words.tool_result(event),
     Concluded: AgentStream._concluded,
     Done: AgentStream._done,
-    Failed: AgentStream._failed,
+    Failed: lambda stream, event: stream.words.failed(event.error),
 }
+
+
+def models_v1(ids: list[str], query: Mapping[str, str]) -> bytes:
+    return encode({"models": [{"id": id} for id in ids]})
+
+
+def model_v1(id: str) -> bytes:
+    return encode({"id": id})
 
 
 def line_of(value: Any) -> bytes:

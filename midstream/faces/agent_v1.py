@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -30,6 +29,8 @@ from ._own import (
     event,
     failed_v1,
     finish_word,
+    model_v1,
+    models_v1,
     more_v1,
     no_prompt,
     outcome_of,
@@ -140,12 +141,5 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return encode({"embeddings": result.vectors, "usage": usage_v1(result.usage, None)})
 
 
-def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
-    return encode({"models": [{"id": id} for id in ids]})
-
-
-def write_model(id: str) -> bytes:
-    return encode({"id": id})
-
-
+write_models, write_model = models_v1, model_v1
 DIALECT = OwnDialect(NAME, no_prompt, _write_answer, lambda say: AgentStream(_WORDS), error_v1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -69,9 +68,4 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return own_body(NAME, result) or dialect.write_count(result.tokens)
 
 
-def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
-    return dialect.write_models(ids, query)
-
-
-def write_model(id: str) -> bytes:
-    return dialect.write_model(id)
+write_models, write_model = dialect.write_models, dialect.write_model

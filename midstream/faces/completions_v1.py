@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -34,10 +34,9 @@ from ..core.turn import Fields, Params, Prompt, Turn
 from ..core.unread import at_places, places_of
 from ..core.usage import Usage
 from ..core.web import Request, Route
-from ..wire.ndjson import write_line
 from ._known import fresh_messages, is_strict
 from ._messages_v1 import read_choice, read_messages, read_tools
-from ._own import OwnDialect, encode, error_v1, finish_word, line_of, message_v1, read_body
+from ._own import OwnDialect, encode, error_v1, finish_word, line_of, message_v1, model_v1, models_v1, read_body
 
 NAME = "completions_v1"
 ID_PREFIX = "cmpl_"
@@ -148,7 +147,7 @@ def _usage(usage: Usage) -> dict[str, int]:
 
 
 def _line(kind: str, **facts: Any) -> bytes:
-    return write_line(line_of({"type": kind, **facts}))
+    return line_of({"type": kind, **facts}) + b"\n"
 
 
 class Lines:
@@ -186,7 +185,7 @@ class Lines:
             started = _line("tool_call_start", id=part.id, name=part.name)
             return started + (self._delta(Delta(index, part.arguments)) if part.arguments else b"")
         if isinstance(part, Media):
-            return write_line(line_of(_media(part)))
+            return line_of(_media(part)) + b"\n"
         if not isinstance(part, Text | Refusal):
             return b""
         self._open[index] = Text("")
@@ -256,12 +255,5 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return encode({"embeddings": result.vectors, "usage": _usage(result.usage), "model": result.model})
 
 
-def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
-    return encode({"models": [{"id": id} for id in ids]})
-
-
-def write_model(id: str) -> bytes:
-    return encode({"id": id})
-
-
+write_models, write_model = models_v1, model_v1
 DIALECT = OwnDialect(NAME, read_ask, write_answer, Lines, partial(error_v1, names=CALLED))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -99,9 +98,4 @@ def write_result(turn: Turn, result: Embedded | Counted) -> bytes:
     return dialect.write_embedded(result, "requests" in turn.fields)
 
 
-def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
-    return dialect.write_models(ids, query)
-
-
-def write_model(id: str) -> bytes:
-    return dialect.write_model(id)
+write_models, write_model = dialect.write_models, dialect.write_model

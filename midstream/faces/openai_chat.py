@@ -111,5 +111,4 @@ def write_models(ids: list[str], query: Mapping[str, str]) -> bytes:
     return dialect.write_models(ids)
 
 
-def write_model(id: str) -> bytes:
-    return dialect.write_model(id)
+write_model = dialect.write_model

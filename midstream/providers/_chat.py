@@ -17,7 +17,7 @@ from ..wire import openai_chat
 from ..wire.openai_chat import Quirks
 from ._inline import fetches_papers
 from ._parameters import taken
-from ._service import Drawing, Embedding, Headers, Service
+from ._service import Drawing, Embedding, Service
 
 #: What is safe to send to a server of which nothing more is known than that it speaks OpenAI Chat.
 LOCAL = Quirks(
@@ -97,7 +97,6 @@ def chat_service(
     quirks: Quirks = openai_chat.OPENAI,
     efforts: Efforts = (),
     write: Callable[[Plan], Asked] | None = None,
-    headers: Headers = (),
     embeds: bool = True,
     drawing: Drawing | None = None,
     keyless: bool = False,
@@ -115,7 +114,6 @@ def chat_service(
         url_env=url_env,
         path=lambda model, stream: "/chat/completions",
         write=write or _writing(quirks, efforts),
-        headers=headers,
         embedding=_embedding(quirks) if embeds else None,
         drawing=drawing,
         models_path="/models",

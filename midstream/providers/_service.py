@@ -172,10 +172,7 @@ class Provider:
         secrets = self._secrets.get(key, ())
         try:
             incoming = await self._exchange("GET", self.service.models_path, key, b"")
-            try:
-                return self.service.read_models(await incoming.read())
-            finally:
-                incoming.close()
+            return self.service.read_models(await _body(incoming))
         except UpstreamError as error:
             conceal(error, secrets)
             raise
@@ -270,10 +267,7 @@ class Provider:
     async def _draw(self, way: Drawing, key: str, plan: Plan, line: Line) -> None:
         secrets = self._secrets.get(key, ())
         asked, incoming = await self._posted(way.write, way.path, key, plan, line)
-        try:
-            body = await incoming.read()
-        finally:
-            incoming.close()
+        body = await _body(incoming)
         begun = self._begun(incoming, secrets, asked.dropped)
         line.emit((begun, Whole(way.read(body)), Done()), len(body))
 
@@ -295,10 +289,7 @@ class Provider:
         self._all_honoured(asked, plan)
         await line.leaving()
         incoming = await self._exchange("POST", way.path(plan), key, asked.body)
-        try:
-            body = await incoming.read()
-        finally:
-            incoming.close()
+        body = await _body(incoming)
         begun = self._begun(incoming, secrets, asked.dropped)
         embed = plan.turn.embed if plan.turn.dialect != way.dialect else None
         result = way.read(body, len(embed.inputs) if embed is not None else None)
@@ -312,10 +303,7 @@ class Provider:
         asked, secrets = way.write(await self._inlined(plan)), self._secrets.get(key, ())
         await line.leaving()
         incoming = await self._exchange("POST", way.path(plan.model), key, asked, self._forwarded(plan))
-        try:
-            body = await incoming.read()
-        finally:
-            incoming.close()
+        body = await _body(incoming)
         counted = Counted(way.read(body), Native(self.service.dialect.NAME, body))
         line.emit((self._begun(incoming, secrets), Gave(counted), Done()), len(body))
 
@@ -351,6 +339,13 @@ class Provider:
         """The caller's headers that mean something to this service (an Anthropic beta, for one)."""
         given = plan.turn.headers
         return tuple((name, given[name]) for name in self.service.forwards if name in given) if given else ()
+
+
+async def _body(incoming: Incoming) -> bytes:
+    try:
+        return await incoming.read()
+    finally:
+        incoming.close()
 
 
 def wants_a_picture(plan: Plan, dialect: str) -> bool:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 
 from ..core.agents import Range
-from ..core.turn import Plan
 from ..wire import anthropic_messages
 from ._inline import fetches_papers
 from ._parameters import taken
@@ -15,10 +14,6 @@ from ._service import Counting, Headers, Service
 
 def _auth(key: str) -> Headers:
     return (("x-api-key", key),)
-
-
-def _write_count(plan: Plan) -> bytes:
-    return anthropic_messages.write_count_ask(plan).body
 
 
 _TAKES = taken(temperature=1.0, top_k=Range(0), penalties=None, answers=None)
@@ -39,7 +34,9 @@ SERVICE = Service(
     path=lambda model, stream: "/v1/messages",
     headers=(("anthropic-version", "2023-06-01"),),
     forwards=("anthropic-beta",),
-    counting=Counting(lambda model: "/v1/messages/count_tokens", _write_count, anthropic_messages.read_count),
+    counting=Counting(
+        lambda model: "/v1/messages/count_tokens", anthropic_messages.write_count_ask, anthropic_messages.read_count
+    ),
     models_path="/v1/models?limit=1000",  # else it tells twenty
     read_models=anthropic_messages.read_models,
     fetches=fetches_papers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from msgspec.structs import replace
@@ -12,8 +11,8 @@ from ..core.turn import Asked, Plan
 from ..wire.openai_chat import Quirks, write_ask
 from ..wire.openai_models import efforts_of, reasons, stops_at_words
 from ._chat import EDITING, chat_service
+from ._openai import CLAIMS, spare
 from ._parameters import taken
-from ._spares import spare
 
 #: What only other services put into an answer.
 _FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "images", "executed_tools"})
@@ -39,8 +38,6 @@ def _quirks(model: str) -> Quirks:
     )
 
 
-#: What only OpenAI's own models are called; those that it tuned for somebody are `ft:...`.
-CLAIMS = re.compile(r"(ft:)?(gpt-(?!oss)|chatgpt-|o\d|text-embedding-|dall-e-|whisper-|tts-|davinci|babbage)")
 _PLAIN_TAKES = taken()
 _REASONING_TAKES = {
     **dict.fromkeys(_PLAIN_TAKES),

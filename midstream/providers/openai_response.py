@@ -8,12 +8,11 @@ from ..core.agents import Range
 from ..wire import openai_chat, openai_responses
 from ._chat import EDITING, EMBEDDING
 from ._inline import fetches_papers
+from ._openai import CLAIMS, spare
 from ._parameters import taken
 from ._service import Service
-from ._spares import spare
 
-#: The same vendor's models as over Chat Completions; these only sample when they do not reason.
-_CLAIMS = re.compile(r"(ft:)?(gpt-(?!oss)|chatgpt-|o\d|text-embedding-|dall-e-|whisper-|tts-|davinci|babbage)")
+#: These only sample when they do not reason.
 _REASONS = re.compile(r"^(o\d|gpt-5(?!.*chat))")
 _TAKES: dict[str, Range | None] = {
     **taken(penalties=None, answers=None),
@@ -33,6 +32,6 @@ SERVICE = Service(
     read_models=openai_chat.read_models,
     vendor="openai",
     parameters=lambda model: _REASONING_TAKES if _REASONS.match(model) else _TAKES,
-    claims=_CLAIMS,
+    claims=CLAIMS,
     spare=spare,
 )

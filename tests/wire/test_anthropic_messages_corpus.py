@@ -175,7 +175,7 @@ def test_every_request_goes_to_the_same_service_with_only_the_model_changed() ->
 def test_every_request_written_anew_carries_its_messages_byte_for_byte() -> None:
     """Not relayed (as for an agent's turn): the messages' own bytes still go back to the service that knows them."""
     for one in ALL:
-        asked = dialect.write_ask(Plan(turn_of(one, "another"), "m", False), dialect.Quirks())
+        asked = dialect.write_ask(Plan(turn_of(one, "another"), "m", False))
         got, want = json.loads(asked.body), one["request"]
         roles = [message["role"] for message in got["messages"]]
         assert roles[0] == "user"
@@ -198,7 +198,7 @@ def listed(content: object) -> list:
 def test_every_tool_is_read_and_written_back_the_same() -> None:
     for one in ALL:
         if "tools" in one["request"]:
-            asked = dialect.write_ask(Plan(turn_of(one, "another"), "m", False), dialect.Quirks())
+            asked = dialect.write_ask(Plan(turn_of(one, "another"), "m", False))
             want = [
                 {name: value for name, value in tool.items() if not (name == "type" and value == "custom")}
                 for tool in one["request"]["tools"]
@@ -287,4 +287,4 @@ def test_recorded_counts_are_read() -> None:
     for one in counts:
         assert dialect.read_count(one["response"].encode()) == json.loads(one["response"])["input_tokens"]
         asked = dialect.write_count_ask(Plan(turn_of(one), one["request"]["model"], False))
-        assert json.loads(asked.body) == one["request"]
+        assert json.loads(asked) == one["request"]

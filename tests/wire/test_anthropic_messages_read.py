@@ -219,7 +219,7 @@ def test_the_form_of_the_answer_in_its_old_and_its_new_place(where: str) -> None
 
 
 def test_a_token_count_is_asked_without_a_limit() -> None:
-    prompt = dialect.read_count_ask(read_object(b'{"model":"m","messages":[{"role":"user","content":"x"}]}'))
+    prompt = dialect.read_ask(read_object(b'{"model":"m","messages":[{"role":"user","content":"x"}]}'))
     assert prompt.params.max_tokens is None
 
 

@@ -36,11 +36,10 @@ def ask(*messages: Message, model: str = "m", **members: Any) -> tuple[dict[str,
     """The body for a prompt of another dialect, and what was dropped."""
     plan_members = {name: members.pop(name) for name in ("history", "max_tokens_default") if name in members}
     fields = members.pop("fields", {})
-    quirks = members.pop("quirks", None)
     stream = members.pop("stream", False)
     prompt = Prompt(messages or (USER,), **members)
     turn = Turn("another", fields, lambda _: prompt, model="x")
-    asked = dialect.write_ask(Plan(turn, model, stream, **plan_members), quirks)
+    asked = dialect.write_ask(Plan(turn, model, stream, **plan_members))
     return json.loads(asked.body), asked.dropped
 
 
@@ -485,7 +484,7 @@ def test_several_answers_are_refused_and_not_made_one(caller: str, word: str) ->
     with pytest.raises(BadRequest) as refused:
         dialect.write_ask(plan)
     assert (refused.value.param, refused.value.code) == (word, "unsupported")
-    assert json.loads(dialect.write_count_ask(plan).body)["model"] == "m"  # how many answers changes no prompt
+    assert json.loads(dialect.write_count_ask(plan))["model"] == "m"  # how many answers changes no prompt
 
 
 def test_names_of_authors_are_told() -> None:
@@ -498,19 +497,19 @@ def test_a_stream_is_asked_for_only_when_wanted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "quirks", "want", "dropped"),
+    ("params", "model", "want", "dropped"),
     [
-        (Params(temperature=0.3), None, {"temperature": 0.3}, ()),
-        (Params(temperature=1.7), None, {"temperature": 1}, ("temperature",)),
-        (Params(temperature=-1), None, {"temperature": 0}, ("temperature",)),
-        (Params(temperature=0.3, top_p=0.9, top_k=4), None, {"temperature": 0.3, "top_k": 4}, ("top_p",)),
-        (Params(temperature=1, top_p=0.9), None, {"top_p": 0.9}, ()),
-        (Params(temperature=0.3, top_k=4), dialect.Quirks(sampling=False), {}, ("temperature", "top_k")),
-        (Params(temperature=1), dialect.Quirks(sampling=False), {}, ()),
+        (Params(temperature=0.3), "m", {"temperature": 0.3}, ()),
+        (Params(temperature=1.7), "m", {"temperature": 1}, ("temperature",)),
+        (Params(temperature=-1), "m", {"temperature": 0}, ("temperature",)),
+        (Params(temperature=0.3, top_p=0.9, top_k=4), "m", {"temperature": 0.3, "top_k": 4}, ("top_p",)),
+        (Params(temperature=1, top_p=0.9), "m", {"top_p": 0.9}, ()),
+        (Params(temperature=0.3, top_k=4), "claude-opus-4-7", {}, ("temperature", "top_k")),
+        (Params(temperature=1), "claude-opus-4-7", {}, ()),
     ],
 )
-def test_sampling(params: Params, quirks: Any, want: dict[str, Any], dropped: tuple[str, ...]) -> None:
-    body, told = ask(params=params, quirks=quirks)
+def test_sampling(params: Params, model: str, want: dict[str, Any], dropped: tuple[str, ...]) -> None:
+    body, told = ask(params=params, model=model)
     assert {name: body[name] for name in ("temperature", "top_p", "top_k") if name in body} == want
     assert told == dropped
 
@@ -626,7 +625,7 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
 def test_a_count_is_asked_without_what_concerns_the_answer() -> None:
     prompt = Prompt((Message("system", (Text("s"),)), USER), params=Params(temperature=0.1, stop=("x",), user="u"))
     turn = Turn("another", {}, lambda _: prompt, model="x")
-    assert json.loads(dialect.write_count_ask(Plan(turn, "m", True)).body) == {
+    assert json.loads(dialect.write_count_ask(Plan(turn, "m", True))) == {
         "model": "m",
         "system": "s",
         "messages": [{"role": "user", "content": "hello"}],

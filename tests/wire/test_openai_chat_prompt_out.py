@@ -103,16 +103,11 @@ def test_history_goes_before_the_turns_own_messages() -> None:
 
 
 def test_what_a_service_lacks_is_left_out_and_told() -> None:
-    body = '{"model":"m","messages":[],"n":2,"x":1,"max_completion_tokens":5,"stream_options":{"a":1}}'
-    quirks = Quirks(
-        lacks=frozenset({"n", "max_completion_tokens"}),
-        max_tokens="max_tokens",
-        known=frozenset(),
-        stream_options=False,
-    )
+    body = '{"model":"m","messages":[],"n":2,"max_completion_tokens":5,"stream_options":{"a":1}}'
+    quirks = Quirks(lacks=frozenset({"n", "max_completion_tokens"}), max_tokens="max_tokens", stream_options=False)
     asked = relayed(body, stream=True, quirks=quirks)
     assert json.loads(asked.body) == {"model": "up", "messages": [], "max_tokens": 5, "stream": True}
-    assert asked.dropped == ("n", "x", "stream_options")
+    assert asked.dropped == ("n", "stream_options")
 
 
 def test_a_developer_is_a_system_where_there_are_no_developers() -> None:
@@ -271,7 +266,6 @@ def test_ids_are_shortened_the_same_way_on_both_sides() -> None:
             {"reasoning": {"max_tokens": 5000}},
             (),
         ),
-        (Params(thinking=Thinking("none")), Quirks(reasoning="thinking"), {"thinking": {"type": "disabled"}}, ()),
         (Params(thinking=Thinking("low")), Quirks(reasoning=None), {}, ("output_config.effort",)),
         (Params(thinking=Thinking(budget=9)), Quirks(reasoning=None), {}, ("thinking",)),
         (Params(format=Format("json")), Quirks(), {"response_format": {"type": "json_object"}}, ()),
@@ -299,14 +293,6 @@ def test_each_parameter_goes_under_the_services_own_name(
 def test_dropped_parameters_have_their_callers_names() -> None:
     prompt = Prompt((Message("user", (Text("q"),)),), params=Params(top_k=1, stop=tuple("abcde")), extras={"safety": 1})
     assert written(prompt, dialect="gemini")[1] == ("topK", "stopSequences", "safety")
-
-
-def test_a_schema_is_told_in_words_where_there_is_no_field_for_it() -> None:
-    params = Params(format=Format("json_schema", schema={"a": 1}))
-    body, _ = written(Prompt((Message("user", (Text("q"),)),), params=params), Quirks(json_schema=False))
-    assert body["response_format"] == {"type": "json_object"}
-    assert body["messages"][0]["role"] == "system"
-    assert '{"a":1}' in body["messages"][0]["content"]
 
 
 @pytest.mark.parametrize(
@@ -368,7 +354,7 @@ def test_tools_and_choices_are_written() -> None:
     assert body["tool_choice"] == {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": chosen}}
     assert body["parallel_tool_calls"] is False
     assert dropped == ("cache_control", "tools.web")
-    plain, _ = written(prompt, Quirks(allowed_tools=False, required_word="any", strict_tools=False))
+    plain, _ = written(prompt, Quirks(allowed_tools=False, required_word="any"))
     assert [tool["function"]["name"] for tool in plain["tools"]] == ["f"]
     assert plain["tool_choice"] == "any"
 
@@ -380,19 +366,19 @@ def test_a_planned_stream_asks_for_usage() -> None:
 
 
 def test_the_rest_of_the_quirks_are_heeded() -> None:
-    quirks = Quirks(developer_role=False, names=False, content_lists=False, prefix=True)
+    quirks = Quirks(developer_role=False, names=False, prefix=True)
     prompt = Prompt(
         (
-            Message("developer", (Text("a"), Text("b")), name="n"),
+            Message("developer", (Text("a"),), name="n"),
             Message("user", (Text("q"),)),
-            Message("assistant", (Text("x", citations=(Citation("u"),)), Text("y"))),
+            Message("assistant", (Text("x", citations=(Citation("u"),)),)),
         )
     )
     body, dropped = written(prompt, quirks)
     assert body["messages"] == [
-        {"role": "system", "content": "ab"},
+        {"role": "system", "content": "a"},
         {"role": "user", "content": "q"},
-        {"role": "assistant", "content": "xy", "prefix": True},
+        {"role": "assistant", "content": "x", "prefix": True},
     ]
     assert dropped == ("name", "messages.content.citations")
 

@@ -38,8 +38,8 @@ def _plan(prompt: Prompt, dialect_of_turn: str = "another", **more: Any) -> Plan
     return Plan(turn, **{"model": "m", "stream": False, **more})
 
 
-def _write(prompt: Prompt, quirks: dialect.Quirks | None = None, **more: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    asked = dialect.write_ask(_plan(prompt, **more), quirks or dialect.Quirks())
+def _write(prompt: Prompt, **more: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    asked = dialect.write_ask(_plan(prompt, **more))
     return json.loads(asked.body), asked.dropped
 
 
@@ -85,14 +85,6 @@ def test_history_goes_before_the_callers_own_bytes() -> None:
     assert listed.startswith(b'{"input":' + expected + b'{"role":"user" , "content":"new"}]')
 
 
-def test_unsupported_fields_are_left_out_and_reported() -> None:
-    turn = Turn(MINE, read_object(b'{"input":"x","truncation":"auto"}'), dialect.read_ask, model="x")
-    quirks = dialect.Quirks(unsupported=frozenset({"truncation"}))
-    asked = dialect.write_ask(Plan(turn, "up", False), quirks)
-    assert json.loads(asked.body) == {"input": "x", "model": "up"}
-    assert asked.dropped == ("truncation",)
-
-
 # writing: another dialect
 
 
@@ -116,12 +108,11 @@ def test_opening_system_messages_are_instructions_before_history_and_later_ones_
 
 
 def test_the_state_is_ours_to_keep() -> None:
-    body, dropped = _write(_says(Text("x")), dialect.Quirks(encrypted_reasoning=True))
+    body, dropped = _write(_says(Text("x")), model="gpt-5")
     assert body["store"] is False
     assert body["include"] == ["reasoning.encrypted_content"]
     assert dropped == ()
-    plain, _ = _write(_says(Text("x")), dialect.Quirks(encrypted_reasoning=False, stores=False))
-    assert plain == {"model": "m", "input": [{"role": "user", "content": "x"}]}
+    assert _write(_says(Text("x")))[0] == {"model": "m", "store": False, "input": [{"role": "user", "content": "x"}]}
 
 
 @pytest.mark.parametrize(
@@ -138,8 +129,6 @@ def test_what_a_model_refuses_by_its_name_is_not_sent(model: str, reasons: bool,
     assert ("include" in body) is reasons
     assert ("temperature" in body) is samples
     assert dropped == (() if samples else ("temperature", "top_p"))
-    forced, _ = _write(Prompt((), params=Params(temperature=1.0)), dialect.Quirks(sampling=True), model=model)
-    assert forced["temperature"] == 1.0
 
 
 def test_an_assistants_turn_is_written_as_its_items() -> None:
@@ -235,11 +224,10 @@ def test_media_of_every_kind() -> None:
     assert dropped == ("file", "image", "audio", "video")
 
 
-def test_cache_marks_are_sent_where_they_are_understood() -> None:
-    prompt = _says(Text("a", cache=Cache()))
-    assert _write(prompt)[0]["input"] == [{"role": "user", "content": "a"}]
-    marked = {"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}}
-    assert _write(prompt, dialect.Quirks(cache_marks=True))[0]["input"] == [{"role": "user", "content": [marked]}]
+def test_cache_marks_are_left_out_and_that_is_told() -> None:
+    body, dropped = _write(_says(Text("a", cache=Cache())))
+    assert body["input"] == [{"role": "user", "content": "a"}]
+    assert dropped == ("cache_control",)
 
 
 def test_parameters_are_translated() -> None:
@@ -249,11 +237,11 @@ def test_parameters_are_translated() -> None:
         format=Format("json_schema", {"type": "object"}, "my name!", "d", True),
         thinking=Thinking(budget=4000, show=True),
     )  # fmt: skip
-    body, dropped = _write(Prompt((), params=params), dialect.Quirks(encrypted_reasoning=True), stream=True)
+    body, dropped = _write(Prompt((), params=params), model="gpt-5.1", stream=True)
     assert dropped == ()
     del body["input"]
     assert body == {
-        "model": "m", "stream": True, "store": False, "max_output_tokens": 50, "temperature": 0.1, "top_p": 0.9,
+        "model": "gpt-5.1", "stream": True, "store": False, "max_output_tokens": 50, "temperature": 0.1, "top_p": 0.9,
         "top_logprobs": 3, "parallel_tool_calls": False, "user": "u", "service_tier": "flex", "prompt_cache_key": "k",
         "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],
         "reasoning": {"effort": "medium", "summary": "auto"},

@@ -5,28 +5,24 @@ whose native is b"". Members of blocks and tools without a neutral word travel a
 
 from __future__ import annotations
 
-from ...core.dialect import Say
-from ...core.turn import Fields, Prompt
 from .answer import read_answer, write_answer
 from .ask_read import read_ask
 from .ask_write import write_ask, write_count_ask
 from .faults import read_error, write_error
 from .lists import read_count, read_models, write_count, write_model, write_models
 from .names import NAME
-from .quirks import Quirks, quirks_of
-from .stream_read import MessagesReader
-from .stream_write import MessagesWriter
+from .quirks import quirks_of
+from .stream_read import MessagesReader as answer_reader
+from .stream_write import MessagesWriter as answer_writer
 
 __all__ = [
     "NAME",
-    "Quirks",
     "answer_reader",
     "answer_writer",
     "quirks_of",
     "read_answer",
     "read_ask",
     "read_count",
-    "read_count_ask",
     "read_error",
     "read_models",
     "write_answer",
@@ -37,16 +33,3 @@ __all__ = [
     "write_model",
     "write_models",
 ]
-
-
-def answer_reader() -> MessagesReader:
-    return MessagesReader()
-
-
-def answer_writer(say: Say) -> MessagesWriter:
-    return MessagesWriter(say)
-
-
-def read_count_ask(fields: Fields) -> Prompt:
-    """POST /v1/messages/count_tokens asks like a message, without max_tokens."""
-    return read_ask(fields)

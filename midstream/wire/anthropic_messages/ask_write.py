@@ -19,7 +19,7 @@ from .block_write import Block, BlockWriter
 from .marks import MAX_MARKS, marks, raw_marks, raw_messages_marks, take_marks
 from .names import NAME, own_state, write_cache
 from .params import Written, one_answer, write_params
-from .quirks import Quirks, quirks_of
+from .quirks import quirks_of
 from .unsigned import goes_on_unsigned, signed_messages
 
 _encode = msgspec.json.Encoder().encode
@@ -32,9 +32,8 @@ _NOT_COUNTED = frozenset(
 )
 
 
-def write_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
-    """The body for POST /v1/messages. quirks: what the model takes; None reads it off the model's name.
-    Raises BadRequest for what can neither be carried nor left out."""
+def write_ask(plan: Plan) -> Asked:
+    """The body for POST /v1/messages. Raises BadRequest for what can neither be carried nor left out."""
     if plan.turn.dialect == NAME:
         fields, dropped = _relayed(plan)
         if plan.stream or bytes(fields.get("stream", b"null")) != b"null":
@@ -42,17 +41,17 @@ def write_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
         fields.setdefault("max_tokens", Raw(_encode(plan.max_tokens_default)))
         return Asked(write_object(fields), dropped)
     one_answer(plan)
-    body, dropped, params = _translated(plan, quirks or quirks_of(plan.model))
+    body, dropped, params = _translated(plan)
     return Asked(_encode(body), dropped, params.form["name"] if params.form is not None else "", params.by_word)
 
 
-def write_count_ask(plan: Plan, quirks: Quirks | None = None) -> Asked:
+def write_count_ask(plan: Plan) -> bytes:
     """The body for POST /v1/messages/count_tokens: the same prompt without what only concerns the answer."""
     if plan.turn.dialect == NAME:
-        fields, dropped = _relayed(plan)
-        return Asked(write_object({name: raw for name, raw in fields.items() if name not in _NOT_COUNTED}), dropped)
-    body, dropped, _ = _translated(plan, quirks or quirks_of(plan.model))
-    return Asked(_encode({name: value for name, value in body.items() if name not in _NOT_COUNTED}), dropped)
+        fields, _ = _relayed(plan)
+        return write_object({name: raw for name, raw in fields.items() if name not in _NOT_COUNTED})
+    body, _, _ = _translated(plan)
+    return _encode({name: value for name, value in body.items() if name not in _NOT_COUNTED})
 
 
 def _relayed(plan: Plan) -> tuple[dict[str, Raw], tuple[str, ...]]:
@@ -101,7 +100,7 @@ def _given_system(fields: dict[str, Raw]) -> list[Any]:
     return system if isinstance(system, list) else []
 
 
-def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, ...], Written]:
+def _translated(plan: Plan) -> tuple[dict[str, Any], tuple[str, ...], Written]:
     """(the body, what it lacks, how its parameters were written)"""
     prompt, writer = plan.turn.prompt, BlockWriter()
     body: dict[str, Any] = {"model": plan.model}
@@ -112,7 +111,7 @@ def _translated(plan: Plan, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, 
     turns = user_first(arrange([*history, *rest], writer))
     check_left(rest, lambda media: "source" in own_state(media.state) or BlockWriter().source(media) is not None)
     tools = _tools(prompt.tools, prompt.tool_choice, writer)
-    params = write_params(plan, quirks, turns, tools)
+    params = write_params(plan, quirks_of(plan.model), turns, tools)
     system += params.instructions
     tools += [params.form] if params.form is not None else []
     instructions = system_value([*stored, *system])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -158,14 +159,6 @@ def _plain(content: Any) -> str | None:
     return "\n".join(words) if len(words) == len(texts) else None
 
 
-def _image(block: Block, path: str) -> Part:
-    return _media("image", block, path)
-
-
-def _document(block: Block, path: str) -> Part:
-    return _media("file", block, path)
-
-
 def _tool_use(block: Block, path: str) -> Part:
     name, id = member(block, "name", str, path), member(block, "id", str, path)
     arguments = msgspec.json.encode(member(block, "input", dict, path)).decode()
@@ -201,7 +194,12 @@ def _redacted(block: Block, path: str) -> Part:
 
 Readers: TypeAlias = dict[str, Callable[[Block, str], Part]]
 #: What may stand in a tool's result, and what in a message. Every other type is kept as Foreign.
-RESULT: Readers = {"text": _text, "image": _image, "document": _document, "search_result": _search_result}
+RESULT: Readers = {
+    "text": _text,
+    "image": partial(_media, "image"),
+    "document": partial(_media, "file"),
+    "search_result": _search_result,
+}
 MESSAGE: Readers = {
     **RESULT,
     "tool_use": _tool_use,

@@ -255,8 +255,3 @@ def _last(number: int, choice: Choice) -> dict[str, Any]:
         "index": number,
         **write_facts(_told(choice)),
     }
-
-
-def answer_writer(say: Say, as_array: bool = False) -> Writer:
-    """A writer for one streamed answer."""
-    return Writer(say, as_array)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from ...core.parts import Message
 from ...core.turn import Asked, Fields, Plan, Prompt, Tool, ToolChoice
@@ -21,28 +21,16 @@ from .shape import NAME, camel
 _encode = msgspec.json.Encoder().encode
 
 
-class Quirks(Struct, frozen=True):
-    """How a service that speaks this dialect differs. thinking: does the model take a thinkingLevel or a
-    thinkingBudget ("auto": by its name, Gemini 1 and 2 take budgets)? placeholder: may calls that no Gemini model
-    signed carry Google's placeholder signature?"""
-
-    thinking: Literal["auto", "level", "budget"] = "auto"
-    placeholder: bool = True
-
-
-_NO_QUIRKS = Quirks()
-
-
-def write_ask(plan: Plan, quirks: Quirks = _NO_QUIRKS) -> Asked:
+def write_ask(plan: Plan) -> Asked:
     """The request's body. A caller of this dialect: their own members byte for byte, with the plan's history before
     their contents. Raises BadRequest when the caller's fields do not make sense."""
     if plan.turn.dialect == NAME:
         lost: dict[str, None] = {}
-        return Asked(write_object(own_fields(plan, plan.turn.fields, lost, quirks)), reports_in(lost))
-    return _translated(plan, quirks)
+        return Asked(write_object(own_fields(plan, plan.turn.fields, lost)), reports_in(lost))
+    return _translated(plan)
 
 
-def own_fields(plan: Plan, fields: Fields, lost: dict[str, None], quirks: Quirks = _NO_QUIRKS) -> dict[str, Raw]:
+def own_fields(plan: Plan, fields: Fields, lost: dict[str, None]) -> dict[str, Raw]:
     """The caller's members but for a name that is not the model's own; the plan's history in front of their contents.
     lost: is told what of the history could not be said."""
     model = plan.model.removeprefix("models/")
@@ -55,11 +43,11 @@ def own_fields(plan: Plan, fields: Fields, lost: dict[str, None], quirks: Quirks
         _add_system(kept, system)
     turns = tuple(message for message in plan.history if message.role not in {"system", "developer"})
     own = raw_list(kept["contents"], "contents") if "contents" in kept else []
-    kept["contents"] = Raw(_encode([*_past(plan, turns, lost, quirks), *own]))
+    kept["contents"] = Raw(_encode([*_past(plan, turns, lost), *own]))
     return kept
 
 
-def _past(plan: Plan, turns: tuple[Message, ...], lost: dict[str, None], quirks: Quirks) -> list[Any]:
+def _past(plan: Plan, turns: tuple[Message, ...], lost: dict[str, None]) -> list[Any]:
     """Stored messages as contents: their own bytes where they have them."""
     ends_turn = any(message.role == "user" for message in plan.turn.prompt.messages)
     users = [number for number, message in enumerate(turns) if message.role == "user"]
@@ -72,7 +60,7 @@ def _past(plan: Plan, turns: tuple[Message, ...], lost: dict[str, None], quirks:
             written.append(Raw(message.native.raw))
             continue
         content = write_message(message, names, lost)
-        if quirks.placeholder and number > last_user:
+        if number > last_user:
             sign_first_call(content)
         if content["parts"]:
             written.append(content)
@@ -88,10 +76,10 @@ def _add_system(kept: dict[str, Raw], system: list[Message]) -> None:
     kept[name] = Raw(_encode({"parts": [*parts, *(mine if isinstance(mine, list) else [mine] if mine else [])]}))
 
 
-def _translated(plan: Plan, quirks: Quirks) -> Asked:
+def _translated(plan: Plan) -> Asked:
     prompt = plan.turn.prompt
     dropped: dict[str, None] = {}
-    system, contents = write_contents((*plan.history, *prompt.messages), dropped, quirks.placeholder)
+    system, contents = write_contents((*plan.history, *prompt.messages), dropped)
     check_left(prompt.messages, lambda media: write_media(media, {}) is not None)
     body: dict[str, Any] = {}
     if system:
@@ -102,7 +90,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
         body["tools"] = tools
     if prompt.tool_choice is not None and any("functionDeclarations" in tool for tool in tools):
         body["toolConfig"] = {"functionCallingConfig": _calling(prompt.tool_choice)}
-    config = write_config(plan, quirks.thinking, dropped)
+    config = write_config(plan, dropped)
     if config:
         body["generationConfig"] = config
     dropped.update(stranded(prompt, plan.turn.dialect, NAME))

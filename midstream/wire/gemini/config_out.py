@@ -38,7 +38,7 @@ _UNKNOWN = (
 )
 
 
-def write_config(plan: Plan, thinking: str, dropped: dict[str, None]) -> dict[str, Any]:
+def write_config(plan: Plan, dropped: dict[str, None]) -> dict[str, Any]:
     """generationConfig; parameters that Google does not know are named in dropped as their caller names them."""
     params, fields = plan.turn.prompt.params, plan.turn.fields
     out = {theirs: value for ours, theirs in _PLAIN if (value := getattr(params, ours)) is not None}
@@ -56,7 +56,7 @@ def write_config(plan: Plan, thinking: str, dropped: dict[str, None]) -> dict[st
         _speech(params.audio, out, dropped)
     if params.format is not None:
         _format(params.format, out)
-    if config := _thinking(plan, thinking, dropped):
+    if config := _thinking(plan, dropped):
         out["thinkingConfig"] = config
     for ours, names in _UNKNOWN:
         if getattr(params, ours) is not None:
@@ -86,12 +86,12 @@ def _speech(audio: dict[str, Any], out: dict[str, Any], dropped: dict[str, None]
     dropped.update({f"audio.{name}": None for name in audio if name != "voice" or not isinstance(voice, str)})
 
 
-def _thinking(plan: Plan, form: str, dropped: dict[str, None]) -> dict[str, Any]:
+def _thinking(plan: Plan, dropped: dict[str, None]) -> dict[str, Any]:
     """The caller's own number is kept; a word becomes what the model takes (a level, or tokens)."""
     wanted, name = plan.turn.prompt.params.thinking, plan.model.rpartition("/")[2]
     if wanted is None:
         return {}
-    by_budget = form == "budget" or (form == "auto" and _BUDGET_MODELS.match(name) is not None)
+    by_budget = _BUDGET_MODELS.match(name) is not None
     out, lost = (_least if wanted.off else _amount)(wanted, name, by_budget)
     if wanted.show is not None:
         out["includeThoughts"] = wanted.show

@@ -17,7 +17,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def write_contents(
-    messages: tuple[Message, ...], dropped: dict[str, None], placeholder: bool
+    messages: tuple[Message, ...], dropped: dict[str, None]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(parts of systemInstruction, contents). Neighbours of one role are merged, since Google wants all responses
     to one step's calls in one content. System messages inside the conversation become user turns that say so."""
@@ -42,7 +42,7 @@ def write_contents(
             contents[-1]["parts"] += content["parts"]
         else:
             contents.append(content)
-    if placeholder and last_user + 1 < len(messages):
+    if last_user + 1 < len(messages):
         for content in contents[finished:]:
             sign_first_call(content)
     if not contents:  # nothing but empty texts was said, and Google refuses an empty list

@@ -285,8 +285,3 @@ class Reader:
         self._close_part(number, choice, out)
         for part in beside_parts(choice.beside):
             self._whole_part(number, choice, part, out)
-
-
-def answer_reader() -> Reader:
-    """A reader for one streamed answer."""
-    return Reader()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...core.dialect import AnswerReader, AnswerWriter, Say
 from .answer_in import read_answer
 from .answer_out import write_answer
 from .drawings import pictures_of, read_drawing, write_drawing
@@ -22,12 +21,4 @@ __all__ = [
     "write_model", "write_models",
 ]  # fmt: skip
 
-
-def answer_reader() -> AnswerReader:
-    """A fresh reader for one stream."""
-    return StreamReader()
-
-
-def answer_writer(say: Say) -> AnswerWriter:
-    """A fresh writer for one stream."""
-    return StreamWriter(say)
+answer_reader, answer_writer = StreamReader, StreamWriter

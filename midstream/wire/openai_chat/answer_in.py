@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from ...core.errors import Garbled
@@ -13,7 +11,7 @@ from ...core.usage import Usage
 from ..half_pairs import mended
 from .errors import error_in_reply
 from .parts_in import (
-    content_text,
+    as_text,
     details_state,
     details_text,
     read_call,
@@ -146,10 +144,10 @@ def _content(said: Said) -> list[Part]:
     if isinstance(said.content, list):
         parts = [part for item in said.content if (part := read_content_item(item)) is not None]
     else:
-        text = content_text(said.content)
+        text = as_text(said.content)
         parts = [Text(text)] if text else []
     if said.annotations:
-        return _cited(parts, said.annotations)
+        return _with_citations(parts, read_citations(said.annotations))
     return parts
 
 
@@ -158,10 +156,6 @@ def _sourced(choice: Choice, sources: tuple[Citation, ...]) -> Choice:
     if any(isinstance(part, Text) and part.citations for part in choice.parts):
         return choice
     return msgspec.structs.replace(choice, parts=tuple(_with_citations(list(choice.parts), sources)))
-
-
-def _cited(parts: list[Part], annotations: list[Any]) -> list[Part]:
-    return _with_citations(parts, read_citations(annotations))
 
 
 def _with_citations(parts: list[Part], citations: tuple[Citation, ...]) -> list[Part]:

@@ -10,9 +10,8 @@ from ...core.events import Delta, Event, Marked, PartEnded, PartStarted, Passed,
 from ...core.parts import Citation, Foreign, Media, Part, Reasoning, Refusal, State, Text, ToolCall
 from .parts_in import (
     Details,
-    arguments_text,
+    as_text,
     called,
-    content_text,
     details_state,
     details_text,
     is_wrapped,
@@ -120,7 +119,7 @@ class ChoiceParts:
     def _content(self, said: Said, out: list[Event]) -> None:
         content = said.content
         if not isinstance(content, list):
-            text = content_text(content)
+            text = as_text(content)
             if text:
                 self._more(Text, text, out)
             return
@@ -179,7 +178,7 @@ class ChoiceParts:
         calling.custom = calling.custom or custom or call.type == "custom"
         if call.extra_content is not None:
             calling.extra = call.extra_content
-        piece = (named.input or "") if custom else arguments_text(named.arguments)
+        piece = (named.input or "") if custom else as_text(named.arguments)
         if calling.index >= 0:
             self._argue(calling, piece, out)
             return

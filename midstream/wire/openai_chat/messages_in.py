@@ -10,7 +10,7 @@ from msgspec import Raw
 from ...core.errors import BadRequest
 from ...core.parts import Foreign, Message, Native, Part, Reasoning, Refusal, Role, State, Text, ToolCall, ToolResult
 from .content_in import carries, read_cache, read_content, rest_of, text_at
-from .parts_in import arguments_text, details_state, details_text, read_citations
+from .parts_in import as_text, details_state, details_text, read_citations
 from .quirks import NAME
 
 _decode = msgspec.json.Decoder().decode
@@ -136,7 +136,7 @@ def _arguments(named: dict[str, Any], path: str) -> str:
     told = named.get("arguments")
     if told is not None and not isinstance(told, str | dict):
         raise BadRequest(f"{path}.arguments must be a string", param=f"{path}.arguments")
-    return arguments_text(told)
+    return as_text(told)
 
 
 def _reasoning(told: dict[str, Any], path: str) -> list[Part]:

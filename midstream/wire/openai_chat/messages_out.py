@@ -90,7 +90,7 @@ class MessagesWriter:
         if message.role == "tool" or (not parts and message.parts):
             return
         role = self._role(message)
-        content = self._content(parts, lists=role == "user" or self._quirks.content_lists)
+        content = self._content(parts)
         if content is not None:
             yield self._named(message, {"role": role, "content": content})
 
@@ -103,7 +103,7 @@ class MessagesWriter:
             held += [part for part in result.parts if not isinstance(part, Text)]
             if result.is_error:
                 said = [Text("Error: " + text_of(tuple(said)))]
-            content = self._content(said, lists=self._quirks.content_lists)
+            content = self._content(said)
             if result.cache is not None:
                 content = self._marked_content(content, result.cache)
             yield {"role": "tool", "tool_call_id": self._id(result.id), "content": "" if content is None else content}
@@ -116,7 +116,7 @@ class MessagesWriter:
         return [*items[:-1], {**items[-1], "cache_control": cache_mark(cache.ttl)}]
 
     def _shown(self, held: list[Media | Foreign]) -> Iterator[Written]:
-        content = self._content(held, lists=True)
+        content = self._content(held)
         if content is not None:
             yield {"role": "user", "content": content}
 
@@ -131,7 +131,7 @@ class MessagesWriter:
                 self._dropped.add("reasoning")
         elif thoughts:
             self._reasoning(thoughts, written, told)
-        content = self._content(said, lists=self._quirks.content_lists)
+        content = self._content(said)
         written["content"] = content
         refusals = "".join(part.text for part in message.parts if isinstance(part, Refusal))
         if refusals:
@@ -169,9 +169,7 @@ class MessagesWriter:
                 "type": "function",
                 "function": {"name": call.name, "arguments": _input_object(call.arguments)},
             }
-        if call.cache is not None:
-            self._mark(written, call.cache)
-        return written
+        return self._mark(written, call.cache)
 
     def _id(self, call_id: str) -> str:
         return short_id(call_id) if self._quirks.short_ids else call_id
@@ -184,15 +182,12 @@ class MessagesWriter:
                 self._dropped.add("cache_control")
         return written
 
-    def _content(self, parts: Iterable[Part], *, lists: bool) -> Any:
+    def _content(self, parts: Iterable[Part]) -> Any:
         """A string where one will do; None when nothing is left to say."""
         items = [item for part in parts if (item := self._item(part)) is not None]
         if not items:
             return None
-        plain = all(item.keys() == {"type", "text"} for item in items)
-        if plain and (len(items) == 1 or not lists):
-            return "".join(item["text"] for item in items)
-        return items
+        return items[0]["text"] if len(items) == 1 and items[0].keys() == {"type", "text"} else items
 
     def _item(self, part: Part) -> dict[str, Any] | None:
         match part:
@@ -277,15 +272,10 @@ def _merged(messages: Iterable[Message]) -> Iterator[Message]:
         yield last
 
 
-def _with_next(messages: Iterator[Message], then: Sequence[Message]) -> Iterator[tuple[Message, Message | None]]:
+def _with_next(messages: Iterable[Message], then: Sequence[Message]) -> Iterable[tuple[Message, Message | None]]:
     """Each of the messages, and the one behind it."""
-    last = next(messages, None)
-    for message in messages:
-        if last is not None:
-            yield last, message
-        last = message
-    if last is not None:
-        yield last, then[0] if then else None
+    listed = [*messages]
+    return zip(listed, [*listed[1:], then[0] if then else None], strict=False)
 
 
 def _by_name(message: Message | None) -> bool:

@@ -13,18 +13,17 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-def write_models(ids: Iterable[str], *, created: int = 0, owner: str = "midstream") -> bytes:
-    """created: unix seconds."""
-    return _encode({"object": "list", "data": [model_object(name, created, owner) for name in ids]})
+def write_models(ids: Iterable[str]) -> bytes:
+    return _encode({"object": "list", "data": [_model(name) for name in ids]})
 
 
-def write_model(name: str, *, created: int = 0, owner: str = "midstream") -> bytes:
+def write_model(id: str) -> bytes:
     """GET /v1/models/{id}."""
-    return _encode(model_object(name, created, owner))
+    return _encode(_model(id))
 
 
-def model_object(name: str, created: int = 0, owner: str = "midstream") -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": owner}
+def _model(id: str) -> dict[str, Any]:
+    return {"id": id, "object": "model", "created": 0, "owned_by": "midstream"}
 
 
 def read_models(body: bytes) -> list[str]:

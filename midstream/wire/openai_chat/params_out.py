@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from ...core.json_words import JSON_ONLY, speaks_of_json
 from ...core.parts import Message
 from ...core.turn import Format, Params, Prompt, Thinking, Tool
@@ -15,8 +13,9 @@ from .dropped import Dropped
 from .parts_out import own, own_members
 from .quirks import Quirks
 
-_encode = msgspec.json.Encoder().encode
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
+#: How many stop sequences are taken.
+_MAX_STOPS = 4
 
 
 def write_tools(prompt: Prompt, quirks: Quirks, dropped: Dropped) -> list[dict[str, Any]]:
@@ -68,10 +67,7 @@ def _tool(tool: Tool, quirks: Quirks, dropped: Dropped) -> dict[str, Any] | None
     if tool.parameters is not None:
         function["parameters"] = tool.parameters
     if tool.strict is not None:
-        if quirks.strict_tools:
-            function["strict"] = tool.strict
-        else:
-            dropped.add("strict")
+        function["strict"] = tool.strict
     return {"type": "function", "function": function, **own_members(tool.state)}
 
 
@@ -103,12 +99,12 @@ def write_params(params: Params, has_tools: bool, body: dict[str, Any], quirks: 
         "frequency_penalty": ("frequency_penalty", params.frequency_penalty),
         "presence_penalty": ("presence_penalty", params.presence_penalty),
         "seed": (quirks.seed, params.seed),
-        "stop": ("stop", list(params.stop[: quirks.max_stops]) or None),
+        "stop": ("stop", list(params.stop[:_MAX_STOPS]) or None),
         "n": ("n", params.n),
         "logprobs": ("logprobs", params.logprobs),
         "top_logprobs": ("top_logprobs", params.top_logprobs),
         "logit_bias": ("logit_bias", params.logit_bias),
-        "format": ("response_format", _format(params.format, quirks)),
+        "format": ("response_format", _format(params.format)),
         "parallel_tools": ("parallel_tool_calls", params.parallel_tools if has_tools else None),
         "user": ("user", params.user),
         "cache_key": ("prompt_cache_key", params.cache_key),
@@ -138,7 +134,7 @@ def _write_bounded(params: Params, body: dict[str, Any], quirks: Quirks, dropped
     if body.get("temperature", 0.0) > quirks.max_temperature:
         body["temperature"] = quirks.max_temperature
         dropped.add("temperature")
-    if len(params.stop) > quirks.max_stops:
+    if len(params.stop) > _MAX_STOPS:
         dropped.add("stop")
     tier = "default" if params.service_tier == "standard_only" else params.service_tier
     if tier is not None:
@@ -148,12 +144,12 @@ def _write_bounded(params: Params, body: dict[str, Any], quirks: Quirks, dropped
             dropped.add("service_tier")
 
 
-def _format(form: Format | None, quirks: Quirks) -> dict[str, Any] | None:
+def _format(form: Format | None) -> dict[str, Any] | None:
     if form is None:
         return None
     if form.kind == "text":
         return {"type": "text"}
-    if form.kind == "json" or not quirks.json_schema:
+    if form.kind == "json":
         return {"type": "json_object"}
     inner: dict[str, Any] = {"name": form.name or "answer", "schema": form.schema or {}}
     if form.description is not None:
@@ -163,13 +159,9 @@ def _format(form: Format | None, quirks: Quirks) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": inner}
 
 
-def instruction_for(form: Format | None, quirks: Quirks, messages: Iterable[Message]) -> str | None:
-    """What a service without json_schema is told instead, and who gives JSON only when the messages speak of it."""
-    if form is not None and form.kind == "json" and not speaks_of_json(messages):
-        return JSON_ONLY
-    if form is None or form.kind != "json_schema" or quirks.json_schema:
-        return None
-    return "Answer with one JSON object that is valid against this JSON Schema:\n" + _encode(form.schema or {}).decode()
+def instruction_for(form: Format | None, messages: Iterable[Message]) -> str | None:
+    """What is told besides, as JSON without a schema is given only when the messages speak of it."""
+    return JSON_ONLY if form is not None and form.kind == "json" and not speaks_of_json(messages) else None
 
 
 def _write_thinking(thinking: Thinking, body: dict[str, Any], quirks: Quirks, dropped: Dropped) -> None:
@@ -183,10 +175,7 @@ def _write_thinking(thinking: Thinking, body: dict[str, Any], quirks: Quirks, dr
         body["reasoning"] = _wide(thinking)
         return
     effort = "none" if thinking.off else thinking.effort or effort_of(thinking.budget)
-    if quirks.reasoning == "thinking":
-        if effort is not None or thinking.budget is not None:
-            body["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
-    elif effort is not None:
+    if effort is not None:
         word = body["reasoning_effort"] = nearest_effort(effort, quirks.efforts)
         if thinking.off and word != "none":
             _drop_thinking(thinking, dropped)

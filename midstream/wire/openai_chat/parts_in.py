@@ -155,23 +155,16 @@ def read_sound(sound: Sound, data: str) -> Media:
     return Media("audio", data=data, state=State(NAME, kept) if kept else None)
 
 
-def content_text(content: str | dict[str, Any] | None) -> str:
-    """A message's content as text: some services give the JSON that was asked for as an object."""
-    if content is None:
+def as_text(value: Any) -> str:
+    """A call's arguments, or a content that should be JSON: services also send the object itself, or nothing."""
+    if value is None:
         return ""
-    return content if isinstance(content, str) else _encode(content).decode()
-
-
-def arguments_text(arguments: Any) -> str:
-    """Arguments as JSON text: services also send the object itself, or nothing."""
-    if arguments is None:
-        return ""
-    return arguments if isinstance(arguments, str) else _encode(arguments).decode()
+    return value if isinstance(value, str) else _encode(value).decode()
 
 
 def whole_arguments(arguments: Any) -> str:
-    """Like arguments_text, for arguments known to be complete: JSON text inside a JSON string is unpacked."""
-    text = arguments_text(arguments)
+    """Like as_text, for arguments known to be complete: JSON text inside a JSON string is unpacked."""
+    text = as_text(arguments)
     if is_wrapped(text):
         try:
             inner = decoded(text)

@@ -188,7 +188,7 @@ def _tool(tool: Any, path: str) -> Tool:
         return msgspec.structs.replace(_function(tool.get("function"), f"{path}.function"), cache=cache, state=state)
     inner = tool.get("custom")
     if kind != "custom" or not isinstance(inner, dict):
-        return Tool(kind, kind="hosted", cache=cache, state=_hosted(tool))
+        return Tool(kind, kind="hosted", cache=cache, state=rest_of(tool, frozenset()))
     return Tool(
         text_at(inner, "name", f"{path}.custom"),
         description=_typed(inner, "description", str, f"{path}.custom"),
@@ -196,10 +196,6 @@ def _tool(tool: Any, path: str) -> Tool:
         cache=cache,
         state=rest_of(inner, frozenset({"name", "description"})),
     )
-
-
-def _hosted(tool: dict[str, Any]) -> Any:
-    return rest_of(tool, frozenset())
 
 
 def _function(told: Any, path: str) -> Tool:

@@ -21,7 +21,7 @@ from .quirks import NAME, OPENAI, Quirks
 _encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
-#: OpenAI's own request fields: what a service that refuses unknown fields may still be given.
+#: OpenAI's own request fields, which nearly all of a request's are: their keys are written once.
 _FIELDS = (
     "model", "messages", "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs",
     "max_completion_tokens", "max_tokens", "metadata", "modalities", "moderation", "n", "parallel_tool_calls",
@@ -54,11 +54,11 @@ def _patched(plan: Plan, quirks: Quirks) -> Asked:
     """The caller's fields byte for byte, but for the few that one attempt decides."""
     out: list[Any] = []
     dropped: list[str] = []
-    keys, lacks, known = _KEYS, quirks.lacks, quirks.known
+    keys, lacks = _KEYS, quirks.lacks
     for name, raw in plan.turn.fields.items():
         if name in _PATCHED:
             _patch(name, raw, plan, quirks, out, dropped)
-        elif name in lacks or (known is not None and name not in keys and name not in known):
+        elif name in lacks:
             if not _renamed(name, raw, plan, quirks, out):
                 dropped.append(name)
         else:
@@ -153,7 +153,7 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
     writer = MessagesWriter(quirks, dropped)
     messages += writer.write(prompt.messages)
     check_left(prompt.messages, lambda media: writer.media(media) is not None)
-    instruction = instruction_for(prompt.params.format, quirks, (*plan.history, *prompt.messages))
+    instruction = instruction_for(prompt.params.format, (*plan.history, *prompt.messages))
     if instruction:
         messages.insert(0, {"role": "system", "content": instruction})
     last = messages[-1] if messages else None

@@ -3,15 +3,16 @@
 Fields that need state (store, previous_response_id, conversation, background) are left to the face that keeps it."""
 
 from .answer import read_answer
-from .answer_reader import answer_reader
-from .answer_writer import answer_writer, write_answer
+from .answer_reader import ResponsesReader as answer_reader
+from .answer_writer import ResponsesWriter as answer_writer
+from .answer_writer import write_answer
 from .failures import read_error, write_error
 from .grammar import NAME
 from .read_ask import read_ask
 from .response_object import Echo, echo_of
-from .write_ask import Quirks, write_ask
+from .write_ask import write_ask
 
 __all__ = [
-    "NAME", "Echo", "Quirks", "answer_reader", "answer_writer", "echo_of", "read_answer", "read_ask", "read_error",
+    "NAME", "Echo", "answer_reader", "answer_writer", "echo_of", "read_answer", "read_ask", "read_error",
     "write_answer", "write_ask", "write_error",
 ]  # fmt: skip

@@ -61,7 +61,7 @@ def identity_of(response: dict[str, Any]) -> tuple[str, str, int]:
     return text(response.get("id")), text(response.get("model")), seconds
 
 
-def stop_of(response: dict[str, Any], calls: bool, native: bytes | None = None) -> Stopped:
+def stop_of(response: dict[str, Any], calls: bool) -> Stopped:
     """Why the response ended. calls: it holds tool calls that the caller must answer."""
     status = text(response.get("status"))
     reason: StopReason = "tool_calls" if calls else "stop"
@@ -72,7 +72,7 @@ def stop_of(response: dict[str, Any], calls: bool, native: bytes | None = None) 
         reason = "pause"
     elif status not in _COMPLETE:
         reason = "error"
-    return Stopped(reason, status, native=native)
+    return Stopped(reason, status)
 
 
 def tier_of(response: dict[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -33,10 +35,6 @@ _text_delta = msgspec.json.Decoder(_TextDelta).decode
 _decode = msgspec.json.Decoder().decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NOT_PLAIN = (*_UNREADABLE, KeyError)
-
-
-def answer_reader() -> ResponsesReader:
-    return ResponsesReader()
 
 
 class ResponsesReader:
@@ -220,28 +218,18 @@ def _arguments_whole(opened: Opened, event: dict[str, Any], made: list[Event]) -
     opened.catch_up(opened.call_part(_at(event)), whole, made)
 
 
-def _summary_more(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    item, number = opened.reasoning_item(_at(event)), count(event.get("summary_index"))
-    opened.reason(item, "summary", number, text(event.get("delta")), made)
+def _thought_more(source: str, opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
+    item, number = opened.reasoning_item(_at(event)), count(event.get(f"{source}_index"))
+    opened.reason(item, source, number, text(event.get("delta")), made)
 
 
-def _summary_whole(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    item, number = opened.reasoning_item(_at(event)), count(event.get("summary_index"))
-    opened.reason_whole(item, "summary", number, text(event.get("text")), made)
-
-
-def _thought_more(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    item, number = opened.reasoning_item(_at(event)), count(event.get("content_index"))
-    opened.reason(item, "content", number, text(event.get("delta")), made)
-
-
-def _thought_whole(opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
-    item, number = opened.reasoning_item(_at(event)), count(event.get("content_index"))
-    opened.reason_whole(item, "content", number, text(event.get("text")), made)
+def _thought_whole(source: str, opened: Opened, event: dict[str, Any], made: list[Event]) -> None:
+    item, number = opened.reasoning_item(_at(event)), count(event.get(f"{source}_index"))
+    opened.reason_whole(item, source, number, text(event.get("text")), made)
 
 
 #: Every event type that means something to other dialects; the rest is passed on as it is.
-_HANDLERS = {
+_HANDLERS: dict[str, Callable[[Opened, dict[str, Any], list[Event]], None]] = {
     "response.output_item.added": _item_added,
     "response.output_item.done": _item_done,
     "response.content_part.added": _part_added,
@@ -255,10 +243,10 @@ _HANDLERS = {
     "response.function_call_arguments.done": _arguments_whole,
     "response.custom_tool_call_input.delta": _arguments_more,
     "response.custom_tool_call_input.done": _arguments_whole,
-    "response.reasoning_summary_text.delta": _summary_more,
-    "response.reasoning_summary_text.done": _summary_whole,
-    "response.reasoning_text.delta": _thought_more,
-    "response.reasoning_text.done": _thought_whole,
-    "response.reasoning.delta": _thought_more,
-    "response.reasoning.done": _thought_whole,
+    "response.reasoning_summary_text.delta": partial(_thought_more, "summary"),
+    "response.reasoning_summary_text.done": partial(_thought_whole, "summary"),
+    "response.reasoning_text.delta": partial(_thought_more, "content"),
+    "response.reasoning_text.done": partial(_thought_whole, "content"),
+    "response.reasoning.delta": partial(_thought_more, "content"),
+    "response.reasoning.done": partial(_thought_whole, "content"),
 }

@@ -40,15 +40,11 @@ _DONE = b"data: [DONE]\n\n"
 _INCOMPLETE = {"length": "max_output_tokens", "pause": "max_output_tokens", "content_filter": "content_filter"}
 
 
-def answer_writer(say: Say, echo: Echo | None = None) -> ResponsesWriter:
-    return ResponsesWriter(say, echo or Echo())
-
-
 def write_answer(answer: Answer, say: Say, echo: Echo | None = None) -> bytes:
     """The response object: the provider's own bytes when it spoke this dialect, else the one that a stream ends in."""
     if answer.native is not None and answer.native.dialect == NAME:
         return answer.native.raw
-    writer = ResponsesWriter(say, echo or Echo())
+    writer = ResponsesWriter(say, echo)
     writer.write([*unfold(answer), Done()])
     return _encode(writer.response)
 
@@ -59,10 +55,10 @@ class ResponsesWriter:
 
     response: the final response object, once there is one."""
 
-    def __init__(self, say: Say, echo: Echo) -> None:
+    def __init__(self, say: Say, echo: Echo | None = None) -> None:
         self.response: dict[str, Any] | None = None
         self._say = say
-        self._echo = echo
+        self._echo = echo or Echo()
         self._identity = (say.id or "resp_0", say.model, say.created)
         self._frames = Frames()
         self._items = LiveItems(self._frames, self._identity[0].removeprefix("resp_"))

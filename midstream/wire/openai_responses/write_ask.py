@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from ...core.errors import BadRequest
 from ...core.json_words import JSON_ONLY, speaks_of_json
@@ -46,54 +46,28 @@ _CARRIED = ("metadata", "safety_identifier", "prompt_cache_retention", "prompt_c
 _ABOUT_US = ("model", "stream", "stream_options", "store", "conversation")
 
 
-class Quirks(Struct, frozen=True):
-    """Where a service that speaks this dialect differs from OpenAI's own.
-
-    encrypted_reasoning: ask for encrypted reasoning, which models that do not reason refuse; None: as the model's
-    name says. sampling: it takes temperature and top_p; None: likewise. efforts: the words that it knows, weakest
-    first, none when it does not reason; None: likewise.
-    stores: it knows `store`. cache_marks: it takes `prompt_cache_breakpoint`.
-    fewest_tokens: the lowest max_output_tokens it accepts; a lower one is raised and reported.
-    ours: the caller's fields that this server acts on itself.
-    unsupported: top-level fields that it refuses; left out and reported."""
-
-    encrypted_reasoning: bool | None = None
-    sampling: bool | None = None
-    efforts: tuple[str, ...] | None = None
-    stores: bool = True
-    cache_marks: bool = False
-    fewest_tokens: int = 16
-    ours: frozenset[str] = frozenset({"conversation", "previous_response_id", "background"})
-    unsupported: frozenset[str] = frozenset()
+#: The caller's fields that this server acts on itself.
+_OURS = frozenset({"conversation", "previous_response_id", "background"})
+#: The lowest max_output_tokens that the service accepts; a lower one is raised and reported.
+_FEWEST_TOKENS = 16
 
 
-_OPENAI = Quirks()
-
-
-def write_ask(plan: Plan, quirks: Quirks = _OPENAI) -> Asked:
+def write_ask(plan: Plan) -> Asked:
     """The request body, and what of the caller's words it cannot carry."""
-    if plan.turn.dialect == NAME:
-        return _patched(plan, quirks)
-    return _translated(plan, quirks)
+    return _patched(plan) if plan.turn.dialect == NAME else _translated(plan)
 
 
-def _patched(plan: Plan, quirks: Quirks) -> Asked:
+def _patched(plan: Plan) -> Asked:
     """The caller's own bytes; only model, stream and what is ours differ, and history goes before the input."""
-    fields: dict[str, Raw] = {}
-    dropped: list[str] = []
-    for name, raw in plan.turn.fields.items():
-        if name in quirks.unsupported:
-            dropped.append(name)
-        elif name not in quirks.ours and (plan.stream or name != "stream_options"):
-            fields[name] = raw
+    left_out = _OURS if plan.stream else _OURS | {"stream_options"}
+    fields = {name: raw for name, raw in plan.turn.fields.items() if name not in left_out}
     fields["model"] = Raw(_encode(plan.model))
     if plan.stream != (bytes(fields.get("stream", b"false")) == b"true"):
         fields["stream"] = Raw(b"true" if plan.stream else b"false")
+    writer = ItemWriter()
     if plan.history:
-        writer = ItemWriter(quirks.cache_marks)
         fields["input"] = Raw(_with_history(writer.write(plan.history), fields))
-        dropped.extend(writer.dropped)
-    return Asked(write_object(fields), tuple(dropped))
+    return Asked(write_object(fields), tuple(writer.dropped))
 
 
 def _with_history(items: list[Any], fields: Fields) -> bytes:
@@ -114,11 +88,11 @@ def _one_answer(plan: Plan) -> None:
         raise BadRequest(f"{word}: this provider gives one answer to a request", param=word, code="unsupported")
 
 
-def _translated(plan: Plan, quirks: Quirks) -> Asked:
+def _translated(plan: Plan) -> Asked:
     _one_answer(plan)
     prompt = plan.turn.prompt
     leading, rest = _leading_system(prompt.messages)
-    writer = ItemWriter(quirks.cache_marks)
+    writer = ItemWriter()
     body: dict[str, Any] = {"model": plan.model}
     if leading:
         body["instructions"] = "\n\n".join(leading)
@@ -128,26 +102,23 @@ def _translated(plan: Plan, quirks: Quirks) -> Asked:
     dropped: list[str] = []
     if plan.stream:
         body["stream"] = True
-    if quirks.stores:
-        body["store"] = False
+    body["store"] = False
     _write_tools(prompt, body, dropped)
-    _write_params(prompt, quirks, body, dropped)
-    _write_reasoning(plan, quirks, body, dropped)
-    sealed = reasons(plan.model) if quirks.encrypted_reasoning is None else quirks.encrypted_reasoning
-    include = [ENCRYPTED] if sealed else []
+    _write_params(prompt, body, dropped)
+    _write_reasoning(plan, body, dropped)
+    include = [ENCRYPTED] if reasons(plan.model) else []
     if prompt.params.logprobs:
         include.append(LOGPROBS)
     if include:
         body["include"] = include
     dropped.extend(stranded(prompt, plan.turn.dialect, NAME))
-    if not quirks.cache_marks and _is_marked(prompt):
+    if _is_marked(prompt):
         dropped.append("cache_control")
     _write_extras(prompt.extras, body, dropped)
-    samples = samples_at_will(plan.model) if quirks.sampling is None else quirks.sampling
-    refused = quirks.unsupported if samples else quirks.unsupported | {"temperature", "top_p"}
-    for name in sorted(refused & body.keys()):
-        del body[name]
-        dropped.append(name)
+    if not samples_at_will(plan.model):
+        for name in ("temperature", "top_p"):
+            if body.pop(name, None) is not None:
+                dropped.append(name)
     return Asked(_encode(body), _in_callers_words(writer.dropped, dropped, plan))
 
 
@@ -230,11 +201,11 @@ def _named(name: str, other: Tool | None) -> dict[str, Any]:
     return {"type": given.get("type", name), **label}
 
 
-def _write_params(prompt: Prompt, quirks: Quirks, body: dict[str, Any], dropped: list[str]) -> None:
+def _write_params(prompt: Prompt, body: dict[str, Any], dropped: list[str]) -> None:
     params = prompt.params
     if params.max_tokens is not None:
-        body["max_output_tokens"] = max(params.max_tokens, quirks.fewest_tokens)
-        if params.max_tokens < quirks.fewest_tokens:
+        body["max_output_tokens"] = max(params.max_tokens, _FEWEST_TOKENS)
+        if params.max_tokens < _FEWEST_TOKENS:
             dropped.append("max_tokens")
     tier = "default" if params.service_tier == "standard_only" else params.service_tier
     for name, value in (
@@ -280,13 +251,13 @@ def _format(form: Format) -> dict[str, Any]:
     return written
 
 
-def _write_reasoning(plan: Plan, quirks: Quirks, body: dict[str, Any], dropped: list[str]) -> None:
+def _write_reasoning(plan: Plan, body: dict[str, Any], dropped: list[str]) -> None:
     """No model is asked for what it refuses: one that does not reason for nothing of it, one that always does for as
     little as it can."""
     thinking = plan.turn.prompt.params.thinking
     if thinking is None:
         return
-    known = efforts_of(plan.model) if quirks.efforts is None else quirks.efforts
+    known = efforts_of(plan.model)
     said = _reasoning(thinking, known)
     if said and known:
         body["reasoning"] = said

@@ -15,17 +15,15 @@ from ..file_ids import of_openai
 from .grammar import NAME, own
 
 _LONGEST_CALL_ID = 64
-_MARK = {"mode": "explicit"}
 
 
 class ItemWriter:
     """write(messages) -> items, JSON-ready (an item that its caller wrote in this dialect as Raw bytes).
 
-    cache_marks: may the caller's cache marks be sent? dropped: kinds of content that could not be said."""
+    dropped: kinds of content that could not be said."""
 
-    def __init__(self, cache_marks: bool = False) -> None:
+    def __init__(self) -> None:
         self.dropped: list[str] = []
-        self._cache_marks = cache_marks
         self._items: list[Any] = []
         self._kinds: dict[str, str] = {}
 
@@ -75,7 +73,7 @@ class ItemWriter:
 
     def _content(self, role: str, parts: list[Part]) -> None:
         """One message of the parts gathered so far, which are then taken."""
-        if len(parts) == 1 and type(parts[0]) is Text and not (parts[0].cache and self._cache_marks):
+        if len(parts) == 1 and type(parts[0]) is Text:
             self._items.append({"role": role, "content": parts[0].text})
         elif parts:
             content = [said for part in parts if (said := self._input(part)) is not None]
@@ -101,8 +99,6 @@ class ItemWriter:
                 self._drop(part.kind)
         elif type(part) is not Reasoning:
             self._drop(type(part).__name__)
-        if said is not None and self._cache_marks and getattr(part, "cache", None) is not None:
-            said["prompt_cache_breakpoint"] = _MARK
         return said
 
     def _result(self, result: ToolResult) -> None:
