@@ -34,6 +34,7 @@ from ..core.turn import Fields, Params, Prompt, Turn
 from ..core.unread import at_places, places_of
 from ..core.usage import Usage
 from ..core.web import Request, Route
+from ..wire.ndjson import write_line
 from ._known import fresh_messages, is_strict
 from ._messages_v1 import read_choice, read_messages, read_tools
 from ._own import OwnDialect, encode, error_v1, finish_word, line_of, message_v1, model_v1, models_v1, read_body
@@ -147,7 +148,7 @@ def _usage(usage: Usage) -> dict[str, int]:
 
 
 def _line(kind: str, **facts: Any) -> bytes:
-    return line_of({"type": kind, **facts}) + b"\n"
+    return write_line(line_of({"type": kind, **facts}))
 
 
 class Lines:
@@ -185,7 +186,7 @@ class Lines:
             started = _line("tool_call_start", id=part.id, name=part.name)
             return started + (self._delta(Delta(index, part.arguments)) if part.arguments else b"")
         if isinstance(part, Media):
-            return line_of(_media(part)) + b"\n"
+            return write_line(line_of(_media(part)))
         if not isinstance(part, Text | Refusal):
             return b""
         self._open[index] = Text("")
