@@ -20,6 +20,7 @@ from .cli_options import Says, configured, read_config
 from .keyfiles import admin_key
 from .local_server import base_url, key_for
 from .logs import start_logging
+from .rekey import replaced
 
 logger = logging.getLogger("midstream.configuration")
 
@@ -80,6 +81,14 @@ def migrate(config_file: str | None, data: str | None) -> None:
     config = read_config(config_file, {"data": data})
     asyncio.run(migrated(config.server.store_url))
     click.echo("The database is up to date.")
+
+
+@main.command()
+@configured
+def rekey(config_file: str | None, data: str | None) -> None:
+    """Replace the secret key, as when it has leaked, while no server runs."""
+    config = read_config(config_file, {"data": data})
+    click.echo(asyncio.run(replaced(config.server, os.environ)))
 
 
 @main.command(name="providers")

@@ -15,20 +15,16 @@ import msgspec
 
 from ..access.scopes import SCOPES
 from ..core.errors import StoreDown, Unreachable
-from ..store import Store, file_of, visited
+from ..store import Store, file_of
 from ..store.keys import ApiKey
 from ..store.orgs import DEFAULT_ORG
-from .cli_options import configured, read_config
+from .cli_options import at_hand, configured, read_config
 from .config import Config
 from .keyfiles import known_admin_key
 from .local_server import answers, ask, base_url
 
 T = TypeVar("T")
 DAY = 86_400
-_ELSEWHERE = (
-    "the first `midstream serve` makes it; say where the server keeps its own (--data or MIDSTREAM_DATA, --config or "
-    "MIDSTREAM_CONFIG, MIDSTREAM_DATABASE_URL)"
-)
 
 
 def _one_line(context: click.Context, parameter: click.Parameter, name: str) -> str:
@@ -128,12 +124,6 @@ async def _ask(config: Config, method: str, rest: str, body: object) -> Any:
     return await ask(base_url(config.server), known_admin_key(config.server), method, f"/v1/admin/keys{rest}", body)
 
 
-async def _behind(url: str) -> str:
-    """Looked at before it is opened for more: that changes the file."""
-    async with visited(url, looks=True) as store:
-        return await store.behind()
-
-
 async def _at_the_server(config: Config, there: Callable[[Config], Awaitable[T]]) -> T:
     try:
         return await there(config)
@@ -144,21 +134,15 @@ async def _at_the_server(config: Config, there: Callable[[Config], Awaitable[T]]
 
 
 async def _either(config: Config, here: Callable[[Store], Awaitable[T]], there: Callable[[Config], Awaitable[T]]) -> T:
-    """In the store itself; through the running server when that one holds the data directory. Raises StoreDown when
-    there is no database: what is made for a server had better be found by it."""
+    """In the store itself; through the running server when that one holds the data directory."""
     file = file_of(config.server.store_url)
-    if file is not None and not file.exists():
-        raise StoreDown(f"there is no database in {file}: {_ELSEWHERE}")
     async with contextlib.AsyncExitStack() as opened:
         try:
-            behind = await _behind(config.server.store_url)
-            store = await opened.enter_async_context(visited(config.server.store_url)) if not behind else None
+            store = await opened.enter_async_context(at_hand(config.server))
         except StoreDown as error:
             if file is None or "in use" not in error.message:
                 raise
             return await _at_the_server(config, there)
-        if store is None:
-            raise StoreDown(behind)
         if file is not None and await answers(base_url(config.server)):
             at = base_url(config.server)
             click.echo(f"The server that answers at {at} does not use this database: {file.parent}", err=True)

@@ -1,19 +1,21 @@
-"""What the commands share: the options that say which server is meant, reading its file, and saying errors in one
-line."""
+"""What the commands share: the options that say which server is meant, reading its file, opening its store beside it,
+and saying errors in one line."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
 from .. import providers
-from ..core.errors import MidstreamError
+from ..core.errors import MidstreamError, StoreDown
 from ..core.registry import modules_of
-from .config import Config, ConfigError, load
+from ..store import Store, file_of, visited
+from .config import Config, ConfigError, ServerConfig, load
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -21,6 +23,11 @@ _CONFIG = click.option(
     "--config", "config_file", metavar="FILE", help="Configuration file (MIDSTREAM_CONFIG).  [./midstream.toml]"
 )
 _DATA = click.option("--data", metavar="DIR", help="Where everything is kept (MIDSTREAM_DATA).  [./midstream-data]")
+
+_ELSEWHERE = (
+    "the first `midstream serve` makes it; say where the server keeps its own (--data or MIDSTREAM_DATA, --config or "
+    "MIDSTREAM_CONFIG, MIDSTREAM_DATABASE_URL)"
+)
 
 
 def configured(command: Command) -> Command:
@@ -67,3 +74,18 @@ def read_config(file: str | None, options: Mapping[str, object], warn: Callable[
 
 def provider_kinds() -> dict[str, Any]:
     return {name: module.SERVICE for name, module in modules_of(providers).items()}
+
+
+@contextlib.asynccontextmanager
+async def at_hand(server: ServerConfig, *, full_sync: bool = False) -> AsyncIterator[Store]:
+    """The store beside its servers. Raises StoreDown when there is no database (what is made for a server had better be
+    found by it), one of another version, or one that its only server uses. full_sync: as of `store.open_store`."""
+    file = file_of(server.store_url)
+    if file is not None and not file.exists():
+        raise StoreDown(f"there is no database in {file}: {_ELSEWHERE}")
+    async with visited(server.store_url, looks=True) as store:  # to open it for more would change the file
+        behind = await store.behind()
+    if behind:
+        raise StoreDown(behind)
+    async with visited(server.store_url, full_sync=full_sync) as store:
+        yield store

@@ -30,6 +30,7 @@ from .config_schema import (
 
 #: Of the key that secrets are sealed with.
 SECRET_BYTES = 32
+NO_SECRET_KEY = f"expected {SECRET_BYTES} bytes as {2 * SECRET_BYTES} hexadecimal digits or as base64"
 NO_KEY = "a key is ASCII text without blanks"
 
 
@@ -74,8 +75,7 @@ def _server(server: ServerConfig, reader: Reader) -> None:
             begins = " or ".join(f"{scheme}://" for scheme in allowed)
             reader.refuse(("server", key), f"expected an address that begins with {begins}")
     if server.secret_key and len(secret_bytes(server.secret_key.reveal())) != SECRET_BYTES:
-        problem = f"expected {SECRET_BYTES} bytes as {2 * SECRET_BYTES} hexadecimal digits or as base64"
-        reader.refuse(("server", "secret_key"), problem)
+        reader.refuse(("server", "secret_key"), NO_SECRET_KEY)
     for key, only in (("workers", 1), ("role", "all")):
         if getattr(server, key) != only:
             reader.refuse(("server", key), f"this version runs one process that does all: leave it at {only}")

@@ -27,7 +27,7 @@ def admin_key(server: ServerConfig) -> tuple[Secret, Path | None]:
     if server.admin_key:
         return server.admin_key, None
     path = Path(server.data) / ADMIN_FILE
-    text = _kept(path, secret("ms-admin-").encode() + b"\n").decode("ascii", "replace").strip()
+    text = kept(path, secret("ms-admin-").encode() + b"\n").decode("ascii", "replace").strip()
     if not text:
         raise StoreDown(f"{path} is empty: write an admin key there, or delete it to have one made")
     if not can_be_sent(text):
@@ -64,7 +64,16 @@ async def key_problem(server: ServerConfig, store: Store) -> str | None:
     path = Path(server.data) / SECRET_FILE
     if not server.secret_key and not path.exists():
         return f"the database is used with a secret key that is not here: {path} does not exist; {_CURE}"
-    return None if SealingKey(secret_key(server)).id == settled else _another(server)
+    if SealingKey(secret_key(server)).id == settled:
+        return None
+    if not server.secret_key and next_file(server, settled).exists():
+        return f"the key of the database stands in {next_file(server, settled)} still: run `midstream rekey` again"
+    return _another(server)
+
+
+def next_file(server: ServerConfig, id: str) -> Path:
+    """Where a key stands that is about to take the place of the file's. id: the key's, for no two to meet."""
+    return Path(server.data) / f"{SECRET_FILE}.{id}"
 
 
 def _another(server: ServerConfig) -> str:
@@ -79,13 +88,13 @@ def secret_key(server: ServerConfig) -> bytes:
     if server.secret_key:
         return secret_bytes(server.secret_key.reveal())
     path = Path(server.data) / SECRET_FILE
-    key = _kept(path, os.urandom(SECRET_BYTES))
+    key = kept(path, os.urandom(SECRET_BYTES))
     if len(key) != SECRET_BYTES:
         raise StoreDown(f"{path} does not hold {SECRET_BYTES} bytes")
     return key
 
 
-def _kept(path: Path, fresh: bytes) -> bytes:
+def kept(path: Path, fresh: bytes) -> bytes:
     """What the file holds; `fresh`, which is put there, when there is no file. Nobody else may read it, and of two
     servers that start at once both use the key of the first: the whole file appears under its name, or nothing."""
     try:
@@ -110,3 +119,8 @@ def _place(path: Path, content: bytes) -> None:
         pass
     finally:
         os.unlink(draft)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # it is to be there as long as what is sealed with it
+    finally:
+        os.close(directory)

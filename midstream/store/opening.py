@@ -24,6 +24,7 @@ from .postgres import PostgresDatabase
 from .presence import Presence
 from .reading import Scope
 from .recovery import Estimate, unpriced
+from .rekey import Resealed, in_use, replace_key
 from .searches import Searches
 from .secrets import SealingKey, key_of, settle
 from .sqlite import SqliteDatabase
@@ -55,6 +56,14 @@ class Store:
     async def settle_key(self) -> str:
         """See store.secrets.settle; for the key of `seal_with`."""
         return await settle(self.db, self._sealing)
+
+    async def in_use(self) -> bool:
+        """See store.rekey.in_use."""
+        return await in_use(self.db)
+
+    async def replace_key(self, old: bytes, new: bytes) -> Resealed:
+        """See store.rekey.replace_key; 32 bytes each."""
+        return await replace_key(self.db, SealingKey(old), SealingKey(new))
 
     def org(self, org_id: str) -> OrgStore:
         return OrgStore(self.db, org_id, self._clock, self._sealing)
@@ -100,10 +109,10 @@ class Store:
 
 
 @contextlib.asynccontextmanager
-async def visited(url: str, *, looks: bool = False) -> AsyncIterator[Store]:
+async def visited(url: str, *, looks: bool = False, full_sync: bool = False) -> AsyncIterator[Store]:
     """The store as it is, for a command beside the servers: nothing is migrated, and nothing settled that a dead server
-    left behind. looks: SQLite's file, of whatever version, is only read. url and errors: as of `open_store`."""
-    db = await _database(url, looks=looks)
+    left behind. looks: SQLite's file, of whatever version, is only read. url, full_sync, errors: as of `open_store`."""
+    db = await _database(url, looks=looks, full_sync=full_sync)
     try:
         yield Store(db, "", time.time)
     finally:

@@ -87,14 +87,14 @@ def test_version_is_the_packages() -> None:
 
 
 def test_every_command_explains_itself() -> None:
-    for name in ("serve", "check", "migrate", "keys", "models", "providers", "chat", "doctor", "version"):
+    for name in ("serve", "check", "migrate", "keys", "models", "providers", "chat", "doctor", "rekey", "version"):
         assert name in good("--help")
         assert good(name, "--help")
 
 
 def test_a_mistake_in_the_file_is_one_line_and_status_2() -> None:
     Path("midstream.toml").write_text("[server]\nprot = 1\n")
-    for command in (["check"], ["serve"], ["migrate"], ["models"], ["keys", "list"]):
+    for command in (["check"], ["serve"], ["migrate"], ["models"], ["rekey"], ["keys", "list"]):
         result = run(*command)
         assert result.exit_code == 2
         assert result.stderr == "midstream.toml:2: server.prot: unknown key (did you mean port?)\n"
@@ -142,7 +142,7 @@ def test_an_unusable_option_is_refused_before_anything_starts() -> None:
     assert not Path("midstream-data").exists()
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "migrate", "models", "providers", "chat", "doctor"])
+@pytest.mark.parametrize("command", ["serve", "check", "migrate", "models", "providers", "chat", "doctor", "rekey"])
 def test_every_command_can_be_told_where_the_server_has_its_data_and_its_file(command: str) -> None:
     for said in (good(command, "--help"), good("keys", "create", "--help")):
         assert "--config FILE" in said
@@ -413,7 +413,7 @@ def test_a_database_of_an_older_version_is_brought_up_to_date_by_migrate_and_the
     asyncio.run(age())
     old = "the database is of an older version"
     assert f"ok   database: SQLite: {old}" in good("doctor")
-    for words in (("keys", "list"), ("keys", "create", "app")):
+    for words in (("keys", "list"), ("keys", "create", "app"), ("rekey",)):
         result = run(*words)
         assert result.exit_code == 1
         assert old in result.stderr

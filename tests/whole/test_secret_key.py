@@ -4,17 +4,30 @@ one does not start."""
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from ..postgres import postgres
-from .serving import Serving
+from .serving import START, Serving
+from .upstream import Asked, Said, Upstream, whole
 
 SERVICE_KEY = {"name": "team", "service": "openai", "key": "sk-test-0123456789"}
+UPSTREAM = """
+[providers.up]
+kind = "openai_compatible"
+base_url = "{url}/v1"
+api_key = "sk-operators-0123456789"
+models = ["y"]
+"""
 
 
 def refused(serving: Serving) -> str:
@@ -44,6 +57,39 @@ def keys(serving: Serving) -> Any:
 
 def hook_secret(serving: Serving) -> Any:
     return serving.ask("GET", "/v1/admin/webhook_secret").json["secret"]
+
+
+def rekey(serving: Serving, **environ: str) -> tuple[int, str]:
+    """Its status, and what it says."""
+    where = ["--config", str(serving.folder / "midstream.toml"), "--data", str(serving.data)]
+    done = subprocess.run(
+        [sys.executable, "-c", START, "rekey", *where], env={**os.environ, **serving.environ, **environ}, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def live_token(serving: Serving) -> str:
+    return str(serving.ask("POST", "/v1/live/tokens", {"channel": "news"}).json["token"])
+
+
+def opens(serving: Serving, token: str) -> bool:
+    """Whether the token opens its channel."""
+    with contextlib.suppress(InvalidStatus), connect(f"ws://127.0.0.1:{serving.port}/v1/live?token={token}"):
+        return True
+    return False
+
+
+def completion(asked: Asked) -> Said:
+    message = {"role": "assistant", "content": "Hello!"}
+    return whole({"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+
+def used(serving: Serving, upstream: Upstream) -> str:
+    """The stored key that a turn's provider is asked with."""
+    asked = {"service": "up", "model": "y", "user": "Hello."}
+    assert serving.ask("POST", "/api/v2/model/chat/completion", asked).status == 200
+    return upstream.asked[-1].headers["authorization"].removeprefix("Bearer ")
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["with a secret", "without any"])
@@ -99,3 +145,42 @@ def test_a_lost_key_is_given_up_with_what_it_sealed(tmp_path: Path) -> None:
         [lost] = keys(serving)
         assert serving.ask("DELETE", f"/v1/admin/service_keys/{lost['id']}").status == 200
         assert serving.ask("POST", "/v1/admin/service_keys", SERVICE_KEY).status == 201
+
+
+def test_a_leaked_key_is_replaced_and_opens_nothing_any_more(tmp_path: Path) -> None:
+    with Upstream(completion) as upstream:
+        serving = Serving(tmp_path, UPSTREAM.format(url=upstream.url))
+        with serving:
+            assert serving.ask("POST", "/v1/admin/service_keys", {**SERVICE_KEY, "service": "up"}).status == 201
+            signed, token = hook_secret(serving), live_token(serving)
+            assert (used(serving, upstream), opens(serving, token)) == (SERVICE_KEY["key"], True)
+            status, said = rekey(serving)
+            assert (status, "is in use by another midstream server" in said) == (1, True)
+        leaked = (serving.data / "secret.key").read_bytes()
+        assert rekey(serving)[0] == 0
+        with serving:
+            assert used(serving, upstream) == SERVICE_KEY["key"]
+            assert hook_secret(serving) != signed
+            assert [opens(serving, one) for one in (token, live_token(serving))] == [False, True]
+        (serving.data / "secret.key").write_bytes(leaked)
+        assert "secret.key is another one than the database is used with" in refused(serving)
+
+
+def test_servers_on_one_postgres_are_given_the_new_key(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    with Upstream(completion) as upstream, postgres() as server, server.database() as url:
+        where = {"MIDSTREAM_DATABASE_URL": url, "MIDSTREAM_SECRET_KEY": "ab" * 32}
+        first, second = [Serving(folder, UPSTREAM.format(url=upstream.url), **where) for folder in folders]
+        new = "cd" * 32
+        with first:
+            assert first.ask("POST", "/v1/admin/service_keys", {**SERVICE_KEY, "service": "up"}).status == 201
+            status, said = rekey(second, MIDSTREAM_NEW_SECRET_KEY=new)
+            assert (status, "stop every server first" in said) == (1, True)
+        status, said = rekey(second, MIDSTREAM_NEW_SECRET_KEY=new)
+        assert (status, "Every server on this database needs the new key" in said) == (0, True)
+        assert "the key in MIDSTREAM_SECRET_KEY ([server] secret_key) is another one" in refused(first)
+        second.environ["MIDSTREAM_SECRET_KEY"] = new
+        with second:
+            assert used(second, upstream) == SERVICE_KEY["key"]
