@@ -175,6 +175,30 @@ def test_no_key_is_replaced_where_a_server_was_in_between(postgres_url: str) -> 
     asyncio.run(run())
 
 
+class Slow(Struck):
+    """A database whose transactions last."""
+
+    async def alter(self, statements: Sequence[Statement]) -> None:
+        await self._db.alter([*statements, ("SELECT pg_sleep(0.3)", ())])
+
+
+def test_a_server_that_starts_while_the_key_is_replaced_finds_the_new_one(postgres_url: str) -> None:
+    async def run() -> None:
+        await used(postgres_url)
+        async with visited(postgres_url) as store:
+            whole, store.db = store.db, Slow(store.db)
+            replacing = asyncio.create_task(store.replace_key(KEY, NEXT))
+            asleep = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+            while not await whole.read(asleep):
+                await asyncio.sleep(0.01)
+            server = await open_store(postgres_url, worker="w")
+            assert await server.key_id() == SealingKey(NEXT).id
+            await server.close()
+            await replacing
+
+    asyncio.run(run())
+
+
 def test_a_key_that_nothing_is_sealed_with_yet_is_replaced_too(url: str) -> None:
     async def run() -> None:
         store = await open_store(url, worker="w")
