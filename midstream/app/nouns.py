@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -58,14 +58,16 @@ async def reading_caller(request: Request) -> Caller:
 def _check_query(request: Request) -> None:
     """Who may not ask at all is not told what could be asked."""
     if request.query_params:
-        known = [*_query_names(request.scope["route"].dependant)]
-        check_names((name for name, _ in request.query_params.multi_items()), known)
+        known = dict(_query_fields(request.scope["route"].dependant))
+        lists = [name for name, kind in known.items() if get_origin(kind) is list]
+        check_names((name for name, _ in request.query_params.multi_items()), [*known], lists)
 
 
-def _query_names(dependant: Dependant) -> Iterator[str]:
-    yield from (field.alias for field in dependant.query_params)
+def _query_fields(dependant: Dependant) -> Iterator[tuple[str, Any]]:
+    """Names and types."""
+    yield from ((field.alias, field.field_info.annotation) for field in dependant.query_params)
     for one in dependant.dependencies:
-        yield from _query_names(one)
+        yield from _query_fields(one)
 
 
 #: What other faces say of the same mistakes: (words, code).
