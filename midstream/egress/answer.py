@@ -191,9 +191,9 @@ class Answer:
             more = self._sink(fresh[0] if len(fresh) == 1 else b"".join(fresh))
         except MidstreamError as error:
             forget_frames(error)  # they hold what the reader has read, and this answer, which holds the error
-            self.fail(error)
+            self._refused(error)
         except BaseException as error:  # a bug: for whoever reads the body, and for the log
-            self.fail(error)
+            self._refused(error)
             self._connection.abort()
             raise
         else:
@@ -201,6 +201,12 @@ class Answer:
                 self._stopped = True
                 self._sink = self._hold
                 self._connection.pause_reading()
+
+    def _refused(self, error: BaseException) -> None:
+        """By who reads it, perhaps at the last piece of an answer that is complete with it."""
+        if self._error is None:
+            self._error = error
+            self._wake()
 
     def _on_more_head(self) -> None:
         if self.status:

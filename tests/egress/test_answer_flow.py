@@ -146,6 +146,21 @@ def test_an_error_of_the_sink_comes_out_of_pump_and_closes_the_connection(run, s
     assert told == ([] if isinstance(error, Garbled) else [error])  # a bug is the loop's to tell of as well
 
 
+def test_an_error_of_the_sink_comes_out_of_pump_also_at_the_last_piece(run, serve, door, ask):
+    async def go():
+        pieces = (CHUNKED, chunk(b"a") + b"0\r\n\r\n")  # piece and end in one read
+        async with serve(scripted(*pieces, then="again", pause=0.02)) as upstream, door() as egress:
+            answer = await egress.send(ask(upstream.url))
+
+            def sink(piece):
+                raise Garbled("mine")
+
+            with pytest.raises(Garbled, match="mine"):
+                await answer.pump(sink)
+
+    run(go)
+
+
 def test_what_one_read_of_the_socket_brings_reaches_the_sink_in_one_piece(run, serve, door, ask):
     parts = [b"data: %d\n\n" % number for number in range(50)]
 
