@@ -191,9 +191,9 @@ class Answer:
             more = self._sink(fresh[0] if len(fresh) == 1 else b"".join(fresh))
         except MidstreamError as error:
             forget_frames(error)  # they hold what the reader has read, and this answer, which holds the error
-            self._refused(error)
+            self._reader_failed(error)
         except BaseException as error:  # a bug: for whoever reads the body, and for the log
-            self._refused(error)
+            self._reader_failed(error)
             self._connection.abort()
             raise
         else:
@@ -202,8 +202,9 @@ class Answer:
                 self._sink = self._hold
                 self._connection.pause_reading()
 
-    def _refused(self, error: BaseException) -> None:
-        """By who reads it, perhaps at the last piece of an answer that is complete with it."""
+    def _reader_failed(self, error: BaseException) -> None:
+        """Unlike any other failure it counts also in an answer that is complete: its last piece is read after its end
+        was seen."""
         if self._error is None:
             self._error = error
             self._wake()

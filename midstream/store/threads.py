@@ -169,6 +169,8 @@ def better_title(org: str, conversation: str, title: str, instead_of: str, said:
 
 
 class ThreadStore(Owned):
+    """One org's conversations, as turns go on with them."""
+
     async def thread(self, id: str) -> ThreadRow:
         return ThreadRow(*await self._found("conversation", _THREAD, id))
 
