@@ -30,12 +30,7 @@ from midstream.store.ledger import AttemptStarted, RunStarted
 HERE = str(Path(__file__).resolve().parents[2])
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("MIDSTREAM_") or name.endswith(("_API_KEY", "_BASE_URL")) or name == "OLLAMA_HOST":
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("in_an_empty_directory")
 
 
 def run(*words: str, input: str | None = None) -> Result:

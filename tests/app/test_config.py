@@ -79,9 +79,7 @@ algorithms = ["RS256"]
 SECRETS = {"OPENAI_API_KEY": "sk-hidden", "WIKI_TOKEN": "wiki-hidden", "SERPER_API_KEY": "serper-hidden"}
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_an_empty_directory")
 
 
 def loaded(text: str, environ: Mapping[str, str] | None = None, **options: object) -> Config:

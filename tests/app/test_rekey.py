@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,7 @@ URL = "sqlite:///midstream-data/midstream.db"
 OLD, NEW = "ab" * 32, "cd" * 32
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("MIDSTREAM_") or name.endswith(("_API_KEY", "_BASE_URL")) or name == "OLLAMA_HOST":
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("in_an_empty_directory")
 
 
 def rekey() -> Result:
